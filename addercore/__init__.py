@@ -1,0 +1,77 @@
+"""Adder networks: layers that add instead of multiply (Chen et al., CVPR 2020, arXiv:1912.13200).
+
+Importing this package loads neither torch nor numpy: names are resolved on first use (PEP 562), so that a service can
+read `addercore.spec` (networks, counts, configurations) without the cost of a tensor library.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from addercore.data import sample_image as sample_image
+    from addercore.errors import AdderError as AdderError
+    from addercore.errors import BadData as BadData
+    from addercore.errors import BadModel as BadModel
+    from addercore.errors import CheckpointError as CheckpointError
+    from addercore.errors import Diverged as Diverged
+    from addercore.io import Model as Model
+    from addercore.io import Prediction as Prediction
+    from addercore.io import load as load
+    from addercore.networks import build as build
+    from addercore.nn import Adder2d as Adder2d
+    from addercore.nn import AdderLinear as AdderLinear
+    from addercore.ops import adder_conv2d as adder_conv2d
+    from addercore.ops import adder_linear as adder_linear
+    from addercore.optim import AdderSGD as AdderSGD
+    from addercore.spec import TrainConfig as TrainConfig
+    from addercore.train import Callbacks as Callbacks
+    from addercore.train import EvaluateResult as EvaluateResult
+    from addercore.train import FitResult as FitResult
+    from addercore.train import MetricPoint as MetricPoint
+    from addercore.train import Progress as Progress
+    from addercore.train import evaluate as evaluate
+    from addercore.train import fit as fit
+
+    __version__: str
+
+_HOME = {
+    "AdderError": "errors",
+    "BadData": "errors",
+    "BadModel": "errors",
+    "CheckpointError": "errors",
+    "Diverged": "errors",
+    "TrainConfig": "spec",
+    "Adder2d": "nn",
+    "AdderLinear": "nn",
+    "adder_conv2d": "ops",
+    "adder_linear": "ops",
+    "AdderSGD": "optim",
+    "build": "networks",
+    "sample_image": "data",
+    "Model": "io",
+    "Prediction": "io",
+    "load": "io",
+    "Callbacks": "train",
+    "EvaluateResult": "train",
+    "FitResult": "train",
+    "MetricPoint": "train",
+    "Progress": "train",
+    "evaluate": "train",
+    "fit": "train",
+}
+
+__all__ = [*_HOME, "__version__"]  # noqa: PLE0604 - names resolve through __getattr__
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("adderworks")
+    if name in _HOME:
+        return getattr(import_module(f"addercore.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'addercore' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,47 @@
+"""Networks, counts, datasets, recipes, configurations and manifests in pure Python: no torch, no numpy."""
+
+from addercore.spec.checks import FieldError, InvalidConfig
+from addercore.spec.config import (
+    SERVICE_KEYS,
+    CheckpointConfig,
+    DatasetConfig,
+    EarlyStopConfig,
+    ModelConfig,
+    OptimizerConfig,
+    TrainConfig,
+    check,
+)
+from addercore.spec.counts import Counts, LayerCount, Operations, count
+from addercore.spec.datasets import DATASETS, DatasetInfo, dataset
+from addercore.spec.manifest import check_manifest, read_manifest
+from addercore.spec.networks import ARCHS, FIRST_LAST, METHODS, Network, network, tensors
+from addercore.spec.recipes import recipe
+
+__all__ = [
+    "ARCHS",
+    "DATASETS",
+    "FIRST_LAST",
+    "METHODS",
+    "SERVICE_KEYS",
+    "CheckpointConfig",
+    "Counts",
+    "DatasetConfig",
+    "DatasetInfo",
+    "EarlyStopConfig",
+    "FieldError",
+    "InvalidConfig",
+    "LayerCount",
+    "ModelConfig",
+    "Network",
+    "Operations",
+    "OptimizerConfig",
+    "TrainConfig",
+    "check",
+    "check_manifest",
+    "count",
+    "dataset",
+    "network",
+    "read_manifest",
+    "recipe",
+    "tensors",
+]

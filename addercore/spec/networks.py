@@ -1,0 +1,120 @@
+"""Architectures by name: each is a function of input shape and number of classes that returns a `Network`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from addercore.spec.layers import (
+    BatchNorm,
+    Conv,
+    Flatten,
+    Linear,
+    MaxPool,
+    Node,
+    Placed,
+    ReLU,
+    Sequential,
+    Shape,
+    final_shape,
+    place,
+)
+
+METHODS: Final = ("adder", "conv")
+"""How a network's similarities are computed: adder filters (eq. 2), or the convolutional twin."""
+
+FIRST_LAST: Final = ("adder", "conv")
+"""How method `adder` realises the first and last layer; the published CIFAR and ImageNet tables keep convolutions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network for one image of `input_shape` (c, h, w), with `classes` outputs."""
+
+    arch: str
+    input_shape: Shape
+    classes: int
+    body: Sequential
+
+    def layers(self) -> tuple[Placed, ...]:
+        """Every leaf in order of computation, with its full name and shapes."""
+        return tuple(place(self.body, self.input_shape))
+
+
+def uses_adder(layer: Conv | Linear, method: str, first_last: str) -> bool:
+    """Whether `layer` has adder filters; `first_last` is heeded by method `adder` only."""
+    return method == "adder" and (layer.role == "inner" or first_last == "adder")
+
+
+def lenet5_bn(input_shape: Shape, classes: int) -> Network:
+    """LeNet-5-BN of the paper's MNIST table: 6@5×5, pool, 16@5×5, pool, 120@5×5, 84, classes.
+
+    Batch normalisation follows every layer (an adder's output is ≤ 0 and of large variance, eqs. 8, 9), ReLU every
+    normalisation but the last. Pooling comes after ReLU; the two commute, so this is pooling before it as well.
+    """
+    features: tuple[Node, ...] = (
+        Conv("conv1", input_shape[0], 6, (5, 5), role="first"),
+        BatchNorm("bn1", 6),
+        ReLU("relu1"),
+        MaxPool("pool1", 2),
+        Conv("conv2", 6, 16, (5, 5)),
+        BatchNorm("bn2", 16),
+        ReLU("relu2"),
+        MaxPool("pool2", 2),
+        Conv("conv3", 16, 120, (5, 5)),
+        BatchNorm("bn3", 120),
+        ReLU("relu3"),
+        Flatten("flatten"),
+    )
+    (flat,) = final_shape(Sequential("", features), input_shape)
+    classifier: tuple[Node, ...] = (
+        Linear("fc1", flat, 84),
+        BatchNorm("bn4", 84),
+        ReLU("relu4"),
+        Linear("fc2", 84, classes, role="last"),
+        BatchNorm("bn5", classes),
+    )
+    return Network("lenet5_bn", input_shape, classes, Sequential("", features + classifier))
+
+
+ARCHS: Final[dict[str, Callable[[Shape, int], Network]]] = {"lenet5_bn": lenet5_bn}
+
+
+def network(arch: str, input_shape: Shape, classes: int) -> Network:
+    """The network `arch` for images of `input_shape` (c, h, w); `ValueError` where it is unknown or does not fit."""
+    if arch not in ARCHS:
+        raise ValueError(f"unknown arch {arch!r}; known: {', '.join(ARCHS)}")
+    if len(input_shape) != 3 or min(input_shape) < 1:
+        raise ValueError(f"input_shape must be (channels, height, width), each ≥ 1, got {input_shape}")
+    if classes < 2:
+        raise ValueError(f"classes must be ≥ 2, got {classes}")
+    try:
+        return ARCHS[arch](tuple(input_shape), classes)
+    except ValueError as error:
+        raise ValueError(f"{arch} does not fit an input of {tuple(input_shape)}: {error}") from error
+
+
+def check_method(method: str, first_last: str) -> None:
+    """`ValueError` naming what is unknown, and what is known."""
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
+    if first_last not in FIRST_LAST:
+        raise ValueError(f"unknown first_last {first_last!r}; known: {', '.join(FIRST_LAST)}")
+
+
+def tensors(net: Network) -> dict[str, tuple[str, Shape]]:
+    """Names of a stored model's tensors → (safetensors dtype, shape): the torch module's state, the same for all methods."""
+    expected: dict[str, tuple[str, Shape]] = {}
+    for placed in net.layers():
+        match placed.layer:
+            case Conv() as conv:
+                shape = (conv.out_channels, conv.in_channels // conv.groups, *conv.kernel)
+                expected[f"{placed.name}.weight"] = ("F32", shape)
+            case Linear() as linear:
+                expected[f"{placed.name}.weight"] = ("F32", (linear.out_features, linear.in_features))
+            case BatchNorm() as norm:
+                for part in ("weight", "bias", "running_mean", "running_var"):
+                    expected[f"{placed.name}.{part}"] = ("F32", (norm.features,))
+                expected[f"{placed.name}.num_batches_tracked"] = ("I64", ())
+            case _:
+                pass
+    return expected
