@@ -1,0 +1,34 @@
+"""Time is the database's, in integer milliseconds since 1970 (UTC), so that clocks of hosts need not agree."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import BigInteger
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.expression import ColumnElement
+
+
+class now_ms(ColumnElement[int]):  # noqa: N801  (reads as an SQL function)
+    """SQL expression: the present time in ms."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+@compiles(now_ms, "postgresql")
+def _postgresql(element: now_ms, compiler: Any, **kw: Any) -> str:
+    # clock_timestamp(), because now() stands still within a transaction.
+    return "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)"
+
+
+@compiles(now_ms, "sqlite")
+def _sqlite(element: now_ms, compiler: Any, **kw: Any) -> str:
+    # julianday, because unixepoch() has no sub-second part before SQLite 3.42.
+    return "CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER)"
+
+
+def to_datetime(ms: int | None) -> datetime | None:
+    """RFC 3339 source of what the API shows."""
+    return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC)

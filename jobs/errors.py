@@ -1,0 +1,52 @@
+"""What can go wrong with a job, one tree. `api/problems.py` turns each into one HTTP problem."""
+
+from __future__ import annotations
+
+
+class JobsError(Exception):
+    """Base of all errors of this package; the text is for the person who caused it."""
+
+
+class NotFound(JobsError):
+    def __init__(self, what: str, id: str) -> None:
+        super().__init__(f"There is no {what} {id!r}.")
+
+
+class Conflict(JobsError):
+    """The state of the thing forbids the action."""
+
+
+class IdempotencyMismatch(JobsError):
+    def __init__(self, key: str) -> None:
+        super().__init__(f"Idempotency-Key {key!r} was used with another body. Use a new key for a new request.")
+
+
+class BadCursor(JobsError):
+    def __init__(self, cursor: str) -> None:
+        super().__init__(
+            f"The cursor {cursor[:40]!r} does not belong to this list. "
+            "Pass the `next` of a page of the same list with the same filters, or leave `after` out."
+        )
+
+
+class FenceLost(JobsError):
+    """Somebody else owns the job: this attempt may write nothing more."""
+
+
+class StoreError(JobsError):
+    """The artifact store does not hold what it should."""
+
+
+class DatabaseTooNew(JobsError):
+    def __init__(self, revision: str) -> None:
+        super().__init__(
+            f"The database is at revision {revision!r}, which this version does not know: it is newer than the code. "
+            "Install the version that wrote it, or point ADDER_DATABASE_URL at another database."
+        )
+
+
+class DatabaseNotMigrated(JobsError):
+    def __init__(self, found: str | None, wanted: str) -> None:
+        super().__init__(
+            f"The database is at revision {found or 'none'}, this version needs {wanted}. Run `python -m jobs.migrate`."
+        )

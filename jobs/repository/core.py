@@ -1,0 +1,74 @@
+"""Shared by the other modules: the lock on a job, its `seq`, its state changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import insert, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from jobs.clock import now_ms
+from jobs.errors import Conflict, NotFound
+from jobs.states import EDGES, FINAL, Status
+from jobs.tables import Event, Job, Outbox
+
+
+def now(session: Session) -> int:
+    """The database's time in ms."""
+    return int(session.execute(select(now_ms())).scalar_one())
+
+
+def lock_job(session: Session, job_id: str) -> Job:
+    """The job's row, locked until the transaction ends (SQLite: the whole database is, by BEGIN IMMEDIATE)."""
+    job = session.execute(
+        select(Job).where(Job.id == job_id).with_for_update().execution_options(populate_existing=True)
+    ).scalar_one_or_none()
+    if job is None:
+        raise NotFound("job", job_id)
+    return job
+
+
+def append_events(session: Session, job: Job, events: Iterable[Mapping[str, Any]]) -> None:
+    """Events `{type, message, data}` get the next `seq` of a *locked* job, so that no reader's cursor skips one."""
+    rows = [
+        {"job_id": job.id, "seq": job.last_seq + i, "time": now_ms(), "data": None, **event}
+        for i, event in enumerate(events, start=1)
+    ]
+    for row in rows:  # not executemany: `time` is an SQL expression
+        session.execute(insert(Event).values(**row))
+    job.last_seq += len(rows)
+
+
+def change_status(session: Session, job: Job, to: Status, message: str, data: Mapping[str, Any] | None = None) -> None:
+    """Moves a *locked* job along an edge of the state machine and says so in an event.
+
+    Raises:
+        Conflict: there is no such edge.
+    """
+    before = Status(job.status)
+    if to not in EDGES[before]:
+        raise Conflict(f"A job that is {before} cannot become {to}.")
+    job.status = to
+    stamp = now(session)
+    if not to.owned:
+        job.lease_expires_at = None
+        job.worker_id = None
+    if to in FINAL:
+        job.finished_at = stamp
+    if to is Status.QUEUED:
+        job.queued_at = stamp
+        queue_wakeup(session, job.id)
+    append_events(
+        session, job, [{"type": "status", "message": message, "data": {"from": before, "to": to, **(data or {})}}]
+    )
+
+
+def queue_wakeup(session: Session, job_id: str) -> None:
+    session.execute(insert(Outbox).values(job_id=job_id, created_at=now_ms()))
+
+
+def upsert(session: Session, table: Any) -> Any:
+    """The dialect's INSERT, which knows ON CONFLICT."""
+    return (postgresql if session.get_bind().dialect.name == "postgresql" else sqlite).insert(table)

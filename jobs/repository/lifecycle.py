@@ -1,0 +1,217 @@
+"""What a user does to a job."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import delete, exists, func, insert, or_, select
+from sqlalchemy.orm import Session
+
+from jobs.clock import now_ms
+from jobs.errors import Conflict, IdempotencyMismatch, NotFound
+from jobs.ids import new_id
+from jobs.repository.core import append_events, change_status, lock_job, now, queue_wakeup
+from jobs.repository.paging import Page, page
+from jobs.spec import Spec
+from jobs.states import FINAL, OWNED, Status
+from jobs.tables import Artifact, Checkpoint, IdempotencyKey, Job, Label
+
+
+@dataclass(frozen=True)
+class Submission:
+    job: Job
+    created: bool
+    """False: an earlier request with the same key made it."""
+
+
+def submit(
+    session: Session, spec: Spec, *, key: str | None = None, body: object = None, retry_of: str | None = None
+) -> Submission:
+    """Job row, labels, first event and wake-up in the caller's transaction.
+
+    Args:
+        key: the request's `Idempotency-Key`; `body` is then the parsed request, compared with the first one's.
+
+    Raises:
+        IdempotencyMismatch: the key was used with another body.
+    """
+    job_id = new_id("job")
+    if key is not None and (earlier := _claim_key(session, key, body, job_id)) is not None:
+        return Submission(get(session, earlier), created=False)
+    stamp = now(session)
+    job = Job(
+        id=job_id,
+        kind=spec.kind,
+        status=Status.QUEUED,
+        spec=spec.model_dump(mode="json"),
+        priority=spec.priority,
+        needs_device=spec.resources.device,
+        max_attempts=spec.limits.max_attempts,
+        created_at=stamp,
+        queued_at=stamp,
+        attempt=0,
+        faults=0,
+        fence=0,
+        last_seq=0,
+        log_bytes=0,
+        retry_of=retry_of,
+    )
+    session.add(job)
+    session.flush()
+    if spec.labels:
+        session.execute(insert(Label), [{"job_id": job_id, "key": k, "value": v} for k, v in spec.labels.items()])
+    append_events(session, job, [{"type": "status", "message": "Queued.", "data": {"from": None, "to": Status.QUEUED}}])
+    queue_wakeup(session, job_id)
+    if key is not None:
+        session.execute(
+            insert(IdempotencyKey).values(key=key, body_sha256=_digest(body), job_id=job_id, created_at=stamp)
+        )
+    session.flush()
+    return Submission(job, created=True)
+
+
+def _digest(body: object) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _claim_key(session: Session, key: str, body: object, job_id: str) -> str | None:
+    """The id of the job an earlier request with this key made, if any. Serialises requests with the same key."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(key, 0))))
+    row = session.execute(select(IdempotencyKey).where(IdempotencyKey.key == key)).scalar_one_or_none()
+    if row is None:
+        return None
+    if row.body_sha256 != _digest(body):
+        raise IdempotencyMismatch(key)
+    return row.job_id
+
+
+def get(session: Session, job_id: str) -> Job:
+    job = session.get(Job, job_id)
+    if job is None:
+        raise NotFound("job", job_id)
+    return job
+
+
+def labels_of(session: Session, job_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {job_id: {} for job_id in job_ids}
+    for row in session.execute(select(Label).where(Label.job_id.in_(job_ids)).order_by(Label.key)).scalars():
+        found[row.job_id][row.key] = row.value
+    return found
+
+
+def queue_positions(session: Session, jobs: Sequence[Job]) -> dict[str, int]:
+    """1 for the queued job that is claimed next."""
+    positions = {}
+    for job in jobs:
+        if job.status == Status.QUEUED:
+            ahead = or_(
+                Job.priority > job.priority,
+                (Job.priority == job.priority)
+                & or_(Job.queued_at < job.queued_at, (Job.queued_at == job.queued_at) & (Job.id < job.id)),
+            )
+            count = select(func.count()).select_from(Job).where(Job.status == Status.QUEUED, ahead)
+            positions[job.id] = int(session.execute(count).scalar_one()) + 1
+    return positions
+
+
+def list_jobs(
+    session: Session,
+    *,
+    status: Sequence[str] = (),
+    kind: str | None = None,
+    labels: Sequence[tuple[str, str]] = (),
+    limit: int = 20,
+    after: str | None = None,
+) -> Page:
+    """Newest first. A job matches when its status is among `status` and it carries all of `labels`."""
+    query = select(Job)
+    if status:
+        query = query.where(Job.status.in_(status))
+    if kind is not None:
+        query = query.where(Job.kind == kind)
+    for key, value in labels:
+        query = query.where(exists().where(Label.job_id == Job.id, Label.key == key, Label.value == value))
+    scope = {"list": "jobs", "status": sorted(status), "kind": kind, "labels": sorted(labels)}
+    return page(session, query, Job.id, scope, limit, after)
+
+
+def cancel(session: Session, job_id: str) -> Job:
+    """At once where nothing runs; otherwise the supervisor sees `cancelling` and stops its child. Idempotent."""
+    job = lock_job(session, job_id)
+    status = Status(job.status)
+    if status in (Status.CANCELLING, Status.CANCELLED):
+        return job
+    if status.final:
+        raise Conflict(f"The job has already {status}; only an unfinished job can be cancelled.")
+    if status.owned:
+        change_status(session, job, Status.CANCELLING, "Cancel was asked for; the training saves its state and stops.")
+    else:
+        change_status(session, job, Status.CANCELLED, "Cancelled before it ran." if job.attempt == 0 else "Cancelled.")
+    session.flush()
+    return job
+
+
+def pause(session: Session, job_id: str) -> Job:
+    job = lock_job(session, job_id)
+    if job.status not in (Status.PAUSING, Status.PAUSED):
+        if job.status != Status.RUNNING:
+            raise Conflict(f"The job is {job.status}; only a running job can be paused.")
+        change_status(session, job, Status.PAUSING, "Pause was asked for; the training saves its state and stops.")
+    session.flush()
+    return job
+
+
+def resume(session: Session, job_id: str) -> Job:
+    job = lock_job(session, job_id)
+    if job.status != Status.PAUSED:
+        raise Conflict(f"The job is {job.status}; only a paused job can be resumed.")
+    change_status(session, job, Status.QUEUED, "Resumed; queued to go on from its last checkpoint.")
+    session.flush()
+    return job
+
+
+def retry(session: Session, job_id: str, spec: Spec, *, from_checkpoint: bool) -> Job:
+    """A new job with the old one's spec; `from_checkpoint` hands it the old one's newest checkpoint."""
+    old = lock_job(session, job_id)
+    if old.status not in FINAL:
+        raise Conflict(f"The job is {old.status}; only a finished job can be retried. Cancel it first.")
+    checkpoint = None
+    if from_checkpoint:
+        checkpoint = session.execute(
+            select(Checkpoint).where(Checkpoint.job_id == job_id).order_by(Checkpoint.step.desc()).limit(1)
+        ).scalar_one_or_none()
+        if checkpoint is None:
+            raise Conflict("The job left no checkpoint to go on from. Retry it with from=start.")
+    job = submit(session, spec, retry_of=job_id).job
+    if checkpoint is not None:
+        session.execute(
+            insert(Checkpoint).values(
+                job_id=job.id,
+                step=checkpoint.step,
+                sha256=checkpoint.sha256,
+                bytes=checkpoint.bytes,
+                created_at=now_ms(),
+            )
+        )
+        append_events(
+            session, job, [{"type": "resume", "message": f"Goes on from step {checkpoint.step} of {job_id}."}]
+        )
+        session.flush()
+    return job
+
+
+def delete_job(session: Session, job_id: str) -> list[str]:
+    """Removes a finished job. Returns the sha256 of all it stored, for `ArtifactStore.discard`."""
+    job = lock_job(session, job_id)
+    if job.status in OWNED or job.status not in FINAL:
+        raise Conflict(f"The job is {job.status}; cancel it and wait until it has ended before deleting it.")
+    stored = [
+        *session.execute(select(Artifact.sha256).where(Artifact.job_id == job_id)).scalars(),
+        *session.execute(select(Checkpoint.sha256).where(Checkpoint.job_id == job_id)).scalars(),
+    ]
+    session.execute(delete(Job).where(Job.id == job_id))
+    return stored

@@ -1,0 +1,108 @@
+"""What nobody asks for: workers that died, wake-ups that were never sent, heartbeats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from jobs.clock import now_ms
+from jobs.repository.attempts import fault
+from jobs.repository.core import upsert
+from jobs.states import OWNED, Status
+from jobs.tables import Job, Outbox, Worker
+
+BATCH = 100
+
+
+def reclaim_expired(session: Session) -> list[str]:
+    """Takes jobs from owners whose lease ran out. The fence rises, so that a worker that wakes up publishes nothing.
+
+    The caller must itself have seen the database for a whole lease before: after an outage of the database, owners
+    first get the time to renew.
+    """
+    expired = (
+        session.execute(
+            select(Job)
+            .where(Job.status.in_(OWNED), Job.lease_expires_at < now_ms())
+            .order_by(Job.id)
+            .limit(BATCH)
+            .with_for_update(skip_locked=True)
+        )
+        .scalars()
+        .all()
+    )
+    for job in expired:
+        fault(session, job, f"Attempt {job.attempt} was lost: its worker stopped renewing the lease.")
+    return [job.id for job in expired]
+
+
+def pending_wakeups(session: Session) -> Sequence[tuple[int, str]]:
+    """Outbox rows `(id, job_id)`, oldest first."""
+    rows = session.execute(select(Outbox.id, Outbox.job_id).order_by(Outbox.id).limit(BATCH))
+    return [(row.id, row.job_id) for row in rows]
+
+
+def wakeups_sent(session: Session, ids: Sequence[int]) -> None:
+    session.execute(delete(Outbox).where(Outbox.id.in_(ids)))
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """Queued jobs whose first wake-up had its time, and the slots that stand free."""
+
+    waiting: Sequence[str]
+    free_slots: int
+
+
+def backlog(session: Session, older_than_ms: int, live_ms: int) -> Backlog:
+    waiting = session.execute(
+        select(Job.id)
+        .where(Job.status == Status.QUEUED, Job.queued_at < now_ms() - older_than_ms)
+        .order_by(Job.priority.desc(), Job.queued_at, Job.id)
+        .limit(BATCH)
+    ).scalars()
+    slots = select(func.coalesce(func.sum(Worker.slots), 0)).where(Worker.heartbeat_at > now_ms() - live_ms)
+    taken = select(func.count()).select_from(Job).where(Job.status.in_(OWNED))
+    return Backlog(
+        list(waiting), max(0, int(session.execute(slots).scalar_one()) - int(session.execute(taken).scalar_one()))
+    )
+
+
+def heartbeat(session: Session, worker: dict[str, Any]) -> None:
+    """Inserts or refreshes a worker's row: `{id, hostname, pid, slots, device, info}`."""
+    insertion = upsert(session, Worker).values(**worker, started_at=now_ms(), heartbeat_at=now_ms())
+    session.execute(insertion.on_conflict_do_update(index_elements=["id"], set_={"heartbeat_at": now_ms()}))
+
+
+def forget_worker(session: Session, worker_id: str) -> None:
+    session.execute(delete(Worker).where(Worker.id == worker_id))
+
+
+def forget_dead_workers(session: Session, dead_ms: int) -> None:
+    session.execute(delete(Worker).where(Worker.heartbeat_at < now_ms() - dead_ms))
+
+
+def live_workers(session: Session, live_ms: int) -> Sequence[Worker]:
+    return (
+        session.execute(select(Worker).where(Worker.heartbeat_at > now_ms() - live_ms).order_by(Worker.id))
+        .scalars()
+        .all()
+    )
+
+
+def depth(session: Session) -> dict[str, int]:
+    """Number of jobs by status."""
+    counts = dict.fromkeys((str(s) for s in Status), 0)
+    for status, count in session.execute(select(Job.status, func.count()).group_by(Job.status)):
+        counts[status] = count
+    return counts
+
+
+def oldest_queued_ms(session: Session) -> int:
+    """Age of the longest queued job in ms, 0 where none waits."""
+    age = session.execute(select(now_ms() - func.min(Job.queued_at)).where(Job.status == Status.QUEUED)).scalar_one()
+    return max(0, int(age or 0))

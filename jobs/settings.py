@@ -1,0 +1,77 @@
+"""Settings of the server: environment variables ``ADDER_…``, each with a default that works on one machine."""
+
+from __future__ import annotations
+
+import sys
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MIB = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="ADDER_", extra="ignore")
+
+    data_dir: Path = Path("data")
+    """Root of everything kept on this machine: embedded database, artifacts, work folders, datasets."""
+    database_url: str = ""
+    """SQLAlchemy URL. Empty: ``sqlite:///DATA_DIR/adder.db``."""
+    broker_url: str = "redis://127.0.0.1:6379/0"
+    """Celery broker: ``redis://…`` or ``redis+socket:///path.sock?virtual_host=0``."""
+    inference_url: str = ""
+    """Where the inference process answers: ``unix:/path.sock`` or ``http://host:port``. Empty: no predictions."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    log_level: str = "INFO"
+    max_body_bytes: int = Field(1 * MIB, ge=1024)
+    """Largest JSON body the API reads."""
+    max_upload_bytes: int = Field(512 * MIB, ge=1024)
+    """Largest model file that can be imported."""
+    max_streams: int = Field(64, ge=1)
+    """Streams (SSE and followed logs) one API process keeps open at a time."""
+
+    queue: str = "adder"
+    """Name of the Celery queue that carries wake-ups."""
+    worker_slots: int = Field(1, ge=1)
+    """Jobs one worker runs side by side."""
+    child_command: Annotated[tuple[str, ...], NoDecode] = (sys.executable, "-m", "worker.child")
+    """Program that runs one attempt (space separated); see ``worker/protocol.py`` for what it must speak."""
+    lease_seconds: float = Field(60, gt=0)
+    """How long an attempt owns its job without renewing."""
+    renew_seconds: float = Field(10, gt=0)
+    poll_seconds: float = Field(1.0, gt=0)
+    """How often a supervisor writes its batch and looks for a cancel."""
+    reconcile_seconds: float = Field(5.0, gt=0)
+    """How often lost messages and lost workers are looked for."""
+    cancel_grace_seconds: float = Field(20, gt=0)
+    """From SIGTERM to SIGKILL: the time a training has to save its checkpoint."""
+    max_log_bytes: int = Field(4 * MIB, ge=1024)
+    """Log kept for one job; the rest is dropped with a line that says so."""
+
+    @field_validator("child_command", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(value.split()) if isinstance(value, str) else value
+
+    @cached_property
+    def resolved_database_url(self) -> str:
+        return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'adder.db'}"
+
+    @property
+    def artifacts_dir(self) -> Path:
+        return self.data_dir / "artifacts"
+
+    @property
+    def work_dir(self) -> Path:
+        """Work folders of attempts: ``work/JOB/ATTEMPT-FENCE``."""
+        return self.data_dir / "work"
+
+    @property
+    def datasets_dir(self) -> Path:
+        """Where datasets that are not bundled are looked for, a folder each: ``datasets/mnist``."""
+        return self.data_dir / "datasets"

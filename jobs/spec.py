@@ -1,0 +1,174 @@
+"""Job specs as they arrive by REST and as they are stored: unknown fields forbidden, every default filled in.
+
+The names, nesting and defaults of a training are those of `addercore.spec.TrainConfig` (a test compares them); the
+defaults that depend on the dataset come from the paper's recipes in `addercore.spec`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic_core import PydanticCustomError
+
+from addercore import spec as core
+
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+LabelKey = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^:\x00]+$")]
+LabelValue = Annotated[str, Field(max_length=256, pattern=r"^[^\x00]*$")]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+def _known_arch(name: str) -> str:
+    if name not in core.ARCHS:
+        raise PydanticCustomError(
+            "unknown_arch",
+            "unknown architecture '{name}'; known: {known}",
+            {"name": name, "known": ", ".join(core.ARCHS)},
+        )
+    return name
+
+
+def _known_dataset(name: str) -> str:
+    if name not in core.DATASETS:
+        raise PydanticCustomError(
+            "unknown_dataset",
+            "unknown dataset '{name}'; known: {known}",
+            {"name": name, "known": ", ".join(core.DATASETS)},
+        )
+    return name
+
+
+class ModelSpec(Strict):
+    arch: Annotated[str, AfterValidator(_known_arch), Field(max_length=40, examples=["lenet5_bn"])]
+    """Network architecture."""
+    method: Literal["adder", "conv"] = "adder"
+    """What a layer computes: `adder` (negative L1 distance, eq. 2) or `conv` (the multiplying twin)."""
+    first_last: Literal["adder", "conv"] = "adder"
+    """Whether the first and the last layer of an adder network are adders or stay convolutions."""
+    gradient: Literal["full_precision", "sign"] = "full_precision"
+    """Filter gradient of adder layers: eq. 5, or the sign gradient of eq. 4."""
+
+
+class DatasetSpec(Strict):
+    name: Annotated[str, AfterValidator(_known_dataset), Field(max_length=100, examples=["digits"])]
+
+
+class OptimizerSpec(Strict):
+    lr: PositiveFloat = 0.1
+    """Global learning rate γ at the first step."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    nesterov: bool = True
+    weight_decay: NonNegativeFloat = 5e-4
+    schedule: Literal["cosine", "constant"] = "cosine"
+    adaptive_lr: Literal["alr", "ilr", "none"] = "alr"
+    """Local rate of adder layers: eq. 13, the ablation's constant 100, or none."""
+    eta: PositiveFloat = 0.1
+    """η of eq. 13."""
+    clip_norm: PositiveFloat | None = None
+    """Largest norm of the gradient; has no effect on adder layers under `alr`, which normalises theirs."""
+    accumulate: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Batches whose gradients are summed for one step."""
+
+
+class EarlyStopSpec(Strict):
+    patience: Annotated[int, Field(ge=1)]
+    """Epochs without a better validation accuracy after which the training ends."""
+    min_delta: NonNegativeFloat = 0.0
+
+
+class CheckpointSpec(Strict):
+    every_epochs: Annotated[int, Field(ge=1)] | None = 1
+    every_seconds: PositiveFloat | None = 300
+    keep: Annotated[int, Field(ge=1, le=100)] = 2
+
+
+class ResourcesSpec(Strict):
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    gpus: Literal[1] = 1
+    threads: Annotated[int, Field(ge=1, le=256)] | None = None
+    memory_gb: PositiveFloat | None = None
+    """Largest address space of the training process, in GiB."""
+
+
+class LimitsSpec(Strict):
+    max_seconds: PositiveFloat | None = None
+    """Longest time one attempt may run."""
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    """Faults (lost workers) after which the job fails."""
+
+
+class CommonSpec(Strict):
+    resources: ResourcesSpec = ResourcesSpec()
+    priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
+    """Higher is claimed first."""
+    limits: LimitsSpec = LimitsSpec()
+    labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=32)] = {}
+
+
+class TrainSpec(CommonSpec):
+    """Train a network on a dataset."""
+
+    kind: Literal["train"]
+    model: ModelSpec
+    dataset: DatasetSpec
+    optimizer: OptimizerSpec = OptimizerSpec()
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = 30
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 128
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    init_from: Annotated[str, Field(pattern=r"^model_\w+$", max_length=40)] | None = None
+    """Id of a model whose weights are the start."""
+    augment: Literal["none", "crop"] = "none"
+    early_stop: EarlyStopSpec | None = None
+    publish: Literal["last", "best"] = "last"
+    checkpoint: CheckpointSpec = CheckpointSpec()
+    metrics_every_steps: Annotated[int, Field(ge=1)] = 10
+
+    @model_validator(mode="before")
+    @classmethod
+    def _recipe_defaults(cls, data: Any) -> Any:
+        """Fields that are left out get the paper's recipe for the dataset."""
+        if not isinstance(data, dict):
+            return data
+        dataset, model = data.get("dataset"), data.get("model")
+        name = dataset.get("name") if isinstance(dataset, dict) else None
+        method = model.get("method", "adder") if isinstance(model, dict) else None
+        if name not in core.DATASETS or method not in core.METHODS:
+            return data  # the fields' own validators say so
+        return merge(core.recipe(name, method), data)
+
+    @model_validator(mode="after")
+    def _fits(self) -> TrainSpec:
+        """The network fits the images, the batch fits the dataset: what `addercore` would refuse later, said now."""
+        for pointer, message in core.problems(core.TrainConfig.from_dict(self.model_dump(mode="json"))):
+            raise PydanticCustomError("does_not_fit", "{message}", {"message": message, "pointer": pointer})
+        return self
+
+
+class EvaluateSpec(CommonSpec):
+    """Accuracy, loss and confusion matrix of a model on a split of a dataset."""
+
+    kind: Literal["evaluate"]
+    model_id: Annotated[str, Field(pattern=r"^model_\w+$", max_length=40)]
+    dataset: DatasetSpec
+    split: Literal["train", "validation"] = "validation"
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 256
+
+
+Spec = TrainSpec | EvaluateSpec
+AnySpec = Annotated[TrainSpec | EvaluateSpec, Field(discriminator="kind")]
+SPEC: TypeAdapter[Spec] = TypeAdapter(AnySpec)
+
+
+def merge(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """`given` over `defaults`, objects field by field."""
+    merged = dict(defaults)
+    for key, value in given.items():
+        below = defaults.get(key)
+        merged[key] = merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged

@@ -1,0 +1,51 @@
+"""States of a job and the edges between them (drawn in ``docs/architecture.md``, a table constraint, and here)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSING = "pausing"
+    PAUSED = "paused"
+    CANCELLING = "cancelling"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        return self in FINAL
+
+    @property
+    def owned(self) -> bool:
+        """Whether an attempt holds a lease on the job."""
+        return self in OWNED
+
+
+FINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
+OWNED = frozenset({Status.RUNNING, Status.PAUSING, Status.CANCELLING})
+
+EDGES: dict[Status, frozenset[Status]] = {
+    Status.QUEUED: frozenset({Status.RUNNING, Status.CANCELLED, Status.FAILED}),
+    Status.RUNNING: frozenset({Status.SUCCEEDED, Status.FAILED, Status.PAUSING, Status.CANCELLING, Status.QUEUED}),
+    Status.PAUSING: frozenset({Status.PAUSED, Status.SUCCEEDED, Status.FAILED, Status.CANCELLING, Status.QUEUED}),
+    Status.PAUSED: frozenset({Status.QUEUED, Status.CANCELLED}),
+    Status.CANCELLING: frozenset({Status.CANCELLED, Status.SUCCEEDED, Status.FAILED}),
+    Status.SUCCEEDED: frozenset(),
+    Status.FAILED: frozenset(),
+    Status.CANCELLED: frozenset(),
+}
+
+
+class FailureCode(StrEnum):
+    """Why a job failed. Only ``WORKER_LOST`` is retried: the others are of the job's own making."""
+
+    WORKER_LOST = "worker_lost"
+    OUT_OF_MEMORY = "out_of_memory"
+    TIMED_OUT = "timed_out"
+    BAD_DATA = "bad_data"
+    DIVERGED = "diverged"
+    CODE_ERROR = "code_error"

@@ -1,0 +1,1 @@
+"""Alembic migrations, shipped with the package. `python -m jobs.migrate` runs them."""
