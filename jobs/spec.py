@@ -6,6 +6,7 @@ defaults that depend on the dataset come from the paper's recipes in `addercore.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
@@ -144,9 +145,11 @@ class TrainSpec(CommonSpec):
 
     @model_validator(mode="after")
     def _fits(self) -> TrainSpec:
-        """The network fits the images, the batch fits the dataset: what `addercore` would refuse later, said now."""
-        for pointer, message in core.problems(core.TrainConfig.from_dict(self.model_dump(mode="json"))):
-            raise PydanticCustomError("does_not_fit", "{message}", {"message": message, "pointer": pointer})
+        """What spans fields (the network fits the images, the batch fits the dataset): said now, not by the worker."""
+        try:
+            core.TrainConfig.from_dict(self.model_dump(mode="json"))
+        except core.InvalidConfig as error:
+            raise field_errors((e.pointer, e.detail) for e in error.errors) from None
         return self
 
 
@@ -163,6 +166,14 @@ class EvaluateSpec(CommonSpec):
 Spec = TrainSpec | EvaluateSpec
 AnySpec = Annotated[TrainSpec | EvaluateSpec, Field(discriminator="kind")]
 SPEC: TypeAdapter[Spec] = TypeAdapter(AnySpec)
+
+
+def field_errors(errors: Iterable[tuple[str, str]]) -> PydanticCustomError:
+    """One pydantic error that carries several `(pointer, message)`; `api/problems.py` lists each of them."""
+    found = list(errors)
+    return PydanticCustomError(
+        "field_errors", "{summary}", {"summary": "; ".join(message for _, message in found), "errors": found}
+    )
 
 
 def merge(defaults: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
