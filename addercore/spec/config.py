@@ -200,9 +200,9 @@ def _name_of(spec: dict[str, Any]) -> str:
     """The dataset's name, or `InvalidConfig`: without it there are no defaults."""
     section = spec.get("dataset")
     if section is None or (isinstance(section, dict) and "name" not in section):
-        raise InvalidConfig([FieldError("dataset.name", f"is required; known: {', '.join(DATASETS)}")])
+        raise InvalidConfig([FieldError("dataset.name", f"dataset.name is required; known: {', '.join(DATASETS)}")])
     if not isinstance(section, dict):
-        raise InvalidConfig([FieldError("dataset", f"must be an object, got {section!r}")])
+        raise InvalidConfig([FieldError("dataset", f"dataset must be an object, got {section!r}")])
     return DatasetConfig(section["name"]).name
 
 

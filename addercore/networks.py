@@ -1,0 +1,94 @@
+"""From the spec's tree to a torch module: one definition, realised by any method."""
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+
+from addercore.nn import Adder2d, AdderLinear
+from addercore.ops import GRADIENTS, Gradient
+from addercore.spec import Network
+from addercore.spec.layers import BatchNorm, Conv, Flatten, Linear, MaxPool, Node, ReLU, Residual, Sequential
+from addercore.spec.networks import check_method, uses_adder
+
+
+class ResidualBlock(nn.Module):
+    """body(x) + shortcut(x)."""
+
+    def __init__(self, body: tuple[str, nn.Module], shortcut: tuple[str, nn.Module] | None) -> None:
+        super().__init__()
+        self._body, self._shortcut = body[0], None if shortcut is None else shortcut[0]
+        for name, module in filter(None, (body, shortcut)):
+            self.add_module(name, module)
+
+    def forward(self, x: Tensor) -> Tensor:
+        kept = x if self._shortcut is None else self.get_submodule(self._shortcut)(x)
+        total: Tensor = self.get_submodule(self._body)(x) + kept
+        return total
+
+
+class _Builder:
+    """Builds the modules of one network; `flat` is known from the shapes while descending."""
+
+    def __init__(self, method: str, first_last: str, gradient: Gradient, backend: str | None) -> None:
+        self.method, self.first_last, self.gradient, self.backend = method, first_last, gradient, backend
+
+    def conv(self, layer: Conv) -> nn.Module:
+        shape = (layer.in_channels, layer.out_channels, layer.kernel, layer.stride, layer.padding, layer.dilation)
+        if uses_adder(layer, self.method, self.first_last):
+            return Adder2d(*shape, layer.groups, backend=self.backend, gradient=self.gradient)
+        return nn.Conv2d(*shape, layer.groups, bias=False)
+
+    def linear(self, layer: Linear) -> nn.Module:
+        if uses_adder(layer, self.method, self.first_last):
+            return AdderLinear(layer.in_features, layer.out_features, backend=self.backend, gradient=self.gradient)
+        return nn.Linear(layer.in_features, layer.out_features, bias=False)
+
+    def build(self, node: Node, flat: bool) -> tuple[nn.Module, bool]:
+        """The module, and whether its output is (N, features) rather than (N, c, H, W)."""
+        match node:
+            case Sequential():
+                modules: OrderedDict[str, nn.Module] = OrderedDict()
+                for child in node.children:
+                    modules[child.name], flat = self.build(child, flat)
+                return nn.Sequential(modules), flat
+            case Residual():
+                body, after = self.build(node.body, flat)
+                shortcut = None if node.shortcut is None else (node.shortcut.name, self.build(node.shortcut, flat)[0])
+                return ResidualBlock((node.body.name, body), shortcut), after
+            case Conv():
+                return self.conv(node), False
+            case Linear():
+                return self.linear(node), True
+            case BatchNorm():
+                return (nn.BatchNorm1d if flat else nn.BatchNorm2d)(node.features), flat
+            case ReLU():
+                return nn.ReLU(), flat
+            case MaxPool():
+                return nn.MaxPool2d(node.size), flat
+            case Flatten():
+                return nn.Flatten(), True
+
+
+def build(
+    net: Network,
+    method: str = "adder",
+    first_last: str = "adder",
+    gradient: Gradient = "full_precision",
+    backend: str | None = None,
+    seed: int | None = None,
+) -> nn.Module:
+    """The torch module of `net`: (N, c, h, w) → class scores (N, classes).
+
+    Adder filters start from N(0, 1), convolutions and linear layers from torch's usual initialisation, drawn from
+    torch's generator, or with `seed` from a fresh one that leaves torch's as it was.
+    """
+    check_method(method, first_last)
+    if gradient not in GRADIENTS:
+        raise ValueError(f"unknown gradient {gradient!r}; known: {', '.join(GRADIENTS)}")
+    builder = _Builder(method, first_last, gradient, backend)
+    if seed is None:
+        return builder.build(net.body, False)[0]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return builder.build(net.body, False)[0]
