@@ -1,0 +1,71 @@
+"""Python client of the Adderworks service: submit jobs, follow them, fetch what they made.
+
+::
+
+    from adderclient import Client
+
+    with Client() as client:                    # ADDER_URL, else http://127.0.0.1:8000
+        job = client.jobs.submit({"kind": "train", "model": {"arch": "lenet5_bn"}, "dataset": {"name": "digits"}})
+        job = client.jobs.wait(job.id)
+        client.jobs.download(job.id, "model.safetensors", "out/")
+"""
+
+from adderclient.client import Client
+from adderclient.errors import (
+    AdderClientError,
+    ApiError,
+    AuthenticationError,
+    ChecksumMismatch,
+    ConflictError,
+    ConnectionFailed,
+    FieldError,
+    InvalidRequestError,
+    JobFailed,
+    NotFoundError,
+    ServerError,
+    WaitTimeout,
+)
+from adderclient.records import (
+    FINAL,
+    Artifact,
+    Dataset,
+    Event,
+    Job,
+    JobError,
+    MetricPoint,
+    Model,
+    Page,
+    Progress,
+    Readiness,
+    StreamEvent,
+    Validation,
+)
+
+__all__ = [
+    "FINAL",
+    "AdderClientError",
+    "ApiError",
+    "Artifact",
+    "AuthenticationError",
+    "ChecksumMismatch",
+    "Client",
+    "ConflictError",
+    "ConnectionFailed",
+    "Dataset",
+    "Event",
+    "FieldError",
+    "InvalidRequestError",
+    "Job",
+    "JobError",
+    "JobFailed",
+    "MetricPoint",
+    "Model",
+    "NotFoundError",
+    "Page",
+    "Progress",
+    "Readiness",
+    "ServerError",
+    "StreamEvent",
+    "Validation",
+    "WaitTimeout",
+]

@@ -1,0 +1,41 @@
+"""The typer application and the options that all commands share."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from adderclient.client import Client
+from adderclient.command.errors import HELP
+
+app = typer.Typer(
+    name="adder",
+    help="Train adder networks as a service: submit jobs, watch them, fetch what they made.",
+    epilog=HELP,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Url = Annotated[
+    str | None,
+    typer.Option("--url", envvar="ADDER_URL", help="The server.", show_default="http://127.0.0.1:8000"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, and nothing else there.")]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job's id.")]
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")]
+
+
+@app.callback()
+def _shared(url: Url = None) -> None:
+    """Takes ``--url`` before the command as well as after it."""
+    if url:
+        os.environ["ADDER_URL"] = url
+
+
+def connect(url: str | None) -> Client:
+    """A client for the server that ``--url`` or ``ADDER_URL`` names."""
+    return Client(url)

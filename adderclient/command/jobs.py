@@ -1,0 +1,328 @@
+"""``adder submit``, ``jobs``, ``show``, ``cancel``, ``pause``, ``resume``, ``retry``, ``delete`` and ``download``."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
+from rich.progress import Progress as Bars
+
+from adderclient.client import Client
+from adderclient.command import specs
+from adderclient.command.app import AsJson, JobId, Limit, Url, connect
+from adderclient.command.errors import UsageError
+from adderclient.command.follow import watch_to_end
+from adderclient.command.output import (
+    ago,
+    console,
+    duration,
+    errors_console,
+    fields,
+    note,
+    print_json,
+    print_list,
+    status,
+    table,
+)
+from adderclient.download import Progress
+from adderclient.records import Job, Validation
+
+
+class Status(str, Enum):  # noqa: UP042 - typer takes the values of a str enum
+    """The statuses of the contract."""
+
+    queued = "queued"
+    running = "running"
+    pausing = "pausing"
+    paused = "paused"
+    cancelling = "cancelling"
+    succeeded = "succeeded"
+    failed = "failed"
+    cancelled = "cancelled"
+
+
+class From(str, Enum):  # noqa: UP042
+    """Where a retry begins."""
+
+    start = "start"
+    checkpoint = "checkpoint"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds this module's commands."""
+    for command in (submit, jobs, show, cancel, pause, resume, retry, delete, download):
+        app.command()(command)
+
+
+def submit(
+    spec: Annotated[str, typer.Argument(metavar="SPEC", help="A .yaml or .json file, or - for stdin.")],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Override a field: optimizer.lr=0.05.")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Stay and show the progress.")] = False,
+    validate_only: Annotated[bool, typer.Option(help="Check the spec and show its cost; submit nothing.")] = False,
+    idempotency_key: Annotated[str | None, typer.Option(help="The same key never creates a second job.")] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Submit a job. Its id goes to stdout: JOB=$(adder submit spec.yaml)."""
+    document = specs.load(spec, overrides or ())
+    with connect(url) as client:
+        if validate_only:
+            _show_validation(client.jobs.validate(document), as_json)
+            return
+        job = client.jobs.submit(document, idempotency_key)
+        if watch:
+            if not as_json:
+                print(job.id, flush=True)
+            watch_to_end(client, job.id, as_json)
+        elif as_json:
+            print_json(job.raw)
+        else:
+            print(job.id)
+            note(f"{job.status}; follow it with: adder watch {job.id}")
+
+
+def jobs(
+    status_: Annotated[Status | None, typer.Option("--status", "-s", help="Only these.")] = None,
+    kind: Annotated[str | None, typer.Option("--kind", "-k", help="train, evaluate, …")] = None,
+    label: Annotated[list[str] | None, typer.Option("--label", "-l", metavar="KEY:VALUE", help="Repeatable.")] = None,
+    limit: Limit = 20,
+    after: Annotated[str | None, typer.Option(help="Go on after this cursor (`next` of a --json listing).")] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, newest first."""
+    with connect(url) as client:
+        found: list[Job] = []
+        more = True
+        while more and len(found) < limit:
+            page = client.jobs.list(
+                status=status_.value if status_ else None,
+                kind=kind,
+                labels=specs.labels(label or ()),
+                limit=min(limit - len(found), 100),
+                after=after,
+            )
+            found += page
+            after, more = page.next, page.has_more and page.next is not None
+    if as_json:
+        print_list((job.raw for job in found), more, after)
+        return
+    rows = ((job.id, status(job.status), job.kind, _subject(job), _done(job), ago(job.created_at)) for job in found)
+    table(["JOB", "STATUS", "KIND", "SUBJECT", "PROGRESS", "CREATED"], rows)
+    if more:
+        note(f"There are more: --limit {limit * 2}, or --after {after}")
+
+
+def show(
+    name: Annotated[str, typer.Argument(metavar="ID", help="A job's id, or a model's.")],
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show all about one job or model."""
+    with connect(url) as client:
+        if name.startswith("model_"):
+            model = client.models.get(name).raw
+            if as_json:
+                print_json(model)
+            else:
+                fields(model.items())
+            return
+        job = client.jobs.get(name)
+        if as_json:
+            print_json(job.raw)
+            return
+        _show_job(job)
+        if job.finished:
+            _show_artifacts(client, job)
+
+
+def cancel(job: JobId, url: Url = None, as_json: AsJson = False) -> None:
+    """Stop a job for good; it saves a checkpoint first."""
+    with connect(url) as client:
+        _acted(client.jobs.cancel(job), as_json)
+
+
+def pause(job: JobId, url: Url = None, as_json: AsJson = False) -> None:
+    """Save a checkpoint and hold a running job."""
+    with connect(url) as client:
+        _acted(client.jobs.pause(job), as_json)
+
+
+def resume(job: JobId, url: Url = None, as_json: AsJson = False) -> None:
+    """Go on with a paused job."""
+    with connect(url) as client:
+        _acted(client.jobs.resume(job), as_json)
+
+
+def retry(
+    job: JobId,
+    from_: Annotated[From, typer.Option("--from", help="Where to begin.")] = From.start,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new job like a finished one; its id goes to stdout."""
+    with connect(url) as client:
+        new = client.jobs.retry(job, "checkpoint" if from_ is From.checkpoint else "start")
+    if as_json:
+        print_json(new.raw)
+    else:
+        print(new.id)
+        note(f"{new.status}, a retry of {job}")
+
+
+def delete(job: JobId, url: Url = None) -> None:
+    """Delete a finished job with all that it stored."""
+    with connect(url) as client:
+        client.jobs.delete(job)
+    note(f"{job} deleted")
+
+
+def download(
+    name: Annotated[str, typer.Argument(metavar="ID", help="A job's id, or a model's.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder.", show_default="./ID")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option("--name", help="Only this artifact; repeatable.")] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch a job's artifacts: resumes what was interrupted, verifies checksums, skips what is there."""
+    folder = output or Path(name)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file; --output names a folder")
+    with connect(url) as client, _download_bars() as bars:
+        bar = _Bar(bars)
+        if name.startswith("model_"):
+            paths = [client.models.download(name, f"{folder}/", progress=bar)]
+            paths.append(client.models.download(name, f"{folder}/", format="manifest", progress=bar))
+        else:
+            names = only or [artifact.name for artifact in client.jobs.artifacts(name)]
+            paths = [client.jobs.download(name, artifact, f"{folder}/", progress=bar) for artifact in names]
+    if as_json:
+        print_json({"data": [{"path": str(path), "bytes": path.stat().st_size} for path in paths]})
+    else:
+        for path in paths:
+            print(path)
+        if not paths:
+            note(f"{name} has no artifacts yet")
+
+
+class _Bar:
+    """Shows a download's progress as one bar a file."""
+
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+        self._tasks: dict[Path, int] = {}
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.path not in self._tasks:
+            self._tasks[progress.path] = self._bars.add_task(progress.path.name, total=progress.total)
+        task = self._bars.tasks[self._tasks[progress.path]].id
+        self._bars.update(task, completed=progress.received, total=progress.total)
+
+
+def _download_bars() -> Bars:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    return Bars(*columns, console=errors_console(), disable=not sys.stderr.isatty(), transient=True)
+
+
+def _acted(job: Job, as_json: bool) -> None:
+    if as_json:
+        print_json(job.raw)
+    else:
+        print(f"{job.id} {job.status}")
+
+
+def _subject(job: Job) -> str:
+    model, dataset = job.spec.get("model") or {}, job.spec.get("dataset") or {}
+    if isinstance(model, dict) and model.get("arch"):
+        named = f"{model['arch']} {model.get('method', '')}".strip()
+        return f"{named} on {dataset['name']}" if isinstance(dataset, dict) and dataset.get("name") else named
+    return str(job.spec.get("model_id") or "")
+
+
+def _done(job: Job) -> str:
+    progress = job.progress
+    if job.status == "queued":
+        return f"{job.queue_position} in queue" if job.queue_position is not None else "queued"
+    if job.status == "failed" and job.error:
+        return job.error.code
+    if progress.fraction is None:
+        return ""
+    left = f", {duration(progress.eta_seconds)} left" if job.status == "running" and progress.eta_seconds else ""
+    return f"{progress.fraction:.0%}{left}"
+
+
+def _show_job(job: Job) -> None:
+    progress = job.progress
+    at = f"epoch {progress.epoch}/{progress.epochs}, step {progress.step}/{progress.steps}" if progress.epochs else None
+    pairs = [
+        ("job", job.id),
+        ("status", status(job.status)),
+        ("kind", job.kind),
+        ("subject", _subject(job)),
+        ("labels", job.labels),
+        ("created", job.created_at),
+        ("started", job.started_at),
+        ("finished", job.finished_at),
+        ("took", duration(job.seconds) if job.seconds is not None else None),
+        ("attempt", job.attempt),
+        ("queue position", job.queue_position),
+        ("progress", at),
+        ("result", job.result),
+        ("model", job.model_id),
+        ("retry of", job.retry_of),
+        ("environment", {key: value for key, value in job.environment.items() if value is not None}),
+    ]
+    if job.error:
+        pairs += [("error", f"{job.error.message} ({job.error.code})"), ("log", job.error.log_tail)]
+    fields(pairs)
+
+
+def _show_artifacts(client: Client, job: Job) -> None:
+    artifacts = client.jobs.artifacts(job.id)
+    if artifacts:
+        console().print()
+        table(["ARTIFACT", "BYTES>", "SHA256"], ((item.name, item.bytes, item.sha256[:16]) for item in artifacts))
+        note(f"Fetch them with: adder download {job.id}")
+
+
+def _show_validation(validation: Validation, as_json: bool) -> None:
+    if as_json:
+        print_json(validation.raw)
+        return
+    model = validation.model
+    operations = model.get("operations") or {}
+    fields(
+        [
+            ("valid", True),
+            ("parameters", model.get("parameters")),
+            ("additions", operations.get("add")),
+            ("multiplications", operations.get("mul")),
+            ("XNOR operations", operations.get("xnor") or None),
+            ("energy, J per image", model.get("energy_joules")),
+            ("activations, bytes", model.get("activation_bytes")),
+        ]
+    )
+    layers = model.get("layers") or []
+    if layers:
+        console().print()
+        table(
+            ["LAYER", "KIND", "OUTPUT", "PARAMETERS>", "OPERATIONS"],
+            (
+                (
+                    layer.get("name"),
+                    layer.get("kind"),
+                    layer.get("output_shape"),
+                    layer.get("parameters"),
+                    layer.get("operations"),
+                )
+                for layer in layers
+            ),
+        )

@@ -1,0 +1,119 @@
+"""``adder models``, ``import``, ``predict`` and ``datasets``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from adderclient.command.app import AsJson, Limit, Url, connect
+from adderclient.command.output import ago, fields, note, print_json, print_list, table
+from adderclient.records import Model
+
+
+def register(app: typer.Typer) -> None:
+    """Adds this module's commands."""
+    app.command()(models)
+    app.command("import")(import_model)
+    app.command()(predict)
+    app.command()(datasets)
+
+
+def models(limit: Limit = 20, url: Url = None, as_json: AsJson = False) -> None:
+    """List models, newest first."""
+    with connect(url) as client:
+        found = list(islice(client.models.iterate(), limit))
+    if as_json:
+        print_list(model.raw for model in found)
+        return
+    table(
+        ["MODEL", "NETWORK", "METHOD", "DATASET", "PARAMETERS>", "VAL ACCURACY>", "FROM", "CREATED"],
+        (
+            (
+                model.id,
+                model.arch,
+                model.method,
+                model.dataset,
+                model.parameters,
+                _accuracy(model),
+                model.job_id or model.source,
+                ago(model.created_at),
+            )
+            for model in found
+        ),
+    )
+
+
+def import_model(
+    weights: Annotated[Path, typer.Argument(metavar="FILE", help="A model.safetensors.")],
+    manifest: Annotated[Path | None, typer.Option(help="Its manifest.", show_default="FILE with .json")] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a downloaded model back to the server; its id goes to stdout."""
+    with connect(url) as client:
+        model = client.models.import_(weights, manifest)
+    if as_json:
+        print_json(model.raw)
+    else:
+        print(model.id)
+
+
+def predict(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's id.")],
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="An image file.")],
+    top: Annotated[int, typer.Option(help="Classes to show.", min=1)] = 5,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a model what an image shows."""
+    with connect(url) as client:
+        answer = client.models.predict(model, image)
+    if as_json:
+        print_json(answer)
+        return
+    ranked = ranking(answer)
+    if ranked:
+        table(["CLASS", "PROBABILITY>"], ((name, f"{value:.2%}") for name, value in ranked[:top]))
+    else:
+        fields(answer.items())
+
+
+def datasets(url: Url = None, as_json: AsJson = False) -> None:
+    """List what can be trained on."""
+    with connect(url) as client:
+        page = client.datasets.list(limit=100)
+    if as_json:
+        print_json(page.raw)
+        return
+    keys = [key for key in ("kind", "shape", "classes", "splits", "available") if any(key in item.raw for item in page)]
+    table(
+        ["DATASET", *(key.upper() for key in keys)],
+        ((item.name, *(item.raw.get(key) for key in keys)) for item in page),
+    )
+    if page.has_more:
+        note("There are more.")
+
+
+def ranking(answer: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """Classes and probabilities of a prediction, likeliest first."""
+    probabilities = answer.get("probabilities")
+    if isinstance(probabilities, Mapping):
+        pairs = [(str(name), float(value)) for name, value in probabilities.items()]
+    elif isinstance(probabilities, list):
+        names = answer.get("class_names") or answer.get("classes") or range(len(probabilities))
+        pairs = [(str(name), float(value)) for name, value in zip(names, probabilities, strict=False)]
+    else:
+        return []
+    return sorted(pairs, key=lambda pair: -pair[1])
+
+
+def _accuracy(model: Model) -> str:
+    for name in ("val/accuracy", "accuracy"):
+        value = model.metrics.get(name)
+        if isinstance(value, int | float):
+            return f"{value:.2%}"
+    return "-"

@@ -1,0 +1,84 @@
+"""Job specs from a file or stdin, with overrides from the command line."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from adderclient.command.errors import UsageError
+
+
+def load(source: str, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """The spec in the file ``source`` (``-``: stdin), YAML or JSON, with ``a.b=value`` overrides applied."""
+    try:
+        content = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+        raise UsageError(f"cannot read the spec {source}: {reason}") from error
+    spec = _parse(source, content)
+    if not isinstance(spec, dict):
+        raise UsageError(f"{source}: a spec is a mapping with `kind`, `model`, `dataset`, …, this is {_kind(spec)}")
+    for override in overrides:
+        _apply(spec, override)
+    return spec
+
+
+def labels(pairs: Iterable[str]) -> dict[str, str]:
+    """``k:v`` or ``k=v`` labels as a mapping."""
+    found = {}
+    for pair in pairs:
+        key, separator, value = pair.partition(":" if ":" in pair else "=")
+        if not separator or not key:
+            raise UsageError(f"--label {pair}: write it as key:value")
+        found[key] = value
+    return found
+
+
+def _parse(source: str, content: str) -> Any:
+    if source.endswith(".json"):
+        try:
+            return json.loads(content)
+        except ValueError as error:
+            raise UsageError(f"{source} is not JSON: {error}") from error
+    try:
+        return yaml.load(content, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{source} is not YAML: {error}") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 as pyyaml reads it, except that ``5e-4`` is a number, as in JSON and YAML 1.2."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+def _apply(spec: dict[str, Any], override: str) -> None:
+    name, separator, value = override.partition("=")
+    *parents, last = name.split(".")
+    if not separator or not last:
+        raise UsageError(f"--set {override}: write it as name=value, such as optimizer.lr=0.05")
+    place = spec
+    for parent in parents:
+        inner = place.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise UsageError(f"--set {override}: {parent} is {_kind(inner)} in the spec, it has no fields")
+        place = inner
+    try:
+        place[last] = yaml.load(value, Loader=_Loader) if value else None
+    except yaml.YAMLError as error:
+        raise UsageError(f"--set {override}: the value is not YAML: {error}") from error
+
+
+def _kind(value: Any) -> str:
+    return {list: "a list", str: "a text", type(None): "empty"}.get(type(value), f"a {type(value).__name__}")

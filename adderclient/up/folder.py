@@ -1,0 +1,82 @@
+"""The data folder: one service at a time, logs bounded, sockets in a short-lived folder beside it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+MAX_LOG_BYTES = 8 << 20
+"""A log longer than this when the service starts is moved to ``NAME.log.1``."""
+
+
+class UpError(Exception):
+    """The service cannot start, and what to do about it; ``exit_code`` is for the command."""
+
+    def __init__(self, message: str, exit_code: int = 2) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class DataFolder:
+    """A data folder held for the time of a ``with`` block, and the run folder for its sockets.
+
+    The lock is the kernel's: it goes with this process however that ends.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.logs = self.path / "logs"
+
+    def __enter__(self) -> DataFolder:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise UpError(
+                f"cannot use {self.path} as data folder: {error.strerror}; choose another with --data"
+            ) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(self._lock, 32, 0).decode(errors="replace").strip() or "unknown"
+            os.close(self._lock)
+            raise UpError(
+                f"another Adderworks (pid {holder}) already serves {self.path}; "
+                "stop it or choose another folder with --data"
+            ) from error
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+        self.logs.mkdir(exist_ok=True, mode=0o700)
+        # Unix socket paths may have some 100 characters only, so they do not lie in the data folder.
+        self.run = Path(tempfile.mkdtemp(prefix="adder-"))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        shutil.rmtree(self.run, ignore_errors=True)
+        with suppress(OSError):
+            os.ftruncate(self._lock, 0)
+        os.close(self._lock)
+
+    def log(self, name: str) -> Path:
+        """Where a child writes; an overlong one is moved aside."""
+        path = self.logs / f"{name}.log"
+        if path.exists() and path.stat().st_size > MAX_LOG_BYTES:
+            path.replace(path.with_name(path.name + ".1"))
+        return path
+
+
+def tail(path: Path, lines: int = 15) -> str:
+    """The last lines of a log."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 16_384))
+            return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
+    except FileNotFoundError:
+        return ""

@@ -1,0 +1,57 @@
+"""A fresh service and a client for each test, and the ``adder`` command as a real process or in this one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from adderclient import Client, download, stream, transport
+
+from contract_service import Service
+
+Adder = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(autouse=True)
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses between attempts are a hundredth of the real ones; their number is not touched."""
+    monkeypatch.setattr(transport, "FIRST_PAUSE", 0.002)
+    monkeypatch.setattr(download, "FIRST_PAUSE", 0.002)
+    monkeypatch.setattr(stream, "FIRST_PAUSE", 0.002)
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    running = Service()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def client(service: Service) -> Iterator[Client]:
+    with Client(service.url) as connected:
+        yield connected
+
+
+@pytest.fixture
+def adder(service: Service, tmp_path: Path) -> Adder:
+    """Runs ``adder ARGUMENTS`` in a process of its own, in an empty folder."""
+
+    def run(*arguments: str, stdin: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", "from adderclient.command import main; main()", *arguments],
+            env={**os.environ, "ADDER_URL": service.url, "NO_COLOR": "1", **environment},
+            cwd=tmp_path,
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+
+    return run

@@ -1,0 +1,356 @@
+"""A real HTTP server on a loopback port that speaks the contract from memory and breaks on demand."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+FINAL = ("succeeded", "failed", "cancelled")
+
+
+def job(identity: str, status: str = "queued", **more: Any) -> dict[str, Any]:
+    """A job as the contract shows it."""
+    return {
+        "id": identity,
+        "kind": "train",
+        "status": status,
+        "spec": {"kind": "train", "model": {"arch": "lenet5_bn", "method": "adder"}, "dataset": {"name": "digits"}},
+        "labels": {},
+        "created_at": "2026-11-20T10:00:00.123Z",
+        "queued_at": "2026-11-20T10:00:00.123Z",
+        "started_at": None,
+        "finished_at": None,
+        "attempt": 0,
+        "progress": {"epoch": 1, "epochs": 4, "step": 12, "steps": 48, "fraction": 0.25, "images_per_second": 900.5},
+        "environment": None,
+        "result": None,
+        "model_id": None,
+        "error": None,
+        **more,
+    }
+
+
+@dataclass
+class Fault:
+    """What goes wrong with the next requests whose ``METHOD /path`` begins with ``prefix``."""
+
+    prefix: str
+    status: int | None = None  # answer this instead
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+    cut_after: int | None = None  # body bytes, then the connection drops; of a stream: events
+    close_before_answer: bool = False
+    times: int = 1
+
+
+class Service:
+    """State that tests arrange and inspect."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, dict[str, Any]] = {}
+        self.metrics: dict[str, list[dict[str, Any]]] = {}
+        self.events: dict[str, list[dict[str, Any]]] = {}
+        self.logs: dict[str, str] = {}
+        self.artifacts: dict[str, dict[str, bytes]] = {}
+        self.models: dict[str, dict[str, Any]] = {}
+        self.weights: dict[str, bytes] = {}
+        self.published: dict[str, str] = {}  # sha256 by artifact name, where it is not that of the bytes
+        self.faults: list[Fault] = []
+        self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.keys: dict[str, tuple[bytes, str]] = {}
+        self.ready: tuple[int, dict[str, Any]] = (200, {"status": "ready"})
+        self.etags = True
+        self.bad_spec: dict[str, Any] | None = None
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def break_(self, prefix: str, **what: Any) -> None:
+        self.faults.append(Fault(prefix, **what))
+
+    def seen(self, prefix: str) -> list[tuple[str, str, dict[str, str], bytes]]:
+        return [entry for entry in self.requests if f"{entry[0]} {entry[1]}".startswith(prefix)]
+
+    def finish(self, identity: str, status: str = "succeeded", **more: Any) -> None:
+        self.jobs[identity] |= {
+            "status": status,
+            "started_at": "2026-11-20T10:00:01.000Z",
+            "finished_at": "2026-11-20T10:00:43.500Z",
+            **more,
+        }
+
+    def take_fault(self, request: str) -> Fault | None:
+        for fault in self.faults:
+            if request.startswith(fault.prefix):
+                fault.times -= 1
+                if fault.times == 0:
+                    self.faults.remove(fault)
+                return fault
+        return None
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Says nothing when the connection was dropped, on purpose or by the client."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
+def _handler(service: Service) -> type[BaseHTTPRequestHandler]:
+    class Bound(_Handler):
+        state = service
+
+    return Bound
+
+
+class _Handler(BaseHTTPRequestHandler):
+    state: Service
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format: str, *args: Any) -> None:
+        return
+
+    def do_GET(self) -> None:
+        self._serve()
+
+    do_POST = do_DELETE = do_GET
+
+    def _serve(self) -> None:
+        url = urlsplit(self.path)
+        self.query = parse_qs(url.query)
+        self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.state.requests.append((self.command, self.path, headers, self.body))
+        self.fault = self.state.take_fault(f"{self.command} {self.path}")
+        if self.fault and self.fault.close_before_answer:
+            self._drop()
+        elif self.fault and self.fault.status:
+            self._answer(self.fault.status, self.fault.body or {"title": "broken on purpose"}, self.fault.headers)
+        else:
+            self._route([unquote(part) for part in url.path.strip("/").split("/")])
+
+    def _drop(self) -> None:
+        self.close_connection = True
+        self.connection.shutdown(socket.SHUT_RDWR)
+
+    def _answer(self, status: int, body: Any = None, headers: Mapping[str, str] | None = None) -> None:
+        data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        kind = "application/problem+json" if status >= 400 else "application/json"
+        for name, value in ({"Content-Type": kind, "Content-Length": str(len(data))} | dict(headers or {})).items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.fault and self.fault.cut_after is not None:
+            self.wfile.write(data[: self.fault.cut_after])
+            self._drop()
+            return
+        self.wfile.write(data)
+
+    def _problem(self, status: int, detail: str, **more: Any) -> None:
+        self._answer(status, {"type": "about:blank", "title": "No", "status": status, "detail": detail, **more})
+
+    def _listing(self, items: list[dict[str, Any]]) -> None:
+        limit = int(self.query.get("limit", ["20"])[0])
+        start = int(self.query.get("after", ["0"])[0])
+        more = start + limit < len(items)
+        cursor = str(start + limit) if more else None
+        self._answer(200, {"data": items[start : start + limit], "has_more": more, "next": cursor})
+
+    def _route(self, parts: list[str]) -> None:
+        match (self.command, *parts):
+            case ("GET", "readyz"):
+                self._answer(*self.state.ready, {"Content-Type": "application/json"})
+            case ("GET", "v1", "system"):
+                self._answer(200, {"version": "0.1.0", "workers": [], "queue": {"queued": 0}})
+            case ("GET", "v1", "datasets"):
+                self._listing([{"name": "digits", "classes": list("01"), "available": True}])
+            case ("GET", "v1", "datasets", name) if name == "digits":
+                self._answer(200, {"name": "digits", "available": True})
+            case ("POST", "v1", "jobs"):
+                self._submit()
+            case ("GET", "v1", "jobs"):
+                self._jobs()
+            case (_, "v1", "jobs", identity, *rest):
+                if identity in self.state.jobs:
+                    self._job(identity, rest)
+                else:
+                    self._problem(404, f"There is no job {identity}.", code="not_found")
+            case (_, "v1", "models", *rest):
+                self._models(rest)
+            case _:
+                self._problem(404, "There is nothing here.")
+
+    def _submit(self) -> None:
+        spec = json.loads(self.body)
+        if self.state.bad_spec:
+            self._answer(422, self.state.bad_spec)
+            return
+        if self.query.get("validate_only") == ["true"]:
+            layer = {"name": "conv1", "kind": "adder", "output_shape": [6, 28, 28], "parameters": 150}
+            layer["operations"] = {"add": 235200, "mul": 0, "xnor": 0}
+            model = {"parameters": 61706, "operations": {"add": 833888, "mul": 0, "xnor": 0}, "layers": [layer]}
+            self._answer(200, {"spec": spec, "model": {**model, "energy_joules": 7.5e-7, "activation_bytes": 26000}})
+            return
+        key = self.headers.get("Idempotency-Key", "")
+        if key in self.state.keys:
+            body, identity = self.state.keys[key]
+            if body != self.body:
+                self._problem(422, "This Idempotency-Key was used with another body.")
+            else:
+                self._answer(200, self.state.jobs[identity])
+            return
+        identity = f"job_{len(self.state.jobs) + 1:04d}"
+        self.state.jobs[identity] = job(identity, spec=spec, labels=spec.get("labels", {}))
+        self.state.keys[key] = (self.body, identity)
+        self._answer(201, self.state.jobs[identity], {"Location": f"/v1/jobs/{identity}"})
+
+    def _jobs(self) -> None:
+        found = sorted(self.state.jobs.values(), key=lambda item: item["id"], reverse=True)
+        for name in ("status", "kind"):
+            if name in self.query:
+                found = [item for item in found if item[name] == self.query[name][0]]
+        for label in self.query.get("label", []):
+            key, _, value = label.partition(":")
+            found = [item for item in found if item["labels"].get(key) == value]
+        self._listing(found)
+
+    def _job(self, identity: str, rest: list[str]) -> None:
+        entry = self.state.jobs[identity]
+        match (self.command, *rest):
+            case ("GET",):
+                self._answer(200, entry)
+            case ("DELETE",):
+                del self.state.jobs[identity]
+                self._answer(204)
+            case ("POST", "cancel" | "pause" | "resume" as action):
+                if entry["status"] in FINAL and action != "cancel":
+                    self._problem(409, f"The job is {entry['status']}.", code="conflict")
+                else:
+                    entry["status"] = {"cancel": "cancelled", "pause": "paused", "resume": "queued"}[action]
+                    self._answer(202, entry)
+            case ("POST", "retry"):
+                new = f"job_{len(self.state.jobs) + 1:04d}"
+                self.state.jobs[new] = job(new, retry_of=identity, spec={"from": self.query["from"][0]})
+                self._answer(201, self.state.jobs[new])
+            case ("GET", "metrics"):
+                self._metrics(identity)
+            case ("GET", "events"):
+                self._listing(self.state.events.get(identity, []))
+            case ("GET", "logs"):
+                lines = self.state.logs.get(identity, "").splitlines(keepends=True)
+                tail = int(self.query.get("tail", [len(lines)])[0])
+                text = "".join(lines[len(lines) - tail :]).encode()
+                self._answer(200, text, {"Content-Type": "text/plain"})
+            case ("GET", "stream"):
+                self._stream(identity)
+            case ("GET", "artifacts"):
+                self._listing([self._artifact(name, data) for name, data in self.state.artifacts[identity].items()])
+            case ("GET", "artifacts", name):
+                self._file(self.state.artifacts[identity][name], name)
+            case _:
+                self._problem(404, "There is nothing here.")
+
+    def _metrics(self, identity: str) -> None:
+        after, limit = int(self.query["after_seq"][0]), int(self.query["limit"][0])
+        names = self.query.get("name")
+        points = [
+            point
+            for point in self.state.metrics.get(identity, [])
+            if point["seq"] > after and (not names or point["name"] in names)
+        ]
+        self._answer(200, {"data": points[:limit], "has_more": len(points) > limit, "next": None})
+
+    def _artifact(self, name: str, data: bytes) -> dict[str, Any]:
+        sha256 = self.state.published.get(name) or hashlib.sha256(data).hexdigest()
+        return {
+            "name": name,
+            "kind": "model",
+            "media_type": "application/octet-stream",
+            "bytes": len(data),
+            "sha256": sha256,
+            "created_at": "2026-11-20T10:00:43.500Z",
+        }
+
+    def _file(self, data: bytes, name: str) -> None:
+        etag = f'"{self.state.published.get(name) or hashlib.sha256(data).hexdigest()}"'
+        headers = {"Content-Type": "application/octet-stream", **({"ETag": etag} if self.state.etags else {})}
+        wanted = self.headers.get("Range")
+        if wanted and self.headers.get("If-Range") in (None, etag):
+            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+            if start >= len(data):
+                self._answer(416, b"", {"Content-Range": f"bytes */{len(data)}"})
+                return
+            span = f"bytes {start}-{len(data) - 1}/{len(data)}"
+            self._answer(206, data[start:], headers | {"Content-Range": span})
+            return
+        self._answer(200, data, headers)
+
+    def _stream(self, identity: str) -> None:
+        """Everything the job has by now, then what comes, as ``id: KIND-SEQ``; ends after the final status."""
+        last = int(self.headers.get("Last-Event-ID") or 0)
+        cut = self.fault.cut_after if self.fault else None
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        while True:
+            entry = self.state.jobs[identity]
+            done = entry["status"] in FINAL
+            for kind, data in [
+                *(("metric", point) for point in self.state.metrics.get(identity, [])),
+                *(("event", event) for event in self.state.events.get(identity, [])),
+                *([("status", {"status": entry["status"], "seq": 10_000})] if done else []),
+            ]:
+                if data["seq"] <= last:
+                    continue
+                if cut == 0:
+                    self._chunk(f"id: {data['seq']}\nevent: {kind}\ndata: {{\"se")
+                    self._drop()
+                    return
+                last = data["seq"]
+                self._chunk(f"id: {last}\nevent: {kind}\ndata: {json.dumps(data)}\n\n")
+                cut = cut - 1 if cut is not None else None
+            if done:
+                self._chunk("")
+                return
+            self._chunk(": still here\n\n")
+            time.sleep(0.02)
+
+    def _chunk(self, text: str) -> None:
+        data = text.encode()
+        self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+
+    def _models(self, rest: list[str]) -> None:
+        models = self.state.models
+        match (self.command, *rest):
+            case ("GET",):
+                self._listing(list(models.values()))
+            case ("POST",):
+                identity = f"model_{len(models) + 1:04d}"
+                models[identity] = {"id": identity, "source": "imported", "created_at": "2026-11-20T10:00:00Z"}
+                self._answer(201, models[identity])
+            case ("GET", identity) if identity in models:
+                self._answer(200, models[identity])
+            case ("GET", identity, "download") if identity in models:
+                self._file(self.state.weights[identity], identity)
+            case ("POST", identity, "predict") if identity in models:
+                self._answer(200, {"class_names": ["zero", "one"], "probabilities": [0.125, 0.875]})
+            case _:
+                self._problem(404, "There is no such model.", code="not_found")
