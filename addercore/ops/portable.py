@@ -88,7 +88,7 @@ def _clamped(grad: Tensor, columns: Tensor, filters: Tensor) -> Tensor:
     """Σ_f g_f · clamp(F_f − X, −1, 1): (P, 1, f), (P, K), (f, K) → (P, K)."""
     result = torch.empty_like(columns)
     runs = list(_runs(columns.shape[0], filters.numel(), TEMPORARY))
-    longest = max(end - begin for begin, end in runs)
+    longest = max((end - begin for begin, end in runs), default=0)
     buffer = columns.new_empty((longest, *filters.shape))  # one for all runs: fresh pages cost more than the sums
     for begin, end in runs:
         slopes = torch.sub(filters, columns[begin:end, None], out=buffer[: end - begin]).clamp_(-1, 1)  # (p, f, K)
@@ -100,7 +100,7 @@ def _signed(grad: Tensor, columns: Tensor, filters: Tensor) -> Tensor:
     """Σ_p g_p · sgn(X_p − F): (P, f), (P, K), (f, K) → (f, K)."""
     result = torch.zeros_like(filters)
     runs = list(_runs(columns.shape[0], filters.numel(), TEMPORARY))
-    longest = max(end - begin for begin, end in runs)
+    longest = max((end - begin for begin, end in runs), default=0)
     buffer = columns.new_empty(longest * filters.numel())
     for begin, end in runs:
         shape = (filters.shape[0], end - begin, filters.shape[1])  # (f, p, K)

@@ -1,0 +1,187 @@
+"""Models as files: one `.safetensors` with its manifest inside, one line to use it, nothing ever unpickled."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Union
+
+import numpy as np
+import safetensors.torch
+import torch
+from numpy.typing import ArrayLike
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from addercore.data import prepare
+from addercore.errors import BadData, BadModel
+from addercore.networks import build
+from addercore.spec import Network, TrainConfig, check_manifest, dataset, read_manifest
+from addercore.spec.manifest import FORMAT, METADATA_KEY, read_header
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+ImageLike = Union[str, Path, "Image", ArrayLike]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The likeliest class, and the probability of each by name, in the model's order."""
+
+    label: str
+    probabilities: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"label": self.label, "probabilities": dict(self.probabilities)}
+
+
+class Model:
+    """A trained network, ready to use: `module` (evaluation mode), `manifest`, and `predict`."""
+
+    def __init__(self, network: Network, module: nn.Module, manifest: dict[str, Any]) -> None:
+        self.network, self.module, self.manifest = network, module, manifest
+        self.classes: list[str] = list(manifest["classes"])
+        self.mean: list[float] = manifest["preprocessing"]["mean"]
+        self.std: list[float] = manifest["preprocessing"]["std"]
+
+    def prepare(self, image: ImageLike) -> Tensor:
+        """One image as the network takes it, (1, c, h, w): see `predict` for what an image may be."""
+        pixels = _pixels(image, self.network.input_shape[0])
+        return prepare(pixels[None], self.network.input_shape[1:], self.mean, self.std)
+
+    @torch.inference_mode()
+    def predict(self, image: ImageLike) -> Prediction:
+        """Class probabilities of one image: a path, a PIL image, or an array (H, W) or (c, H, W).
+
+        Integers are 0…255, floats 0…1; any size is resized to the network's. As in training: the digit models have seen
+        light strokes on a dark ground, in upright images (row 0 on top); invert a scan of ink on paper.
+        """
+        device = next(self.module.parameters()).device
+        scores = self.module(self.prepare(image).to(device)).float()
+        probabilities = scores.softmax(1)[0].tolist()
+        best = max(range(len(self.classes)), key=probabilities.__getitem__)
+        return Prediction(self.classes[best], dict(zip(self.classes, probabilities, strict=True)))
+
+
+def _from_pil(image: "Image", channels: int) -> np.ndarray[Any, Any]:
+    """(H, W) or (H, W, 3), integers of 8 bits or floats in 0…1."""
+    if image.mode.startswith("I;16"):
+        return np.asarray(image, dtype=np.float32) / 65535
+    if image.mode in ("I", "F"):
+        raise ValueError(f"an image of mode {image.mode!r} has no fixed range of values; convert it to 8 bits")
+    return np.asarray(image.convert("L" if channels == 1 else "RGB"))
+
+
+def _open(path: str | Path, channels: int) -> np.ndarray[Any, Any]:
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ModuleNotFoundError as error:
+        raise BadData("reading image files needs Pillow: pip install 'adderworks[data]'") from error
+    try:
+        with Image.open(path) as image:
+            return _from_pil(image, channels)
+    except FileNotFoundError as error:
+        raise BadData(f"{path} is missing") from error
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise BadData(f"{path} cannot be read as an image ({error})") from error
+
+
+def _pixels(image: ImageLike, channels: int) -> Tensor:
+    """(c, H, W) float32 in 0…1."""
+    if isinstance(image, str | Path):
+        array = _open(image, channels)
+    elif hasattr(image, "convert") and hasattr(image, "mode"):
+        array = _from_pil(image, channels)
+    else:
+        array = np.asarray(image)
+    if array.ndim == 3 and array.shape[2] == channels and array.shape[0] != channels:
+        array = array.transpose(2, 0, 1)
+    if array.ndim == 2 and channels == 1:
+        array = array[None]
+    if array.ndim != 3 or array.shape[0] != channels or min(array.shape) < 1:
+        raise ValueError(f"an image must be (H, W) or ({channels}, H, W), got {array.shape}")
+    if np.issubdtype(array.dtype, np.integer):
+        scale, top = 255.0, 255
+    elif np.issubdtype(array.dtype, np.floating):
+        scale, top = 1.0, 1
+    else:
+        raise ValueError(f"an image must hold integers 0…255 or floats 0…1, got {array.dtype}")
+    if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= top):
+        raise ValueError(f"an image of {array.dtype} must lie in 0…{top}, got {array.min()} … {array.max()}")
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32) / np.float32(scale))
+
+
+def manifest_of(config: TrainConfig, metrics: dict[str, float]) -> dict[str, Any]:
+    """What rebuilds a model: only what the run itself determines, so that equal runs give equal bytes."""
+    info = dataset(config.dataset.name)
+    return {
+        "format": FORMAT,
+        "network": {
+            "arch": config.model.arch,
+            "method": config.model.method,
+            "first_last": config.model.first_last,
+            "gradient": config.model.gradient,
+            "input_shape": list(info.input_shape),
+        },
+        "preprocessing": {
+            "channels": info.input_shape[0],
+            "resize": list(info.input_shape[1:]),
+            "interpolation": "bilinear",
+            "range": [0.0, 1.0],
+            "mean": list(info.mean),
+            "std": list(info.std),
+        },
+        "classes": list(info.classes),
+        "dataset": info.name,
+        "config": config.to_dict(),
+        "metrics": metrics,
+    }
+
+
+def encode(weights: dict[str, Tensor], manifest: dict[str, Any]) -> bytes:
+    """The bytes of a model file: the same weights and manifest always give the same bytes."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    return safetensors.torch.save(tensors, {METADATA_KEY: json.dumps(manifest, sort_keys=True)})
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, all finite."""
+    try:
+        weights = safetensors.torch.load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise BadModel(f"{path}: cannot be read ({error})") from error
+    for name, tensor in weights.items():
+        if not torch.isfinite(tensor).all():
+            raise BadModel(f"{path}: tensor {name!r} has values that are NaN or infinite")
+    return weights
+
+
+def load(path: str | Path, manifest: str | Path | None = None, device: str = "cpu", backend: str | None = None) -> Model:
+    """The model of a `model.safetensors`, by the manifest inside it, or by an explicit `model.json`.
+
+    `BadModel` says what is wrong with the file; a pickle is never read.
+    """
+    from addercore.train.isolation import resolve_device
+
+    path = Path(path)
+    if manifest is None:
+        described = read_manifest(path)
+    else:
+        described = _read_json(Path(manifest))
+        check_manifest(described, read_header(path)[1], source=str(path))
+    network = check_manifest(described, source=str(path))
+    part = described["network"]
+    module = build(network, part["method"], part["first_last"], part["gradient"], backend, seed=0)
+    module.load_state_dict(load_weights(path))
+    module.to(resolve_device(device)).eval()
+    return Model(network, module, described)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadModel(f"{path}: cannot be read as a manifest ({error})") from error
+    if not isinstance(content, dict):
+        raise BadModel(f"{path}: the manifest is not a JSON object")
+    return content

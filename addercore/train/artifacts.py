@@ -1,0 +1,105 @@
+"""What a finished run leaves behind."""
+
+import json
+from dataclasses import dataclass
+from importlib.util import find_spec
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from addercore.io import encode, manifest_of
+from addercore.spec import TrainConfig, count
+from addercore.train.files import write_atomic
+from addercore.train.history import History
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    name: str
+    kind: str  # model, manifest, metrics, summary, curves
+    media_type: str
+    path: Path
+
+
+def write_artifacts(
+    workdir: Path,
+    config: TrainConfig,
+    weights: dict[str, Tensor],
+    metrics: dict[str, float],
+    history: History,
+    summary: dict[str, Any],
+) -> list[Artifact]:
+    """Model, manifest, metrics, summary and (where matplotlib is installed) curves, each written atomically."""
+    manifest = manifest_of(config, metrics)
+    counts = count(config.network(), config.model.method, config.model.first_last)
+    written = [
+        Artifact("model.safetensors", "model", "application/octet-stream", workdir / "model.safetensors"),
+        Artifact("model.json", "manifest", "application/json", workdir / "model.json"),
+        Artifact("metrics.csv", "metrics", "text/csv", workdir / "metrics.csv"),
+        Artifact("summary.json", "summary", "application/json", workdir / "summary.json"),
+    ]
+    model, described, table, overview = (artifact.path for artifact in written)
+    write_atomic(model, encode(weights, manifest))
+    write_atomic(described, _json(manifest))
+    write_atomic(table, history.csv().encode())
+    write_atomic(overview, _json({**summary, "metrics": metrics, "model": counts.to_dict(), "config": config.to_dict()}))
+    if can_draw():
+        path = workdir / "curves.png"
+        write_atomic(path, draw_curves(history, _title(config)))
+        written.append(Artifact("curves.png", "curves", "image/png", path))
+    return written
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _title(config: TrainConfig) -> str:
+    return f"{config.model.arch} ({config.model.method}) on {config.dataset.name}, seed {config.seed}"
+
+
+def can_draw() -> bool:
+    return find_spec("matplotlib") is not None
+
+
+def draw_curves(history: History, title: str) -> bytes:
+    """Loss, accuracy and learning rate against the step, as a PNG; drawn without pyplot's global state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title)
+    loss, accuracy, rates = figure.subplots(1, 3)
+    for axes, what in ((loss, "loss"), (accuracy, "accuracy")):
+        _line(axes, history, f"train/{what}", "training")
+        _line(axes, history, f"val/{what}", "validation")
+        axes.set(title=what, xlabel="step")
+    loss.set_yscale("log")
+    accuracy.yaxis.set_major_formatter("{x:.0%}")
+    local = sorted({point.name for point in history if point.name.startswith("local_lr/")})
+    _line(rates, history, "lr", "global γ")
+    for name in local:
+        _line(rates, history, name, f"α {name.removeprefix('local_lr/')}")
+    rates.set(title="learning rates", xlabel="step")
+    if local:
+        rates.set_yscale("log")
+    for axes in (loss, accuracy, rates):
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend(fontsize="small")
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()
+
+
+def _line(axes: "Axes", history: History, name: str, label: str) -> None:
+    points = history.series(name)
+    if points:
+        marker = "o" if len(points) < 3 else None
+        axes.plot([p.step for p in points], [p.value for p in points], label=label, marker=marker)

@@ -1,0 +1,64 @@
+"""The order of a run's images: a function of seed, epoch and place, so that a resumed run needs no state for it."""
+
+import hashlib
+from collections.abc import Iterator
+from math import ceil, cos, pi
+
+import torch
+from torch import Tensor
+
+from addercore.data import Examples, random_crop
+from addercore.spec import OptimizerConfig, TrainConfig, dataset
+
+
+def generator(*key: int | str) -> torch.Generator:
+    """A fresh generator on the processor, seeded by the words of `key`."""
+    digest = hashlib.sha256(":".join(map(str, key)).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def learning_rate(config: OptimizerConfig, epoch: int, epochs: int) -> float:
+    """γ of `epoch` (from 0): constant, or lr · (1 + cos(π · epoch / epochs)) / 2, as in the paper's recipes."""
+    if config.schedule == "constant":
+        return config.lr
+    return config.lr * (1 + cos(pi * epoch / epochs)) / 2
+
+
+class Batches:
+    """The training images in every epoch's own order, in batches, and in groups of batches that make one step."""
+
+    def __init__(self, examples: Examples, config: TrainConfig) -> None:
+        self.examples, self.config = examples, config
+        info = dataset(config.dataset.name)
+        centre, spread = torch.tensor(info.mean), torch.tensor(info.std)
+        self.black = (-centre / spread).to(examples.images.device)  # a pixel 0, normalised
+        full, rest = divmod(len(examples), config.batch_size)
+        self.per_epoch = full + (rest > 1)  # one image alone has no batch statistics: it sits this epoch out
+        self.steps_per_epoch = ceil(self.per_epoch / config.optimizer.accumulate)
+
+    def permutation(self, epoch: int) -> Tensor:
+        """Order of the images in `epoch` (from 0), on the processor."""
+        return torch.randperm(len(self.examples), generator=generator(self.config.seed, "order", epoch))
+
+    def _range(self, step: int) -> tuple[int, int]:
+        """The batches [first, last) whose gradients make step `step` of an epoch (from 0)."""
+        first = step * self.config.optimizer.accumulate
+        return first, min(first + self.config.optimizer.accumulate, self.per_epoch)
+
+    def images_in(self, step: int) -> int:
+        first, last = self._range(step)
+        size = self.config.batch_size
+        return min(last * size, len(self.examples)) - first * size
+
+    def group(self, epoch: int, order: Tensor, step: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """(images, labels) of each batch of step `step`, made when it is asked for."""
+        for index in range(*self._range(step)):
+            yield self._batch(epoch, order, index)
+
+    def _batch(self, epoch: int, order: Tensor, index: int) -> tuple[Tensor, Tensor]:
+        size = self.config.batch_size
+        chosen = order[index * size : (index + 1) * size].to(self.examples.labels.device)
+        images = self.examples.images[chosen]
+        if self.config.augment == "crop":
+            images = random_crop(images, self.black, generator(self.config.seed, "crop", epoch, index))
+        return images, self.examples.labels[chosen]

@@ -1,0 +1,50 @@
+"""What a training run tells its owner while it goes on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class MetricPoint:
+    """One value of one series; (name, step) is unique in a run."""
+
+    name: str
+    step: int  # optimizer steps done
+    epoch: int  # epochs begun, from 1
+    value: float
+    time_ms: int  # milliseconds since 1970, UTC
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    epoch: int  # epochs begun, from 1
+    epochs: int
+    step: int  # optimizer steps done
+    steps: int
+    fraction: float  # of all steps
+    images_per_second: float | None  # of training, since this process began; null until it is known
+    eta_seconds: float | None
+
+
+class Callbacks:
+    """Override what you need; every method is called on the training thread."""
+
+    def on_start(self, environment: dict[str, Any]) -> None:
+        """Once, before the first step: device, backend, versions, threads."""
+
+    def on_metrics(self, points: list[MetricPoint]) -> None:
+        """New points. A resumed run repeats those that followed its checkpoint, with the same (name, step)."""
+
+    def on_progress(self, progress: Progress) -> None:
+        """About twice a second, and at the end of every epoch."""
+
+    def on_event(self, type: str, message: str, data: dict[str, Any]) -> None:
+        """A notable moment: `resumed`, `resume_inexact`, `best`, `early_stop`, `stopped`."""
+
+    def on_checkpoint(self, path: Path, step: int, epoch: int, sha256: str) -> None:
+        """A checkpoint lies at `path`, complete and synced to disk."""
+
+    def should_stop(self) -> bool:
+        """Asked after every step; True saves a checkpoint and ends the run."""
+        return False

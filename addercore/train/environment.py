@@ -1,0 +1,39 @@
+"""Where a run takes place: what its numbers depend on beside the configuration."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import addercore
+
+EXACT = ("device", "backend", "torch", "threads", "cpu_capability")
+"""What must be equal for a resumed run to end with the same bytes."""
+
+
+def _commit() -> str | None:
+    """Commit of the checkout that this package is imported from; None for an installed package, or without git."""
+    folder = Path(__file__).parent
+    command = ["git", "-C", str(folder), "ls-files", "--error-unmatch", "--", str(Path(__file__).name)]
+    try:
+        subprocess.run(command, capture_output=True, check=True, timeout=5)  # not tracked: some other repository
+        found = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, check=True, timeout=5, text=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()
+
+
+def describe(device: torch.device, backend: str) -> dict[str, Any]:
+    name = "cpu" if device.type == "cpu" else f"cuda ({torch.cuda.get_device_name(device)})"
+    return {
+        "device": name,
+        "backend": backend,
+        "torch": torch.__version__,
+        "addercore": addercore.__version__,
+        "threads": torch.get_num_threads(),
+        "commit": _commit(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+    }

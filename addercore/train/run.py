@@ -1,0 +1,119 @@
+"""`fit`: one call that trains, and leaves the caller's process as it found it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from addercore.data import load as load_data
+from addercore.errors import BadModel
+from addercore.io import load_weights
+from addercore.networks import build
+from addercore.ops import get
+from addercore.spec import TrainConfig, tensors
+from addercore.train import checkpoint
+from addercore.train.artifacts import Artifact, can_draw, write_artifacts
+from addercore.train.callbacks import Callbacks
+from addercore.train.environment import describe
+from addercore.train.isolation import isolated, resolve_device
+from addercore.train.trainer import Trainer
+
+
+@dataclass(frozen=True, slots=True)
+class FitResult:
+    """How a run ended. `metrics` are the published epoch's; a stopped run has no artifacts, but a checkpoint."""
+
+    stopped: bool
+    step: int  # optimizer steps done
+    epoch: int  # epochs completed
+    metrics: dict[str, float]
+    artifacts: list[Artifact]
+
+
+def fit(
+    config: TrainConfig,
+    *,
+    workdir: Path,
+    data_dir: Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    backend: str | None = None,
+    callbacks: Callbacks | None = None,
+    resume_from: Path | None = None,
+    init_from: Path | None = None,
+) -> FitResult:
+    """Trains as `config` says; artifacts go to `workdir`, checkpoints to `workdir/checkpoints`.
+
+    Equal configurations give equal bytes on the same machine, torch, backend and thread count, also when a run was stopped
+    or killed and goes on from `resume_from` (a checkpoint, or the folder that holds them). `init_from` is a model file
+    whose weights a new run starts from. Raises `BadData`, `Diverged`, `CheckpointError` or `BadModel`.
+    """
+    chosen, target = get(backend), resolve_device(device)
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads must be ≥ 1, got {threads}")
+    if config.init_from is not None and init_from is None and resume_from is None:
+        raise ValueError(f"the configuration starts from model {config.init_from!r}: pass its file as init_from")
+    callbacks = callbacks or Callbacks()
+    workdir = Path(workdir)
+    workdir.mkdir(parents=True, exist_ok=True)
+    with isolated(config.seed, target, threads):
+        environment = describe(target, chosen.name)
+        callbacks.on_start(environment)
+        trainer = _trainer(config, workdir, data_dir, target, chosen.name, callbacks, environment, init_from)
+        if resume_from is not None:
+            trainer.load_state_dict(checkpoint.load(Path(resume_from)), Path(resume_from))
+        trainer.run()
+        return _result(trainer, workdir, callbacks)
+
+
+def _trainer(
+    config: TrainConfig,
+    workdir: Path,
+    data_dir: Path | None,
+    device: torch.device,
+    backend: str,
+    callbacks: Callbacks,
+    environment: dict[str, Any],
+    init_from: Path | None,
+) -> Trainer:
+    part = config.model
+    model = build(config.network(), part.method, part.first_last, part.gradient, backend)
+    if init_from is not None:
+        _start_from(model, config, Path(init_from))
+    name = config.dataset.name
+    train, validation = (load_data(name, data_dir, split).to(device) for split in ("train", "validation"))
+    return Trainer(
+        config, model.to(device), train, validation, device, workdir / "checkpoints", callbacks, environment
+    )
+
+
+def _start_from(model: nn.Module, config: TrainConfig, path: Path) -> None:
+    """Copies a stored model's weights; its tensors must be this network's, its method may be another."""
+    weights = load_weights(path)
+    expected = {name: shape for name, (_, shape) in tensors(config.network()).items()}
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    if found != expected:
+        differing = sorted(name for name in expected | found if expected.get(name) != found.get(name))
+        raise BadModel(f"{path}: cannot start {config.model.arch} from it: {', '.join(differing)} differ")
+    model.load_state_dict(weights)
+
+
+def _result(trainer: Trainer, workdir: Path, callbacks: Callbacks) -> FitResult:
+    place = trainer.place
+    if trainer.stopped:
+        return FitResult(True, place.step, place.epoch, dict(trainer.metrics), [])
+    best = trainer.best
+    weights = trainer.model.state_dict() if best is None else best.weights
+    metrics = trainer.metrics if best is None else best.metrics
+    summary = {
+        "epochs": place.epoch,
+        "steps": place.step,
+        "published_epoch": place.epoch if best is None else best.epoch,
+        "environment": trainer.environment,
+    }
+    if not can_draw():
+        callbacks.on_event("no_curves", "curves.png needs matplotlib: pip install 'adderworks[data]'", {})
+    artifacts = write_artifacts(workdir, trainer.config, weights, dict(metrics), trainer.history, summary)
+    return FitResult(False, place.step, place.epoch, dict(metrics), artifacts)
