@@ -60,7 +60,7 @@ _HOME = {
     "fit": "train",
 }
 
-__all__ = [*_HOME, "__version__"]  # noqa: PLE0604 - names resolve through __getattr__
+__all__ = [*_HOME, "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, Union, cast
 
 import numpy as np
 import safetensors.torch
@@ -90,8 +90,8 @@ def _pixels(image: ImageLike, channels: int) -> Tensor:
     """(c, H, W) float32 in 0…1."""
     if isinstance(image, str | Path):
         array = _open(image, channels)
-    elif hasattr(image, "convert") and hasattr(image, "mode"):
-        array = _from_pil(image, channels)
+    elif hasattr(image, "getbands"):  # a PIL image; Pillow itself may not be installed
+        array = _from_pil(cast("Image", image), channels)
     else:
         array = np.asarray(image)
     if array.ndim == 3 and array.shape[2] == channels and array.shape[0] != channels:
@@ -156,7 +156,9 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     return weights
 
 
-def load(path: str | Path, manifest: str | Path | None = None, device: str = "cpu", backend: str | None = None) -> Model:
+def load(
+    path: str | Path, manifest: str | Path | None = None, device: str = "cpu", backend: str | None = None
+) -> Model:
     """The model of a `model.safetensors`, by the manifest inside it, or by an explicit `model.json`.
 
     `BadModel` says what is wrong with the file; a pickle is never read.

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, overload
 import torch
 from torch import Tensor, nn
 
-from addercore.nn import adder_parameters
+from addercore.nn import AdderLayer, adder_parameters
 
 AdaptiveLr = Literal["alr", "ilr", "none"]
 ADAPTIVE: Final = ("alr", "ilr", "none")
@@ -60,7 +60,7 @@ class AdderSGD(torch.optim.SGD):
     @overload
     def step(self, closure: Callable[[], float]) -> float: ...
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
+    @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """One step of Algorithm 1's update."""
         loss = None
@@ -116,11 +116,7 @@ class AdderSGD(torch.optim.SGD):
         return {name: norm.item() for name, norm in self._grad_norm.items()}
 
 
-def _weights(model: nn.Module) -> dict[str, nn.Parameter]:
+def _weights(model: nn.Module) -> dict[str, Tensor]:
     """Layer name → filters, of every layer that computes similarities."""
-    found = adder_parameters(model)
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            found[name] = module.weight
-    order = [name for name, _ in model.named_modules() if name in found]
-    return {name: found[name] for name in order}
+    filters = (nn.Conv2d, nn.Linear, AdderLayer)
+    return {name: module.weight for name, module in model.named_modules() if isinstance(module, filters)}

@@ -1,5 +1,5 @@
 """Adder layers as torch modules."""
 
-from addercore.nn.layers import Adder2d, AdderLinear, adder_parameters
+from addercore.nn.layers import Adder2d, AdderLayer, AdderLinear, adder_parameters
 
-__all__ = ["Adder2d", "AdderLinear", "adder_parameters"]
+__all__ = ["Adder2d", "AdderLayer", "AdderLinear", "adder_parameters"]

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from addercore.ops import Gradient, adder_conv2d, adder_linear, get
 
 
-class _AdderLayer(nn.Module):
+class AdderLayer(nn.Module):
     """Marks its `weight` as adder filters, which the optimizer gives a local learning rate (eq. 13)."""
 
     weight: nn.Parameter
@@ -30,7 +30,7 @@ class _AdderLayer(nn.Module):
         return f"{tuple(self.weight.shape)}, gradient={self.gradient}, backend={self.backend}"
 
 
-class Adder2d(_AdderLayer):
+class Adder2d(AdderLayer):
     """(N, in_channels, H, W) → (N, out_channels, H', W') by eq. 2; no bias: a batch normalisation follows."""
 
     def __init__(
@@ -64,7 +64,7 @@ class Adder2d(_AdderLayer):
         )
 
 
-class AdderLinear(_AdderLayer):
+class AdderLinear(AdderLayer):
     """(…, in_features) → (…, out_features) by eq. 2 with d = 1; no bias."""
 
     def __init__(
@@ -82,4 +82,4 @@ class AdderLinear(_AdderLayer):
 
 def adder_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Layer name → filters, of every adder layer in `model`."""
-    return {name: module.weight for name, module in model.named_modules() if isinstance(module, _AdderLayer)}
+    return {name: module.weight for name, module in model.named_modules() if isinstance(module, AdderLayer)}

@@ -25,14 +25,12 @@ class _Adder(torch.autograd.Function):
         return backend.forward(x, weight, geometry)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         x, weight = ctx.saved_tensors
         grad = grad.contiguous()
         grad_x = ctx.backend.grad_input(grad, x, weight, ctx.geometry) if ctx.needs_input_grad[0] else None
-        grad_w = (
-            ctx.backend.grad_weight(grad, x, weight, ctx.geometry, ctx.sign) if ctx.needs_input_grad[1] else None
-        )
+        grad_w = ctx.backend.grad_weight(grad, x, weight, ctx.geometry, ctx.sign) if ctx.needs_input_grad[1] else None
         return grad_x, grad_w, None, None, None
 
 

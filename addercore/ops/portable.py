@@ -1,9 +1,9 @@
 """The adder layer in ordinary torch operations, on any device, in bounded memory.
 
-Work is cut into pieces whose temporaries stay below `TEMPORARY` elements (they fit a processor's cache), and images into
-runs whose columns stay below `COLUMNS`. What was measured on two cores against other forms (loops over filters or taps,
-max form, vector norms) is that `cdist` (vectorised over taps, no temporary) and a batched matrix product over clamped
-differences are the fastest of torch's own: 3–5 and 4–5 G elements/s a core.
+Work is cut into pieces whose temporaries stay below `TEMPORARY` elements (they fit a processor's cache), and images
+into runs whose columns stay below `COLUMNS`. Measured on an AVX-512 core over LeNet-5-BN's layers, `cdist`
+(vectorised over taps, no temporary) and a batched matrix product over clamped differences reach 2.5–5 and 4–5.5
+G elements/s; loops over filters (abs, max form, vector norm, addcmul) reached 0.2–6, depending on the layer's shape.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def _runs(total: int, each: int, limit: int) -> Iterator[tuple[int, int]]:
 
 
 class Portable:
-    """Equation 2 by `torch.cdist` (abs form: ≤ 0, and exactly 0 at X = F), eq. 5 as a matrix product, eqs. 6, 7 cut up."""
+    """Eq. 2 by `torch.cdist` (abs form: ≤ 0, exactly 0 at X = F), eq. 5 as a matrix product, eqs. 6, 7 in pieces."""
 
     name = "portable"
 

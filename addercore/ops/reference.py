@@ -15,7 +15,7 @@ def _differences(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     kernel = (weight.shape[2], weight.shape[3])
     per_group = x.chunk(groups, dim=1)  # G × (N, c_in/G, H, W)
     columns = torch.stack([geometry.columns(part, kernel) for part in per_group])  # (G, P, K)
-    filters = weight.flatten(1).unflatten(0, (groups, -1))  # (G, c_out/G, K)
+    filters = weight.reshape(groups, weight.shape[0] // groups, -1)  # (G, c_out/G, K)
     return columns[:, :, None, :] - filters[:, None, :, :]
 
 

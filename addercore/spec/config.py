@@ -3,6 +3,7 @@
 Every section checks itself in `__post_init__` and reports all of its bad fields at once, as an `InvalidConfig`.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Final, Literal, Self, get_args
 
@@ -214,7 +215,7 @@ def _method_of(spec: dict[str, Any]) -> str:
 
 def _stand_ins(values: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
     """Valid sections in place of those that failed, so that the remaining fields are still checked."""
-    made = {
+    made: dict[str, Callable[[], Any]] = {
         "model": lambda: ModelConfig(next(iter(ARCHS))),
         "dataset": lambda: DatasetConfig(base["dataset"]["name"]),
         "optimizer": lambda: OptimizerConfig(**base["optimizer"]),

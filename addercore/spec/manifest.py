@@ -86,9 +86,7 @@ def _entry(path: Path, name: str, value: object) -> Stored:
         raise _fail(path, f"gives tensor {name!r} the offsets {offsets!r}")
     stored = Stored(dtype, tuple(shape), *offsets)
     if stored.end - stored.begin != prod(stored.shape) * _BYTES[dtype]:
-        raise _fail(
-            path, f"gives tensor {name!r} of shape {shape} and type {dtype} {stored.end - stored.begin} bytes"
-        )
+        raise _fail(path, f"gives tensor {name!r} of shape {shape} and type {dtype} {stored.end - stored.begin} bytes")
     return stored
 
 
@@ -129,9 +127,7 @@ def check_manifest(manifest: object, stored: dict[str, Stored] | None = None, so
         if not isinstance(manifest.get(key), kind):
             raise BadModel(f"{source}: the manifest's {key!r} is missing or no {kind.__name__}")
     if manifest["format"] != FORMAT:
-        raise BadModel(
-            f"{source}: the manifest has format {manifest['format']}; this addercore reads format {FORMAT}"
-        )
+        raise BadModel(f"{source}: the manifest has format {manifest['format']}; this addercore reads format {FORMAT}")
     net = _network(manifest, source)
     _check_preprocessing(manifest["preprocessing"], net, source)
     if stored is not None:

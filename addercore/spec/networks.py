@@ -102,7 +102,7 @@ def check_method(method: str, first_last: str) -> None:
 
 
 def tensors(net: Network) -> dict[str, tuple[str, Shape]]:
-    """Names of a stored model's tensors → (safetensors dtype, shape): the torch module's state, the same for all methods."""
+    """A stored model's tensors: name → (safetensors dtype, shape), as in the torch module's state for every method."""
     expected: dict[str, tuple[str, Shape]] = {}
     for placed in net.layers():
         match placed.layer:

@@ -47,7 +47,9 @@ def write_artifacts(
     write_atomic(model, encode(weights, manifest))
     write_atomic(described, _json(manifest))
     write_atomic(table, history.csv().encode())
-    write_atomic(overview, _json({**summary, "metrics": metrics, "model": counts.to_dict(), "config": config.to_dict()}))
+    write_atomic(
+        overview, _json({**summary, "metrics": metrics, "model": counts.to_dict(), "config": config.to_dict()})
+    )
     if can_draw():
         path = workdir / "curves.png"
         write_atomic(path, draw_curves(history, _title(config)))
@@ -91,8 +93,9 @@ def draw_curves(history: History, title: str) -> bytes:
         rates.set_yscale("log")
     for axes in (loss, accuracy, rates):
         axes.grid(alpha=0.3)
-        if axes.lines:
-            axes.legend(fontsize="small")
+    for axes in (loss, accuracy):
+        axes.legend(fontsize="small")
+    rates.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()

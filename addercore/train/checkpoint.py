@@ -1,7 +1,7 @@
 """Checkpoints: one self-verifying file each, written atomically, the newest few kept.
 
-File: 8 bytes `ADDERCK1`, the sha256 of what follows (32 bytes), then a torch zip archive of tensors and plain values, read with
-`weights_only=True`. The checksum is checked before anything is parsed.
+File: 8 bytes `ADDERCK1`, the sha256 of what follows (32 bytes), then a torch zip archive of tensors and plain values,
+read with `weights_only=True`. The checksum is checked before anything is parsed.
 """
 
 import hashlib

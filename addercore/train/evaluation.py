@@ -39,14 +39,18 @@ class EvaluateResult:
 
 @torch.inference_mode()
 def scores_of(
-    module: nn.Module, images: Tensor, precision: str = "fp32", batch_size: int = BATCH, callbacks: Callbacks | None = None
+    module: nn.Module,
+    images: Tensor,
+    precision: str = "fp32",
+    batch_size: int = BATCH,
+    callbacks: Callbacks | None = None,
 ) -> Tensor:
     """Class scores (N, classes) in float32 for (N, c, h, w), in evaluation mode."""
     was_training = module.training
     module.eval()
     device = images.device.type
     parts = []
-    batches = images.split(batch_size)
+    batches = torch.split(images, batch_size)
     try:
         for index, part in enumerate(batches, 1):
             with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
@@ -104,5 +108,3 @@ def evaluate(
         confusion_matrix=confusion.tolist(),
         images=len(examples),
     )
-
-

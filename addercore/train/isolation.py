@@ -9,14 +9,21 @@ from typing import Any
 import numpy as np
 import torch
 
+_FILLING: Any = torch.utils.deterministic  # a module object whose attribute is a property, unknown to type checkers
+
 
 def rng_state(device: torch.device) -> dict[str, Any]:
     """States of every generator in the process, as tensors and plain values."""
     python = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # type: ignore[misc]
+    numpy = np.random.get_state(legacy=False)
     return {
         "python": [python[0], list(python[1]), python[2]],
-        "numpy": [name, torch.tensor(keys.astype(np.int64)), int(position), int(has_gauss), float(cached)],
+        "numpy": {
+            "key": torch.tensor(numpy["state"]["key"].astype(np.int64)),  # 624 words of 32 bits, Mersenne twister
+            "pos": int(numpy["state"]["pos"]),
+            "has_gauss": int(numpy["has_gauss"]),
+            "gauss": float(numpy["gauss"]),
+        },
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
     }
@@ -25,8 +32,9 @@ def rng_state(device: torch.device) -> dict[str, Any]:
 def set_rng_state(state: dict[str, Any], device: torch.device) -> None:
     version, values, gauss = state["python"]
     random.setstate((version, tuple(values), gauss))
-    name, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    words = state["numpy"]
+    key = words["key"].numpy().astype(np.uint32)
+    np.random.set_state(("MT19937", key, words["pos"], words["has_gauss"], words["gauss"]))
     torch.set_rng_state(state["torch"])
     if device.type == "cuda" and state["cuda"] is not None:
         torch.cuda.set_rng_state(state["cuda"], device)
@@ -45,13 +53,13 @@ def isolated(seed: int, device: torch.device, threads: int | None) -> Iterator[N
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats its bits only with this
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    fill = torch.utils.deterministic.fill_uninitialized_memory
+    fill = _FILLING.fill_uninitialized_memory
     benchmark = torch.backends.cudnn.benchmark
     before = torch.get_num_threads()
     kept = rng_state(device)
     try:
         torch.use_deterministic_algorithms(True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # costs a pass over every fresh tensor
+        _FILLING.fill_uninitialized_memory = False  # costs a pass over every fresh tensor
         torch.backends.cudnn.benchmark = False
         if threads is not None:
             torch.set_num_threads(threads)
@@ -59,7 +67,7 @@ def isolated(seed: int, device: torch.device, threads: int | None) -> Iterator[N
         yield
     finally:
         torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
-        torch.utils.deterministic.fill_uninitialized_memory = fill
+        _FILLING.fill_uninitialized_memory = fill
         torch.backends.cudnn.benchmark = benchmark
         torch.set_num_threads(before)
         set_rng_state(kept, device)

@@ -46,9 +46,9 @@ def fit(
 ) -> FitResult:
     """Trains as `config` says; artifacts go to `workdir`, checkpoints to `workdir/checkpoints`.
 
-    Equal configurations give equal bytes on the same machine, torch, backend and thread count, also when a run was stopped
-    or killed and goes on from `resume_from` (a checkpoint, or the folder that holds them). `init_from` is a model file
-    whose weights a new run starts from. Raises `BadData`, `Diverged`, `CheckpointError` or `BadModel`.
+    Equal configurations give equal bytes on the same machine, torch, backend and thread count, also when a run was
+    stopped or killed and goes on from `resume_from` (a checkpoint, or the folder that holds them). `init_from` is a
+    model file whose weights a new run starts from. Raises `BadData`, `Diverged`, `CheckpointError` or `BadModel`.
     """
     chosen, target = get(backend), resolve_device(device)
     if threads is not None and threads < 1:
@@ -84,9 +84,7 @@ def _trainer(
         _start_from(model, config, Path(init_from))
     name = config.dataset.name
     train, validation = (load_data(name, data_dir, split).to(device) for split in ("train", "validation"))
-    return Trainer(
-        config, model.to(device), train, validation, device, workdir / "checkpoints", callbacks, environment
-    )
+    return Trainer(config, model.to(device), train, validation, device, workdir / "checkpoints", callbacks, environment)
 
 
 def _start_from(model: nn.Module, config: TrainConfig, path: Path) -> None:

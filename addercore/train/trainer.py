@@ -237,9 +237,7 @@ class Trainer:
         stamp = time.time_ns() // 1_000_000
         epoch = self.place.epoch if self.place.finished else self.epoch_begun
         points = [
-            MetricPoint(name, self.place.step, epoch, value, stamp)
-            for name, value in values.items()
-            if isfinite(value)
+            MetricPoint(name, self.place.step, epoch, value, stamp) for name, value in values.items() if isfinite(value)
         ]
         self.history.add(points)
         if points:
@@ -277,9 +275,7 @@ class Trainer:
         """A checkpoint of this moment; never of a run that has diverged."""
         if self.window.images:
             self._check_finite(self.window.means()[0])
-        path, checksum = checkpoint.save(
-            self.folder, self.place.step, self.state_dict(), self.config.checkpoint.keep
-        )
+        path, checksum = checkpoint.save(self.folder, self.place.step, self.state_dict(), self.config.checkpoint.keep)
         self._saved_step, self._saved_at = self.place.step, time.monotonic()
         self.callbacks.on_checkpoint(path, self.place.step, self.place.epoch, checksum)
 
@@ -334,5 +330,7 @@ class Trainer:
         if changed:
             listed = ", ".join(f"{key} {item['before']} → {item['now']}" for key, item in changed.items())
             self.callbacks.on_event(
-                "resume_inexact", f"the environment has changed ({listed}): results may differ in the last bits", changed
+                "resume_inexact",
+                f"the environment has changed ({listed}): results may differ in the last bits",
+                changed,
             )
