@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from adderclient.errors import (
     AdderClientError,
-    ApiError,
     ChecksumMismatch,
     ConflictError,
     ConnectionFailed,
@@ -21,8 +20,10 @@ NOT_FOUND = 3
 SERVER = 4
 INTERRUPTED = 130
 
-HELP = """Exit codes: 0 done; 1 the job failed or was cancelled; 2 wrong usage or a spec the server refuses;
-3 no such thing, or its state forbids it; 4 the server cannot be reached or failed; 130 interrupted."""
+HELP = (
+    "Exit codes: 0 done; 1 the job failed or was cancelled; 2 wrong usage or a spec the server refuses; "
+    "3 no such thing, or its state forbids it; 4 the server cannot be reached or failed; 130 interrupted."
+)
 
 
 class UsageError(AdderClientError):
@@ -39,4 +40,4 @@ def exit_code_for(error: AdderClientError | UpError) -> int:
         return NOT_FOUND
     if isinstance(error, ConnectionFailed | ServerError | ChecksumMismatch):
         return SERVER
-    return USAGE if isinstance(error, ApiError | UsageError) else SERVER
+    return USAGE

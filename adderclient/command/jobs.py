@@ -64,7 +64,9 @@ def submit(
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Override a field: optimizer.lr=0.05.")
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Stay and show the progress.")] = False,
-    validate_only: Annotated[bool, typer.Option(help="Check the spec and show its cost; submit nothing.")] = False,
+    validate_only: Annotated[
+        bool, typer.Option("--validate-only", help="Check the spec and show its cost; submit nothing.")
+    ] = False,
     idempotency_key: Annotated[str | None, typer.Option(help="The same key never creates a second job.")] = None,
     url: Url = None,
     as_json: AsJson = False,

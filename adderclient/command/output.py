@@ -91,6 +91,8 @@ def text(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {text(item)}" for key, item in value.items())
     if isinstance(value, list | tuple):
+        if value and isinstance(value[0], list | tuple):
+            return f"{len(value)}×{len(value[0])} matrix (see --json)"
         return ", ".join(text(item) for item in value)
     return str(value)
 

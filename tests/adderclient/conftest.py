@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from contract_service import Service
 
 from adderclient import Client, download, stream, transport
-
-from contract_service import Service
 
 Adder = Callable[..., subprocess.CompletedProcess[str]]
 

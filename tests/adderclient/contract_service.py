@@ -130,7 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._serve()
 
-    do_POST = do_DELETE = do_GET
+    do_POST = do_DELETE = do_GET  # noqa: N815
 
     def _serve(self) -> None:
         url = urlsplit(self.path)
@@ -321,7 +321,7 @@ class _Handler(BaseHTTPRequestHandler):
                 if data["seq"] <= last:
                     continue
                 if cut == 0:
-                    self._chunk(f"id: {data['seq']}\nevent: {kind}\ndata: {{\"se")
+                    self._chunk(f'id: {data["seq"]}\nevent: {kind}\ndata: {{"se')
                     self._drop()
                     return
                 last = data["seq"]

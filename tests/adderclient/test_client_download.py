@@ -61,7 +61,7 @@ def test_a_later_call_continues(service: Service, client: Client, tmp_path: Path
 
 def test_wrong_bytes_are_refused_and_removed(service: Service, client: Client, tmp_path: Path) -> None:
     service.published["model.safetensors"] = "0" * 64
-    with pytest.raises(ChecksumMismatch, match="model.safetensors"):
+    with pytest.raises(ChecksumMismatch, match=r"model\.safetensors"):
         client.jobs.download("job_1", "model.safetensors", tmp_path)
     assert list(tmp_path.iterdir()) == []
 

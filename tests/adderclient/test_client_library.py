@@ -139,7 +139,10 @@ def test_a_server_that_never_answers(service: Service) -> None:
 
 
 def test_bad_fields_are_named(service: Service, client: Client) -> None:
-    errors = [{"pointer": "/optimizer/lr", "detail": "must be greater than 0"}, {"pointer": "/epochs", "detail": "huge"}]
+    errors = [
+        {"pointer": "/optimizer/lr", "detail": "must be greater than 0"},
+        {"pointer": "/epochs", "detail": "huge"},
+    ]
     service.bad_spec = {"title": "Bad", "code": "invalid_spec", "detail": "2 fields are wrong.", "errors": errors}
     with pytest.raises(InvalidRequestError) as caught:
         client.jobs.submit(SPEC)
@@ -150,7 +153,7 @@ def test_bad_fields_are_named(service: Service, client: Client) -> None:
 
 def test_an_error_that_is_no_problem_document(service: Service, client: Client) -> None:
     service.break_("GET", status=418, body=b"I am a teapot", headers={"Content-Type": "text/plain"})
-    with pytest.raises(ApiError, match="418.*teapot"):
+    with pytest.raises(ApiError, match=r"418.*teapot"):
         client.jobs.get("job_1")
 
 

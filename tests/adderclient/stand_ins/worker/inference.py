@@ -1,0 +1,5 @@
+"""``python -m worker.inference``"""
+
+from jobs import live
+
+live("inference")
