@@ -1,0 +1,158 @@
+"""`/` and `/jobs/{id}`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse
+from sqlalchemy.orm import Session
+
+from jobs.errors import BadCursor, NotFound
+from jobs.ids import ID_PATTERN
+from jobs.repository import attempts, core, history, lifecycle
+from jobs.states import Status
+from jobs.tables import Job
+
+from api.pages.common import PAGE_SIZE, Filters, database, health, parse_filters
+from api.pages.html import error_page, page
+from api.pages.view import GROUPS, JobView, actions, job_view
+
+router = APIRouter()
+
+KINDS = ("train", "evaluate")
+LOG_LINES = 500
+EVENTS = 200
+
+
+@router.get("/")
+def job_list(
+    request: Request,
+    status: Annotated[list[str], Query()] = [],  # noqa: B006  (a declaration: FastAPI copies it)
+    label: Annotated[list[str], Query()] = [],  # noqa: B006
+    kind: str = "",
+    after: str = "",
+) -> HTMLResponse:
+    try:
+        filters = parse_filters(status, kind, label)
+        with database(request).read() as session:
+            context = _list_context(session, filters, after)
+    except (ValueError, BadCursor) as error:
+        return error_page(request, HTTPStatus.BAD_REQUEST, "That filter does not work", str(error))
+    return page(request, "jobs.html", context)
+
+
+def _list_context(session: Session, filters: Filters, after: str) -> dict[str, Any]:
+    found = lifecycle.list_jobs(
+        session,
+        status=filters.status,
+        kind=filters.kind or None,
+        labels=filters.labels,
+        limit=PAGE_SIZE,
+        after=after or None,
+    )
+    state = health(session)
+    groups = []
+    for name, statuses in GROUPS:
+        count = sum(state.counts[s] for s in statuses) if statuses else sum(state.counts.values())
+        groups.append((name, filters.with_status(statuses), count, filters.status == statuses))
+    return {
+        "section": "jobs",
+        "health": state,
+        "filters": filters,
+        "groups": groups,
+        "counted": not (filters.kind or filters.labels),  # the counts are of all jobs
+        "kinds": sorted({*KINDS, filters.kind} - {""}),
+        "jobs": job_views(session, found.rows),
+        "next": found.next,
+        "after": after,
+        "now": core.now(session),
+    }
+
+
+def job_views(session: Session, rows: Sequence[Job]) -> list[JobView]:
+    labels = lifecycle.labels_of(session, [job.id for job in rows])
+    positions = lifecycle.queue_positions(session, rows)
+    now = core.now(session)
+    return [job_view(job, labels[job.id], positions.get(job.id), _latest_accuracy(session, job), now) for job in rows]
+
+
+def _latest_accuracy(session: Session, job: Job) -> float | None:
+    """Of a job that has begun and has no result: the last epoch's."""
+    if job.result is not None or job.started_at is None or job.status == Status.QUEUED:
+        return None
+    points = history.metrics(session, job.id, names=["val/accuracy"])
+    return points[-1].value if points else None
+
+
+@router.get("/jobs/{job_id}")
+def job_detail(job_id: str, request: Request) -> HTMLResponse:
+    try:
+        with database(request).read() as session:
+            context = _detail_context(session, _job(session, job_id))
+    except NotFound:
+        detail = f"There is no job {job_id!r}. It may have been deleted."
+        return error_page(request, HTTPStatus.NOT_FOUND, "No such job", detail)
+    return page(request, "job.html", context)
+
+
+def _job(session: Session, job_id: str) -> Job:
+    if not ID_PATTERN.match(job_id):  # not even asked: PostgreSQL refuses NUL
+        raise NotFound("job", job_id)
+    return lifecycle.get(session, job_id)
+
+
+def _detail_context(session: Session, job: Job) -> dict[str, Any]:
+    view = job_views(session, [job])[0]
+    log, _ = history.log_tail(session, job.id, LOG_LINES)
+    events = history.events(session, job.id)
+    has_checkpoint = bool(attempts.checkpoints(session, job.id))
+    return {
+        "section": "jobs",
+        "health": health(session),
+        "job": job,
+        "view": view,
+        "progress": job.progress or {},
+        "actions": actions(job, has_checkpoint),
+        "final": view.status.final,
+        "error": _error(job),
+        "events": list(reversed(events))[:EVENTS],
+        "log": log,
+        "artifacts": history.artifacts(session, job.id),
+        "scalars": _scalars(job.result),
+        "confusion": _confusion(job.result),
+        "now": core.now(session),
+    }
+
+
+def _error(job: Job) -> dict[str, str] | None:
+    if not job.error:
+        return None
+    tail = job.error.get("log_tail") or ""
+    return {
+        "code": str(job.error.get("code", "")),
+        "message": str(job.error.get("message", "")),
+        "log_tail": "\n".join(map(str, tail)) if isinstance(tail, list) else str(tail),
+    }
+
+
+def _scalars(result: dict[str, Any] | None) -> list[tuple[str, Any]]:
+    """What fits on a line each; lists and objects have their own place."""
+    return [(name, value) for name, value in (result or {}).items() if isinstance(value, str | int | float)]
+
+
+def _confusion(result: dict[str, Any] | None) -> list[list[tuple[int, int]]] | None:
+    """A confusion matrix as rows of `(count, shade)`, the shade 0…9 by the row's share."""
+    matrix = (result or {}).get("confusion_matrix") or (result or {}).get("confusion")
+    if not (isinstance(matrix, list) and matrix and all(isinstance(row, list) for row in matrix)):
+        return None
+    if not all(isinstance(cell, int) and cell >= 0 for row in matrix for cell in row):
+        return None
+    return [[(cell, _shade(cell, sum(row))) for cell in row] for row in matrix]
+
+
+def _shade(cell: int, total: int) -> int:
+    """0 only for an empty cell: one error among a thousand must still show."""
+    return 0 if cell == 0 else 1 + min(8, round(8 * cell / total))

@@ -1,0 +1,33 @@
+// Buttons that call the API: cancel, pause, resume, retry, delete.
+
+import { live } from "./live.js";
+import { call, showProblem } from "./problems.js";
+
+function confirmed(question, word) {
+  const dialog = document.getElementById("confirm");
+  document.getElementById("confirm-text").textContent = question;
+  document.getElementById("confirm-yes").textContent = `${word} it`;
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true }));
+}
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("button[data-path]");
+  if (!button) return;
+  const { method, path, confirm, then } = button.dataset;
+  if (confirm && !(await confirmed(confirm, button.textContent.trim()))) return;
+  showProblem("");
+  button.disabled = true;
+  try {
+    const response = await call(path, { method });
+    if (then) live.stop();
+    if (then === "job") location.assign(`/jobs/${encodeURIComponent((await response.json()).id)}`);
+    else if (then) location.assign(then);
+  } catch (error) {
+    showProblem(error.message);
+  } finally {
+    button.disabled = false;
+    live.soon();
+  }
+});
