@@ -1,0 +1,97 @@
+"""What a spec refers to must be there: models by id, datasets by their files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from addercore import spec as core
+from api.problems import field_errors, invalid
+from jobs.errors import NotFound
+from jobs.repository import catalog
+from jobs.settings import Settings
+from jobs.spec import SPEC, EvaluateSpec, Spec, TrainSpec
+from jobs.tables import Model
+from pydantic import ValidationError
+
+KINDS = ("train", "evaluate")
+
+
+def parse_spec(document: object) -> Spec:
+    """The spec with every default filled in. Raises Problem with a pointer to each bad field."""
+    try:
+        return SPEC.validate_python(document)
+    except ValidationError as error:
+        raise invalid(field_errors(error, KINDS)) from None
+
+
+def missing_files(settings: Settings, info: core.DatasetInfo) -> list[Path]:
+    """Files of a dataset that are not in its folder, plain or compressed."""
+    folder = (settings.datasets_dir / info.name).resolve()
+    wanted = [folder / name for name in info.files]
+    return [path for path in wanted if not (path.is_file() or path.with_name(path.name + ".gz").is_file())]
+
+
+def how_to_get(settings: Settings, info: core.DatasetInfo) -> str:
+    if not info.files:
+        return info.source
+    folder = (settings.datasets_dir / info.name).resolve()
+    return f"Put {', '.join(info.files)} (plain or .gz) into {folder} on the server. Source: {info.source}"
+
+
+def require_dataset(settings: Settings, name: str) -> None:
+    """Raises Problem at /dataset/name when a dataset's files are not on this server."""
+    info = core.dataset(name)
+    missing = missing_files(settings, info)
+    if missing:
+        names = ", ".join(path.name for path in missing)
+        message = f"the files of {name} are not on this server (missing: {names}). {how_to_get(settings, info)}"
+        raise invalid([("/dataset/name", message)])
+
+
+def require_model(session: Session, spec: Spec) -> Model | None:
+    """The model that a spec names, if it names one. Raises Problem at that field when it is unknown or does not fit."""
+    if isinstance(spec, TrainSpec):
+        return None if spec.init_from is None else _fitting_start(session, spec, spec.init_from)
+    model = _model(session, spec.model_id, "/model_id")
+    _same_task(model, spec)
+    return model
+
+
+def _model(session: Session, model_id: str, field: str) -> Model:
+    try:
+        return catalog.get_model(session, model_id)
+    except NotFound as error:
+        raise invalid([(field, str(error))]) from None
+
+
+def _fitting_start(session: Session, spec: TrainSpec, model_id: str) -> Model:
+    model = _model(session, model_id, "/init_from")
+    info = core.dataset(spec.dataset.name)
+    part = model.manifest["network"]
+    mine = (spec.model.arch, list(info.input_shape), len(info.classes))
+    its = (part["arch"], part["input_shape"], len(model.manifest["classes"]))
+    if mine != its:
+        reason = "{} is {} for images of {} and {} classes; this training has {}, {} and {}"
+        raise invalid([("/init_from", reason.format(model_id, *its, *mine))])
+    return model
+
+
+def _same_task(model: Model, spec: EvaluateSpec) -> None:
+    info = core.dataset(spec.dataset.name)
+    classes = len(model.manifest["classes"])
+    if classes != len(info.classes):
+        reason = f"has {len(info.classes)} classes, the model knows {classes}"
+        raise invalid([("/dataset/name", reason)])
+
+
+def counts_of(spec: Spec, model: Model | None) -> core.Counts:
+    """Exact counts of the network that a spec trains, or that it evaluates."""
+    if isinstance(spec, TrainSpec):
+        info = core.dataset(spec.dataset.name)
+        net = core.network(spec.model.arch, info.input_shape, len(info.classes))
+        return core.count(net, spec.model.method, spec.model.first_last)
+    assert model is not None  # for types: `require_model` gave it
+    part = model.manifest["network"]
+    return core.count(core.check_manifest(model.manifest), part["method"], part["first_last"])

@@ -1,0 +1,74 @@
+"""What routes ask for: the service, ids that look like ids, parameters that exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Annotated, cast
+
+from fastapi import Depends, Path, Query, Request
+from fastapi.dependencies.utils import get_flat_dependant
+from fastapi.routing import APIRoute
+
+from api.problems import invalid
+from api.service import Service
+from jobs.errors import NotFound
+from jobs.ids import ID_PATTERN
+
+MAX_SEQ = 2**63 - 1
+HEAD = "adder.head"
+"""Key of the ASGI scope: a HEAD request that is answered as a GET without its body."""
+
+
+def service_of(request: Request) -> Service:
+    return cast(Service, request.app.state.service)
+
+
+ServiceDep = Annotated[Service, Depends(service_of)]
+
+
+def _known_id(what: str, value: str) -> str:
+    """Not even asked of the database unless it looks like an id: PostgreSQL refuses NUL, for one."""
+    if not ID_PATTERN.match(value):
+        raise NotFound(what, value[:60])
+    return value
+
+
+def job_id(id: Annotated[str, Path(description="Id of a job.", examples=["job_01jv3m8z4k6wq0x9t2rhf5ybcd"])]) -> str:
+    return _known_id("job", id)
+
+
+def model_id(
+    id: Annotated[str, Path(description="Id of a model.", examples=["model_01jv3m8z4k6wq0x9t2rhf5ybcd"])],
+) -> str:
+    return _known_id("model", id)
+
+
+JobId = Annotated[str, Depends(job_id)]
+ModelId = Annotated[str, Depends(model_id)]
+
+Limit = Annotated[int, Query(ge=1, le=100, description="Rows of a page.")]
+After = Annotated[str | None, Query(max_length=200, description="`next` of the page before.")]
+AfterSeq = Annotated[int, Query(ge=0, le=MAX_SEQ, description="Only rows with a greater `seq`.")]
+
+
+@cache
+def _query_names(route: APIRoute) -> frozenset[str]:
+    return frozenset(parameter.alias for parameter in get_flat_dependant(route.dependant).query_params)
+
+
+def known_query(request: Request) -> None:
+    """Refuses query parameters that the route does not have: a misspelt filter must not list everything."""
+    known = _query_names(request.scope["route"])
+    unknown = [name for name in dict.fromkeys(request.query_params) if name not in known]
+    if unknown:
+        may = f"known: {', '.join(sorted(known))}" if known else "this call takes none"
+        raise invalid((f"/query/{name}", f"is not a parameter of this call; {may}") for name in unknown)
+
+
+def is_head(request: Request) -> bool:
+    return bool(request.scope.get(HEAD, False))
+
+
+def routes_of(routers: Iterator[object]) -> list[APIRoute]:
+    return [route for router in routers for route in getattr(router, "routes", []) if isinstance(route, APIRoute)]

@@ -1,0 +1,225 @@
+"""Every error of the API as RFC 9457 problem details: one exception, one table of codes, one handler.
+
+A problem is `{type, title, status, detail, code}`; `errors` lists bad fields as `{pointer, detail}`. A pointer goes into
+the body (`/optimizer/lr`); parameters stand under `/query/…` and `/header/…`. A problem never repeats what was sent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sqlalchemy import exc as sql
+from starlette.exceptions import HTTPException
+
+from jobs import errors as jobs
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 2
+MAX_ERRORS = 50
+MAX_DETAIL = 1000
+"""Characters of a sentence that may carry parts of the request, such as a field's name."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A code of the table: its HTTP status, its title, and what a client can do about it."""
+
+    status: int
+    title: str
+    remedy: str
+
+
+KINDS: dict[str, Kind] = {
+    "bad_request": Kind(400, "Bad request", "Send valid HTTP."),
+    "bad_json": Kind(400, "The body is not JSON", "Send UTF-8 JSON; NaN and Infinity are not JSON."),
+    "foreign_origin": Kind(403, "Another site's request", "Pages of other sites may not change anything here."),
+    "not_found": Kind(404, "Not found", "Check the id or the path."),
+    "method_not_allowed": Kind(405, "Method not allowed", "Use a method of the Allow header."),
+    "not_acceptable": Kind(406, "Not acceptable", "Ask for a media type that the call offers."),
+    "conflict": Kind(409, "The state forbids it", "Read the detail; wait for another state or choose another call."),
+    "body_too_large": Kind(413, "The body is too large", "Send less, or raise the server's limit."),
+    "unsupported_media_type": Kind(415, "Unsupported media type", "Set the Content-Type that the call takes."),
+    "range_not_satisfiable": Kind(416, "Range not satisfiable", "Content-Range of the answer says the size."),
+    "unknown_host": Kind(421, "Unknown host name", "Use localhost, or name the host in ADDER_ALLOWED_HOSTS."),
+    "invalid": Kind(422, "The request is invalid", "Correct the fields listed in errors."),
+    "idempotency_mismatch": Kind(422, "Idempotency-Key used before", "Use a new key for a new request."),
+    "bad_cursor": Kind(422, "The cursor does not fit", "Start the list again without after."),
+    "bad_model": Kind(422, "Not a model of addercore", "Send a model.safetensors as it was downloaded."),
+    "bad_image": Kind(422, "Not an image the model takes", "Read the detail."),
+    "internal": Kind(500, "Internal error", "Report the id; the server's log has the cause under it."),
+    "stored_file_missing": Kind(500, "A stored file is missing", "Restore the artifact store from its backup."),
+    "database_unavailable": Kind(503, "The database is away", "Try again after Retry-After seconds."),
+    "too_many_streams": Kind(503, "Too many open streams", "Close one, or raise ADDER_MAX_STREAMS."),
+    "inference_unavailable": Kind(503, "No prediction now", "Try again later; see /readyz."),
+}
+
+
+@dataclass
+class Problem(Exception):
+    """Raise this anywhere in a request."""
+
+    code: str
+    detail: str
+    errors: Sequence[tuple[str, str]] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def status(self) -> int:
+        return KINDS[self.code].status
+
+    def body(self) -> dict[str, Any]:
+        kind = KINDS[self.code]
+        document: dict[str, Any] = {
+            "type": f"/docs#{self.code}",
+            "title": kind.title,
+            "status": kind.status,
+            "detail": shorten(self.detail),
+            "code": self.code,
+            **self.extra,
+        }
+        if self.errors:
+            found = [{"pointer": shorten(p), "detail": shorten(d)} for p, d in self.errors[:MAX_ERRORS]]
+            document["errors"] = found
+        return document
+
+    def response(self) -> Response:
+        headers = dict(self.headers)
+        if self.status == 503:
+            headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
+        # Own bytes, ASCII only: a lone surrogate of somebody's field name cannot be written as UTF-8.
+        return Response(json.dumps(self.body()).encode(), self.status, headers, media_type=MEDIA_TYPE)
+
+
+def invalid(errors: Iterable[tuple[str, str]]) -> Problem:
+    """A 422 that names bad fields as (pointer, sentence)."""
+    found = list(errors)
+    count = "1 field is" if len(found) == 1 else f"{len(found)} fields are"
+    return Problem("invalid", f"{count} not valid: " + "; ".join(f"{p or 'body'}: {d}" for p, d in found[:3]), found)
+
+
+def shorten(text: str) -> str:
+    return text if len(text) <= MAX_DETAIL else text[: MAX_DETAIL - 1] + "…"
+
+
+def pointer(parts: Iterable[str | int]) -> str:
+    """A JSON pointer (RFC 6901)."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def field_errors(error: ValidationError | RequestValidationError, tags: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """(pointer, sentence) of each bad field. `tags` are those of a discriminated union, which pydantic puts in front."""
+    if isinstance(error, ValidationError):
+        items: Sequence[Mapping[str, Any]] = error.errors(include_url=False, include_input=False)
+    else:
+        items = error.errors()
+    found: list[tuple[str, str]] = []
+    for item in items:
+        loc = [part for part in item["loc"] if part != "[key]"]
+        if loc and loc[0] in tags:
+            loc = loc[1:]
+        context = item.get("ctx") or {}
+        if item["type"] == "field_errors":
+            found += [(str(where), str(why)) for where, why in context["errors"]]
+        elif item["type"] in ("union_tag_invalid", "union_tag_not_found"):
+            found.append((pointer([*loc, "kind"]), f"must be one of {', '.join(tags)}"))
+        elif "pointer" in context:
+            found.append((str(context["pointer"]), item["msg"]))
+        else:
+            found.append((pointer(loc), item["msg"]))
+    return found
+
+
+def as_problem(error: Exception) -> Problem | None:
+    """The problem that a known exception is; None for one that nobody expected."""
+    match error:
+        case Problem():
+            return error
+        case jobs.NotFound():
+            return Problem("not_found", str(error))
+        case jobs.Conflict():
+            return Problem("conflict", str(error))
+        case jobs.IdempotencyMismatch():
+            return Problem("idempotency_mismatch", str(error), [("/header/Idempotency-Key", str(error))])
+        case jobs.BadCursor():
+            return Problem("bad_cursor", str(error), [("/query/after", str(error))])
+        case jobs.StoreError():
+            return Problem("stored_file_missing", str(error))
+        case RequestValidationError():
+            return invalid(field_errors(error))
+        case sql.OperationalError() | sql.InterfaceError() | sql.TimeoutError():
+            return Problem("database_unavailable", "The database does not answer. Nothing was changed; try again.")
+        case HTTPException():
+            return _of_http(error)
+    return None
+
+
+def _of_http(error: HTTPException) -> Problem:
+    if error.status_code == 404:
+        return Problem("not_found", "There is nothing at this path. /docs lists all calls.")
+    if error.status_code == 405:
+        return Problem("method_not_allowed", "This path does not take this method.", headers=error.headers or {})
+    return Problem("bad_request", "The request cannot be understood.")
+
+
+KNOWN: tuple[type[Exception], ...] = (
+    Problem,
+    jobs.JobsError,
+    RequestValidationError,
+    sql.OperationalError,
+    sql.InterfaceError,
+    sql.TimeoutError,
+    HTTPException,
+)
+
+
+def handle(_request: Request, error: Exception) -> Response:
+    """The one handler, registered for all of `KNOWN`."""
+    problem = as_problem(error)
+    if problem is None:
+        raise error
+    return problem.response()
+
+
+class FieldProblem(BaseModel):
+    """One bad field."""
+
+    pointer: str = Field(description="JSON pointer into the body; parameters stand under `/query/` and `/header/`.")
+    detail: str
+
+
+class ProblemDetails(BaseModel):
+    """An error, RFC 9457."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(description="Where the code is explained, relative to the server.")
+    title: str
+    status: int
+    detail: str = Field(description="What is wrong this time, and what to do about it.")
+    code: str = Field(description="Stable name of the problem.", json_schema_extra={"enum": list(KINDS)})
+    errors: list[FieldProblem] | None = Field(None, description="The bad fields, where there are any.")
+    id: str | None = Field(None, description="Of an internal error: what to look for in the server's log.")
+
+
+def documented(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """`responses` of a route: these problems, each with an example."""
+    responses: dict[int | str, dict[str, Any]] = {}
+    for code in codes:
+        kind = KINDS[code]
+        entry = responses.setdefault(
+            kind.status,
+            {
+                "description": kind.title,
+                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}, "examples": {}}},
+            },
+        )
+        entry["content"][MEDIA_TYPE]["examples"][code] = {"value": Problem(code, kind.remedy).body()}
+    return responses

@@ -1,0 +1,1 @@
+"""The REST routes, one concern a module: thin, from endpoint to repository."""

@@ -1,0 +1,350 @@
+"""What the API answers, as pydantic models: they shape the responses and describe them in the OpenAPI document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+
+from jobs.clock import to_datetime
+from jobs.states import Status
+from jobs.tables import Job as JobRow
+
+T = TypeVar("T")
+
+JOB_ID = "job_01jv3m8z4k6wq0x9t2rhf5ybcd"
+MODEL_ID = "model_01jv3m8zzzh5q2m4k6wq0x9t2r"
+
+
+def rfc3339(ms: int) -> str:
+    """UTC with milliseconds: `2025-11-21T03:00:00.123Z`."""
+    moment = to_datetime(ms)
+    assert moment is not None  # for types: `ms` is no None
+    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+Time = Annotated[
+    int,
+    PlainSerializer(rfc3339, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2025-11-21T03:00:00.123Z"]}),
+]
+"""Milliseconds since 1970 inside, RFC 3339 outside."""
+
+SpecDocument = Annotated[
+    dict[str, Any],
+    WithJsonSchema({"oneOf": [{"$ref": "#/components/schemas/TrainSpec"}, {"$ref": "#/components/schemas/EvaluateSpec"}]}),
+]
+"""A stored spec goes out as it is: one of an older version need not fit today's model."""
+
+
+class Answer(BaseModel):
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class Progress(Answer):
+    """How far the attempt is."""
+
+    model_config = ConfigDict(extra="allow")
+
+    epoch: int | None = None
+    epochs: int | None = None
+    step: int | None = None
+    steps: int | None = None
+    fraction: float | None = None
+    """0 to 1."""
+    images_per_second: float | None = None
+    eta_seconds: float | None = None
+
+
+class Environment(Answer):
+    """What the job runs on, frozen at its first claim."""
+
+    model_config = ConfigDict(extra="allow")
+
+    device: str | None = None
+    backend: str | None = None
+    torch: str | None = None
+    addercore: str | None = None
+    threads: int | None = None
+    commit: str | None = None
+
+
+class JobError(Answer):
+    """Why a job failed."""
+
+    code: str
+    """`worker_lost`, `out_of_memory`, `timed_out`, `bad_data`, `diverged` or `code_error`."""
+    message: str
+    log_tail: str | None = None
+
+
+class Job(Answer):
+    """A job; every field is always there, null where it does not apply."""
+
+    model_config = ConfigDict(
+        use_attribute_docstrings=True,
+        json_schema_extra={
+            "example": {
+                "id": JOB_ID,
+                "kind": "train",
+                "status": "running",
+                "spec": {"kind": "train", "model": {"arch": "lenet5_bn"}, "dataset": {"name": "digits"}},
+                "labels": {"study": "eta"},
+                "created_at": "2025-11-21T03:00:00.123Z",
+                "queued_at": "2025-11-21T03:00:00.123Z",
+                "started_at": "2025-11-21T03:00:00.456Z",
+                "finished_at": None,
+                "attempt": 1,
+                "queue_position": None,
+                "progress": {
+                    "epoch": 3,
+                    "epochs": 30,
+                    "step": 36,
+                    "steps": 360,
+                    "fraction": 0.1,
+                    "images_per_second": 1500.0,
+                    "eta_seconds": 25.9,
+                },
+                "environment": {"device": "cpu", "backend": "c", "torch": "2.13.0", "threads": 2},
+                "result": None,
+                "model_id": None,
+                "error": None,
+                "retry_of": None,
+            }
+        },
+    )
+
+    id: str
+    kind: Literal["train", "evaluate"]
+    status: Status
+    spec: SpecDocument
+    """With every default filled in."""
+    labels: dict[str, str]
+    created_at: Time
+    queued_at: Time
+    started_at: Time | None
+    finished_at: Time | None
+    attempt: int
+    """Attempts begun; 0 until a worker takes the job."""
+    queue_position: int | None
+    """1 for the next one; null unless queued."""
+    progress: Progress | None
+    environment: Environment | None
+    result: dict[str, Any] | None
+    """Final metrics, once it has succeeded."""
+    model_id: str | None
+    error: JobError | None
+    retry_of: str | None
+
+    @classmethod
+    def of(cls, row: JobRow, labels: Mapping[str, str], queue_position: int | None) -> Job:
+        return cls.model_validate(
+            {
+                "labels": labels,
+                "queue_position": queue_position,
+                **{name: getattr(row, name) for name in cls.model_fields if name not in ("labels", "queue_position")},
+            }
+        )
+
+
+class Page(Answer, Generic[T]):
+    """A part of a list."""
+
+    data: list[T]
+    has_more: bool
+    next: str | None
+    """Pass it as `after` for the following part; null at the end."""
+
+
+class Operations(Answer):
+    """Operations for one image."""
+
+    add: int
+    mul: int
+    xnor: int
+
+
+class Layer(Answer):
+    name: str
+    kind: str
+    output_shape: list[int]
+    parameters: int
+    operations: Operations
+
+
+class ModelCounts(Answer):
+    """What the network costs for one image."""
+
+    parameters: int
+    operations: Operations
+    layers: list[Layer]
+    energy_joules: float
+    """Arithmetic only, fp32 at 45 nm."""
+    activation_bytes: int
+
+
+class Validation(Answer):
+    """A spec that would be accepted; nothing was created."""
+
+    spec: SpecDocument
+    model: ModelCounts
+
+
+class Metric(Answer):
+    """One point of a metric."""
+
+    model_config = ConfigDict(
+        from_attributes=True,
+        json_schema_extra={
+            "example": {
+                "seq": 7,
+                "name": "train/loss",
+                "step": 10,
+                "epoch": 0,
+                "value": 2.31,
+                "time": "2025-11-21T03:00:01.000Z",
+            }
+        },
+    )
+
+    seq: int
+    name: str
+    step: int
+    epoch: int
+    value: float | None
+    """Null: not a number."""
+    time: Time
+
+
+class Event(Answer):
+    """A state change or a notable moment."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    seq: int
+    time: Time
+    type: str
+    message: str
+    data: dict[str, Any] | None
+
+
+class StatusFrame(Answer):
+    """`data` of a `status` event of the stream."""
+
+    status: Status
+    attempt: int
+    queue_position: int | None
+    progress: Progress | None
+    model_id: str | None
+    result: dict[str, Any] | None
+    error: JobError | None
+
+
+class Artifact(Answer):
+    model_config = ConfigDict(from_attributes=True)
+
+    name: str
+    kind: str
+    media_type: str
+    bytes: int
+    sha256: str
+    created_at: Time
+
+
+class Model(Answer):
+    """A trained or imported model."""
+
+    model_config = ConfigDict(from_attributes=True, use_attribute_docstrings=True)
+
+    id: str
+    source: Literal["trained", "imported"]
+    job_id: str | None
+    """The job that trained it; null once imported or when that job is deleted."""
+    arch: str
+    method: str
+    dataset: str
+    parameters: int
+    metrics: dict[str, Any] | None
+    bytes: int
+    sha256: str
+    created_at: Time
+    manifest: dict[str, Any]
+    """Network, preprocessing, classes: what rebuilds the model."""
+
+
+class Prediction(Answer):
+    model_config = ConfigDict(json_schema_extra={"example": {"label": "7", "probabilities": {"7": 0.98, "1": 0.02}}})
+
+    label: str
+    probabilities: dict[str, float]
+
+
+class Dataset(Answer):
+    id: str
+    name: str
+    description: str
+    source: str
+    input_shape: list[int]
+    """(c, h, w) as the network sees it."""
+    classes: list[str]
+    train_size: int
+    validation_size: int
+    available: bool
+    """Whether its files are on this server."""
+    how_to_get: str
+    """Where it comes from, or which files to put where."""
+
+
+class Versions(Answer):
+    adderworks: str
+    api: str
+    python: str
+    database: str
+
+
+class WorkerState(Answer):
+    id: str
+    hostname: str
+    pid: int
+    slots: int
+    device: str
+    info: dict[str, Any]
+    """Versions, threads, kernel backends and devices of this worker."""
+    started_at: Time
+    heartbeat_at: Time
+
+
+class Queue(Answer):
+    depth: dict[str, int]
+    """Number of jobs by status."""
+    oldest_queued_seconds: float
+    slots: int
+    """Jobs that the live workers can run side by side."""
+
+
+class System(Answer):
+    versions: Versions
+    workers: list[WorkerState]
+    """Those that are alive."""
+    devices: list[str]
+    backends: list[str]
+    """Kernel backends that some live worker offers."""
+    queue: Queue
+
+
+class Alive(Answer):
+    status: Literal["ok"]
+
+
+class Check(Answer):
+    ok: bool
+    detail: str
+    required: bool
+
+
+class Ready(Answer):
+    """Whether jobs are accepted and run; inference is named but not required."""
+
+    ready: bool
+    checks: dict[Literal["database", "broker", "worker", "inference"], Check]
