@@ -27,6 +27,9 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """Names (comma separated, without port) that requests may call this server by. Loopback names always may; empty
+    and not bound to loopback: every name may."""
     log_level: str = "INFO"
     max_body_bytes: int = Field(1 * MIB, ge=1024)
     """Largest JSON body the API reads."""
@@ -57,6 +60,13 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(value.split()) if isinstance(value, str) else value
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split_names(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(name.strip().lower() for name in value.split(",") if name.strip())
 
     @cached_property
     def resolved_database_url(self) -> str:

@@ -139,7 +139,7 @@ class TrainSpec(CommonSpec):
         dataset, model = data.get("dataset"), data.get("model")
         name = dataset.get("name") if isinstance(dataset, dict) else None
         method = model.get("method", "adder") if isinstance(model, dict) else None
-        if name not in core.DATASETS or method not in core.METHODS:
+        if not (isinstance(name, str) and name in core.DATASETS and method in core.METHODS):
             return data  # the fields' own validators say so
         return merge(core.recipe(name, method), data)
 

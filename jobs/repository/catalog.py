@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from jobs.errors import NotFound
+from addercore.spec import check_manifest, count
+from jobs.clock import now_ms
+from jobs.errors import Conflict, NotFound
+from jobs.ids import new_id
+from jobs.repository.attempts import Stored
 from jobs.repository.paging import Page, page
-from jobs.tables import Artifact, Checkpoint, Model
+from jobs.states import FINAL
+from jobs.tables import Artifact, Checkpoint, Job, Model
 
 
 def get_model(session: Session, model_id: str) -> Model:
@@ -17,6 +23,51 @@ def get_model(session: Session, model_id: str) -> Model:
     if model is None:
         raise NotFound("model", model_id)
     return model
+
+
+def new_model(
+    manifest: dict[str, Any], stored: Stored, *, source: str, job_id: str | None, metrics: dict[str, Any] | None
+) -> Model:
+    """A model's row from its manifest. Raises addercore's BadModel for one that describes no network."""
+    net = check_manifest(manifest)
+    part = manifest["network"]
+    return Model(
+        id=new_id("model"),
+        job_id=job_id,
+        source=source,
+        arch=part["arch"],
+        method=part["method"],
+        dataset=manifest["dataset"],
+        parameters=count(net, part["method"], part["first_last"]).parameters,
+        manifest=manifest,
+        metrics=metrics,
+        sha256=stored.sha256,
+        bytes=stored.bytes,
+        created_at=now_ms(),
+    )
+
+
+def same_model(session: Session, sha256: str) -> Model | None:
+    """The oldest model with these bytes. Serialises imports of the same bytes until the transaction ends."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(sha256, 0))))
+    return session.execute(select(Model).where(Model.sha256 == sha256).order_by(Model.id).limit(1)).scalar_one_or_none()
+
+
+def delete_model(session: Session, model_id: str) -> str:
+    """Removes a model that no unfinished job needs. Returns its sha256, for `ArtifactStore.discard`.
+
+    Raises:
+        Conflict: an unfinished job trains on from it or evaluates it.
+    """
+    model = get_model(session, model_id)
+    for job in session.execute(select(Job).where(Job.status.not_in(FINAL)).order_by(Job.id)).scalars():
+        if model_id in (job.spec.get("init_from"), job.spec.get("model_id")):
+            raise Conflict(f"{job.id} is {job.status} and needs the model. Cancel it or wait until it has ended.")
+    session.execute(update(Job).where(Job.model_id == model_id).values(model_id=None))
+    session.delete(model)
+    session.flush()
+    return model.sha256
 
 
 def add_model(session: Session, model: Model) -> None:

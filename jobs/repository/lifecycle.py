@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, exists, func, insert, or_, select
+from sqlalchemy import delete, exists, func, insert, select
 from sqlalchemy.orm import Session
 
 from jobs.clock import now_ms
@@ -38,9 +38,9 @@ def submit(
     Raises:
         IdempotencyMismatch: the key was used with another body.
     """
+    if (earlier := submitted_before(session, key, body)) is not None:
+        return Submission(earlier, created=False)
     job_id = new_id("job")
-    if key is not None and (earlier := _claim_key(session, key, body, job_id)) is not None:
-        return Submission(get(session, earlier), created=False)
     stamp = now(session)
     job = Job(
         id=job_id,
@@ -73,11 +73,21 @@ def submit(
     return Submission(job, created=True)
 
 
+def submitted_before(session: Session, key: str | None, body: object) -> Job | None:
+    """The job that an earlier request with this key made, if any. Serialises requests with the same key.
+
+    Raises:
+        IdempotencyMismatch: the key was used with another body.
+    """
+    earlier = None if key is None else _claim_key(session, key, body)
+    return None if earlier is None else get(session, earlier)
+
+
 def _digest(body: object) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _claim_key(session: Session, key: str, body: object, job_id: str) -> str | None:
+def _claim_key(session: Session, key: str, body: object) -> str | None:
     """The id of the job an earlier request with this key made, if any. Serialises requests with the same key."""
     if session.get_bind().dialect.name == "postgresql":
         session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(key, 0))))
@@ -105,17 +115,13 @@ def labels_of(session: Session, job_ids: Sequence[str]) -> dict[str, dict[str, s
 
 def queue_positions(session: Session, jobs: Sequence[Job]) -> dict[str, int]:
     """1 for the queued job that is claimed next."""
-    positions = {}
-    for job in jobs:
-        if job.status == Status.QUEUED:
-            ahead = or_(
-                Job.priority > job.priority,
-                (Job.priority == job.priority)
-                & or_(Job.queued_at < job.queued_at, (Job.queued_at == job.queued_at) & (Job.id < job.id)),
-            )
-            count = select(func.count()).select_from(Job).where(Job.status == Status.QUEUED, ahead)
-            positions[job.id] = int(session.execute(count).scalar_one()) + 1
-    return positions
+    queued = [job.id for job in jobs if job.status == Status.QUEUED]
+    if not queued:
+        return {}
+    order = func.row_number().over(order_by=(Job.priority.desc(), Job.queued_at, Job.id)).label("position")
+    line = select(Job.id, order).where(Job.status == Status.QUEUED).subquery()
+    rows = session.execute(select(line.c.id, line.c.position).where(line.c.id.in_(queued)))
+    return {row.id: int(row.position) for row in rows}
 
 
 def list_jobs(

@@ -13,6 +13,7 @@ from sqlalchemy import Select
 from sqlalchemy.orm import Session
 
 from jobs.errors import BadCursor
+from jobs.ids import ID_PATTERN
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,6 @@ def _open_cursor(cursor: str, scope: Mapping[str, Any]) -> str:
         digest, _, last_id = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii").partition(":")
     except ValueError:
         raise BadCursor(cursor) from None
-    if digest != _scope_digest(scope) or not last_id:
+    if digest != _scope_digest(scope) or not ID_PATTERN.match(last_id):
         raise BadCursor(cursor)
     return last_id

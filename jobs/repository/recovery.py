@@ -46,6 +46,11 @@ def pending_wakeups(session: Session) -> Sequence[tuple[int, str]]:
     return [(row.id, row.job_id) for row in rows]
 
 
+def unsent_wakeups(session: Session) -> int:
+    """Number of rows in the outbox."""
+    return int(session.execute(select(func.count()).select_from(Outbox)).scalar_one())
+
+
 def wakeups_sent(session: Session, ids: Sequence[int]) -> None:
     session.execute(delete(Outbox).where(Outbox.id.in_(ids)))
 
@@ -54,7 +59,7 @@ def wakeups_sent(session: Session, ids: Sequence[int]) -> None:
 class Backlog:
     """Queued jobs whose first wake-up had its time, and the slots that stand free."""
 
-    waiting: Sequence[str]
+    jobs: Sequence[str]
     free_slots: int
 
 
