@@ -88,7 +88,7 @@ def compete(client: Client, method: str, folder: Path, digit: Path, epochs: int 
     job = succeeded(client, client.jobs.submit(spec), f"{method:5} train")
     contender = Contender(method, validation, job, folder, number(job.result, "val/accuracy"))
     fetch(client, contender)
-    contender.imported_id = client.models.import_(folder / "model.safetensors").id
+    contender.imported_id = client.models.import_(folder / FILES[0], folder / FILES[1]).id
     check_evaluation(client, contender)
     contender.label_alone = python("-c", LOAD_ALONE, str(folder / "model.safetensors"), str(digit))
     ranked = ranking(client.models.predict(contender.imported_id, digit))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mimetypes
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote
 
 from adderclient.download import Progress, fetch
@@ -40,17 +40,21 @@ class Models:
         return Model.from_json(self._transport.json("GET", _path(model_id)))
 
     def import_(self, weights_path: str | Path, manifest_path: str | Path | None = None) -> Model:
-        """Hands a ``model.safetensors`` and its manifest (default: the ``.json`` beside it) to the server."""
+        """Hands a ``model.safetensors`` to the server; the same bytes again give the same model.
+
+        The weights carry their manifest; one in ``manifest_path`` is compared with it.
+        """
         weights = Path(weights_path)
-        manifest = Path(manifest_path) if manifest_path is not None else weights.with_suffix(".json")
+        manifest = Path(manifest_path) if manifest_path is not None else None
         for path in (weights, manifest):
-            if not path.is_file():
-                raise AdderClientError(f"{path} is not there; an import needs the weights and their manifest")
-        with weights.open("rb") as tensors, manifest.open("rb") as description:
-            files = {
-                "weights": (weights.name, tensors, "application/octet-stream"),
-                "manifest": (manifest.name, description, "application/json"),
+            if path is not None and not path.is_file():
+                raise AdderClientError(f"{path} is not there")
+        with weights.open("rb") as tensors:
+            files: dict[str, tuple[str, IO[bytes] | bytes, str]] = {
+                "weights": (weights.name, tensors, "application/octet-stream")
             }
+            if manifest is not None:
+                files["manifest"] = (manifest.name, manifest.read_bytes(), "application/json")
             return Model.from_json(self._transport.json("POST", "/v1/models", files=files, repeatable=False))
 
     def download(

@@ -284,13 +284,31 @@ class Dataset:
 
     name: str
     id: str | None = None
+    description: str = ""
+    input_shape: tuple[int, ...] = ()
+    """(c, h, w) as the network sees it."""
+    train_size: int | None = None
+    validation_size: int | None = None
+    available: bool | None = None
+    """Whether its files are on the server."""
+    how_to_get: str = ""
     raw: Json = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def from_json(cls, data: Json) -> Dataset:
         """Parses the server's object."""
         identity = _text(data.get("id"))
-        return cls(name=str(data.get("name") or identity or ""), id=identity, raw=data)
+        return cls(
+            name=str(data.get("name") or identity or ""),
+            id=identity,
+            description=str(data.get("description") or ""),
+            input_shape=tuple(int(size) for size in data.get("input_shape") or ()),
+            train_size=_integer(data.get("train_size")),
+            validation_size=_integer(data.get("validation_size")),
+            available=data.get("available"),
+            how_to_get=str(data.get("how_to_get") or ""),
+            raw=data,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,6 +47,9 @@ class Transport:
             base_url=self.url,
             headers=headers,
             timeout=timeout,
+            # Without TLS there are no certificates to load (40 ms), and redirects, to TLS or not, are not followed.
+            verify=parsed.scheme == "https",
+            follow_redirects=False,
             # A proxy from the environment cannot reach this machine's own loopback address.
             trust_env=not is_loopback(parsed.host),
         )

@@ -49,7 +49,9 @@ def models(limit: Limit = 20, url: Url = None, as_json: AsJson = False) -> None:
 
 def import_model(
     weights: Annotated[Path, typer.Argument(metavar="FILE", help="A model.safetensors.")],
-    manifest: Annotated[Path | None, typer.Option(help="Its manifest.", show_default="FILE with .json")] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="Its model.json, to be compared with the one inside FILE.")
+    ] = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -89,26 +91,25 @@ def datasets(url: Url = None, as_json: AsJson = False) -> None:
     if as_json:
         print_json(page.raw)
         return
-    keys = [key for key in ("kind", "shape", "classes", "splits", "available") if any(key in item.raw for item in page)]
     table(
-        ["DATASET", *(key.upper() for key in keys)],
-        ((item.name, *(item.raw.get(key) for key in keys)) for item in page),
+        ["DATASET", "HERE", "INPUT", "TRAINING>", "VALIDATION>", "DESCRIPTION"],
+        (
+            (item.name, item.available, item.input_shape, item.train_size, item.validation_size, item.description)
+            for item in page
+        ),
     )
+    for item in page:
+        if item.available is False and item.how_to_get:
+            note(f"{item.name}: {item.how_to_get}")
     if page.has_more:
         note("There are more.")
 
 
 def ranking(answer: Mapping[str, Any]) -> list[tuple[str, float]]:
-    """Classes and probabilities of a prediction, likeliest first."""
+    """Classes and probabilities of a prediction, likeliest first; empty where there are none."""
     probabilities = answer.get("probabilities")
-    if isinstance(probabilities, Mapping):
-        pairs = [(str(name), float(value)) for name, value in probabilities.items()]
-    elif isinstance(probabilities, list):
-        names = answer.get("class_names") or answer.get("classes") or range(len(probabilities))
-        pairs = [(str(name), float(value)) for name, value in zip(names, probabilities, strict=False)]
-    else:
-        return []
-    return sorted(pairs, key=lambda pair: -pair[1])
+    pairs = probabilities.items() if isinstance(probabilities, Mapping) else ()
+    return sorted(((str(name), float(value)) for name, value in pairs), key=lambda pair: -pair[1])
 
 
 def _accuracy(model: Model) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from adderclient.command.app import AsJson, Url, connect
-from adderclient.command.output import fields, print_json
+from adderclient.command.output import console, fields, print_json, table
 
 
 def register(app: typer.Typer) -> None:
@@ -55,4 +55,12 @@ def system(url: Url = None, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"ready": readiness.ready, "readyz": readiness.raw, **about})
     else:
-        fields([("ready", readiness.ready), *about.items()])
+        checks = readiness.raw.get("checks") or {}
+        unwell = {name: check.get("detail") for name, check in checks.items() if not check.get("ok")}
+        workers = about.get("workers") or []
+        rest = ((name, value) for name, value in about.items() if name != "workers")
+        fields([("ready", readiness.ready), ("not well", unwell), *rest])
+        if workers:
+            console().print()
+            keys = ("id", "hostname", "pid", "device", "slots", "heartbeat_at")
+            table([key.upper() for key in keys], ([worker.get(key) for key in keys] for worker in workers))

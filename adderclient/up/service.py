@@ -139,8 +139,9 @@ class _Service:
             )
 
     def _await_ready(self) -> None:
+        """Until ``/readyz`` is 200 and all its checks are well, those too that it does not insist on."""
         deadline = time.monotonic() + self.options.ready_seconds
-        state = "the API did not answer"
+        ready, unwell = False, {"api": "it does not answer"}
         with httpx2.Client(trust_env=False, timeout=2.0) as http:
             while True:
                 for child in self.children:
@@ -148,20 +149,23 @@ class _Service:
                         raise UpError(f"{child.name} did not start ({describe(child.exit_code)}).{_log_end(child)}", 4)
                 try:
                     response = http.get(self.probe_url)
-                    if response.status_code == 200:
-                        return
-                    state = f"/readyz answers {response.status_code}: {response.text[:1000]}"
+                    ready, unwell = response.status_code == 200, _unwell(response)
                 except httpx2.TransportError:
                     pass
+                if ready and not unwell:
+                    return
                 if time.monotonic() > deadline:
-                    raise UpError(self._not_ready(state), 4)
+                    self._give_up(ready, unwell)
+                    return
                 self._pause()
 
-    def _not_ready(self, state: str) -> str:
-        named = [child for child in self.children if child.name.split("-")[0] in state]
-        suspects = named or [self.api]
-        logs = "".join(_log_end(child) for child in suspects)
-        return f"not ready after {self.options.ready_seconds:g} s: {state}.{logs}"
+    def _give_up(self, ready: bool, unwell: dict[str, str]) -> None:
+        said = "; ".join(f"{name}: {detail}" for name, detail in unwell.items())
+        message = f"not all is ready after {self.options.ready_seconds:g} s ({said})."
+        message += "".join(_log_end(child) for child in self.children if child.name.split("-")[0] in unwell)
+        if not ready:
+            raise UpError(message, 4)
+        _say(message)
 
     def supervise(self) -> None:
         """Keeps all children running, until a signal."""
@@ -220,6 +224,16 @@ def _listen(host: str, port: int) -> socket.socket:
             f"cannot listen on {host}:{port}: {reason}; choose another port with --port (0 picks a free one)"
         ) from error
     return listener
+
+
+def _unwell(response: httpx2.Response) -> dict[str, str]:
+    """The checks in an answer of ``/readyz`` that failed, with their details."""
+    try:
+        checks = response.json()["checks"].items()
+        failed = {str(name): str(check.get("detail", "")) for name, check in checks if not check.get("ok")}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        failed = {}
+    return failed if failed or response.is_success else {"api": f"{response.status_code} {response.text[:500]}"}
 
 
 def _reachable(host: str) -> str:

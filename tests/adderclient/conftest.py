@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 from contract_service import Service
 
 from adderclient import Client, download, stream, transport
+from adderclient.command import main
 
 Adder = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -38,7 +41,28 @@ def client(service: Service) -> Iterator[Client]:
 
 
 @pytest.fixture
-def adder(service: Service, tmp_path: Path) -> Adder:
+def adder(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Adder:
+    """Runs ``adder ARGUMENTS`` in this process, in an empty folder."""
+    monkeypatch.setenv("ADDER_URL", service.url)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["adder", *arguments])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+            try:
+                main()
+                code = 0
+            except SystemExit as end:
+                code = end.code if isinstance(end.code, int) else 0
+        return subprocess.CompletedProcess(list(arguments), code, out.getvalue(), err.getvalue())
+
+    return run
+
+
+@pytest.fixture
+def adder_process(service: Service, tmp_path: Path) -> Adder:
     """Runs ``adder ARGUMENTS`` in a process of its own, in an empty folder."""
 
     def run(*arguments: str, stdin: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -303,20 +303,22 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(200, data, headers)
 
     def _stream(self, identity: str) -> None:
-        """Everything the job has by now, then what comes, as ``id: KIND-SEQ``; ends after the final status."""
+        """What the job has by now, then what comes; a status without id at the start and, if final, at the end."""
         last = int(self.headers.get("Last-Event-ID") or 0)
         cut = self.fault.cut_after if self.fault else None
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
+        self._chunk("retry: 2000\n\n")
+        if self.state.jobs[identity]["status"] not in FINAL:
+            self._status(self.state.jobs[identity])
         while True:
             entry = self.state.jobs[identity]
             done = entry["status"] in FINAL
             for kind, data in [
                 *(("metric", point) for point in self.state.metrics.get(identity, [])),
                 *(("event", event) for event in self.state.events.get(identity, [])),
-                *([("status", {"status": entry["status"], "seq": 10_000})] if done else []),
             ]:
                 if data["seq"] <= last:
                     continue
@@ -328,10 +330,14 @@ class _Handler(BaseHTTPRequestHandler):
                 self._chunk(f"id: {last}\nevent: {kind}\ndata: {json.dumps(data)}\n\n")
                 cut = cut - 1 if cut is not None else None
             if done:
+                self._status(entry)
                 self._chunk("")
                 return
             self._chunk(": still here\n\n")
             time.sleep(0.02)
+
+    def _status(self, entry: dict[str, Any]) -> None:
+        self._chunk(f"event: status\ndata: {json.dumps({'status': entry['status'], 'attempt': 1})}\n\n")
 
     def _chunk(self, text: str) -> None:
         data = text.encode()
@@ -351,6 +357,6 @@ class _Handler(BaseHTTPRequestHandler):
             case ("GET", identity, "download") if identity in models:
                 self._file(self.state.weights[identity], identity)
             case ("POST", identity, "predict") if identity in models:
-                self._answer(200, {"class_names": ["zero", "one"], "probabilities": [0.125, 0.875]})
+                self._answer(200, {"label": "one", "probabilities": {"zero": 0.125, "one": 0.875}})
             case _:
                 self._problem(404, "There is no such model.", code="not_found")

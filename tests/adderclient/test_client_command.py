@@ -33,8 +33,8 @@ def test_submit_yaml_with_overrides(service: Service, adder: Adder, tmp_path: Pa
     assert (spec["labels"], spec["epochs"]) == ({"study": "eta"}, 3)
 
 
-def test_submit_from_stdin_as_json(service: Service, adder: Adder) -> None:
-    done = adder("submit", "-", "--json", stdin=json.dumps({"kind": "train"}))
+def test_submit_from_stdin_as_json(service: Service, adder_process: Adder) -> None:
+    done = adder_process("submit", "-", "--json", stdin=json.dumps({"kind": "train"}))
     assert json.loads(done.stdout)["id"] == "job_0001"
     assert done.stderr == ""
 
@@ -82,7 +82,8 @@ def test_a_spec_the_server_refuses(service: Service, adder: Adder) -> None:
     assert "optimizer.lr: must be greater than 0 (/optimizer/lr)" in done.stderr
 
 
-def test_exit_codes(service: Service, adder: Adder) -> None:
+def test_exit_codes(service: Service, adder_process: Adder) -> None:
+    adder = adder_process
     assert adder("show", "job_9").returncode == 3
     service.jobs["job_1"] = job("job_1", "succeeded")
     assert adder("pause", "job_1").returncode == 3
@@ -202,8 +203,7 @@ def test_download(service: Service, adder: Adder, tmp_path: Path) -> None:
 
 def test_models_predict_and_the_rest(service: Service, adder: Adder, tmp_path: Path) -> None:
     (tmp_path / "m.safetensors").write_bytes(b"tensors")
-    assert adder("import", "m.safetensors").returncode == 2
-    (tmp_path / "m.json").write_text("{}")
+    assert adder("import", "m.safetensors", "--manifest", "m.json").returncode == 2
     assert adder("import", "m.safetensors").stdout == "model_0001\n"
     service.models["model_0001"] |= {"arch": "lenet5_bn", "metrics": {"val/accuracy": 0.5}, "parameters": 61706}
     assert "50.00%" in adder("models").stdout
@@ -218,4 +218,5 @@ def test_models_predict_and_the_rest(service: Service, adder: Adder, tmp_path: P
 
 def test_help_names_the_exit_codes(adder: Adder) -> None:
     done = adder("--help")
+    assert done.returncode == 0
     assert "Exit codes: 0 done; 1 the job failed" in " ".join(done.stdout.split())

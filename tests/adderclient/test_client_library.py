@@ -235,12 +235,14 @@ def test_stream_goes_on_after_drops_without_loss(service: Service, client: Clien
     service.break_("GET /v1/jobs/job_1/stream", close_before_answer=True)
     threading.Timer(0.3, lambda: service.finish("job_1")).start()
     seen = list(client.jobs.stream("job_1"))
-    assert [item.id for item in seen] == ["1", "2", "3", "4", "5", "6", "7", "8", "10000"]
-    assert seen[3].metric is not None
-    assert seen[3].metric.value == 0.25
-    assert seen[7].event is not None
-    assert seen[7].event.message == "one is done"
-    assert seen[8].status == "succeeded"
+    rows = [item for item in seen if item.type != "status"]
+    assert [item.id for item in rows] == ["1", "2", "3", "4", "5", "6", "7", "8"]
+    assert rows[3].metric is not None
+    assert rows[3].metric.value == 0.25
+    assert rows[7].event is not None
+    assert rows[7].event.message == "one is done"
+    assert [item.status for item in seen if item.type == "status"] == ["running", "running", "running", "succeeded"]
+    assert (seen[-1].status, seen[-1].id) == ("succeeded", "8")
     last_ids = [headers.get("last-event-id") for _, _, headers, _ in service.seen("GET /v1/jobs/job_1/stream")]
     assert last_ids == [None, "3", "3", "5", "5"]
 
@@ -248,8 +250,25 @@ def test_stream_goes_on_after_drops_without_loss(service: Service, client: Clien
 def test_stream_from_a_given_event(service: Service, client: Client) -> None:
     a_job_with_a_stream(service)
     service.finish("job_1")
-    assert [item.id for item in client.jobs.stream("job_1", "6")] == ["7", "8", "10000"]
-    assert list(client.jobs.stream("job_1", "10000")) == []
+    assert [(item.type, item.id) for item in client.jobs.stream("job_1", "6")] == [
+        ("metric", "7"),
+        ("event", "8"),
+        ("status", "8"),
+    ]
+    assert [item.status for item in client.jobs.stream("job_1", "8")] == ["succeeded"]
+
+
+def test_a_stream_that_ends_without_a_final_status(service: Service, client: Client) -> None:
+    """Some proxy ended it in order: the job says whether that was the end."""
+    a_job_with_a_stream(service)
+    headers = {"Content-Type": "text/event-stream"}
+    service.break_("GET /v1/jobs/job_1/stream", status=200, body=b"id: 5\nevent: note\ndata: {}\n\n", headers=headers)
+    service.break_("GET /v1/jobs/job_1/stream", status=200, body=b": nothing\n\n", headers=headers)
+    service.finish("job_1")
+    assert [item.id for item in client.jobs.stream("job_1")] == ["5"]
+    service.jobs["job_1"]["status"] = "running"
+    threading.Timer(0.2, lambda: service.finish("job_1")).start()
+    assert [item.id for item in client.jobs.stream("job_1")][-1] == "8"
 
 
 def test_stream_gives_up_at_last(service: Service, client: Client) -> None:
@@ -265,14 +284,14 @@ def test_stream_gives_up_at_last(service: Service, client: Client) -> None:
 def test_models(service: Service, client: Client, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"tensors")
     (tmp_path / "model.json").write_text("{}")
-    model = client.models.import_(tmp_path / "model.safetensors")
+    model = client.models.import_(tmp_path / "model.safetensors", tmp_path / "model.json")
     assert model.source == "imported"
     body = service.requests[-1][3]
     assert b'name="weights"; filename="model.safetensors"' in body
     assert b'name="manifest"; filename="model.json"' in body
     assert [item.id for item in client.models.iterate()] == [model.id]
     assert client.models.get(model.id) == model
-    assert client.models.predict(model.id, [[0.0, 1.0]])["probabilities"] == [0.125, 0.875]
+    assert client.models.predict(model.id, [[0.0, 1.0]])["label"] == "one"
     assert json.loads(service.requests[-1][3]) == {"array": [[0.0, 1.0]]}
 
 

@@ -169,9 +169,16 @@ def test_a_part_that_does_not_start(up: Callable[..., Up], name: str) -> None:
 def test_never_ready(up: Callable[..., Up]) -> None:
     service = up("--ready-timeout", "1.5", fault="api:unready")
     assert service.end() == 4
-    assert "not ready after 1.5 s: /readyz answers 503" in service.errors
-    assert "none is alive" in service.errors
+    assert "not all is ready after 1.5 s (worker: none is alive)" in service.errors
     assert "worker says hello" in service.errors
+    assert "inference says hello" not in service.errors
+
+
+def test_what_is_not_required_is_waited_for_but_not_insisted_on(up: Callable[..., Up]) -> None:
+    service = up("--ready-timeout", "1.5", fault="api:unpredictable")
+    service.ready()
+    assert "(inference: nobody answers)" in service.errors
+    assert service.end(signal.SIGTERM) == 0
 
 
 def test_a_part_that_dies_is_started_again(up: Callable[..., Up]) -> None:

@@ -14,8 +14,11 @@ class Handler(BaseHTTPRequestHandler):
         return
 
     def do_GET(self) -> None:
-        ready = FAULTS.get("api") != "unready"
-        body = json.dumps({"worker": "ok" if ready else "none is alive"}).encode()
+        ready = FAULTS.get("api") != "unready" and "dies" not in FAULTS.values()
+        worker = {"ok": ready, "detail": "1 alive" if ready else "none is alive", "required": True}
+        well = FAULTS.get("api") != "unpredictable"
+        inference = {"ok": well, "detail": "answers" if well else "nobody answers", "required": False}
+        body = json.dumps({"ready": ready, "checks": {"worker": worker, "inference": inference}}).encode()
         self.send_response(200 if ready else 503)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
