@@ -43,5 +43,7 @@ class Geometry:
 
     def scatter(self, columns: Tensor, shape: torch.Size, kernel: tuple[int, int]) -> Tensor:
         """The adjoint of `columns`: (N·H'·W', c·kh·kw) → (N, c, H, W), overlapping taps added up, padding dropped."""
+        if shape[0] == 0:
+            return columns.new_zeros(shape)
         rows = columns.view(shape[0], -1, columns.shape[1]).transpose(1, 2)  # (N, c·kh·kw, H'·W')
         return nnf.fold(rows, (shape[2], shape[3]), kernel, self.dilation, self.padding, self.stride)

@@ -62,7 +62,9 @@ def load(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile, EOFError) as error:
-        raise CheckpointError(f"checkpoint {path} cannot be read by torch {torch.__version__}: {error}") from error
+        raise CheckpointError(
+            f"checkpoint {path} cannot be read by torch {torch.__version__}: it holds more than tensors and plain values"
+        ) from error
     if not isinstance(state, dict):
         raise CheckpointError(f"checkpoint {path} does not hold a training state")
     return state

@@ -31,7 +31,7 @@ def describe(device: torch.device, backend: str) -> dict[str, Any]:
     return {
         "device": name,
         "backend": backend,
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # a str subclass that a checkpoint could not hold
         "addercore": addercore.__version__,
         "threads": torch.get_num_threads(),
         "commit": _commit(),
