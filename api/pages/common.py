@@ -1,4 +1,4 @@
-"""What every page needs: the database, the state of the service for the header, filters from the query string."""
+"""What every page needs: the state of the service for the header, filters from the query string."""
 
 from __future__ import annotations
 
@@ -7,20 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from fastapi import Request
 from sqlalchemy.orm import Session
 
-from api.dependencies import service_of
-from jobs.database import Database
+from api.health import live_ms
 from jobs.repository import recovery
+from jobs.settings import Settings
 from jobs.states import Status
 
-WORKER_LIVE_MS = 30_000  # a heartbeat older than this is a dead worker's
 PAGE_SIZE = 25
-
-
-def database(request: Request) -> Database:
-    return service_of(request).database
 
 
 @dataclass(frozen=True)
@@ -51,10 +45,10 @@ class Health:
         return sum(worker.slots for worker in self.workers)
 
 
-def health(session: Session) -> Health:
+def health(session: Session, settings: Settings) -> Health:
     workers = [
         WorkerView(row.hostname, row.device, row.slots, _details(row.info))
-        for row in recovery.live_workers(session, WORKER_LIVE_MS)
+        for row in recovery.live_workers(session, live_ms(settings))
     ]
     return Health(recovery.depth(session), workers)
 

@@ -80,8 +80,5 @@ def number(value: Any) -> str:
 def is_number(value: Any) -> bool:
     """A finite number; neither a flag nor NaN, which JSON columns cannot hold but a hand-written row might."""
     return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and value == value
-        and abs(value) != float("inf")
+        isinstance(value, int | float) and not isinstance(value, bool) and value == value and abs(value) != float("inf")
     )

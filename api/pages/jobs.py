@@ -10,15 +10,16 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy.orm import Session
 
+from api.dependencies import ServiceDep
+from api.pages.common import PAGE_SIZE, Filters, health, parse_filters
+from api.pages.html import error_page, page
+from api.pages.view import FAILURES, GROUPS, JobView, actions, job_view
 from jobs.errors import BadCursor, NotFound
 from jobs.ids import ID_PATTERN
 from jobs.repository import attempts, core, history, lifecycle
+from jobs.settings import Settings
 from jobs.states import Status
 from jobs.tables import Job
-
-from api.pages.common import PAGE_SIZE, Filters, database, health, parse_filters
-from api.pages.html import error_page, page
-from api.pages.view import GROUPS, JobView, actions, job_view
 
 router = APIRouter()
 
@@ -30,6 +31,7 @@ EVENTS = 200
 @router.get("/")
 def job_list(
     request: Request,
+    service: ServiceDep,
     status: Annotated[list[str], Query()] = [],  # noqa: B006  (a declaration: FastAPI copies it)
     label: Annotated[list[str], Query()] = [],  # noqa: B006
     kind: str = "",
@@ -37,14 +39,14 @@ def job_list(
 ) -> HTMLResponse:
     try:
         filters = parse_filters(status, kind, label)
-        with database(request).read() as session:
-            context = _list_context(session, filters, after)
+        with service.database.read() as session:
+            context = _list_context(session, service.settings, filters, after)
     except (ValueError, BadCursor) as error:
         return error_page(request, HTTPStatus.BAD_REQUEST, "That filter does not work", str(error))
     return page(request, "jobs.html", context)
 
 
-def _list_context(session: Session, filters: Filters, after: str) -> dict[str, Any]:
+def _list_context(session: Session, settings: Settings, filters: Filters, after: str) -> dict[str, Any]:
     found = lifecycle.list_jobs(
         session,
         status=filters.status,
@@ -53,7 +55,7 @@ def _list_context(session: Session, filters: Filters, after: str) -> dict[str, A
         limit=PAGE_SIZE,
         after=after or None,
     )
-    state = health(session)
+    state = health(session, settings)
     groups = []
     for name, statuses in GROUPS:
         count = sum(state.counts[s] for s in statuses) if statuses else sum(state.counts.values())
@@ -88,10 +90,10 @@ def _latest_accuracy(session: Session, job: Job) -> float | None:
 
 
 @router.get("/jobs/{job_id}")
-def job_detail(job_id: str, request: Request) -> HTMLResponse:
+def job_detail(job_id: str, request: Request, service: ServiceDep) -> HTMLResponse:
     try:
-        with database(request).read() as session:
-            context = _detail_context(session, _job(session, job_id))
+        with service.database.read() as session:
+            context = _detail_context(session, service.settings, _job(session, job_id))
     except NotFound:
         detail = f"There is no job {job_id!r}. It may have been deleted."
         return error_page(request, HTTPStatus.NOT_FOUND, "No such job", detail)
@@ -104,14 +106,14 @@ def _job(session: Session, job_id: str) -> Job:
     return lifecycle.get(session, job_id)
 
 
-def _detail_context(session: Session, job: Job) -> dict[str, Any]:
+def _detail_context(session: Session, settings: Settings, job: Job) -> dict[str, Any]:
     view = job_views(session, [job])[0]
     log, _ = history.log_tail(session, job.id, LOG_LINES)
     events = history.events(session, job.id)
     has_checkpoint = bool(attempts.checkpoints(session, job.id))
     return {
         "section": "jobs",
-        "health": health(session),
+        "health": health(session, settings),
         "job": job,
         "view": view,
         "progress": job.progress or {},
@@ -130,9 +132,10 @@ def _detail_context(session: Session, job: Job) -> dict[str, Any]:
 def _error(job: Job) -> dict[str, str] | None:
     if not job.error:
         return None
-    tail = job.error.get("log_tail") or ""
+    code, tail = str(job.error.get("code", "")), job.error.get("log_tail") or ""
     return {
-        "code": str(job.error.get("code", "")),
+        "code": code,
+        "title": FAILURES.get(code, "Failed"),
         "message": str(job.error.get("message", "")),
         "log_tail": "\n".join(map(str, tail)) if isinstance(tail, list) else str(tail),
     }

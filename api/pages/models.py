@@ -7,25 +7,25 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from api.dependencies import ServiceDep
+from api.pages.common import PAGE_SIZE, health
+from api.pages.html import error_page, page
+from api.pages.view import model_view
 from jobs.errors import BadCursor, NotFound
 from jobs.ids import ID_PATTERN
 from jobs.repository import catalog, core
-
-from api.pages.common import PAGE_SIZE, database, health
-from api.pages.html import error_page, page
-from api.pages.view import model_view
 
 router = APIRouter()
 
 
 @router.get("/models")
-def model_list(request: Request, after: str = "") -> HTMLResponse:
+def model_list(request: Request, service: ServiceDep, after: str = "") -> HTMLResponse:
     try:
-        with database(request).read() as session:
+        with service.database.read() as session:
             found = catalog.list_models(session, limit=PAGE_SIZE, after=after or None)
             context = {
                 "section": "models",
-                "health": health(session),
+                "health": health(session, service.settings),
                 "models": [model_view(model) for model in found.rows],
                 "next": found.next,
                 "after": after,
@@ -37,15 +37,15 @@ def model_list(request: Request, after: str = "") -> HTMLResponse:
 
 
 @router.get("/models/{model_id}")
-def model_detail(model_id: str, request: Request) -> HTMLResponse:
+def model_detail(model_id: str, request: Request, service: ServiceDep) -> HTMLResponse:
     try:
-        with database(request).read() as session:
+        with service.database.read() as session:
             if not ID_PATTERN.match(model_id):  # not even asked: PostgreSQL refuses NUL
                 raise NotFound("model", model_id)
             model = catalog.get_model(session, model_id)
             context = {
                 "section": "models",
-                "health": health(session),
+                "health": health(session, service.settings),
                 "model": model,
                 "view": model_view(model),
                 "now": core.now(session),

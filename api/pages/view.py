@@ -6,10 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from api.pages.formats import duration, is_number, number
 from jobs.states import Status
 from jobs.tables import Job, Model
 
-from api.pages.formats import duration, is_number, number
+FAILURES = {
+    "worker_lost": "The worker was lost",
+    "out_of_memory": "Out of memory",
+    "timed_out": "Timed out",
+    "bad_data": "The data cannot be used",
+    "diverged": "The training diverged",
+    "code_error": "The training program failed",
+}
+"""Headings for `jobs.states.FailureCode`; the job's own message says more."""
 
 ACCURACY = ("val/accuracy", "accuracy")
 GROUPS: tuple[tuple[str, tuple[Status, ...]], ...] = (
@@ -45,6 +54,8 @@ class JobView:
     status: Status
     title: tuple[str, ...]
     """Parts: network, method, dataset."""
+    subject: str | None
+    """The model that the job is about or begins with."""
     labels: Mapping[str, str]
     fraction: float | None
     """0 to 1, while that says anything."""
@@ -73,6 +84,7 @@ def job_view(
         kind=job.kind,
         status=status,
         title=title(job.kind, job.spec),
+        subject=str(job.spec.get("model_id") or job.spec.get("init_from") or "") or None,
         labels=labels,
         fraction=_fraction(status, progress),
         progress_text=_progress_text(job, status, progress, queue_position),

@@ -4,6 +4,7 @@ import { brief, exact, lastAt, logTicks, nearest, padded, percent, percentTick, 
 
 const SVG = "http://www.w3.org/2000/svg";
 const EDGE = { top: 10, right: 10, bottom: 24 };
+const STEEP = 500; // highest to lowest value from which a logarithmic axis is chosen, unless the reader chose
 const MOST_MARKED = 40; // points; with more of them dots would hide the line
 const FORMATS = { plain: [brief, exact], percent: [percentTick, percent] };
 
@@ -39,6 +40,8 @@ export class Chart {
   #series = []; // {name, label, points: [{step, epoch, value}]}, in order of steps
   #hidden = new Set();
   #log = false;
+  #chosen = false; // whether the reader chose the axis
+  #mode = null;
   #format;
   #cursor;
   #frame = 0;
@@ -69,6 +72,7 @@ export class Chart {
   set(series) {
     this.#series = series;
     this.#drawLegend();
+    this.#chooseAxis();
     this.request();
   }
 
@@ -80,16 +84,30 @@ export class Chart {
   }
 
   #modeButton() {
-    const button = html("button", "mode", "log");
-    button.type = "button";
-    button.title = "Logarithmic axis";
-    button.setAttribute("aria-pressed", "false");
-    button.addEventListener("click", () => {
-      this.#log = !this.#log;
-      button.setAttribute("aria-pressed", String(this.#log));
+    this.#mode = html("button", "mode", "log");
+    this.#mode.type = "button";
+    this.#mode.title = "Logarithmic axis";
+    this.#setLog(false);
+    this.#mode.addEventListener("click", () => {
+      this.#chosen = true;
+      this.#setLog(!this.#log);
       this.request();
     });
-    return button;
+    return this.#mode;
+  }
+
+  #setLog(on) {
+    this.#log = on;
+    this.#mode.setAttribute("aria-pressed", String(on));
+  }
+
+  /** A loss that explodes would flatten all that came before it. */
+  #chooseAxis() {
+    if (this.#chosen || !this.#mode) return;
+    const values = this.#series.flatMap((one) => one.points).map((point) => point.value).filter((value) => value !== null);
+    const low = values.reduce((a, b) => Math.min(a, b), Infinity);
+    const high = values.reduce((a, b) => Math.max(a, b), -Infinity);
+    this.#setLog(low > 0 && high / low > STEEP && high > 100);
   }
 
   #drawLegend() {
@@ -220,7 +238,7 @@ export class Chart {
       drawn.push(svg("text", { x: g.left - 8, y: y + 4, "text-anchor": "end" }, g.labels[i]));
     });
     drawn.push(svg("line", { class: "grid base", x1: g.left, x2: right, y1: bottom, y2: bottom }));
-    const steps = wholeTicks(g.x0, g.x1, Math.max(2, g.width / 90));
+    const steps = wholeTicks(g.x0, g.x1, Math.max(4, g.width / 90));
     for (const step of steps) {
       const x = g.x(step);
       const anchor = x > right - 24 ? "end" : x < g.left + 16 ? "start" : "middle";

@@ -3,9 +3,11 @@
 import { morph } from "./morph.js";
 
 const SLOWEST = 30_000; // ms between tries while the server is away
+const CLOSEST = 700; // ms between refreshes, however often one is asked for
 
 class Live {
   #timer = 0;
+  #began = -Infinity;
   #failures = 0;
   #busy = false;
   #again = false;
@@ -26,8 +28,10 @@ class Live {
 
   /** Refreshes now, or once more when a refresh is under way. */
   soon() {
-    if (this.#busy) this.#again = true;
-    else this.#refresh();
+    if (this.#busy || performance.now() - this.#began < CLOSEST) {
+      this.#again = true;
+      if (!this.#busy) this.#plan();
+    } else this.#refresh();
   }
 
   stop() {
@@ -40,13 +44,14 @@ class Live {
     if (this.#stopped) return;
     const every = Number(document.querySelector("[data-every]")?.dataset.every ?? 10_000);
     const wait = this.#failures ? Math.min(SLOWEST, every * 2 ** Math.min(this.#failures, 5)) : every;
-    this.#timer = setTimeout(() => (document.hidden ? this.#plan() : this.#refresh()), this.#again ? 50 : wait);
+    this.#timer = setTimeout(() => (document.hidden ? this.#plan() : this.#refresh()), this.#again ? CLOSEST : wait);
     this.#again = false;
   }
 
   async #refresh() {
     if (this.#stopped || this.#busy) return;
     this.#busy = true;
+    this.#began = performance.now();
     clearTimeout(this.#timer);
     try {
       const response = await fetch(location.href, { headers: { Accept: "text/html" } });

@@ -31,7 +31,7 @@ document.addEventListener("keydown", (event) => {
   health.querySelector("summary").focus();
 });
 
-/** /readyz names each part and says whether it works; whatever shape a part has, only what is plain is shown. */
+/** /readyz names each part: {ready, checks: {name: {ok, detail, required}}}. */
 async function readiness() {
   if (!document.hidden) {
     try {
@@ -44,29 +44,21 @@ async function readiness() {
   setTimeout(readiness, HEALTH_EVERY);
 }
 
-function partsOf(document_) {
-  const parts = document_.checks ?? document_.parts ?? document_;
-  return Object.entries(parts)
-    .map(([name, part]) => [name, typeof part === "object" && part !== null ? (part.ok ?? part.ready) : part, part?.detail ?? part?.message ?? ""])
-    .map(([name, state, detail]) => [name, state === true || state === "ok", detail, typeof state === "boolean" || typeof state === "string"])
-    .filter(([name, , , known]) => known && !["ready", "ok", "status", "type", "title", "detail", "code"].includes(name));
-}
-
 function showReadiness(ready, body) {
-  const parts = partsOf(body);
-  const missing = parts.filter(([, fine]) => !fine).map(([name]) => name);
+  const parts = Object.entries(body.checks ?? {});
+  const missing = parts.filter(([, part]) => part.required && !part.ok).map(([name]) => name);
   const dot = document.getElementById("health-dot");
   const word = document.getElementById("readiness");
   const list = document.getElementById("parts");
   if (!dot || !word || !list) return;
-  const onlyWorker = missing.length > 0 && missing.every((name) => name.startsWith("worker"));
+  const onlyWorker = missing.length > 0 && missing.every((name) => name === "worker");
   dot.className = `dot ${ready ? "on" : onlyWorker ? "off" : "down"}`;
   word.textContent = ready ? "ready" : onlyWorker ? "no worker" : "not ready";
   list.replaceChildren(
-    ...parts.map(([name, fine, detail]) => {
+    ...parts.map(([name, part]) => {
       const item = document.createElement("li");
-      item.className = fine ? "ok" : "bad";
-      item.textContent = typeof detail === "string" && detail && !fine ? `${name}: ${detail}` : name;
+      item.className = part.ok ? "ok" : part.required ? "bad" : "off";
+      item.textContent = part.ok ? name : `${name}: ${part.detail}`;
       return item;
     }),
   );
