@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from addercore import spec as core
@@ -13,7 +14,6 @@ from jobs.repository import catalog
 from jobs.settings import Settings
 from jobs.spec import SPEC, EvaluateSpec, Spec, TrainSpec
 from jobs.tables import Model
-from pydantic import ValidationError
 
 KINDS = ("train", "evaluate")
 

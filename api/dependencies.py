@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cache
-from typing import Annotated, cast
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, cast
 
 from fastapi import Depends, Path, Query, Request
-from fastapi.dependencies.utils import get_flat_dependant
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
 from api.problems import invalid
@@ -20,7 +19,7 @@ HEAD = "adder.head"
 """Key of the ASGI scope: a HEAD request that is answered as a GET without its body."""
 
 
-def service_of(request: Request) -> Service:
+async def service_of(request: Request) -> Service:
     return cast(Service, request.app.state.service)
 
 
@@ -34,11 +33,13 @@ def _known_id(what: str, value: str) -> str:
     return value
 
 
-def job_id(id: Annotated[str, Path(description="Id of a job.", examples=["job_01jv3m8z4k6wq0x9t2rhf5ybcd"])]) -> str:
+async def job_id(
+    id: Annotated[str, Path(description="Id of a job.", examples=["job_01jv3m8z4k6wq0x9t2rhf5ybcd"])],
+) -> str:
     return _known_id("job", id)
 
 
-def model_id(
+async def model_id(
     id: Annotated[str, Path(description="Id of a model.", examples=["model_01jv3m8z4k6wq0x9t2rhf5ybcd"])],
 ) -> str:
     return _known_id("model", id)
@@ -52,14 +53,22 @@ After = Annotated[str | None, Query(max_length=200, description="`next` of the p
 AfterSeq = Annotated[int, Query(ge=0, le=MAX_SEQ, description="Only rows with a greater `seq`.")]
 
 
-@cache
-def _query_names(route: APIRoute) -> frozenset[str]:
-    return frozenset(parameter.alias for parameter in get_flat_dependant(route.dependant).query_params)
+_query_names: dict[Callable[..., Any], frozenset[str]] = {}
+"""Query parameters by endpoint, found once."""
 
 
-def known_query(request: Request) -> None:
+def _names(dependant: Dependant) -> Iterator[str]:
+    yield from (parameter.alias for parameter in dependant.query_params)
+    for inner in dependant.dependencies:
+        yield from _names(inner)
+
+
+async def known_query(request: Request) -> None:
     """Refuses query parameters that the route does not have: a misspelt filter must not list everything."""
-    known = _query_names(request.scope["route"])
+    if not request.scope["query_string"]:
+        return
+    route: APIRoute = request.scope["route"]
+    known = _query_names.setdefault(route.endpoint, frozenset(_names(route.dependant)))
     unknown = [name for name in dict.fromkeys(request.query_params) if name not in known]
     if unknown:
         may = f"known: {', '.join(sorted(known))}" if known else "this call takes none"
@@ -68,7 +77,3 @@ def known_query(request: Request) -> None:
 
 def is_head(request: Request) -> bool:
     return bool(request.scope.get(HEAD, False))
-
-
-def routes_of(routers: Iterator[object]) -> list[APIRoute]:
-    return [route for router in routers for route in getattr(router, "routes", []) if isinstance(route, APIRoute)]

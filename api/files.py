@@ -18,9 +18,7 @@ CHUNK = 256 * 1024
 _RANGE = re.compile(r"^bytes=\s*(?:(\d{1,19})-(\d{1,19})?|-(\d{1,19}))\s*$")
 
 
-def file_response(
-    request: Request, file: BinaryIO, *, size: int, sha256: str, name: str, media_type: str
-) -> Response:
+def file_response(request: Request, file: BinaryIO, *, size: int, sha256: str, name: str, media_type: str) -> Response:
     """The file, or the part that was asked for. Owns `file` from here on.
 
     Raises:

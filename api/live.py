@@ -25,7 +25,9 @@ class LiveResponse(StreamingResponse):
     """Takes a place among the open streams (503 where none is free) and gives it back however it ends."""
 
     def __init__(self, service: Service, content: AsyncIterator[bytes], media_type: str) -> None:
-        super().__init__(content, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}, media_type=media_type)
+        super().__init__(
+            content, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}, media_type=media_type
+        )
         self._service = service
         service.open_stream()
 
@@ -46,9 +48,7 @@ async def poll_until_final(
     spoke = time.monotonic()
     while not service.closing.is_set():
         try:
-            found, final = await anyio.to_thread.run_sync(
-                poll, abandon_on_cancel=True, limiter=service.stream_threads
-            )
+            found, final = await anyio.to_thread.run_sync(poll, abandon_on_cancel=True, limiter=service.stream_threads)
         except NotFound:
             return
         except (OperationalError, InterfaceError, TimeoutError) as error:

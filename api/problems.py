@@ -1,7 +1,8 @@
 """Every error of the API as RFC 9457 problem details: one exception, one table of codes, one handler.
 
-A problem is `{type, title, status, detail, code}`; `errors` lists bad fields as `{pointer, detail}`. A pointer goes into
-the body (`/optimizer/lr`); parameters stand under `/query/…` and `/header/…`. A problem never repeats what was sent.
+A problem is `{type, title, status, detail, code}`; `errors` lists bad fields as `{pointer, detail}`. A pointer goes
+into the body (`/optimizer/lr`); parameters stand under `/query/…` and `/header/…`. A problem never repeats what was
+sent beyond names of fields.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ def pointer(parts: Iterable[str | int]) -> str:
 
 
 def field_errors(error: ValidationError | RequestValidationError, tags: Sequence[str] = ()) -> list[tuple[str, str]]:
-    """(pointer, sentence) of each bad field. `tags` are those of a discriminated union, which pydantic puts in front."""
+    """(pointer, sentence) of each bad field. `tags` are a discriminated union's, which pydantic puts in front."""
     if isinstance(error, ValidationError):
         items: Sequence[Mapping[str, Any]] = error.errors(include_url=False, include_input=False)
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 
 from jobs.clock import to_datetime
 from jobs.states import Status
@@ -33,7 +33,9 @@ Time = Annotated[
 
 SpecDocument = Annotated[
     dict[str, Any],
-    WithJsonSchema({"oneOf": [{"$ref": "#/components/schemas/TrainSpec"}, {"$ref": "#/components/schemas/EvaluateSpec"}]}),
+    WithJsonSchema(
+        {"oneOf": [{"$ref": "#/components/schemas/TrainSpec"}, {"$ref": "#/components/schemas/EvaluateSpec"}]}
+    ),
 ]
 """A stored spec goes out as it is: one of an older version need not fit today's model."""
 
@@ -239,6 +241,11 @@ class StatusFrame(Answer):
     model_id: str | None
     result: dict[str, Any] | None
     error: JobError | None
+
+    @classmethod
+    def of(cls, row: JobRow, queue_position: int | None) -> StatusFrame:
+        values = {name: getattr(row, name) for name in cls.model_fields if name != "queue_position"}
+        return cls.model_validate({**values, "queue_position": queue_position})
 
 
 class Artifact(Answer):

@@ -9,6 +9,7 @@ import httpx2
 from anyio import CapacityLimiter
 from celery import Celery
 
+from api.monitoring import Monitor
 from api.problems import Problem
 from jobs.database import Database
 from jobs.migrate import require_current
@@ -31,6 +32,7 @@ class Service:
     broker: Celery
     relay: Relay
     inference: httpx2.AsyncClient | None
+    monitor: Monitor = field(default_factory=Monitor)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server begins to shut down: open streams end."""
     streams: int = 0

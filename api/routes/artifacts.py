@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 
@@ -16,12 +16,12 @@ from jobs.repository import history, lifecycle
 router = APIRouter(prefix="/v1/jobs/{id}/artifacts", tags=["artifacts"], dependencies=[Depends(known_query)])
 
 FILE_HEADERS = {
-    "ETag": {"schema": {"type": "string"}, "description": 'The sha256 of the bytes, in quotes: a strong validator.'},
+    "ETag": {"schema": {"type": "string"}, "description": "The sha256 of the bytes, in quotes: a strong validator."},
     "Accept-Ranges": {"schema": {"type": "string"}},
     "Content-Disposition": {"schema": {"type": "string"}},
 }
 BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
-FILE_RESPONSES = {
+FILE_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"description": "The bytes.", "headers": FILE_HEADERS, "content": BYTES},
     206: {"description": "The range that was asked for.", "headers": FILE_HEADERS, "content": BYTES},
     304: {"description": "The file still has the ETag of If-None-Match."},

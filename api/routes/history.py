@@ -178,7 +178,8 @@ def logs(
 
 
 def _whole_log(service: Service, id: str) -> tuple[str, int]:
-    pieces, end = [], 0
+    pieces: list[str] = []
+    end = 0
     while True:
         text, at, _ = _log_after(service, id, end)
         if not text:

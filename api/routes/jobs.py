@@ -111,8 +111,8 @@ def submit(
     if validate_only:
         with service.database.read() as session:
             counts = checks.counts_of(spec, checks.require_model(session, spec))
-        response.status_code = 200
-        return {"spec": spec.model_dump(mode="json"), "model": counts.to_dict()}
+        validation = Validation.model_validate({"spec": spec.model_dump(mode="json"), "model": counts.to_dict()})
+        return Response(validation.model_dump_json(), media_type="application/json")
     with service.database.write() as session:
         row = lifecycle.submitted_before(session, idempotency_key, document)
         created = row is None
@@ -129,7 +129,7 @@ def submit(
     return job
 
 
-def _labels(
+async def _labels(
     label: Annotated[
         list[Annotated[str, Query(pattern=r"^[^:\x00]{1,64}:[^\x00]{0,256}$")]],
         Query(max_length=32, description="`key:value`; a job must carry all that are given.", examples=[["study:eta"]]),
@@ -228,5 +228,3 @@ def delete(service: ServiceDep, id: JobId) -> None:
         stored = lifecycle.delete_job(session, id)
     service.store.discard(service.database, stored)
     remove_tree(service.settings.work_dir / id)
-
-

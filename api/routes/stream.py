@@ -1,7 +1,7 @@
 """Server-sent events of one job: its whole history, then what happens, in one order.
 
-`metric` and `event` carry their `seq` as id, and `Last-Event-ID` covers both. `status` has no id: it is a snapshot, sent
-at the start and whenever it changes. A final `status` is sent once, after every row, and is the last thing.
+`metric` and `event` carry their `seq` as id, and `Last-Event-ID` covers both. `status` has no id: it is a snapshot,
+sent at the start and whenever it changes. A final `status` is sent once, after every row, and is the last thing.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ id: 7
     response_class=Response,
     responses={
         200: {
-            "description": "Server-sent events `metric`, `event` (id = seq) and `status`, ending after the final status.",
+            "description": "Events `metric`, `event` (id = seq) and `status`; ends after the final status.",
             "content": {MEDIA_TYPE: {"schema": {"type": "string"}, "example": EXAMPLE}},
         },
         **documented("not_found", "invalid", "too_many_streams"),
@@ -125,9 +125,9 @@ class Cursor:
         for full in (metrics, events):
             if len(full) == BATCH:
                 upto = min(upto, full[-1].seq)
-        rows: list[MetricRow | EventRow] = [row for row in (*metrics, *events) if row.seq <= upto]
+        rows: list[MetricRow | EventRow] = [*metrics, *events]
         self.seq = upto
-        return [_row_frame(row) for row in sorted(rows, key=lambda row: row.seq)]
+        return [_row_frame(row) for row in sorted(rows, key=lambda row: row.seq) if row.seq <= upto]
 
 
 def _row_frame(row: MetricRow | EventRow) -> bytes:

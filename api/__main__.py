@@ -1,0 +1,94 @@
+"""`python -m api [--fd N]`: the API server. Exit code 2 with one line when it cannot start."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import socket
+import sys
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.app import create_app
+from api.protocol import Protocol
+from jobs.database import Database
+from jobs.errors import JobsError
+from jobs.logs import configure_logging
+from jobs.migrate import require_current
+from jobs.settings import Settings
+
+SHUTDOWN_SECONDS = 10
+"""For requests that are under way; streams are told to end at once."""
+
+
+class Server(uvicorn.Server):
+    """Ends open streams when the shutdown begins: the lifespan's end would come only after them."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.state.service.closing.set()
+        await super().shutdown(sockets)
+
+
+def server_of(settings: Settings) -> Server:
+    """A configured server; `run` takes its sockets."""
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        http=Protocol,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+    return Server(config, app)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m api", description=__doc__)
+    parser.add_argument("--fd", type=int, help="an inherited socket that listens already, instead of ADDER_HOST:PORT")
+    arguments = parser.parse_args()
+    try:
+        settings = Settings()
+        listener = _listen(settings) if arguments.fd is None else socket.socket(fileno=arguments.fd)
+        database = Database(settings.resolved_database_url)
+        require_current(database)
+        database.dispose()
+    except (OSError, JobsError, SQLAlchemyError, ValidationError, ValueError) as error:
+        print(f"adder api: {_sentence(error)}", file=sys.stderr)
+        return 2
+    configure_logging(settings.log_level)
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    server_of(settings).run(sockets=[listener])
+    return 0
+
+
+def _listen(settings: Settings) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as error:
+        where = f"{settings.host}:{settings.port}"
+        raise OSError(f"cannot listen on {where}: {error.strerror}. Set ADDER_HOST or ADDER_PORT.") from error
+
+
+def _sentence(error: Any) -> str:
+    """One line; of a setting its name, of the database no password."""
+    if isinstance(error, ValidationError):
+        wrong = error.errors(include_url=False, include_input=False)
+        return "; ".join(f"ADDER_{'_'.join(map(str, item['loc'])).upper()}: {item['msg']}" for item in wrong)
+    if isinstance(error, SQLAlchemyError):
+        error = error.__cause__ or error
+        return f"the database (ADDER_DATABASE_URL) does not answer: {' '.join(str(error).split())}"
+    return " ".join(str(error).split())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""`create_app`: the whole API as one ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from api import pages, problems, reference
+from api.middleware import Guard
+from api.openapi import document_of
+from api.routes import artifacts, datasets, history, jobs, models, stream, system
+from api.service import Service
+from jobs.settings import Settings
+
+ROUTERS = (
+    jobs.router,
+    history.router,
+    stream.router,
+    artifacts.router,
+    models.router,
+    datasets.router,
+    system.router,
+    pages.router,
+)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The API on the database and stores that `settings` name. Nothing is connected before the lifespan begins."""
+    service = Service.of(settings)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        service.start()
+        try:
+            yield
+        finally:
+            await service.stop()
+
+    app = FastAPI(
+        title="Adderworks",
+        version=version("adderworks"),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=lambda route: "_".join([*map(str, route.tags), route.name]),
+        redirect_slashes=False,
+    )
+    app.state.service = service
+    for router in ROUTERS:
+        app.include_router(router)
+    app.openapi = document_of(app)  # type: ignore[method-assign]
+    _add_reference(app)
+    for kind in problems.KNOWN:
+        app.add_exception_handler(kind, problems.handle)
+    app.add_exception_handler(405, _method_not_allowed(app))
+    app.add_middleware(Guard, service=service)
+    return app
+
+
+def _add_reference(app: FastAPI) -> None:
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> HTMLResponse:
+        return HTMLResponse(reference.render(app.openapi()))
+
+    @app.get(reference.STYLE_PATH, include_in_schema=False)
+    async def style() -> Response:
+        return Response(reference.STYLE, media_type="text/css")
+
+
+def _routes(routes: Iterable[Any]) -> Iterator[APIRoute]:
+    """Every route, also those of included routers, which FastAPI keeps as they are."""
+    for route in routes:
+        if isinstance(route, APIRoute):
+            yield route
+        elif (inner := getattr(route, "original_router", None)) is not None:
+            yield from _routes(inner.routes)
+
+
+def _method_not_allowed(app: FastAPI) -> Any:
+    """405 whose Allow names all methods of the path; the framework names those of the first route only."""
+
+    def handle(request: Request, error: Exception) -> Response:
+        path = request.scope["path"]
+        allowed = {m for route in _routes(app.routes) if route.path_regex.match(path) for m in route.methods or ()}
+        if path == app.openapi_url or "GET" in allowed:
+            allowed |= {"GET", "HEAD"}
+        return problems.handle(request, HTTPException(405, headers={"Allow": ", ".join(sorted(allowed))}))
+
+    return handle

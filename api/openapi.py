@@ -1,0 +1,88 @@
+"""The OpenAPI document: FastAPI's, completed by job specs, errors that every call may give, and HEAD's absence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from addercore.spec import ARCHS, DATASETS
+from api.problems import ProblemDetails, documented
+from api.schemas import StatusFrame
+from jobs.spec import EvaluateSpec, TrainSpec
+
+METHODS = frozenset({"get", "post", "delete", "put", "patch"})
+
+DESCRIPTION = """\
+Training as a service for adder networks: submit a job, watch it, download the model.
+
+Errors are problem details (RFC 9457). Times are RFC 3339 in UTC. Ids sort by time. Lists come in pages:
+`{"data": [...], "has_more": bool, "next": cursor}`. Unknown fields and unknown query parameters are errors.
+Every GET also answers HEAD. Requests that change something are refused when they come from another site's page.
+"""
+
+TAGS = [
+    {"name": "jobs", "description": "Submit trainings and evaluations, and steer them."},
+    {"name": "history", "description": "Metrics, events, logs, live stream."},
+    {"name": "artifacts", "description": "Files of a finished job."},
+    {"name": "models", "description": "Trained and imported models."},
+    {"name": "datasets", "description": "What can be trained on."},
+    {"name": "system", "description": "The service itself."},
+]
+
+
+def document_of(app: FastAPI) -> Callable[[], dict[str, Any]]:
+    """A replacement for `app.openapi`: the document, made once."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _build(app)
+        return app.openapi_schema
+
+    return openapi
+
+
+def _build(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes, tags=TAGS)
+    schemas = document["components"]["schemas"]
+    schemas.update(_own_schemas())
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    for path in document["paths"].values():
+        for method, operation in path.items():
+            if method in METHODS:
+                _complete(method, operation)
+    return document
+
+
+def _own_schemas() -> dict[str, Any]:
+    _, found = models_json_schema(
+        [(model, "validation") for model in (TrainSpec, EvaluateSpec, ProblemDetails)],
+        ref_template="#/components/schemas/{model}",
+    )
+    _, sent = models_json_schema([(StatusFrame, "serialization")], ref_template="#/components/schemas/{model}")
+    schemas: dict[str, Any] = {**sent["$defs"], **found["$defs"]}
+    schemas["ModelSpec"]["properties"]["arch"]["enum"] = list(ARCHS)
+    schemas["DatasetSpec"]["properties"]["name"]["enum"] = list(DATASETS)
+    return schemas
+
+
+def _complete(method: str, operation: dict[str, Any]) -> None:
+    """Adds the errors that any call of this method may give."""
+    responses = operation["responses"]
+    if "HTTPValidationError" in str(responses.get("422", "")):
+        del responses["422"]
+    # Any call refuses query parameters that it does not know, and needs the database but for a few.
+    codes = ["invalid", "unknown_host", "internal", "database_unavailable"]
+    if method != "get":
+        codes.append("foreign_origin")
+    for status, response in documented(*codes).items():
+        present = responses.setdefault(str(status), response)
+        if present is not response:
+            for media_type, content in response["content"].items():
+                known = present.setdefault("content", {}).setdefault(media_type, content)
+                known["examples"] = {**known.get("examples", {}), **content["examples"]}
+    operation["responses"] = dict(sorted(responses.items()))
