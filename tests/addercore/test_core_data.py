@@ -40,9 +40,9 @@ def test_a_sample_is_the_stored_image_light_on_dark(tmp_path: Path) -> None:
 
     with Image.open(tmp_path / "d.png") as written:
         assert np.array_equal(np.asarray(written), np.asarray(image))
-    with pytest.raises(ValueError, match="359.*360"):
+    with pytest.raises(ValueError, match=r"359.*360"):
         sample_image("digits", 360)
-    with pytest.raises(ValueError, match="'test'.*train, validation"):
+    with pytest.raises(ValueError, match=r"'test'.*train, validation"):
         load("digits", None, "test")  # type: ignore[arg-type]
 
 
