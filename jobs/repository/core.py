@@ -50,8 +50,8 @@ def change_status(session: Session, job: Job, to: Status, message: str, data: Ma
     before = Status(job.status)
     if to not in EDGES[before]:
         raise Conflict(f"A job that is {before} cannot become {to}.")
+    stamp = now(session)  # before any change: a query flushes, and half a change breaks the table's constraints
     job.status = to
-    stamp = now(session)
     if not to.owned:
         job.lease_expires_at = None
         job.worker_id = None

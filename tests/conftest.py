@@ -1,0 +1,107 @@
+"""Fixtures for every folder: the two databases, a broker, settings. All servers are real."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from jobs.database import Database
+from jobs.migrate import migrate
+from jobs.settings import Settings
+from tests.support.servers import Valkey, postgres_server
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A PostgreSQL server of this test run, with a migrated template database."""
+    with postgres_server() as url:
+        with psycopg.connect(url, autocommit=True) as admin:
+            admin.execute("CREATE DATABASE adder_template")
+        database = Database(url.replace("/postgres?", "/adder_template?"))
+        migrate(database)
+        database.dispose()
+        yield url
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "adder.db"
+    database = Database(f"sqlite:///{path}")
+    migrate(database)
+    database.dispose()
+    return path
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    path = tmp_path / "adder.db"
+    shutil.copy(sqlite_template, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def fresh_postgres_url(postgres_url: str) -> Iterator[str]:
+    name = f"t{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE adder_template")
+    yield postgres_url.replace("/postgres?", f"/{name}?")
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A migrated, empty database of each kind: tests that use it run twice."""
+    name = "sqlite_url" if request.param == "sqlite" else "fresh_postgres_url"
+    url: str = request.getfixturevalue(name)
+    return url
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
+    yield database
+    database.dispose()
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    server = Valkey(tmp_path_factory.mktemp("valkey"))
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def valkey(valkey_server: Valkey) -> Valkey:
+    """A running, empty broker."""
+    with valkey_server.client() as client:
+        client.flushall()
+    return valkey_server
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str, valkey: Valkey) -> Settings:
+    """Quick settings for one test: its own data folder, database and queue."""
+    return quick_settings(tmp_path, database_url, valkey.url)
+
+
+def quick_settings(data_dir: Path, database_url: str, broker_url: str, **changes: Any) -> Settings:
+    values: dict[str, Any] = {
+        "data_dir": data_dir,
+        "database_url": database_url,
+        "broker_url": broker_url,
+        "queue": f"q{uuid.uuid4().hex[:8]}",
+        "poll_seconds": 0.05,
+        "renew_seconds": 0.5,
+        "lease_seconds": 2.0,
+        "reconcile_seconds": 0.3,
+        "cancel_grace_seconds": 2.0,
+    }
+    return Settings(**(values | changes))

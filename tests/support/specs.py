@@ -1,0 +1,16 @@
+"""Specs that many tests submit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jobs.spec import SPEC, Spec, merge
+
+
+def train_body(**changes: Any) -> dict[str, Any]:
+    """The smallest training a request can ask for, with `changes` over it."""
+    return merge({"kind": "train", "model": {"arch": "lenet5_bn"}, "dataset": {"name": "digits"}}, changes)
+
+
+def train_spec(**changes: Any) -> Spec:
+    return SPEC.validate_python(train_body(**changes))

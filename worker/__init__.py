@@ -1,0 +1,1 @@
+"""Celery worker: wakes up, claims jobs, supervises one training process per job, recovers what others lost."""

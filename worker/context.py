@@ -1,0 +1,63 @@
+"""What the threads of one worker process share."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+from celery import Celery
+
+from jobs.database import Database
+from jobs.ids import new_id
+from jobs.settings import Settings
+from jobs.store import ArtifactStore
+from jobs.wakeups import celery_app
+
+
+@dataclass
+class WorkerContext:
+    settings: Settings
+    database: Database
+    store: ArtifactStore
+    app: Celery
+    id: str = field(default_factory=lambda: new_id("worker"))
+    info: dict[str, Any] = field(default_factory=dict)
+    """Versions, cores, GPUs and kernel backends, as `worker.probe` found them."""
+    draining: threading.Event = field(default_factory=threading.Event)
+    """Set once the worker shall stop: no new claims, running attempts are handed back with a checkpoint."""
+
+    @classmethod
+    def create(cls, settings: Settings) -> WorkerContext:
+        return cls(
+            settings,
+            Database(settings.resolved_database_url),
+            ArtifactStore(settings.artifacts_dir),
+            celery_app(settings),
+        )
+
+    @property
+    def lease_ms(self) -> int:
+        return int(self.settings.lease_seconds * 1000)
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Devices this worker offers; jobs that ask for another are left to others."""
+        return ("cpu", "cuda") if self.info.get("gpus") else ("cpu",)
+
+    def threads(self, wanted: int | None) -> int:
+        """Threads for one attempt: what the spec asks for, else this machine's cores shared among the slots."""
+        return wanted or max(1, len(os.sched_getaffinity(0)) // self.settings.worker_slots)
+
+    def row(self) -> dict[str, Any]:
+        """This worker as `recovery.heartbeat` stores it."""
+        return {
+            "id": self.id,
+            "hostname": socket.gethostname(),
+            "pid": os.getpid(),
+            "slots": self.settings.worker_slots,
+            "device": self.devices[-1],
+            "info": self.info,
+        }

@@ -1,0 +1,135 @@
+"""`python -m worker.inference`: the bounded process that answers predictions, so that the web process loads no torch.
+
+It listens where `ADDER_INFERENCE_URL` says, holds the few models used last, and turns requests away rather than queue
+without end. It is an internal service: the API validates what reaches it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import sys
+import threading
+from collections import OrderedDict
+from io import BytesIO
+from typing import Annotated, Any
+
+import numpy as np
+import uvicorn
+from fastapi import FastAPI, HTTPException
+from PIL import Image, UnidentifiedImageError
+from pydantic import BaseModel, Field
+
+import addercore
+from jobs.errors import StoreError
+from jobs.settings import Settings
+from jobs.store import ArtifactStore
+
+MODELS_HELD = 4
+WAITING = 8
+"""Requests that may wait for the one that computes; more are answered 503."""
+MAX_PIXELS = 4096 * 4096
+
+
+class PredictRequest(BaseModel):
+    """Exactly one of the two inputs, for the model stored under `sha256`."""
+
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    image_b64: str | None = None
+    """An encoded image file (PNG, JPEG, …)."""
+    array: list[Any] | None = None
+    """Numbers, (H, W) or (C, H, W), 0–1 floats or 0–255 integers."""
+
+
+class Predictor:
+    """Loads models by their checksum and answers one request at a time."""
+
+    def __init__(self, store: ArtifactStore) -> None:
+        self._store = store
+        self._models: OrderedDict[str, addercore.Model] = OrderedDict()
+        self._computing = threading.Lock()
+        self._places = threading.BoundedSemaphore(WAITING + 1)
+
+    def predict(self, request: PredictRequest) -> dict[str, Any]:
+        image = decode(request)
+        if not self._places.acquire(blocking=False):
+            raise HTTPException(503, "All places are taken. Try again in a second.")
+        try:
+            with self._computing:
+                found = self._model(request.sha256).predict(image)
+        except StoreError as error:
+            raise HTTPException(404, str(error)) from error
+        except ValueError as error:
+            raise HTTPException(422, str(error)) from error
+        finally:
+            self._places.release()
+        return {"label": found.label, "probabilities": found.probabilities}
+
+    def _model(self, sha256: str) -> addercore.Model:
+        if sha256 not in self._models:
+            self._store.open(sha256).close()
+            self._models[sha256] = addercore.load(self._store.path(sha256))
+            if len(self._models) > MODELS_HELD:
+                self._models.popitem(last=False)
+        self._models.move_to_end(sha256)
+        return self._models[sha256]
+
+
+def decode(request: PredictRequest) -> Any:
+    """The image as the model takes it. Raises HTTPException 422 saying what is wrong with it."""
+    if (request.image_b64 is None) == (request.array is None):
+        raise HTTPException(422, "Give either an image or an array.")
+    if request.array is not None:
+        try:
+            return np.asarray(request.array)
+        except ValueError as error:
+            raise HTTPException(422, f"The array is ragged or holds something else than numbers: {error}") from error
+    try:
+        image = Image.open(BytesIO(base64.b64decode(request.image_b64 or "", validate=True)))
+        if image.width * image.height > MAX_PIXELS:
+            raise HTTPException(
+                422, f"The image has {image.width}×{image.height} pixels; at most {MAX_PIXELS} are read."
+            )
+        image.load()
+        return image
+    except (UnidentifiedImageError, OSError, binascii.Error, SyntaxError, Image.DecompressionBombError) as error:
+        raise HTTPException(422, f"The image cannot be read: {error}") from error
+
+
+def create_app(settings: Settings) -> FastAPI:
+    app = FastAPI(title="Adderworks inference (internal)", docs_url=None, redoc_url=None, openapi_url=None)
+    predictor = Predictor(ArtifactStore(settings.artifacts_dir))
+
+    @app.post("/predict")
+    def predict(request: PredictRequest) -> dict[str, Any]:
+        return predictor.predict(request)
+
+    @app.get("/healthz")
+    def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    return app
+
+
+def main() -> int:
+    settings = Settings()
+    where = settings.inference_url
+    options: dict[str, Any] = {"log_level": "warning", "access_log": False, "timeout_graceful_shutdown": 5}
+    if where.startswith("unix:"):
+        options["uds"] = where.removeprefix("unix:")
+    elif where.startswith("http://"):
+        host, _, port = where.removeprefix("http://").rstrip("/").rpartition(":")
+        # In a container the name in the URL is that of the service; every interface of the container answers for it.
+        options |= {"host": host if host in ("127.0.0.1", "localhost") else "0.0.0.0", "port": int(port)}
+    else:
+        print("adder inference: set ADDER_INFERENCE_URL to unix:/path.sock or http://host:port", file=sys.stderr)
+        return 2
+    import torch
+
+    torch.set_num_threads(1)
+    uvicorn.run(create_app(settings), **options)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""A training process: spawned in its own process group, tied to its supervisor by a pipe, ended for sure."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+READ_BYTES = 64 * 1024
+SECRETS = ("ADDER_DATABASE_URL", "ADDER_BROKER_URL", "ADDER_API_KEY")
+
+
+class ChildProcess:
+    """Spawned, never forked from here on: a fork would copy the worker's threads, locks and CUDA state.
+
+    Args:
+        on_message: called with each line of the messages pipe, in order, on one thread. When it blocks, the pipe
+            fills up and the child waits.
+        on_log: called with pieces of stdout and stderr, on another thread.
+        on_end: called once both pipes are at their end and the process is reaped.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        order: Path,
+        *,
+        threads: int,
+        on_message: Callable[[bytes], None],
+        on_log: Callable[[str], None],
+        on_end: Callable[[], None],
+    ) -> None:
+        self._oom_before = oom_kills()
+        messages_read, messages_write = os.pipe()
+        lifeline_read, self._lifeline = os.pipe()
+        try:
+            self._popen = subprocess.Popen(
+                [
+                    *command, "--job", str(order),
+                    "--messages-fd", str(messages_write), "--lifeline-fd", str(lifeline_read),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=(messages_write, lifeline_read),
+                process_group=0,
+                env=child_environment(os.environ, threads),
+            )  # fmt: skip
+        except BaseException:
+            for handle in (messages_read, self._lifeline):
+                os.close(handle)
+            raise
+        finally:
+            os.close(messages_write)
+            os.close(lifeline_read)
+        self._threads = [
+            threading.Thread(target=self._read_messages, args=(messages_read, on_message), daemon=True),
+            threading.Thread(target=self._read_log, args=(on_log,), daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+        threading.Thread(target=self._reap, args=(on_end,), daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """Exit status; negative: the signal that ended it. None while it runs."""
+        return self._popen.returncode
+
+    def terminate(self) -> None:
+        """Asks the child to save its state and leave."""
+        if self._popen.returncode is None:
+            os.kill(self.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Ends the whole process group, data-loader workers included."""
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+
+    def out_of_memory(self) -> bool:
+        """Whether the kernel's OOM killer struck in this cgroup since the child began (and a signal 9 ended it)."""
+        return self._popen.returncode == -signal.SIGKILL and oom_kills() > self._oom_before
+
+    def close(self) -> None:
+        """Kills what is left of the group and frees the pipe."""
+        self.kill()
+        self._popen.wait()
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+            self._lifeline = -1
+
+    def _read_messages(self, handle: int, on_message: Callable[[bytes], None]) -> None:
+        with os.fdopen(handle, "rb") as pipe:
+            for line in pipe:
+                on_message(line)
+
+    def _read_log(self, on_log: Callable[[str], None]) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        assert self._popen.stdout is not None
+        with self._popen.stdout as pipe:
+            while piece := os.read(pipe.fileno(), READ_BYTES):
+                # PostgreSQL's text holds no NUL.
+                on_log(decoder.decode(piece).replace("\x00", "�"))
+
+    def _reap(self, on_end: Callable[[], None]) -> None:
+        self._popen.wait()
+        # Grandchildren may hold the pipes open: with their parent gone they have nothing left to do.
+        self.kill()
+        for thread in self._threads:
+            thread.join()
+        on_end()
+
+
+def child_environment(inherited: Mapping[str, str], threads: int) -> dict[str, str]:
+    """The worker's environment without its secrets, with the thread count every numeric library reads."""
+    environment = {name: value for name, value in inherited.items() if name not in SECRETS}
+    environment |= {
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONHASHSEED": "0",
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # deterministic cuBLAS; read when CUDA starts
+    }
+    return environment
+
+
+def oom_kills() -> int:
+    """`oom_kill` of this process's cgroup (v2), 0 where there is none: tells an OOM from a plain kill -9."""
+    try:
+        entry = next(line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::"))
+        events = Path("/sys/fs/cgroup") / entry[3:].lstrip("/") / "memory.events"
+        fields = dict(line.split() for line in events.read_text().splitlines())
+        return int(fields.get("oom_kill", 0))
+    except (OSError, StopIteration, ValueError):
+        return 0

@@ -1,0 +1,118 @@
+"""What a training process says to its supervisor: one JSON object a line, on an inherited pipe.
+
+It is started as ``CHILD_COMMAND --job FOLDER/job.json --messages-fd N --lifeline-fd M`` in its own process group.
+
+- It reads its orders (`JobOrder`) from the file, writes `Message` lines to N, and anything else to stdout and stderr,
+  which become the job's log. A full pipe makes it wait: metrics are held back rather than lost.
+- SIGTERM asks it to save its state, say `stopped`, and leave.
+- When M reaches end of file its supervisor is gone and it must end at once.
+- It ends with `done`, `stopped` or `failed`; ending without one of them is a crash.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from jobs.states import FailureCode
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class JobOrder(_Frozen):
+    """What the child shall do."""
+
+    job_id: str
+    attempt: int
+    kind: Literal["train", "evaluate"]
+    spec: dict[str, Any]
+    workdir: str
+    datasets_dir: str
+    threads: int
+    checkpoints: tuple[str, ...] = ()
+    """Files to go on from, newest first; the first one that is whole is used."""
+    model: str | None = None
+    """File of the model that the spec names."""
+
+
+class Point(_Frozen):
+    name: str = Field(max_length=100)
+    step: int
+    epoch: int
+    value: float | None
+    time: int
+    """Milliseconds since 1970."""
+
+
+class Metrics(_Frozen):
+    type: Literal["metrics"] = "metrics"
+    points: tuple[Point, ...]
+
+
+class Progress(_Frozen):
+    type: Literal["progress"] = "progress"
+    progress: dict[str, Any]
+
+
+class Environment(_Frozen):
+    type: Literal["environment"] = "environment"
+    environment: dict[str, Any]
+
+
+class Note(_Frozen):
+    """A notable moment, shown among the job's events."""
+
+    type: Literal["event"] = "event"
+    event: str = Field(max_length=40)
+    message: str
+    data: dict[str, Any] | None = None
+
+
+class CheckpointSaved(_Frozen):
+    type: Literal["checkpoint"] = "checkpoint"
+    path: str
+    step: int
+    epoch: int
+    sha256: str
+
+
+class ArtifactReady(_Frozen):
+    type: Literal["artifact"] = "artifact"
+    path: str
+    name: str = Field(max_length=100)
+    kind: str = Field(max_length=20)
+    media_type: str = Field(max_length=100)
+
+
+class ModelReady(_Frozen):
+    """The trained model; its file is also an artifact."""
+
+    type: Literal["model"] = "model"
+    path: str
+    manifest: dict[str, Any]
+    metrics: dict[str, Any]
+
+
+class Done(_Frozen):
+    type: Literal["done"] = "done"
+    result: dict[str, Any]
+
+
+class Stopped(_Frozen):
+    type: Literal["stopped"] = "stopped"
+
+
+class Failed(_Frozen):
+    type: Literal["failed"] = "failed"
+    code: FailureCode
+    message: str
+
+
+Outcome = Done | Stopped | Failed
+Message = (
+    Metrics | Progress | Environment | Note | CheckpointSaved | ArtifactReady | ModelReady | Done | Stopped | Failed
+)
+MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="type")])
