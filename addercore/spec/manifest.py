@@ -140,6 +140,9 @@ def _network(manifest: dict[str, Any], source: str) -> Network:
     missing = {"arch", "method", "first_last", "gradient", "input_shape"} - part.keys()
     if missing:
         raise BadModel(f"{source}: the manifest's network lacks {', '.join(sorted(missing))}")
+    for key in ("arch", "method", "first_last", "gradient"):
+        if not isinstance(part[key], str):
+            raise BadModel(f"{source}: the manifest's {key} must be a string, got {part[key]!r}")
     classes, shape = manifest["classes"], part["input_shape"]
     if len(set(map(str, classes))) != len(classes) or not all(isinstance(name, str) for name in classes):
         raise BadModel(f"{source}: the manifest's classes must be distinct strings, got {classes!r}")
@@ -150,7 +153,7 @@ def _network(manifest: dict[str, Any], source: str) -> Network:
     try:
         check_method(part["method"], part["first_last"])
         return network(part["arch"], tuple(shape), len(classes))
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise BadModel(f"{source}: {error}") from error
 
 
