@@ -3,6 +3,7 @@
 import "./page.js";
 import { call, showProblem } from "./problems.js";
 
+const SHOWN = 10; // classes
 const model = document.getElementById("model").dataset.model;
 const drop = document.getElementById("drop");
 const input = document.getElementById("image");
@@ -25,13 +26,8 @@ async function predict(file) {
   }
 }
 
-/** Probabilities as {class: p} or as [{class, probability}], highest first. */
-function ranked({ probabilities, classes }) {
-  const pairs = Array.isArray(probabilities)
-    ? probabilities.map((one, i) => (typeof one === "number" ? [classes?.[i] ?? String(i), one] : [one.class ?? one.name ?? one.label, one.probability]))
-    : Object.entries(probabilities ?? {});
-  return pairs.sort((a, b) => b[1] - a[1]).slice(0, 10);
-}
+/** The likeliest classes of {probabilities: {class: p}}. */
+const ranked = ({ probabilities }) => Object.entries(probabilities).sort((a, b) => b[1] - a[1]).slice(0, SHOWN);
 
 function showAnswer(body) {
   answer.replaceChildren(

@@ -1,0 +1,83 @@
+"""The list of jobs in a browser: it stays current without being loaded again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.pages.conftest import Site, Visit
+
+Open = Callable[..., Visit]
+
+
+def test_rows_arrive_and_change_while_the_page_stays(visit: Open, site: Site) -> None:
+    claim = site.worker.start()
+    page = visit("/").page
+    row = page.locator(f"#{claim.job_id}")
+    row.locator(".badge.running").wait_for()
+    page.evaluate("id => { document.getElementById(id).mine = true }", claim.job_id)
+    site.worker.epoch(claim, 5)
+    newer = site.worker.submit(labels={"n": "2"})
+    page.locator(f"#{newer} .badge.queued").wait_for()
+    row.get_by_text("50 % · 50 s left").wait_for()
+    site.worker.succeed(claim)
+    row.locator(".badge.succeeded").wait_for()
+    assert row.locator(".c-accuracy").inner_text() == "98.61 %"
+    assert page.evaluate("id => document.getElementById(id).mine", claim.job_id), "the row is the same element"
+    assert [row.get_attribute("id") for row in page.locator("tbody tr").all()] == [newer, claim.job_id]
+
+
+def test_the_first_job_replaces_the_introduction(visit: Open, site: Site) -> None:
+    page = visit("/").page
+    page.get_by_role("heading", name="Train a network that adds").wait_for()
+    assert page.locator("#tabs").is_hidden()
+    job = site.worker.submit()
+    page.locator(f"#{job}").wait_for()
+    assert page.locator("#tabs").is_visible()
+
+
+def test_tabs_and_labels_filter(visit: Open, site: Site) -> None:
+    claim = site.worker.start(labels={"study": "eta"})
+    other = site.worker.submit(labels={"study": "seed"})
+    page = visit("/").page
+    page.get_by_role("link", name="Queued").click()
+    page.wait_for_url("**status=queued")
+    assert [row.get_attribute("id") for row in page.locator("tbody tr").all()] == [other]
+    page.get_by_role("link", name="All").click()
+    page.locator(f"#{claim.job_id}").get_by_text("study:eta").click()
+    page.wait_for_url("**label=study**")
+    assert [row.get_attribute("id") for row in page.locator("tbody tr").all()] == [claim.job_id]
+    page.locator("#filters input[name=label]:not([type=hidden])").fill("study:seed")
+    page.get_by_role("button", name="Filter").click()
+    page.get_by_text("No job matches").wait_for()
+
+
+def test_health_names_the_parts(visit: Open, site: Site) -> None:
+    page = visit("/").page
+    page.locator("#readiness", has_text="ready").wait_for()
+    page.locator("#health summary").click()
+    page.locator("#parts li.ok", has_text="database").wait_for()
+    assert "atelier" in page.locator(".pop").inner_text()
+    page.keyboard.press("Escape")
+    assert page.locator("#health[open]").count() == 0
+
+
+def test_it_fits_a_phone(visit: Open, site: Site) -> None:
+    long = "a-label-that-is-much-longer-than-any-phone-is-wide-" * 3
+    claim = site.worker.start(labels={"k": long})
+    site.worker.epoch(claim, 1)
+    site.worker.log(claim, "x" * 500 + "\n")
+    site.worker.event(claim, "y" * 500)
+    for path in ("/", f"/jobs/{claim.job_id}", "/models", "/jobs/" + "z" * 300):
+        opened = visit(path, viewport={"width": 390, "height": 844})
+        opened.expected = ["404"]
+        opened.page.wait_for_load_state("networkidle" if path != f"/jobs/{claim.job_id}" else "load")
+        assert opened.page.evaluate("document.documentElement.scrollWidth") <= 390, path
+
+
+def test_it_works_without_scripts(visit: Open, site: Site) -> None:
+    job = site.worker.submit()
+    page = visit("/", java_script_enabled=False).page
+    page.locator(f"#{job} a.name").click()
+    page.wait_for_url(f"**/jobs/{job}")
+    assert page.get_by_role("heading", level=1).inner_text() == "lenet5_bn · adder · digits"
+    assert page.locator("#actions").is_hidden()
