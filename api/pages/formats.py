@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 DASH = "–"  # what is not known
 MINUTE, HOUR, DAY = 60, 3600, 86_400  # seconds
@@ -77,7 +77,7 @@ def number(value: Any) -> str:
     return f"{value:,.5g}" if abs(value) < 1e5 else f"{value:,.0f}"
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[int | float]:
     """A finite number; neither a flag nor NaN, which JSON columns cannot hold but a hand-written row might."""
     return (
         isinstance(value, int | float) and not isinstance(value, bool) and value == value and abs(value) != float("inf")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from http import HTTPStatus
 from typing import Any
@@ -19,6 +20,9 @@ CSP = (
     "default-src 'self'; img-src 'self' blob:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"
 )
+PLAIN_ADDRESS = re.compile(r"https?://[\w.:\[\]-]+")
+"""What may stand unquoted in a command that people copy; a Host header may hold anything."""
+DEFAULT_ADDRESS = "http://127.0.0.1:8000"
 HEADERS = {
     "Content-Security-Policy": CSP,
     "X-Content-Type-Options": "nosniff",
@@ -52,6 +56,8 @@ def pretty(value: Any) -> str:
 
 def page(request: Request, template: str, context: dict[str, Any], status: int = HTTPStatus.OK) -> HTMLResponse:
     base = str(request.base_url).rstrip("/")
+    if not PLAIN_ADDRESS.fullmatch(base):
+        base = DEFAULT_ADDRESS
     text = templates().get_template(template).render(base_url=base, **context)
     return HTMLResponse(text, status, HEADERS)
 

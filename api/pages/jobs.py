@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy.orm import Session
 
+from addercore.spec import DATASETS
 from api.dependencies import ServiceDep
 from api.pages.common import PAGE_SIZE, Filters, health, parse_filters
 from api.pages.html import error_page, page
@@ -124,7 +126,7 @@ def _detail_context(session: Session, settings: Settings, job: Job) -> dict[str,
         "log": log,
         "artifacts": history.artifacts(session, job.id),
         "scalars": _scalars(job.result),
-        "confusion": _confusion(job.result),
+        "confusion": _confusion(job),
         "now": core.now(session),
     }
 
@@ -146,14 +148,23 @@ def _scalars(result: dict[str, Any] | None) -> list[tuple[str, Any]]:
     return [(name, value) for name, value in (result or {}).items() if isinstance(value, str | int | float)]
 
 
-def _confusion(result: dict[str, Any] | None) -> list[list[tuple[int, int]]] | None:
-    """A confusion matrix as rows of `(count, shade)`, the shade 0…9 by the row's share."""
-    matrix = (result or {}).get("confusion_matrix") or (result or {}).get("confusion")
+@dataclass(frozen=True)
+class Confusion:
+    classes: Sequence[str]
+    rows: Sequence[Sequence[tuple[int, int]]]
+    """`(count, shade)`: the shade 0…9 by the row's share."""
+
+
+def _confusion(job: Job) -> Confusion | None:
+    matrix = (job.result or {}).get("confusion_matrix")
     if not (isinstance(matrix, list) and matrix and all(isinstance(row, list) for row in matrix)):
         return None
     if not all(isinstance(cell, int) and cell >= 0 for row in matrix for cell in row):
         return None
-    return [[(cell, _shade(cell, sum(row))) for cell in row] for row in matrix]
+    info = DATASETS.get(str((job.spec.get("dataset") or {}).get("name")))
+    known = info.classes if info is not None else ()
+    classes = known if len(known) == len(matrix) else [str(i) for i in range(len(matrix))]
+    return Confusion(classes, [[(cell, _shade(cell, sum(row))) for cell in row] for row in matrix])
 
 
 def _shade(cell: int, total: int) -> int:

@@ -1,4 +1,4 @@
-"""A job as a page shows it. The tables hold JSON that another version may have written: nothing here trusts its shape."""
+"""A job as a page shows it. The tables hold JSON that other versions may have written: its shape is never trusted."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def visit(browser: Any, site: Site) -> Iterator[Callable[..., Visit]]:
         opened.append((context, visit))
         page.on("console", lambda message: _complain(visit, message))
         page.on("pageerror", lambda error: visit.problems.append(f"exception: {error}"))
-        page.on("dialog", lambda dialog: (visit.problems.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.on("dialog", lambda dialog: _refuse(visit, dialog))
         page.on("request", lambda request: _check_host(visit, request.url, site.url))
         page.goto(site.url + path)
         return visit
@@ -113,6 +113,11 @@ def visit(browser: Any, site: Site) -> Iterator[Callable[..., Visit]]:
 def _complain(visit: Visit, message: Any) -> None:
     if message.type in ("error", "warning"):  # a policy violation is an error, too
         visit.problems.append(f"{message.type}: {message.text} {message.location.get('url', '')}")
+
+
+def _refuse(visit: Visit, dialog: Any) -> None:
+    visit.problems.append(f"dialog: {dialog.message}")
+    dialog.dismiss()
 
 
 def _check_host(visit: Visit, url: str, base: str) -> None:

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from jobs.database import Database
+from jobs.ids import new_id
 from jobs.repository import attempts, core, lifecycle, recovery
 from jobs.repository.attempts import Claim, NewArtifact
+from jobs.spec import SPEC
 from jobs.states import Status
 from jobs.store import ArtifactStore
-from jobs.tables import Job
+from jobs.tables import Job, Model
 from tests.support.specs import train_spec
 
 LEASE_MS = 600_000
@@ -25,7 +27,14 @@ class StandIn:
         self.store = store
 
     def heartbeat(self) -> None:
-        worker = {"id": "worker_a", "hostname": "atelier", "pid": 1, "slots": 1, "device": "cpu", "info": {"threads": 2}}
+        worker = {
+            "id": "worker_a",
+            "hostname": "atelier",
+            "pid": 1,
+            "slots": 1,
+            "device": "cpu",
+            "info": {"threads": 2},
+        }
         with self.database.write() as session:
             recovery.heartbeat(session, worker)
 
@@ -38,6 +47,31 @@ class StandIn:
             claim = attempts.claim(session, "worker_a", ["cpu"], LEASE_MS)
         assert claim is not None
         return claim
+
+    def submit_evaluation(self) -> str:
+        body = {"kind": "evaluate", "model_id": "model_x", "dataset": {"name": "digits"}}
+        with self.database.write() as session:
+            return lifecycle.submit(session, SPEC.validate_python(body)).job.id
+
+    def publish(self, claim: Claim) -> str:
+        """A model whose only true part is what the pages show."""
+        stored = self.store.put_stream([b"weights"])
+        model = Model(
+            id=new_id("model"),
+            job_id=claim.job_id,
+            source="trained",
+            arch="lenet5_bn",
+            method="adder",
+            dataset="digits",
+            parameters=44426,
+            manifest={"classes": ["0", "1"]},
+            metrics={"val/accuracy": 0.9861},
+            sha256=stored.sha256,
+            bytes=stored.bytes,
+            created_at=_now(),
+        )
+        self.write(claim, lambda session, job: attempts.publish_model(session, job, model))
+        return model.id
 
     def start(self, **changes: Any) -> Claim:
         self.submit(**changes)

@@ -12,7 +12,15 @@ SECOND = 1000  # ms
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(None, "–"), (-1, "0 s"), (59.9, "59 s"), (60, "1 min 00 s"), (3599, "59 min 59 s"), (7500, "2 h 05 min"), (273_600, "3 d 4 h")],
+    [
+        (None, "–"),
+        (-1, "0 s"),
+        (59.9, "59 s"),
+        (60, "1 min 00 s"),
+        (3599, "59 min 59 s"),
+        (7500, "2 h 05 min"),
+        (273_600, "3 d 4 h"),
+    ],
 )
 def test_durations(seconds: float | None, text: str) -> None:
     assert formats.duration(seconds) == text
@@ -38,7 +46,8 @@ def test_sizes(count: int, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(44426, "44,426"), (0.113249, "0.11325"), (3.0, "3"), (True, "–"), (float("nan"), "–"), ("x", "–")]
+    ("value", "text"),
+    [(44426, "44,426"), (0.113249, "0.11325"), (3.0, "3"), (True, "–"), (float("nan"), "–"), ("x", "–")],
 )
 def test_numbers(value: object, text: str) -> None:
     assert formats.number(value) == text

@@ -73,7 +73,9 @@ def test_a_filter_that_makes_no_sense_is_said_so(get: httpx2.Client, query: str)
     assert "That filter does not work" in answer.text
 
 
-@pytest.mark.parametrize("path", ["/jobs/job_x", "/jobs/job_00000000000000000000000000", "/models/model_x", "/jobs/%00"])
+@pytest.mark.parametrize(
+    "path", ["/jobs/job_x", "/jobs/job_00000000000000000000000000", "/models/model_x", "/jobs/%00"]
+)
 def test_what_is_not_there_is_a_page_for_people(get: httpx2.Client, path: str) -> None:
     answer = get.get(path)
     assert answer.status_code == 404
@@ -94,6 +96,34 @@ def test_hostile_text_stays_text(get: httpx2.Client, site: Site) -> None:
     site.worker.fail(claim, "code_error", HOSTILE, HOSTILE)
     for path in ("/", f"/jobs/{claim.job_id}", f"/jobs/{HOSTILE}", f"/?label=x:{HOSTILE}"):
         assert "<script>alert" not in get.get(path).text
+
+
+def test_an_evaluation_shows_its_confusion_matrix(get: httpx2.Client, site: Site) -> None:
+    job = site.worker.submit_evaluation()
+    matrix = [[35 if i == k else 0 for k in range(10)] for i in range(10)]
+    matrix[3][8] = 1
+    site.worker.succeed(site.worker.claim(), accuracy=0.97, confusion_matrix=matrix)
+    text = get.get(f"/jobs/{job}").text
+    assert text.count('<td class="h9">35</td>') == 10
+    assert '<td class="h1">1</td>' in text
+    assert "evaluate" in get.get("/", params={"kind": "evaluate"}).text
+
+
+def test_models_are_listed_and_shown(get: httpx2.Client, site: Site) -> None:
+    assert "No model yet" in get.get("/models").text
+    claim = site.worker.start()
+    model = site.worker.publish(claim)
+    listed = get.get("/models").text
+    assert f'href="/models/{model}"' in listed
+    assert "98.61 %" in listed
+    text = get.get(f"/models/{model}").text
+    assert f"/v1/models/{model}/download?format=safetensors" in text
+    assert "44,426" in text
+
+
+def test_a_strange_host_gets_into_no_command(get: httpx2.Client) -> None:
+    for host in ("x;reboot", "$(reboot)"):
+        assert "reboot" not in get.get("/", headers={"Host": host}).text
 
 
 def test_static_files_are_revalidated_by_etag(get: httpx2.Client) -> None:

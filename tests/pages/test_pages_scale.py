@@ -40,15 +40,15 @@ def test_the_arithmetic_of_axes(scale: Callable[..., Any]) -> None:
 
 
 def test_thinning_keeps_extremes_gaps_and_ends(scale: Callable[..., Any]) -> None:
-    points: list[dict[str, Any]] = [{"step": n, "value": 1.0} for n in range(50_000)]
-    points[12_345]["value"] = 99.0
-    points[23_456]["value"] = -99.0
-    points[34_567]["value"] = None
-    thin = scale("thin", points, 1000)
-    assert len(thin) <= 1000
+    points: list[dict[str, Any]] = [{"step": n, "value": 1.0} for n in range(5000)]
+    points[1234]["value"] = 99.0
+    points[2345]["value"] = -99.0
+    points[3456]["value"] = None
+    thin = scale("thin", points, 100)
+    assert len(thin) <= 101  # a gap may come on top
     assert [point["step"] for point in thin] == sorted({point["step"] for point in thin})
-    assert {0, 12_345, 23_456, 34_567, 49_999} <= {point["step"] for point in thin}
-    assert scale("thin", points[:900], 1000) == points[:900]
+    assert {0, 1234, 2345, 3456, 4999} <= {point["step"] for point in thin}
+    assert scale("thin", points[:100], 100) == points[:100]
 
 
 def test_the_nearest_point_has_a_value(scale: Callable[..., Any]) -> None:
