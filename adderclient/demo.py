@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from rich.table import Table
@@ -28,6 +29,7 @@ from adderclient.command.watching import follow
 from adderclient.download import sha256_of
 from adderclient.errors import AdderClientError, JobFailed
 from adderclient.records import Job, Validation
+from adderclient.up.processes import die_with_parent
 
 READY = "Adderworks is ready at "
 START_SECONDS = 90.0
@@ -123,7 +125,7 @@ def check_evaluation(client: Client, contender: Contender) -> None:
         raise DemoError(
             f"the imported model's accuracy is {accuracy:.4%}, training ended with {contender.accuracy:.4%}"
         )
-    _say(f"Imported it as {contender.imported_id} and evaluated it: {accuracy:.2%}, as in training")
+    _say(f"Gave it back ({contender.imported_id}) and had it evaluated: {accuracy:.2%}, as in training")
 
 
 def succeeded(client: Client, job: Job, title: str) -> Job:
@@ -181,11 +183,20 @@ def running_service(data: Path) -> Iterator[str]:
         stdin=subprocess.DEVNULL,
         text=True,
         start_new_session=True,  # the terminal's Ctrl-C is for the demo, which then stops the service in order
+        preexec_fn=die_with_parent(signal.SIGTERM),
     )
+    previous = {number: signal.signal(number, _leave) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield _ready_url(service)
     finally:
         stop(service)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """SIGTERM and SIGHUP leave by the way of every ``finally``."""
+    sys.exit(128 + number)
 
 
 def _ready_url(service: subprocess.Popen[str]) -> str:

@@ -133,7 +133,7 @@ def show(
             if as_json:
                 print_json(model)
             else:
-                fields(model.items())
+                fields((key, value) for key, value in model.items() if key != "manifest")
             return
         job = client.jobs.get(name)
         if as_json:

@@ -24,7 +24,7 @@ METRICS = ("train/loss", "val/loss", "val/accuracy", "images_per_second")
 OUTAGE = 120.0
 """Seconds for which a server that does not answer is borne."""
 PLAIN_SECONDS = 5.0
-"""Least time between two plain lines of an unchanged epoch."""
+"""Least time between two plain lines of the same status."""
 
 
 @dataclass
@@ -125,7 +125,7 @@ class LiveDisplay:
 
 
 class PlainDisplay:
-    """A line whenever status or epoch changed, and every few seconds."""
+    """A line whenever the status changed, and every few seconds."""
 
     def __init__(self, console: Console, title: str) -> None:
         self._console = console

@@ -14,6 +14,10 @@ MAX_LOG_BYTES = 8 << 20
 """A log longer than this when the service starts is moved to ``NAME.log.1``."""
 
 
+LONGEST_LINE = 800
+"""Characters of a log's line that an error message repeats."""
+
+
 class UpError(Exception):
     """The service cannot start, and what to do about it; ``exit_code`` is for the command."""
 
@@ -73,10 +77,11 @@ class DataFolder:
 
 
 def tail(path: Path, lines: int = 15) -> str:
-    """The last lines of a log."""
+    """The last lines of a log, none longer than a paragraph."""
     try:
         with path.open("rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - 16_384))
-            return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 65_536))
+            found = file.read().decode(errors="replace").splitlines()[-lines:]
+            return "\n".join(line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}…" for line in found)
     except FileNotFoundError:
         return ""

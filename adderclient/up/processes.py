@@ -50,7 +50,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 pass_fds=self.fds,
                 start_new_session=True,
-                preexec_fn=_die_with_parent(self.orphan_signal),
+                preexec_fn=die_with_parent(self.orphan_signal),
             )
         self._started = time.monotonic()
         self._due = None
@@ -108,8 +108,8 @@ def describe(code: int | None) -> str:
         return f"killed by signal {-code}"
 
 
-def _die_with_parent(number: signal.Signals) -> Callable[[], None] | None:
-    """For Linux: makes the kernel signal the child when this process dies, by kill -9 as well."""
+def die_with_parent(number: signal.Signals) -> Callable[[], None] | None:
+    """A ``preexec_fn`` that makes Linux signal the child when this process dies, by kill -9 as well."""
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None, use_errno=True).prctl

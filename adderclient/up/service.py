@@ -26,6 +26,7 @@ DRAIN_SECONDS = 45.0
 API_SECONDS = 10.0
 BROKER_SECONDS = 10.0
 TICK = 0.1  # seconds between two looks at the children
+LOOK_EVERY = 3  # ticks between two looks at /readyz
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,8 @@ class _Service:
                 if time.monotonic() > deadline:
                     self._give_up(ready, unwell)
                     return
-                self._pause()
+                for _ in range(LOOK_EVERY):
+                    self._pause()
 
     def _give_up(self, ready: bool, unwell: dict[str, str]) -> None:
         said = "; ".join(f"{name}: {detail}" for name, detail in unwell.items())
