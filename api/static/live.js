@@ -3,6 +3,7 @@
 import { morph } from "./morph.js";
 
 const SLOWEST = 30_000; // ms between tries while the server is away
+const SOONEST = 1000; // ms, doubled by each failure
 const CLOSEST = 700; // ms between refreshes, however often one is asked for
 
 class Live {
@@ -43,7 +44,7 @@ class Live {
     clearTimeout(this.#timer);
     if (this.#stopped) return;
     const every = Number(document.querySelector("[data-every]")?.dataset.every ?? 10_000);
-    const wait = this.#failures ? Math.min(SLOWEST, every * 2 ** Math.min(this.#failures, 5)) : every;
+    const wait = this.#failures ? Math.min(SLOWEST, SOONEST * 2 ** Math.min(this.#failures, 6)) : every;
     this.#timer = setTimeout(() => (document.hidden ? this.#plan() : this.#refresh()), this.#again ? CLOSEST : wait);
     this.#again = false;
   }

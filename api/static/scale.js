@@ -58,8 +58,8 @@ export function brief(value) {
 /** Precise enough to read off. */
 export function exact(value) {
   const size = Math.abs(value);
-  if (size >= 1000) return grouped.format(Math.round(value));
-  if (size !== 0 && size < 1e-3) return value.toExponential(3);
+  if (size >= 1000 || size === 0) return grouped.format(Math.round(value));
+  if (size < 1e-3) return value.toExponential(3);
   return value.toPrecision(4);
 }
 

@@ -43,6 +43,23 @@ def test_curves_grow_as_points_come(visit: Open, site: Site) -> None:
     wait_until(lambda: corners(page, "grad_norm/conv2") == 40, "points of a metric chosen later", 8)
 
 
+def test_a_stream_that_repeats_itself_draws_nothing_twice(visit: Open, site: Site) -> None:
+    claim = site.worker.start()
+    site.worker.epoch(claim, 1)
+    page = visit("/").page
+
+    def from_the_start(route: Any) -> None:
+        headers = {k: v for k, v in route.request.headers.items() if k != "last-event-id"}
+        route.continue_(headers=headers)
+
+    page.route("**/stream", from_the_start)
+    page.goto(f"{site.url}/jobs/{claim.job_id}")
+    curve(page, "train/loss").wait_for()
+    site.worker.epoch(claim, 2)
+    wait_until(lambda: corners(page, "train/loss") >= 20, "ten more points", 8)
+    assert corners(page, "train/loss") == 20
+
+
 def test_a_curve_is_read_with_pointer_and_keys(visit: Open, site: Site) -> None:
     claim = site.worker.start()
     for epoch in (1, 2, 3):

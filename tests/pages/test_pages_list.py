@@ -61,6 +61,20 @@ def test_health_names_the_parts(visit: Open, site: Site) -> None:
     assert page.locator("#health[open]").count() == 0
 
 
+def test_a_server_that_is_away_is_said_and_waited_for(visit: Open, site: Site) -> None:
+    site.worker.submit()
+    opened = visit("/")
+    opened.expected = ["ERR_FAILED"]
+    page = opened.page
+    page.route(f"{site.url}/", lambda route: route.abort())
+    page.get_by_text("The server does not answer").wait_for()
+    assert page.locator("tbody tr").count() == 1, "what was known stays"
+    page.unroute(f"{site.url}/")
+    newer = site.worker.submit()
+    page.locator(f"#{newer}").wait_for()
+    assert page.locator("#offline").is_hidden()
+
+
 def test_it_fits_a_phone(visit: Open, site: Site) -> None:
     long = "a-label-that-is-much-longer-than-any-phone-is-wide-" * 3
     claim = site.worker.start(labels={"k": long})
