@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import socket
 import sys
 from typing import Any
@@ -75,8 +76,8 @@ def _listen(settings: Settings) -> socket.socket:
         family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
         return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
     except OSError as error:
-        where = f"{settings.host}:{settings.port}"
-        raise OSError(f"cannot listen on {where}: {error.strerror}. Set ADDER_HOST or ADDER_PORT.") from error
+        where, why = f"{settings.host}:{settings.port}", os.strerror(error.errno or 0)
+        raise OSError(f"cannot listen on {where}: {why}. Set ADDER_HOST or ADDER_PORT.") from error
 
 
 def _sentence(error: Any) -> str:

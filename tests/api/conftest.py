@@ -1,0 +1,106 @@
+"""The API as `python -m api` runs it, over real HTTP, and a worker's hand in the database."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import uvicorn
+
+from api.__main__ import Server, server_of
+from jobs.database import Database
+from jobs.settings import Settings
+from jobs.store import ArtifactStore
+from tests.api.attempt import Worker
+from tests.conftest import quick_settings
+from tests.support.servers import Valkey, wait_until
+
+
+@dataclass
+class Running:
+    url: str
+    settings: Settings
+    server: Server
+
+    def client(self, **options: Any) -> httpx2.Client:
+        return httpx2.Client(base_url=self.url, timeout=30, trust_env=False, **options)
+
+
+@contextmanager
+def threaded(server: uvicorn.Server, listener: socket.socket) -> Iterator[None]:
+    """A uvicorn server in a thread, ended as SIGTERM ends it."""
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        wait_until(lambda: server.started or not thread.is_alive(), "the server to start")
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(timeout=20)
+        assert not thread.is_alive(), "the server did not end"
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[Running]:
+    server = server_of(settings)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with threaded(server, listener):
+            yield Running(url, settings, server)
+
+
+@pytest.fixture
+def site(settings: Settings) -> Iterator[Running]:
+    """A server on each kind of database: tests that use it run twice."""
+    with running(settings) as site:
+        yield site
+
+
+@pytest.fixture
+def api(site: Running) -> Iterator[httpx2.Client]:
+    with site.client() as client:
+        yield client
+
+
+@pytest.fixture
+def lite(tmp_path: Path, sqlite_url: str, valkey: Valkey) -> Iterator[Running]:
+    """A server on SQLite, for what does not depend on the database."""
+    with running(quick_settings(tmp_path, sqlite_url, valkey.url)) as site:
+        yield site
+
+
+@pytest.fixture
+def lite_api(lite: Running) -> Iterator[httpx2.Client]:
+    with lite.client() as client:
+        yield client
+
+
+@pytest.fixture
+def worker_of() -> Iterator[Callable[[Running], Worker]]:
+    """A worker that writes into a server's database."""
+    databases: list[Database] = []
+
+    def make(site: Running) -> Worker:
+        databases.append(Database(site.settings.resolved_database_url))
+        return Worker(databases[-1], ArtifactStore(site.settings.artifacts_dir))
+
+    yield make
+    for database in databases:
+        database.dispose()
+
+
+@pytest.fixture
+def worker(site: Running, worker_of: Callable[[Running], Worker]) -> Worker:
+    return worker_of(site)
+
+
+@pytest.fixture
+def lite_worker(lite: Running, worker_of: Callable[[Running], Worker]) -> Worker:
+    return worker_of(lite)

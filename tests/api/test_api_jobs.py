@@ -1,0 +1,214 @@
+"""Submitting jobs, listing them, and what a user may do to one, on both databases."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx2
+import pytest
+
+from jobs.states import Status
+from tests.api.attempt import MANIFEST, Worker, model_file
+from tests.api.conftest import Running
+from tests.support.servers import Valkey
+from tests.support.specs import train_body
+
+FIELDS = {
+    "id", "kind", "status", "spec", "labels", "created_at", "queued_at", "started_at", "finished_at", "attempt",
+    "queue_position", "progress", "environment", "result", "model_id", "error", "retry_of",
+}  # fmt: skip
+
+
+def submit(api: httpx2.Client, **changes: Any) -> dict[str, Any]:
+    answer = api.post("/v1/jobs", json=train_body(**changes))
+    assert answer.status_code == 201, answer.text
+    job: dict[str, Any] = answer.json()
+    return job
+
+
+def code(answer: httpx2.Response) -> tuple[int, str]:
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    return answer.status_code, answer.json()["code"]
+
+
+def test_a_job_is_created_with_every_default(api: httpx2.Client) -> None:
+    answer = api.post("/v1/jobs", json=train_body(optimizer={"eta": 0.2}, labels={"study": "eta"}))
+    job = answer.json()
+    assert answer.status_code == 201
+    assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
+    assert set(job) == FIELDS
+    assert (job["status"], job["attempt"], job["queue_position"], job["labels"]) == ("queued", 0, 1, {"study": "eta"})
+    assert job["spec"]["optimizer"] == {
+        "lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4, "schedule": "cosine",
+        "adaptive_lr": "alr", "eta": 0.2, "clip_norm": None, "accumulate": 1,
+    }  # fmt: skip
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", job["created_at"])
+    assert api.get(answer.headers["location"]).json() == job
+
+
+def test_a_submission_wakes_a_worker(api: httpx2.Client, site: Running, valkey: Valkey) -> None:
+    from tests.support.servers import wait_until
+
+    submit(api)
+    with valkey.client() as client:
+        wait_until(lambda: client.llen(site.settings.queue) == 1, "the wake-up to be sent")
+
+
+def test_the_same_key_and_body_is_the_same_job_also_at_once(api: httpx2.Client) -> None:
+    headers = {"Idempotency-Key": "once"}
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: api.post("/v1/jobs", json=train_body(), headers=headers), range(8)))
+    assert sorted(answer.status_code for answer in answers) == [200] * 7 + [201]
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert len(api.get("/v1/jobs").json()["data"]) == 1
+    other = api.post("/v1/jobs", json=train_body(seed=1), headers=headers)
+    assert code(other) == (422, "idempotency_mismatch")
+
+
+def test_the_same_key_gives_the_job_back_after_its_model_is_gone(api: httpx2.Client) -> None:
+    model = api.post("/v1/models", files={"weights": model_file()}).json()
+    body, headers = train_body(init_from=model["id"]), {"Idempotency-Key": "k"}
+    job = api.post("/v1/jobs", json=body, headers=headers).json()
+    assert code(api.delete(f"/v1/models/{model['id']}")) == (409, "conflict")
+    assert api.post(f"/v1/jobs/{job['id']}/cancel").status_code == 202
+    assert api.delete(f"/v1/models/{model['id']}").status_code == 204
+    again = api.post("/v1/jobs", json=body, headers=headers)
+    assert (again.status_code, again.json()["id"]) == (200, job["id"])
+    assert code(api.post("/v1/jobs", json=body)) == (422, "invalid")
+    assert code(api.post(f"/v1/jobs/{job['id']}/retry")) == (409, "conflict")
+
+
+def test_validate_only_counts_and_creates_nothing(api: httpx2.Client) -> None:
+    answer = api.post("/v1/jobs", params={"validate_only": "true"}, json=train_body(dataset={"name": "mnist"}))
+    assert answer.status_code == 200
+    found = answer.json()
+    assert found["spec"]["epochs"] == 50
+    layers = found["model"]["layers"]
+    assert found["model"]["parameters"] == sum(layer["parameters"] for layer in layers)
+    assert found["model"]["operations"]["add"] == sum(layer["operations"]["add"] for layer in layers)
+    assert found["model"]["operations"]["mul"] == 0
+    assert api.get("/v1/jobs").json()["data"] == []
+
+
+def test_validate_only_of_an_evaluation_counts_its_model(api: httpx2.Client) -> None:
+    model = api.post("/v1/models", files={"weights": model_file()}).json()
+    body = {"kind": "evaluate", "model_id": model["id"], "dataset": {"name": "digits"}}
+    found = api.post("/v1/jobs", params={"validate_only": "true"}, json=body).json()
+    assert found["model"]["parameters"] == model["parameters"]
+    assert found["spec"]["split"] == "validation"
+
+
+def test_lists_are_paged_and_filtered(api: httpx2.Client, worker: Worker) -> None:
+    made = [submit(api, labels={"n": str(n), "odd": str(n % 2)})["id"] for n in range(5)]
+    worker.finish(worker.claim())
+    page = api.get("/v1/jobs", params={"limit": 2}).json()
+    seen = [job["id"] for job in page["data"]]
+    while page["has_more"]:
+        page = api.get("/v1/jobs", params={"limit": 2, "after": page["next"]}).json()
+        seen += [job["id"] for job in page["data"]]
+    assert seen == made[::-1]
+    assert page["next"] is None
+
+    def ids(**params: Any) -> list[str]:
+        return [job["id"] for job in api.get("/v1/jobs", params=params).json()["data"]]
+
+    assert ids(label="odd:1") == [made[3], made[1]]
+    assert ids(label=["odd:1", "n:3"]) == [made[3]]
+    assert ids(status="succeeded") == [made[0]]
+    assert ids(status=["succeeded", "queued"]) == made[::-1]
+    assert ids(kind="evaluate") == []
+    cursor = api.get("/v1/jobs", params={"limit": 1}).json()["next"]
+    other_list = api.get("/v1/jobs", params={"after": cursor, "kind": "train"})
+    assert code(other_list) == (422, "bad_cursor")
+
+
+def test_queue_positions_follow_priority(api: httpx2.Client) -> None:
+    low, high = submit(api), submit(api, priority=5)
+    assert (high["queue_position"], api.get(f"/v1/jobs/{low['id']}").json()["queue_position"]) == (1, 2)
+
+
+def test_a_queued_job_is_cancelled_at_once_and_again(api: httpx2.Client) -> None:
+    job = submit(api)
+    for _ in range(2):
+        answer = api.post(f"/v1/jobs/{job['id']}/cancel")
+        assert (answer.status_code, answer.json()["status"]) == (202, "cancelled")
+
+
+def test_a_running_job_pauses_and_resumes(api: httpx2.Client, worker: Worker) -> None:
+    path = f"/v1/jobs/{submit(api)['id']}"
+    assert code(api.post(f"{path}/pause")) == (409, "conflict")
+    claim = worker.claim()
+    assert code(api.post(f"{path}/resume")) == (409, "conflict")
+    assert code(api.delete(path)) == (409, "conflict")
+    assert code(api.post(f"{path}/retry")) == (409, "conflict")
+    assert api.post(f"{path}/pause").json()["status"] == "pausing"
+    worker.pause(claim)
+    assert api.post(f"{path}/resume").json()["status"] == "queued"
+    worker.finish(worker.claim())
+    assert code(api.post(f"{path}/cancel")) == (409, "conflict")
+
+
+def test_a_finished_job_is_retried_from_start_or_checkpoint(api: httpx2.Client, worker: Worker) -> None:
+    path = f"/v1/jobs/{submit(api, seed=7)['id']}"
+    claim = worker.claim()
+    error = {"code": "diverged", "message": "The loss became NaN.", "log_tail": "loss nan\n"}
+    worker.finish(claim, Status.FAILED, error)
+    failed = api.get(path).json()
+    assert (failed["status"], failed["error"]) == ("failed", error)
+    assert code(api.post(f"{path}/retry", params={"from": "checkpoint"})) == (409, "conflict")
+    again = api.post(f"{path}/retry")
+    assert again.status_code == 201
+    assert (again.json()["retry_of"], again.json()["spec"]["seed"]) == (failed["id"], 7)
+    second = worker.claim()
+    worker.checkpoint(second, 40)
+    worker.finish(second, Status.FAILED, error)
+    on = api.post(f"/v1/jobs/{second.job_id}/retry", params={"from": "checkpoint"}).json()
+    messages = [event["message"] for event in api.get(f"/v1/jobs/{on['id']}/events").json()["data"]]
+    assert any("step 40" in message for message in messages)
+
+
+def test_a_deleted_job_takes_its_files_and_leaves_its_model(api: httpx2.Client, site: Running, worker: Worker) -> None:
+    path = f"/v1/jobs/{submit(api)['id']}"
+    claim = worker.claim()
+    worker.artifact(claim, "log.txt", b"hello")
+    worker.artifact(claim, "model.safetensors", model_file())
+    model_id = worker.publish(claim)
+    worker.finish(claim)
+    folder = site.settings.work_dir / claim.job_id
+    folder.mkdir(parents=True)
+    stored = {file["name"]: file["sha256"] for file in api.get(f"{path}/artifacts").json()["data"]}
+    assert api.get(path).json()["model_id"] == model_id
+    assert api.delete(path).status_code == 204
+    assert code(api.get(path)) == (404, "not_found")
+    assert not folder.exists()
+    assert not worker.store.path(stored["log.txt"]).exists()
+    assert api.get(f"/v1/models/{model_id}").json()["job_id"] is None
+    assert api.get(f"/v1/models/{model_id}/download").content == model_file()
+
+
+def test_what_a_spec_refers_to_must_be_there_and_fit(api: httpx2.Client) -> None:
+    def pointers(body: dict[str, Any]) -> list[str]:
+        answer = api.post("/v1/jobs", json=body)
+        assert code(answer) == (422, "invalid")
+        return [error["pointer"] for error in answer.json()["errors"]]
+
+    assert pointers(train_body(init_from="model_none")) == ["/init_from"]
+    assert pointers({"kind": "evaluate", "model_id": "model_none", "dataset": {"name": "digits"}}) == ["/model_id"]
+    assert pointers(train_body(batch_size=5000)) == ["/batch_size"]
+    missing = api.post("/v1/jobs", json=train_body(dataset={"name": "mnist"}))
+    assert missing.json()["errors"][0]["pointer"] == "/dataset/name"
+    assert "datasets/mnist" in missing.json()["errors"][0]["detail"]
+    few = MANIFEST | {"classes": list("0123456789ab")}
+    answer = api.post("/v1/models", files={"weights": model_file(few)})
+    assert code(answer) == (422, "bad_model")
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs/job_none", "/v1/jobs/%00", "/v1/jobs/job_0000000000000000000000000a"])
+def test_an_unknown_job_is_404_everywhere(api: httpx2.Client, path: str) -> None:
+    for call in ("", "/metrics", "/events", "/logs", "/stream", "/artifacts", "/artifacts/x"):
+        assert code(api.get(path + call)) == (404, "not_found")
+    for call in ("/cancel", "/pause", "/resume", "/retry"):
+        assert code(api.post(path + call)) == (404, "not_found")
+    assert code(api.delete(path)) == (404, "not_found")
