@@ -45,7 +45,7 @@ def _known_dataset(name: str) -> str:
 
 
 class ModelSpec(Strict):
-    arch: Annotated[str, AfterValidator(_known_arch), Field(max_length=40, examples=["lenet5_bn"])]
+    arch: Annotated[str, Field(max_length=40, examples=["lenet5_bn"]), AfterValidator(_known_arch)]
     """Network architecture."""
     method: Literal["adder", "conv"] = "adder"
     """What a layer computes: `adder` (negative L1 distance, eq. 2) or `conv` (the multiplying twin)."""
@@ -56,7 +56,7 @@ class ModelSpec(Strict):
 
 
 class DatasetSpec(Strict):
-    name: Annotated[str, AfterValidator(_known_dataset), Field(max_length=100, examples=["digits"])]
+    name: Annotated[str, Field(max_length=100, examples=["digits"]), AfterValidator(_known_dataset)]
 
 
 class OptimizerSpec(Strict):
