@@ -90,7 +90,9 @@ def visit(browser: Any, site: Site) -> Iterator[Callable[..., Visit]]:
     opened: list[tuple[Any, Visit]] = []
 
     def open_(path: str, **options: Any) -> Visit:
-        context = browser.new_context(**({"viewport": {"width": 1200, "height": 900}} | options))
+        context = browser.new_context(
+            **({"viewport": {"width": 1200, "height": 900}, "reduced_motion": "reduce"} | options)
+        )
         page = context.new_page()
         page.set_default_timeout(8000)
         visit = Visit(page)

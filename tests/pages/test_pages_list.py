@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from tests.pages.conftest import Site, Visit
+from tests.support.servers import wait_until
 
 Open = Callable[..., Visit]
+
+
+def look_again(page: Any) -> bool:
+    """What coming back to the tab does: a refresh at once."""
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    return True
 
 
 def test_rows_arrive_and_change_while_the_page_stays(visit: Open, site: Site) -> None:
@@ -67,12 +75,13 @@ def test_a_server_that_is_away_is_said_and_waited_for(visit: Open, site: Site) -
     opened.expected = ["ERR_FAILED"]
     page = opened.page
     page.route(f"{site.url}/", lambda route: route.abort())
-    page.get_by_text("The server does not answer").wait_for()
+    banner = page.get_by_text("The server does not answer")
+    wait_until(lambda: look_again(page) and banner.is_visible(), "the banner", 8)
     assert page.locator("tbody tr").count() == 1, "what was known stays"
     page.unroute(f"{site.url}/")
     newer = site.worker.submit()
-    page.locator(f"#{newer}").wait_for()
-    assert page.locator("#offline").is_hidden()
+    wait_until(lambda: look_again(page) and page.locator(f"#{newer}").count() == 1, "the new row", 8)
+    assert banner.is_hidden()
 
 
 def test_it_fits_a_phone(visit: Open, site: Site) -> None:
