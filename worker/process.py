@@ -126,6 +126,7 @@ def child_environment(inherited: Mapping[str, str], threads: int) -> dict[str, s
     environment |= {
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
+        "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait must not spin on cores that other jobs need
         "PYTHONUNBUFFERED": "1",
         "PYTHONHASHSEED": "0",
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # deterministic cuBLAS; read when CUDA starts

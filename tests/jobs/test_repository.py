@@ -1,0 +1,291 @@
+"""The repository on both databases: states, fences, cursors, keys, order of claims."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs.database import Database
+from jobs.errors import BadCursor, Conflict, FenceLost, IdempotencyMismatch, NotFound
+from jobs.ids import ID_PATTERN, new_id
+from jobs.repository import attempts, core, history, lifecycle, recovery
+from jobs.repository.attempts import Claim, NewArtifact, Stored
+from jobs.states import EDGES, FINAL, OWNED, Status
+from tests.support.specs import train_body, train_spec
+
+LEASE_MS = 60_000
+
+
+def submit(database: Database, **changes: Any) -> str:
+    with database.write() as session:
+        return lifecycle.submit(session, train_spec(**changes)).job.id
+
+
+def claim(database: Database, lease_ms: int = LEASE_MS, devices: tuple[str, ...] = ("cpu",)) -> Claim | None:
+    with database.write() as session:
+        return attempts.claim(session, "worker_a", devices, lease_ms)
+
+
+def claimed(database: Database, lease_ms: int = LEASE_MS) -> Claim:
+    submit(database)
+    found = claim(database, lease_ms)
+    assert found is not None
+    return found
+
+
+def points(*steps: int) -> list[dict[str, Any]]:
+    return [{"name": "train/loss", "step": s, "epoch": 1, "value": 0.5, "time": 1} for s in steps]
+
+
+def test_a_submission_is_a_job_its_event_and_its_wakeup(database: Database) -> None:
+    job_id = submit(database, labels={"study": "eta"})
+    with database.read() as session:
+        job = lifecycle.get(session, job_id)
+        assert job.status == Status.QUEUED
+        assert abs(job.created_at - time.time() * 1000) < 60_000
+        assert [(e.seq, e.type, e.data) for e in history.events(session, job_id)] == [
+            (1, "status", {"from": None, "to": "queued"})
+        ]
+        assert [row[1] for row in recovery.pending_wakeups(session)] == [job_id]
+        assert lifecycle.labels_of(session, [job_id]) == {job_id: {"study": "eta"}}
+
+
+def test_a_failed_transaction_leaves_nothing(database: Database) -> None:
+    def die_after_submitting() -> None:
+        with database.write() as session:
+            lifecycle.submit(session, train_spec())
+            raise RuntimeError("the process dies here")
+
+    with pytest.raises(RuntimeError):
+        die_after_submitting()
+    with database.read() as session:
+        assert lifecycle.list_jobs(session).rows == []
+        assert recovery.pending_wakeups(session) == []
+
+
+def test_one_key_makes_one_job_however_many_ask_at_once(database: Database) -> None:
+    def ask(_: int) -> tuple[str, bool]:
+        with database.write() as session:
+            done = lifecycle.submit(session, train_spec(), key="k", body=train_body())
+            return done.job.id, done.created
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(ask, range(16)))
+    assert len({job_id for job_id, _ in answers}) == 1
+    assert sum(created for _, created in answers) == 1
+    with pytest.raises(IdempotencyMismatch), database.write() as session:
+        lifecycle.submit(session, train_spec(seed=1), key="k", body=train_body(seed=1))
+
+
+def test_the_best_job_is_claimed_first(database: Database) -> None:
+    low = submit(database, priority=-1)
+    first, second = submit(database), submit(database)
+    gpu = submit(database, priority=9, resources={"device": "cuda"})
+    order = [found.job_id for _ in range(3) if (found := claim(database))]
+    assert order == [first, second, low]
+    assert claim(database) is None, "a job for a GPU waits for a worker that has one"
+    taken = claim(database, devices=("cpu", "cuda"))
+    assert taken is not None
+    assert taken.job_id == gpu
+
+
+def test_concurrent_claims_never_share_a_job(database: Database) -> None:
+    ids = {submit(database) for _ in range(12)}
+    with ThreadPoolExecutor(6) as pool:
+        found = [c.job_id for c in pool.map(lambda _: claim(database), range(18)) if c is not None]
+    assert sorted(found) == sorted(ids)
+
+
+def test_a_fenced_attempt_writes_nothing(database: Database) -> None:
+    old = claimed(database, lease_ms=1)
+    time.sleep(0.05)
+    with database.write() as session:
+        assert recovery.reclaim_expired(session) == [old.job_id]
+    new = claim(database)
+    assert new is not None
+    assert new.fence > old.fence
+    with pytest.raises(FenceLost), database.write() as session:
+        attempts.add_metrics(session, attempts.lock(session, old, LEASE_MS), points(1))
+    with pytest.raises(FenceLost), database.read() as session:
+        attempts.status(session, old)
+    with database.read() as session:
+        assert history.metrics(session, new.job_id) == []
+
+
+def test_a_lease_that_is_renewed_is_not_reclaimed(database: Database) -> None:
+    claim_ = claimed(database, lease_ms=1)
+    with database.write() as session:
+        attempts.lock(session, claim_, LEASE_MS)
+    time.sleep(0.05)
+    with database.write() as session:
+        assert recovery.reclaim_expired(session) == []
+
+
+def test_a_reader_never_skips_a_row_that_commits_late(database: Database) -> None:
+    """Writers race for `seq`; a reader that follows with a cursor sees every row exactly once, in order."""
+    claim_ = claimed(database)
+    done = threading.Event()
+    seen: list[int] = []
+
+    def read() -> None:
+        cursor = 0
+        while True:
+            last_round = done.is_set()
+            with database.read() as session:
+                rows = history.metrics(session, claim_.job_id, after_seq=cursor)
+            seen.extend(row.seq for row in rows)
+            cursor = max([cursor, *(row.seq for row in rows)])
+            if last_round and not rows:
+                return
+
+    def write(start: int) -> None:
+        for i in range(20):
+            with database.write() as session:
+                job = attempts.lock(session, claim_, LEASE_MS)
+                attempts.add_metrics(session, job, points(start + i))
+                if start:
+                    time.sleep(0.002)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    writers = [threading.Thread(target=write, args=(base,)) for base in (0, 100, 200)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    done.set()
+    reader.join()
+    assert len(seen) == 60
+    assert seen == sorted(set(seen))
+
+
+def test_a_point_is_appended_once(database: Database) -> None:
+    claim_ = claimed(database)
+    for _ in range(2):
+        with database.write() as session:
+            attempts.add_metrics(session, attempts.lock(session, claim_, LEASE_MS), points(1, 2))
+    with database.read() as session:
+        assert [m.step for m in history.metrics(session, claim_.job_id)] == [1, 2]
+        assert attempts.metric_cursor(session, claim_.job_id) == {"train/loss": 2}
+
+
+@given(st.sampled_from(list(Status)), st.sampled_from(list(Status)))
+def test_the_edges_are_the_designs(before: Status, after: Status) -> None:
+    allowed = after in EDGES[before]
+    assert not (allowed and before in FINAL)
+    assert not (allowed and after in OWNED and before not in OWNED | {Status.QUEUED})
+
+
+def test_cancel_in_each_state(database: Database) -> None:
+    queued, running = submit(database), claimed(database)
+    running_id = running.job_id
+    other = queued if running_id != queued else submit(database)
+    with database.write() as session:
+        assert lifecycle.cancel(session, running_id).status == Status.CANCELLING
+        assert lifecycle.cancel(session, running_id).status == Status.CANCELLING
+    with database.write() as session:
+        attempts.finish(session, attempts.lock(session, running, LEASE_MS), Status.SUCCEEDED, "Succeeded.")
+    with pytest.raises(Conflict, match="already succeeded"), database.write() as session:
+        lifecycle.cancel(session, running_id)
+    still_queued = [i for i in (queued, other) if i != running_id]
+    for job_id in still_queued:
+        with database.write() as session:
+            lifecycle.cancel(session, job_id)
+    with database.read() as session:
+        assert lifecycle.get(session, running_id).status == Status.SUCCEEDED
+
+
+def test_retry_makes_a_new_job_from_the_checkpoint(database: Database) -> None:
+    claim_ = claimed(database)
+    with pytest.raises(Conflict, match="only a finished job"), database.write() as session:
+        lifecycle.retry(session, claim_.job_id, train_spec(), from_checkpoint=False)
+    with database.write() as session:
+        job = attempts.lock(session, claim_, LEASE_MS)
+        attempts.add_checkpoint(session, job, 12, Stored("a" * 64, 10), keep=2)
+        error = {"code": "diverged", "message": "NaN", "log_tail": ""}
+        attempts.finish(session, job, Status.FAILED, "NaN", error)
+    with database.write() as session:
+        new = lifecycle.retry(session, claim_.job_id, train_spec(), from_checkpoint=True)
+    with database.read() as session:
+        assert attempts.checkpoints(session, new.id) == [(12, Stored("a" * 64, 10))]
+        assert lifecycle.get(session, new.id).retry_of == claim_.job_id
+
+
+def test_delete_removes_everything_of_a_finished_job(database: Database) -> None:
+    claim_ = claimed(database)
+    with pytest.raises(Conflict, match="cancel it"), database.write() as session:
+        lifecycle.delete_job(session, claim_.job_id)
+    with database.write() as session:
+        job = attempts.lock(session, claim_, LEASE_MS)
+        attempts.add_metrics(session, job, points(1))
+        attempts.add_log(session, job, "text")
+        attempts.add_artifacts(session, job, [NewArtifact("log.txt", "log", "text/plain", Stored("b" * 64, 4))])
+        attempts.finish(session, job, Status.SUCCEEDED, "Succeeded.")
+    with database.write() as session:
+        assert lifecycle.delete_job(session, claim_.job_id) == ["b" * 64]
+    with database.read() as session:
+        assert history.metrics(session, claim_.job_id) == []
+        assert history.artifacts(session, claim_.job_id) == []
+        with pytest.raises(NotFound):
+            lifecycle.get(session, claim_.job_id)
+
+
+def test_pages_cover_a_list_once_while_it_grows(database: Database) -> None:
+    ids = [submit(database, labels={"n": str(i % 2)}) for i in range(7)]
+    with database.read() as session:
+        first = lifecycle.list_jobs(session, limit=3)
+    submit(database)
+    seen, cursor = [row.id for row in first.rows], first.next
+    while cursor:
+        with database.read() as session:
+            page = lifecycle.list_jobs(session, limit=3, after=cursor)
+        seen += [row.id for row in page.rows]
+        cursor = page.next
+    assert seen == list(reversed(ids))
+    with database.read() as session:
+        labelled = lifecycle.list_jobs(session, labels=[("n", "0")], limit=2)
+        assert [row.id for row in labelled.rows] == [ids[6], ids[4]]
+        with pytest.raises(BadCursor):
+            lifecycle.list_jobs(session, limit=2, after=labelled.next)
+        with pytest.raises(BadCursor):
+            lifecycle.list_jobs(session, after="%%%")
+
+
+def test_queue_positions_follow_the_order_of_claims(database: Database) -> None:
+    ids = [submit(database), submit(database, priority=5), submit(database)]
+    with database.read() as session:
+        jobs = [lifecycle.get(session, job_id) for job_id in ids]
+        assert lifecycle.queue_positions(session, jobs) == {ids[0]: 2, ids[1]: 1, ids[2]: 3}
+
+
+def test_log_tail_counts_bytes_and_lines(database: Database) -> None:
+    claim_ = claimed(database)
+    for text in ("one\ntwo ü\n", "three\n", "four"):
+        with database.write() as session:
+            attempts.add_log(session, attempts.lock(session, claim_, LEASE_MS), text)
+    with database.read() as session:
+        whole, end = history.log_tail(session, claim_.job_id, 100)
+        assert whole == "one\ntwo ü\nthree\nfour"
+        assert end == len(whole.encode())
+        assert history.log_tail(session, claim_.job_id, 2)[0] == "three\nfour"
+        assert history.log_tail(session, claim_.job_id, 0)[0] == ""
+
+
+def test_time_is_the_databases_in_milliseconds(database: Database) -> None:
+    with database.read() as session:
+        first = core.now(session)
+        time.sleep(0.02)
+        assert 10 <= core.now(session) - first < 10_000
+        assert abs(first - time.time() * 1000) < 5_000
+
+
+def test_ids_sort_by_time_also_within_a_millisecond() -> None:
+    ids = [new_id("job") for _ in range(2000)]
+    assert ids == sorted(set(ids))
+    assert all(ID_PATTERN.match(id_) for id_ in ids)

@@ -1,0 +1,245 @@
+"""One attempt at a time: how each way a child can end becomes a state, a code and a sentence."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from jobs.repository import attempts, history, lifecycle, recovery
+from jobs.settings import Settings
+from jobs.states import FailureCode, Status
+from jobs.tables import Job
+from tests.support.fleet import TINY_CHILD, violations
+from tests.support.servers import wait_until
+from tests.support.specs import train_spec
+from worker.app import run_available
+from worker.context import WorkerContext
+from worker.housekeeping import Housekeeping
+
+
+@pytest.fixture
+def context(settings: Settings) -> Iterator[WorkerContext]:
+    context = WorkerContext.create(settings.model_copy(update={"child_command": TINY_CHILD}))
+    yield context
+    context.draining.set()
+    context.app.close()
+    context.database.dispose()
+
+
+def submit(context: WorkerContext, labels: dict[str, str] | None = None, **changes: Any) -> str:
+    with context.database.write() as session:
+        return lifecycle.submit(session, train_spec(labels=labels or {}, **changes)).job.id
+
+
+def job_of(context: WorkerContext, job_id: str) -> Job:
+    with context.database.read() as session:
+        return lifecycle.get(session, job_id)
+
+
+def run_in_background(context: WorkerContext) -> threading.Thread:
+    thread = threading.Thread(target=run_available, args=(context,), daemon=True)
+    thread.start()
+    return thread
+
+
+def wait_step(context: WorkerContext, job_id: str, step: int) -> None:
+    wait_until(lambda: (job_of(context, job_id).progress or {}).get("step", 0) >= step, f"step {step}")
+
+
+def test_a_job_that_succeeds_leaves_everything(context: WorkerContext) -> None:
+    job_id = submit(context, {"points": "5"})
+    run_available(context)
+    job = job_of(context, job_id)
+    assert violations(context.database, job_id, 5) == []
+    assert job.result == {"attempt": 1, "checkpoints": 0}
+    assert job.environment == {"device": "cpu", "backend": "tiny"}
+    assert job.progress is not None
+    assert job.progress["fraction"] == 1
+    with context.database.read() as session:
+        assert [(a.name, a.media_type) for a in history.artifacts(session, job_id)] == [
+            ("log.txt", "text/plain; charset=utf-8"),
+            ("summary.json", "application/json"),
+        ]
+        log = history.artifact(session, job_id, "log.txt")
+    assert context.store.path(log.sha256).read_text().startswith(f"tiny child of {job_id} attempt 1")
+    assert not (context.settings.work_dir / job_id / "1-1").exists()
+
+
+@pytest.mark.parametrize(
+    ("do", "code", "words"),
+    [
+        ("fail", FailureCode.DIVERGED, "The loss is not a number."),
+        ("crash", FailureCode.CODE_ERROR, "crashed with signal 11"),
+        ("exit", FailureCode.CODE_ERROR, "crashed with exit status 3"),
+        ("garbage", FailureCode.CODE_ERROR, "this is no JSON"),
+    ],
+)
+def test_a_failure_of_its_own_making_is_not_retried(context: WorkerContext, do: str, code: str, words: str) -> None:
+    job_id = submit(context, {"do": do})
+    run_available(context)
+    job = job_of(context, job_id)
+    assert (job.status, job.attempt) == (Status.FAILED, 1)
+    assert job.error is not None
+    assert job.error["code"] == code
+    assert words in job.error["message"]
+    assert "tiny child of" in job.error["log_tail"]
+
+
+def test_a_killed_child_is_retried_from_its_checkpoint_until_the_limit(context: WorkerContext) -> None:
+    job_id = submit(context, {"do": "suicide"}, limits={"max_attempts": 2}, checkpoint={"keep": 2})
+    run_available(context)
+    job = job_of(context, job_id)
+    assert (job.status, job.attempt, job.faults) == (Status.FAILED, 2, 2)
+    assert job.error is not None
+    assert job.error["code"] == FailureCode.WORKER_LOST
+    assert "signal 9" in job.error["message"]
+    with context.database.read() as session:
+        kept = attempts.checkpoints(session, job_id)
+        steps = [m.step for m in history.metrics(session, job_id)]
+    assert [step for step, _ in kept] == [3, 2]
+    assert all(context.store.path(stored.sha256).exists() for _, stored in kept)
+    assert steps == [1, 2, 3], "the second attempt repeated no point of the first"
+
+
+def test_cancel_stops_a_running_job_and_keeps_its_metrics(context: WorkerContext) -> None:
+    job_id = submit(context, {"seconds": "60", "points": "600"})
+    thread = run_in_background(context)
+    wait_step(context, job_id, 2)
+    with context.database.write() as session:
+        assert lifecycle.cancel(session, job_id).status == Status.CANCELLING
+    thread.join(timeout=10)
+    job = job_of(context, job_id)
+    assert job.status == Status.CANCELLED
+    with context.database.read() as session:
+        assert len(history.metrics(session, job_id)) >= 2
+
+
+def test_a_deaf_child_is_killed_after_the_grace(context: WorkerContext) -> None:
+    job_id = submit(context, {"do": "stubborn", "seconds": "60", "points": "600"})
+    thread = run_in_background(context)
+    wait_step(context, job_id, 2)
+    with context.database.write() as session:
+        lifecycle.cancel(session, job_id)
+    thread.join(timeout=context.settings.cancel_grace_seconds + 10)
+    assert not thread.is_alive()
+    assert job_of(context, job_id).status == Status.CANCELLED
+
+
+def test_pause_frees_the_slot_and_resume_goes_on(context: WorkerContext) -> None:
+    job_id = submit(context, {"do": "checkpoint", "seconds": "3", "points": "30"}, checkpoint={"keep": 1})
+    thread = run_in_background(context)
+    wait_step(context, job_id, 3)
+    with context.database.write() as session:
+        lifecycle.pause(session, job_id)
+    thread.join(timeout=10)
+    assert job_of(context, job_id).status == Status.PAUSED
+    with context.database.write() as session:
+        lifecycle.resume(session, job_id)
+    run_available(context)
+    job = job_of(context, job_id)
+    assert job.status == Status.SUCCEEDED
+    assert (job.attempt, job.faults) == (2, 0)
+    assert job.result == {"attempt": 2, "checkpoints": 1}
+    assert violations(context.database, job_id, 30) == []
+
+
+def test_a_draining_worker_hands_its_job_back_without_a_fault(context: WorkerContext) -> None:
+    job_id = submit(context, {"seconds": "60", "points": "600"})
+    thread = run_in_background(context)
+    wait_step(context, job_id, 2)
+    context.draining.set()
+    thread.join(timeout=10)
+    job = job_of(context, job_id)
+    assert (job.status, job.faults, job.lease_expires_at) == (Status.QUEUED, 0, None)
+
+
+def test_the_time_limit_has_its_own_code(context: WorkerContext) -> None:
+    job_id = submit(context, {"seconds": "60", "points": "600"}, limits={"max_seconds": 0.5})
+    run_available(context)
+    job = job_of(context, job_id)
+    assert job.error is not None
+    assert (job.status, job.error["code"]) == (Status.FAILED, FailureCode.TIMED_OUT)
+    assert "0.5 s" in job.error["message"]
+
+
+def test_a_log_longer_than_its_limit_says_where_it_ends(context: WorkerContext) -> None:
+    context.settings = context.settings.model_copy(update={"max_log_bytes": 1024, "child_command": ("sh", "-c", LOUD)})
+    job_id = submit(context)
+    run_available(context)
+    with context.database.read() as session:
+        text, end = history.log_tail(session, job_id, 10_000)
+    assert "log ends here" in text
+    assert end < 300_000
+
+
+LOUD = "yes a line that is long enough to fill the log | head -n 20000; exit 1"
+
+
+def test_the_child_dies_with_its_supervisor(context: WorkerContext) -> None:
+    """The supervisor's end of the lifeline closes when its process ends, however it ends."""
+    from worker.process import ChildProcess
+    from worker.protocol import JobOrder
+
+    workdir = context.settings.work_dir / "x"
+    workdir.mkdir(parents=True)
+    spec = train_spec(labels={"seconds": "60", "points": "600"}).model_dump(mode="json")
+    order = JobOrder(
+        job_id="job_x", attempt=1, kind="train", spec=spec, workdir=str(workdir), datasets_dir="", threads=1
+    )
+    (workdir / "job.json").write_text(order.model_dump_json())
+    begun, ended = threading.Event(), threading.Event()
+    child = ChildProcess(
+        TINY_CHILD,
+        workdir / "job.json",
+        threads=1,
+        on_message=lambda _: begun.set(),
+        on_log=lambda _: None,
+        on_end=ended.set,
+    )
+    assert begun.wait(10)
+    os.close(child._lifeline)
+    child._lifeline = -1
+    assert ended.wait(10)
+    assert child.returncode == -signal.SIGKILL
+    child.close()
+
+
+def test_a_lost_attempt_is_reclaimed_only_after_a_whole_lease_was_seen(context: WorkerContext) -> None:
+    job_id = submit(context)
+    with context.database.write() as session:
+        claim = attempts.claim(session, "worker_gone", ("cpu",), 50)
+    assert claim is not None
+    time.sleep(0.1)
+    housekeeping = Housekeeping(context)
+    assert housekeeping.reclaim() == [], "it has just begun to look: the owner may be cut off from the database too"
+    housekeeping._watching_since = time.monotonic() - context.settings.lease_seconds
+    assert housekeeping.reclaim() == [job_id]
+    job = job_of(context, job_id)
+    assert (job.status, job.faults) == (Status.QUEUED, 1)
+    assert job.fence > claim.fence
+
+
+def test_two_reconcilers_reclaim_a_job_once(context: WorkerContext) -> None:
+    job_id = submit(context)
+    with context.database.write() as session:
+        attempts.claim(session, "worker_gone", ("cpu",), 1)
+    time.sleep(0.05)
+    found: list[str] = []
+
+    def reclaim() -> None:
+        with context.database.write() as session:
+            found.extend(recovery.reclaim_expired(session))
+
+    threads = [threading.Thread(target=reclaim) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [job_id]
+    assert job_of(context, job_id).faults == 1
