@@ -58,10 +58,8 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         settings = Settings()
+        _check_database(settings)
         listener = _listen(settings) if arguments.fd is None else socket.socket(fileno=arguments.fd)
-        database = Database(settings.resolved_database_url)
-        require_current(database)
-        database.dispose()
     except (OSError, JobsError, SQLAlchemyError, ValidationError, ValueError) as error:
         print(f"adder api: {_sentence(error)}", file=sys.stderr)
         return 2
@@ -69,6 +67,14 @@ def main() -> int:
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     server_of(settings).run(sockets=[listener])
     return 0
+
+
+def _check_database(settings: Settings) -> None:
+    database = Database(settings.resolved_database_url)
+    try:
+        require_current(database)
+    finally:
+        database.dispose()
 
 
 def _listen(settings: Settings) -> socket.socket:
