@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ class Database:
         # On SQLite a writer must take its lock at BEGIN: a deferred one that upgrades later fails at once when
         # somebody else wrote meanwhile, whatever the busy timeout.
         self._writing = self.engine.execution_options(adder_write=True)
+        # Threads of one process take turns: SQLite's own waiting is by sleeps that grow, and unfair.
+        self._turn: AbstractContextManager[object] = threading.Lock() if self.sqlite else nullcontext()
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -29,7 +32,7 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        with Session(self._writing, expire_on_commit=False) as session, session.begin():
+        with self._turn, Session(self._writing, expire_on_commit=False) as session, session.begin():
             yield session
 
     def dispose(self) -> None:
