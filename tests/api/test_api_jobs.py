@@ -127,6 +127,7 @@ def test_lists_are_paged_and_filtered(api: httpx2.Client, worker: Worker) -> Non
 def test_queue_positions_follow_priority(api: httpx2.Client) -> None:
     low, high = submit(api), submit(api, priority=5)
     assert (high["queue_position"], api.get(f"/v1/jobs/{low['id']}").json()["queue_position"]) == (1, 2)
+    assert [job["queue_position"] for job in api.get("/v1/jobs").json()["data"]] == [1, 2]
 
 
 def test_a_queued_job_is_cancelled_at_once_and_again(api: httpx2.Client) -> None:
