@@ -1,0 +1,50 @@
+# `make demo` and `make test` need Python 3.11+, gcc and make; everything else lands in .venv.
+PYTHON ?= python3
+# A package index for torch alone, e.g. https://download.pytorch.org/whl/cpu to leave the CUDA libraries out.
+TORCH_INDEX_URL ?=
+VENV := .venv
+RUN := $(VENV)/bin
+
+.PHONY: setup demo up test check format bench-service compose-test lock clean
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Adderworks needs Python 3.11 or newer; name one with PYTHON=… (found $$($(PYTHON) --version))"; exit 2; }
+	@test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
+	$(if $(TORCH_INDEX_URL),$(RUN)/pip install --quiet --index-url $(TORCH_INDEX_URL) -c constraints.txt torch)
+	$(RUN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: setup
+	$(RUN)/adder demo
+
+up: setup
+	@exec $(RUN)/adder up
+
+test: setup
+	$(RUN)/python -m pytest
+
+check: setup
+	$(RUN)/ruff format --check .
+	$(RUN)/ruff check .
+	$(RUN)/mypy
+	$(RUN)/python -m pytest
+
+format: setup
+	$(RUN)/ruff format .
+	$(RUN)/ruff check --fix .
+
+bench-service: setup
+	$(RUN)/python -m benchmarks.service
+
+compose-test: setup
+	$(RUN)/python -m tests.deploy.compose_trial
+
+lock: setup
+	{ echo '# Exact versions of everything that `make setup` installs; made by `make lock`.'; \
+	  $(RUN)/pip freeze --exclude-editable | sed 's/^torch==\([0-9.]*\).*/torch==\1/'; } > constraints.new && mv constraints.new constraints.txt
+
+clean:
+	rm -rf $(VENV) demo-data data .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
