@@ -89,7 +89,7 @@ def train(order: protocol.JobOrder, messages: Messages, stop: threading.Event) -
         if item.name == "model.safetensors":
             model = protocol.ModelReady(path=str(item.path), manifest=read_manifest(item.path), metrics=result.metrics)
             messages.send(model)
-    print(f"addercore {addercore.__version__}: {result.step} steps done", flush=True)
+    print(f"Done: {result.step} steps, {result.epoch} epochs.", flush=True)
     return protocol.Done(result=finite(result.metrics))
 
 
@@ -144,6 +144,7 @@ def training_callbacks(messages: Messages, stop: threading.Event) -> addercore.C
             messages.send(protocol.Environment(environment=environment))
 
         def on_metrics(self, points: list[addercore.MetricPoint]) -> None:
+            log_epochs(points)
             messages.send(
                 protocol.Metrics(
                     points=tuple(
@@ -164,6 +165,7 @@ def training_callbacks(messages: Messages, stop: threading.Event) -> addercore.C
             messages.send(protocol.Progress(progress=fields))
 
         def on_event(self, type: str, message: str, data: dict[str, Any]) -> None:
+            print(message, flush=True)
             messages.send(protocol.Note(event=type, message=message, data=finite(data)))
 
         def on_checkpoint(self, path: Path, step: int, epoch: int, sha256: str) -> None:
@@ -175,6 +177,15 @@ def training_callbacks(messages: Messages, stop: threading.Event) -> addercore.C
     return ToSupervisor()
 
 
+def log_epochs(points: list[addercore.MetricPoint]) -> None:
+    """A line in the job's log for each epoch that was validated."""
+    values = {point.name: point.value for point in points}
+    if "val/accuracy" in values:
+        shown = "  ".join(f"{name} {values[name]:.4f}" for name in LOGGED if name in values)
+        print(f"epoch {points[-1].epoch:4d}  step {points[-1].step:7d}  {shown}", flush=True)
+
+
+LOGGED = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
 PROGRESS_FIELDS = ("epoch", "epochs", "step", "steps", "fraction", "images_per_second", "eta_seconds")
 
 
