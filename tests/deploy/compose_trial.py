@@ -1,0 +1,400 @@
+"""`make compose-test`: the compose file for real, from an empty machine to a service that has lost nothing.
+
+Builds the image and starts the service under a project name, a port and passwords of its own, then: a training through
+the published port, its model downloaded and verified, a prediction; a second training interrupted by `down` and gone on
+after `up`, with the first one still there; two workers side by side, one of them with the second training again, in one
+piece, for the same bytes; everything removed. Needs Docker with compose and
+an environment with `adderclient`. Exit status 1, with the containers' logs, when anything is not as it should be.
+
+    python tests/deploy/compose_trial.py [--keep]
+
+TORCH_INDEX_URL, ADDERWORKS_TAG and the like are passed on from the environment, as compose reads them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from adderclient import Client
+from adderclient.errors import AdderClientError
+from adderclient.records import Artifact, Event, Job
+
+T = TypeVar("T")
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGE_USER = "10001:10001"
+START_SECONDS = 240
+JOB_SECONDS = 600
+LONG_JOB_SECONDS = 40
+"""About how long the training that is interrupted should take."""
+DIGIT = [[0.0, 0.0, 0.3, 0.8, 0.6, 0.1, 0.0, 0.0]] * 8  # any 8×8 image will do
+SERVICES = ("postgres", "redis", "api", "worker", "inference")
+
+
+class Trial(Exception):
+    """Something is not as it should be."""
+
+
+def check(condition: object, what: str) -> None:
+    if not condition:
+        raise Trial(what)
+
+
+def say(text: str) -> None:
+    print(f"[{time.monotonic() - BEGAN:6.1f} s] {text}", flush=True)
+
+
+BEGAN = time.monotonic()
+
+
+class Compose:
+    """One compose project of its own: name, port, secrets."""
+
+    def __init__(self, folder: Path) -> None:
+        self.project = f"adderworks-trial-{secrets.token_hex(3)}"
+        self.port = free_port()
+        self._command = compose_command()
+        self._env_file = folder / "trial.env"
+        self._env_file.touch(mode=0o600)
+        lines = {
+            "POSTGRES_PASSWORD": secrets.token_hex(24),
+            "REDIS_PASSWORD": secrets.token_hex(24),
+            "ADDERWORKS_BIND": "127.0.0.1",
+            "ADDERWORKS_PORT": str(self.port),
+        }
+        self._env_file.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
+        # What the shell exports would win over the file.
+        self._environment = {name: value for name, value in os.environ.items() if name not in lines}
+        self._environment |= {"ADDERWORKS_TAG": os.environ.get("ADDERWORKS_TAG", "trial")}
+        if commit := output(["git", "-C", str(ROOT), "rev-parse", "HEAD"], check=False).strip():
+            self._environment["GIT_COMMIT"] = commit
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def image(self) -> str:
+        return f"adderworks:{self._environment['ADDERWORKS_TAG']}"
+
+    def __call__(self, *arguments: str, files: Sequence[str] = ("docker-compose.yml",), quiet: bool = True) -> str:
+        """Runs compose. Raises Trial with what it said when it fails."""
+        command = [*self._command, "-p", self.project, "--env-file", str(self._env_file)]
+        for file in files:
+            command += ["-f", str(ROOT / file)]
+        done = subprocess.run(
+            [*command, *arguments],
+            cwd=ROOT,
+            env=self._environment,
+            stdout=subprocess.PIPE if quiet else None,
+            stderr=subprocess.STDOUT if quiet else None,
+            text=True,
+        )
+        if done.returncode:
+            raise Trial(f"compose {' '.join(arguments)} failed with {done.returncode}:\n{done.stdout or ''}")
+        return done.stdout or ""
+
+    def containers(self, service: str) -> list[dict[str, Any]]:
+        """What `docker inspect` says of that service's containers."""
+        labels = [f"label=com.docker.compose.project={self.project}", f"label=com.docker.compose.service={service}"]
+        filters = [part for label in labels for part in ("--filter", label)]
+        ids = output(["docker", "ps", "--all", "--quiet", *filters]).split()
+        return json.loads(output(["docker", "inspect", *ids])) if ids else []
+
+    def leftovers(self) -> list[str]:
+        """Containers, volumes and networks of this project."""
+        own = ["--filter", f"label=com.docker.compose.project={self.project}", "--quiet"]
+        kinds = (["docker", "ps", "--all"], ["docker", "volume", "ls"], ["docker", "network", "ls"])
+        return [name for kind in kinds for name in output([*kind, *own]).split()]
+
+
+def compose_command() -> list[str]:
+    """`docker compose`, else the older `docker-compose`."""
+    for command in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(command[0]) and not subprocess.run([*command, "version"], capture_output=True).returncode:
+            return command
+    raise Trial("neither `docker compose` nor `docker-compose` is here")
+
+
+def output(command: Sequence[str], *, check: bool = True) -> str:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if check and done.returncode:
+        raise Trial(f"{' '.join(command)} failed: {done.stderr.strip()}")
+    return done.stdout if not done.returncode else ""
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def until(look: Callable[[], T | None], what: str, seconds: float, pause: float = 0.5) -> T:
+    """The first thing that `look` finds; an API that is away is looked for again."""
+    deadline, last = time.monotonic() + seconds, ""
+    while time.monotonic() < deadline:
+        try:
+            if found := look():
+                return found
+        except AdderClientError as error:
+            last = f" (last: {error})"
+        time.sleep(pause)
+    raise Trial(f"not within {seconds:g} s: {what}{last}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keep", action="store_true", help="leave the service running at the end")
+    keep = parser.parse_args().keep
+    with tempfile.TemporaryDirectory(prefix="compose-trial-") as folder:
+        compose: Compose | None = None
+        try:
+            compose = Compose(Path(folder))
+            run(compose, Path(folder))
+        except (Trial, AdderClientError, KeyboardInterrupt) as error:
+            say(f"FAILED: {error or type(error).__name__}")
+            if compose is not None:
+                show(compose)
+                tear_down(compose, keep)
+            return 1
+        return tear_down(compose, keep)
+
+
+def show(compose: Compose) -> None:
+    for arguments in (["ps", "--all"], ["ps"], ["logs", "--no-color", "--tail", "60"]):
+        try:
+            print(compose(*arguments), flush=True)
+        except Trial as error:
+            print(error, flush=True)
+
+
+def tear_down(compose: Compose, keep: bool) -> int:
+    if keep:
+        say(f"left running: project {compose.project} at {compose.url}")
+        return 0
+    try:
+        compose("down", "--volumes", "--remove-orphans")
+        check(not compose.leftovers(), f"still there after down -v: {compose.leftovers()}")
+    except Trial as error:
+        say(f"FAILED to tear down: {error}")
+        return 1
+    say("removed everything")
+    return 0
+
+
+def run(compose: Compose, folder: Path) -> None:
+    say(f"project {compose.project} at {compose.url}")
+    refuses_without_secrets(folder)
+    compose("config", "--quiet", files=("docker-compose.yml", "docker-compose.gpu.yml"))
+    compose("build", quiet=False)
+    size = int(output(["docker", "image", "inspect", "--format", "{{.Size}}", compose.image]))
+    say(f"built {compose.image}: {size / 1e6:.0f} MB")
+    start(compose)
+    confined(compose)
+    with Client(compose.url) as client:
+        first = first_job(client, folder)
+        predicted(client, first)
+        before = contents(client, first, folder / "before")
+        long = begin_long_job(client, first)
+        interrupt(compose, client, long)
+        after = contents(client, client.jobs.get(first.id), folder / "after")
+        check(after == before, f"the first job is not what it was: {before} before, {after} after")
+        say("after down and up: first job, its artifacts, its metrics and its model's bytes are as before")
+        resumed(client, long)
+        two_workers(compose, client, long)
+
+
+def refuses_without_secrets(folder: Path) -> None:
+    """Without passwords the compose file says what to do."""
+    empty = folder / "empty.env"
+    empty.touch()
+    done = subprocess.run(
+        [*compose_command(), "--env-file", str(empty), "-f", str(ROOT / "docker-compose.yml"), "config"],
+        cwd=ROOT,
+        env={n: v for n, v in os.environ.items() if n not in ("POSTGRES_PASSWORD", "REDIS_PASSWORD")},
+        capture_output=True,
+        text=True,
+    )
+    check(done.returncode and "deploy/new-env" in done.stderr, f"started without a password: {done.stderr}")
+
+
+def start(compose: Compose, *options: str) -> None:
+    """`up`, until the service is ready and every container is healthy."""
+    began = time.monotonic()
+    compose("up", "--detach", *options)
+    with Client(compose.url) as client:
+        until(lambda: client.ready().ready, "/readyz is 200", START_SECONDS)
+        say(f"ready after {time.monotonic() - began:.1f} s")
+        until(lambda: not unhealthy(compose), "all containers are healthy", START_SECONDS)
+        parts = client.ready().raw["checks"]
+    check(all(part["ok"] for part in parts.values()), f"/readyz says {parts}")
+    migrations = [container["State"]["ExitCode"] for container in compose.containers("migrate")]
+    check(migrations == [0], f"migrate ended with {migrations}")
+    said = ", ".join(f"{name}: {part['detail']}" for name, part in parts.items())
+    say(f"all healthy after {time.monotonic() - began:.1f} s ({said}); migrate ended with 0")
+
+
+def unhealthy(compose: Compose) -> list[str]:
+    found = []
+    for service in SERVICES:
+        states = [container["State"]["Health"]["Status"] for container in compose.containers(service)]
+        if not states or set(states) != {"healthy"}:
+            found.append(f"{service}: {states}")
+    return found
+
+
+def confined(compose: Compose) -> None:
+    """Users, root file systems, published ports: what the compose file promises."""
+    for service in SERVICES:
+        for container in compose.containers(service):
+            host = container["HostConfig"]
+            check(host["ReadonlyRootfs"], f"{service}: its root file system can be written")
+            check(host["CapDrop"] == ["ALL"], f"{service}: capabilities are {host['CapDrop']}")
+            check("no-new-privileges:true" in host["SecurityOpt"], f"{service}: may gain privileges")
+            ports = {bind["HostIp"] for binds in host["PortBindings"].values() for bind in binds or []}
+            check(ports == ({"127.0.0.1"} if service == "api" else set()), f"{service}: published on {ports}")
+    for service in ("api", "worker", "inference"):
+        user = compose("exec", "-T", service, "sh", "-c", "id -u; id -g").split()
+        check(":".join(user) == IMAGE_USER, f"{service} runs as {user}")
+    outcome = compose("exec", "-T", "worker", "sh", "-c", "touch /opt/x 2>&1 || true; command -v gcc cc || true")
+    check("Read-only" in outcome and "cc" not in outcome, f"worker: {outcome}")
+    say(f"confined: user {IMAGE_USER}, read-only roots, no capabilities, only the API published, on 127.0.0.1")
+
+
+def spec(epochs: int, **more: Any) -> dict[str, Any]:
+    return {
+        "kind": "train",
+        "model": {"arch": "lenet5_bn"},
+        "dataset": {"name": "digits"},
+        "epochs": epochs,
+        "checkpoint": {"every_epochs": 1, "keep": 2},
+        "labels": {"trial": "compose"},
+        **more,
+    }
+
+
+def first_job(client: Client, folder: Path) -> Job:
+    job = client.jobs.wait(client.jobs.submit(spec(3)).id, JOB_SECONDS)
+    check(job.attempt == 1 and job.model_id, f"the first job: {job}")
+    say(f"trained {job.id} in {job.seconds:.1f} s on {job.environment}; result {dict(job.result)}")
+    return job
+
+
+def predicted(client: Client, job: Job) -> None:
+    answer = client.models.predict(str(job.model_id), DIGIT)
+    say(f"predicted through the API: {json.dumps(answer)[:160]}")
+
+
+def contents(client: Client, job: Job, folder: Path) -> dict[str, Any]:
+    """All that a finished job left, with the checksum of the bytes as they come through the port."""
+    folder.mkdir()
+    artifacts: dict[str, Artifact] = {artifact.name: artifact for artifact in client.jobs.artifacts(job.id)}
+    downloaded = {}
+    for name in artifacts:
+        path = client.jobs.download(job.id, name, folder / name)
+        downloaded[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        check(downloaded[name] == artifacts[name].sha256, f"{name}: {downloaded[name]} is not {artifacts[name].sha256}")
+    model = client.models.get(str(job.model_id))
+    check(model.sha256 == downloaded["model.safetensors"], "the model is not the job's artifact")
+    say(f"downloaded and verified {len(downloaded)} artifacts; the model is {str(model.sha256)[:16]}…")
+    metrics = [(point.seq, point.name, point.step, point.value) for point in client.jobs.metrics(job.id)]
+    check(metrics, "the job has no metrics")
+    events = [(event.seq, event.type, event.message) for event in client.jobs.events(job.id)]
+    return {"status": job.status, "result": dict(job.result), "files": downloaded, "metrics": metrics, "events": events}
+
+
+def begin_long_job(client: Client, first: Job) -> Job:
+    """A training that is in its middle when this returns, with at least one checkpoint."""
+    epochs = max(20, math.ceil(LONG_JOB_SECONDS / max(float(first.seconds or 0) / 3, 0.05)))
+    job = client.jobs.submit(spec(epochs, seed=1))
+
+    def in_the_middle() -> Job | None:
+        now = client.jobs.get(job.id)
+        check(not now.finished, f"the long job ended too early: {now.status}, {now.error}")
+        kinds = [event.type for event in client.jobs.events(job.id)]
+        return now if kinds.count("checkpoint") >= 2 else None
+
+    now = until(in_the_middle, "the long job has checkpoints", JOB_SECONDS)
+    say(f"interrupting {job.id} at epoch {now.progress.epoch} of {epochs}")
+    return now
+
+
+def interrupt(compose: Compose, client: Client, long: Job) -> None:
+    """`stop` and `down`, without removing volumes, then `up`."""
+    began = time.monotonic()
+    compose("stop")
+    say(f"stopped in {time.monotonic() - began:.1f} s: " + ", ".join(exits(compose)))
+    compose("down")
+    check(not any(compose.containers(service) for service in SERVICES), "containers are left after down")
+    start(compose)
+    now = client.jobs.get(long.id)
+    say(f"{long.id} is {now.status}, attempt {now.attempt}")
+
+
+def exits(compose: Compose) -> list[str]:
+    """How the containers ended. 137: one was killed, since it did not stop within its grace."""
+    found = []
+    for service in SERVICES:
+        for container in compose.containers(service):
+            code = container["State"]["ExitCode"]
+            check(code != 137, f"{service} had to be killed")
+            check(not container["State"]["OOMKilled"], f"{service} ran out of memory")
+            found.append(f"{service} {code}")
+    return found
+
+
+def resumed(client: Client, long: Job) -> None:
+    """The interrupted job goes on from its checkpoint and ends with every point once."""
+    job = client.jobs.wait(long.id, JOB_SECONDS)
+    events: list[Event] = client.jobs.events(job.id)
+    handed_back = next((event for event in events if event.message.startswith("Handed back by a worker")), None)
+    if handed_back is None:
+        raise Trial(f"no worker handed the job back: {[(event.type, event.message) for event in events]}")
+    resumes = [event for event in events if event.type == "resumed"]
+    check(len(resumes) == 1 and int(resumes[0].data.get("step", 1)) > 0, f"not resumed once: {resumes}")
+    check(job.attempt == 2, f"attempt is {job.attempt}")
+    points = [(point.name, point.step) for point in client.jobs.metrics(job.id)]
+    check(len(points) == len(set(points)), "a metric has two points of one step")
+    losses = [step for name, step in points if name == "val/loss"]
+    check(len(losses) == job.spec["epochs"], f"{len(losses)} validation losses of {job.spec['epochs']} epochs")
+    check(not any(event.type == "resume_inexact" for event in events), "the resume was not exact")
+    say(f"went on and succeeded in attempt {job.attempt}: “{handed_back.message}”, “{resumes[0].message}”")
+
+
+def two_workers(compose: Compose, client: Client, long: Job) -> None:
+    """Two workers, two jobs side by side. One repeats the interrupted training in one piece: it must end the same."""
+    start(compose, "--scale", "worker=2")
+    until(lambda: len(client.system()["workers"]) == 2, "two workers are alive", START_SECONDS)
+    jobs = [client.jobs.submit(each) for each in (long.spec, spec(6, seed=2))]
+
+    def side_by_side() -> bool:
+        now = [client.jobs.get(job.id) for job in jobs]
+        check(not any(job.finished for job in now), "the two jobs did not run side by side")
+        return all(job.status == "running" for job in now)
+
+    until(side_by_side, "both jobs run at a time", 60, pause=0.1)
+    whole, _ = [client.jobs.wait(job.id, JOB_SECONDS) for job in jobs]
+    say("two workers ran two jobs side by side; both succeeded")
+    ends = [
+        (job.result, {item.name: item.sha256 for item in client.jobs.artifacts(job.id)}["model.safetensors"])
+        for job in (client.jobs.get(long.id), whole)
+    ]
+    check(ends[0] == ends[1], f"interrupted and not interrupted differ: {ends}")
+    say(f"the interrupted training's model is byte for byte that of one in one piece: {ends[0][1][:16]}…")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
