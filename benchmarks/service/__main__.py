@@ -1,0 +1,60 @@
+"""`python -m benchmarks.service`: measures, prints a table, appends rows to `benchmarks/results/service.jsonl`."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+
+from benchmarks import rows
+from benchmarks.service import latency, overhead, throughput
+from benchmarks.service.setup import DATABASES, Setup, prepared
+
+BENCHMARKS: dict[str, Callable[[Setup], Iterator[rows.Row]]] = {
+    "latency": latency.measure,
+    "throughput": throughput.measure,
+    "overhead": overhead.measure,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.service", description=__doc__)
+    parser.add_argument("--only", type=_some_of(BENCHMARKS), default=tuple(BENCHMARKS), metavar="NAME[,NAME]",
+                        help=f"some of {', '.join(BENCHMARKS)}")  # fmt: skip
+    parser.add_argument("--databases", type=_some_of(DATABASES), default=DATABASES, metavar="NAME[,NAME]",
+                        help=f"some of {', '.join(DATABASES)}")  # fmt: skip
+    parser.add_argument("--quick", action="store_true", help="tiny amounts, to see that it works; the rows say so")
+    parser.add_argument("--out", type=Path, help="rows are appended here (default: benchmarks/results/service.jsonl; "
+                        "with --quick nowhere)")  # fmt: skip
+    parser.add_argument("--scratch", type=Path, help="folder for databases and data (default: the system's temporary "
+                        "one); its file system is what fsync costs")  # fmt: skip
+    arguments = parser.parse_args()
+    out: Path | None = arguments.out or (None if arguments.quick else rows.RESULTS / "service.jsonl")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything started is stopped
+    found: list[rows.Row] = []
+    with prepared(arguments.databases, arguments.scratch, arguments.quick) as setup:
+        for name in arguments.only:
+            print(f"{name} …", file=sys.stderr, flush=True)
+            measured = list(BENCHMARKS[name](setup))
+            if out is not None:
+                rows.write(measured, out)
+            found += measured
+    print(rows.table(found))
+    return 0
+
+
+def _some_of(known: Collection[str]) -> Callable[[str], tuple[str, ...]]:
+    def parse(text: str) -> tuple[str, ...]:
+        names = tuple(text.split(","))
+        for name in names:
+            if name not in known:
+                raise argparse.ArgumentTypeError(f"unknown name {name!r}; known: {', '.join(known)}")
+        return names
+
+    return parse
+
+
+if __name__ == "__main__":
+    sys.exit(main())
