@@ -132,7 +132,7 @@ def evaluate(order: protocol.JobOrder, messages: Messages, stop: threading.Event
         device=order.spec["resources"]["device"],
         callbacks=callbacks,
     )
-    return protocol.Stopped() if result is None else protocol.Done(result=finite(result.to_dict()))
+    return protocol.Done(result=finite(result.to_dict()))
 
 
 def training_callbacks(messages: Messages, stop: threading.Event) -> addercore.Callbacks:

@@ -67,7 +67,7 @@ def test_one_jobs_whole_way(service: Service, tmp_path: Path) -> None:
         addercore.sample_image("digits", 0).save(image)
         by_service = client.models.predict(imported.id, image)
         by_hand = addercore.load(path).predict(image)
-        assert by_service.label == by_hand.label
+        assert by_service["label"] == by_hand.label
         client.jobs.delete(job.id)
         assert client.models.get(imported.id).id == imported.id
         assert client.models.download(imported.id, tmp_path / "again").read_bytes() == model_bytes
