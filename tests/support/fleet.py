@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from jobs.database import Database
 from jobs.repository import history, lifecycle
 from jobs.settings import Settings
 from jobs.spec import Spec
-from jobs.states import Status
-from jobs.tables import Job
+from jobs.states import FINAL, Status
+from jobs.tables import Job, Worker
 from jobs.wakeups import celery_app, send
 from tests.support.servers import die_with_parent, wait_until
 
@@ -81,7 +81,13 @@ class Fleet:
         return self.job(job_id)
 
     def wait_final(self, ids: Sequence[str], seconds: float = 120) -> list[Job]:
-        wait_until(lambda: all(Status(job.status).final for job in self.jobs(ids)), f"{len(ids)} jobs to end", seconds)
+        unfinished = select(func.count()).select_from(Job).where(Job.id.in_(ids), Job.status.not_in(FINAL))
+
+        def ended() -> bool:
+            with self.database.read() as session:
+                return session.execute(unfinished).scalar_one() == 0
+
+        wait_until(ended, f"{len(ids)} jobs to end", seconds, every=0.2)
         return self.jobs(ids)
 
     def journaled(self, what: str) -> list[tuple[str, int]]:
@@ -93,8 +99,6 @@ class Fleet:
 
     def worker_of(self, job_id: str) -> subprocess.Popen[bytes]:
         """The process that owns a running job."""
-        from jobs.tables import Worker
-
         with self.database.read() as session:
             job = session.get_one(Job, job_id)
             pid = session.get_one(Worker, job.worker_id).pid

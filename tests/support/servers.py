@@ -30,12 +30,12 @@ def die_with_parent(signal_number: int) -> Callable[[], None]:
     return lambda: _libc.prctl(PR_SET_PDEATHSIG, signal_number)
 
 
-def wait_until(ready: Callable[[], bool], what: str, seconds: float = 30) -> None:
+def wait_until(ready: Callable[[], bool], what: str, seconds: float = 30, every: float = 0.05) -> None:
     deadline = time.monotonic() + seconds
     while not ready():
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what} did not come true within {seconds} s")
-        time.sleep(0.02)
+        time.sleep(every)
 
 
 def _postgres_install(runner: str | None, scratch: Path) -> Path:

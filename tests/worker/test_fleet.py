@@ -45,6 +45,7 @@ def stall_past_lease(running: Fleet, job_id: str) -> None:
     owner.send_signal(signal.SIGCONT)
 
 
+@pytest.mark.timeout(700)
 def test_hundreds_of_jobs_run_once_each(tiny: Settings, valkey: Valkey) -> None:
     real = REAL_JOBS if tiny.database_url.startswith("postgresql") else 0
     trained = [
@@ -57,7 +58,7 @@ def test_hundreds_of_jobs_run_once_each(tiny: Settings, valkey: Valkey) -> None:
         assert lose_messages(running, valkey) > 0
         real_ids = running.submit(trained, copies=0)
         stall_past_lease(running, stalled)
-        for job in running.wait_final([stalled, *ids, *real_ids], seconds=240):
+        for job in running.wait_final([stalled, *ids, *real_ids], seconds=500):
             assert job.status == Status.SUCCEEDED, (job.id, job.error)
         begun = [begin for begin in running.journaled("begin") if begin[0] in ids]
         assert len(begun) == len(set(begun)), "two children of one attempt"
