@@ -23,13 +23,17 @@ def answers(url: str) -> str | None:
 
 def beats(settings: Settings) -> str | None:
     """What is wrong with this container's worker: it is well while its heartbeat in the database is young."""
+    from sqlalchemy.exc import SQLAlchemyError
+
     from jobs.database import Database
     from jobs.repository.recovery import live_workers
 
     database = Database(settings.resolved_database_url)
-    with database.read() as session:
-        live = live_workers(session, int(3 * settings.renew_seconds * 1000))
-    names = [worker.hostname for worker in live]
+    try:
+        with database.read() as session:
+            names = [worker.hostname for worker in live_workers(session, int(3 * settings.renew_seconds * 1000))]
+    except SQLAlchemyError as error:
+        return f"the database does not answer: {error.__cause__ or error}"
     return None if socket.gethostname() in names else f"no heartbeat of {socket.gethostname()}; alive: {names}"
 
 

@@ -42,6 +42,8 @@ class Settings(BaseSettings):
     """Name of the Celery queue that carries wake-ups."""
     worker_slots: int = Field(1, ge=1)
     """Jobs one worker runs side by side."""
+    worker_threads: int | None = Field(None, ge=1)
+    """Threads of one job that does not say `resources.threads`; by default the cores shared among the slots."""
     child_command: Annotated[tuple[str, ...], NoDecode] = (sys.executable, "-m", "worker.child")
     """Program that runs one attempt (space separated); see ``worker/protocol.py`` for what it must speak."""
     lease_seconds: float = Field(60, gt=0)

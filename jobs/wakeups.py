@@ -14,7 +14,6 @@ from jobs.repository import recovery
 from jobs.settings import Settings
 
 TASK = "adder.wake"
-EXPIRES_SECONDS = 3600  # a broker that nobody reads must not fill up with them
 
 log = structlog.get_logger()
 
@@ -44,7 +43,6 @@ def send(app: Celery, settings: Settings, job_id: str) -> None:
         TASK,
         args=(settings.queue, job_id),
         queue=settings.queue,
-        expires=EXPIRES_SECONDS,
         retry=False,
         ignore_result=True,
     )

@@ -29,7 +29,7 @@ def build(context: WorkerContext) -> Celery:
         log.info("worker.ready", worker=context.id, slots=context.settings.worker_slots)
 
     def stopping(**_: object) -> None:
-        log.info("worker.draining", worker=context.id)
+        # In a signal handler: nothing here may take a lock, so it is not logged.
         context.draining.set()
 
     def stopped(**_: object) -> None:

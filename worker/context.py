@@ -49,7 +49,8 @@ class WorkerContext:
 
     def threads(self, wanted: int | None) -> int:
         """Threads for one attempt: what the spec asks for, else this machine's cores shared among the slots."""
-        return wanted or max(1, len(os.sched_getaffinity(0)) // self.settings.worker_slots)
+        shared = max(1, len(os.sched_getaffinity(0)) // self.settings.worker_slots)
+        return wanted or self.settings.worker_threads or shared
 
     def row(self) -> dict[str, Any]:
         """This worker as `recovery.heartbeat` stores it."""

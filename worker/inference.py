@@ -92,7 +92,9 @@ def decode(request: PredictRequest) -> Any:
             )
         image.load()
         return image
-    except (UnidentifiedImageError, OSError, binascii.Error, SyntaxError, Image.DecompressionBombError) as error:
+    except UnidentifiedImageError:
+        raise HTTPException(422, "The file is no image of a known format (PNG, JPEG, …).") from None
+    except (OSError, binascii.Error, SyntaxError, Image.DecompressionBombError) as error:
         raise HTTPException(422, f"The image cannot be read: {error}") from error
 
 

@@ -64,6 +64,11 @@ def run(options: Options) -> int:
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+def cores() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class _Service:
     def __init__(self, options: Options, folder: DataFolder, listener: socket.socket) -> None:
         self.options = options
@@ -85,6 +90,8 @@ class _Service:
             "PYTHONUNBUFFERED": "1",
             "PYTHONSAFEPATH": "1",
         }
+        # Workers on one machine share its cores; a job's own `resources.threads` still goes first.
+        self.environment.setdefault("ADDER_WORKER_THREADS", str(max(1, cores() // options.workers)))
         broker_arguments = ("-m", "jobs.valkey", "--dir", str(folder.path / "valkey"), "--socket", str(broker_socket))
         self.broker = [] if external_broker else [self._child("broker", broker_arguments, signal.SIGTERM)]
         self.api = self._child(

@@ -80,7 +80,8 @@ def backlog(session: Session, older_than_ms: int, live_ms: int) -> Backlog:
 def heartbeat(session: Session, worker: dict[str, Any]) -> None:
     """Inserts or refreshes a worker's row: `{id, hostname, pid, slots, device, info}`."""
     insertion = upsert(session, Worker).values(**worker, started_at=now_ms(), heartbeat_at=now_ms())
-    session.execute(insertion.on_conflict_do_update(index_elements=["id"], set_={"heartbeat_at": now_ms()}))
+    fresh = {"info": worker["info"], "device": worker["device"], "heartbeat_at": now_ms()}
+    session.execute(insertion.on_conflict_do_update(index_elements=["id"], set_=fresh))
 
 
 def forget_worker(session: Session, worker_id: str) -> None:
