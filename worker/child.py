@@ -78,7 +78,6 @@ def out_of_memory(error: Exception) -> bool:
 
 
 def train(order: protocol.JobOrder, messages: Messages, stop: threading.Event) -> protocol.Outcome:
-    import addercore
 
     result = resumed_fit(order, training_callbacks(messages, stop))
     if result.stopped:
