@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import BigInteger
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.expression import ColumnElement
+from sqlalchemy.sql.functions import FunctionElement
 
 
-class now_ms(ColumnElement[int]):  # noqa: N801  (reads as an SQL function)
+class now_ms(FunctionElement[int]):  # noqa: N801  (reads as an SQL function)
     """SQL expression: the present time in ms."""
 
     type = BigInteger()

@@ -50,7 +50,9 @@ class Settings(BaseSettings):
     """How long an attempt owns its job without renewing."""
     renew_seconds: float = Field(10, gt=0)
     poll_seconds: float = Field(1.0, gt=0)
-    """How often a supervisor writes its batch and looks for a cancel."""
+    """How often a supervisor looks for a cancel or a pause."""
+    write_seconds: float = Field(2.0, gt=0)
+    """How often it writes what the training said, at most; a write costs some milliseconds."""
     reconcile_seconds: float = Field(5.0, gt=0)
     """How often lost messages and lost workers are looked for."""
     cancel_grace_seconds: float = Field(20, gt=0)

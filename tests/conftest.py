@@ -99,6 +99,7 @@ def quick_settings(data_dir: Path, database_url: str, broker_url: str, **changes
         "broker_url": broker_url,
         "queue": f"q{uuid.uuid4().hex[:8]}",
         "poll_seconds": 0.05,
+        "write_seconds": 0.05,
         "renew_seconds": 0.5,
         "lease_seconds": 2.0,
         "reconcile_seconds": 0.3,

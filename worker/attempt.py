@@ -113,7 +113,8 @@ class AttemptWriter:
             return self.renew()
         batch = self._pending
         dropped: list[str] = []
-        with self._context.database.write() as session:
+        # The row is locked: its changes can wait for the commit and go in one UPDATE.
+        with self._context.database.write() as session, session.no_autoflush:
             job = attempts.lock(session, self._claim, self._context.lease_ms)
             dropped = self._write(session, job, batch)
             status = Status(job.status)

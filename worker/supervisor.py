@@ -126,15 +126,17 @@ class Supervisor:
 
     def _watch(self, child: ChildProcess) -> None:
         """Until the child has ended and all it said is absorbed: write, renew, stop it when that is asked."""
-        started = renewed = time.monotonic()
+        started = renewed = written = time.monotonic()
         away = 0.0
         while True:
             ended = self._ended.wait(timeout=away or self._settings.poll_seconds)
             now = time.monotonic()
             try:
-                self._writer.absorb(self._spool.take())
-                if self._writer.pending or now - renewed >= self._settings.renew_seconds:
-                    asked, renewed = self._writer.flush(), now
+                if not away:  # else it stays in the spool, which is bounded
+                    self._writer.absorb(self._spool.take())
+                due = self._writer.pending and (away or now - written >= self._settings.write_seconds)
+                if due or now - renewed >= self._settings.renew_seconds:
+                    asked, renewed, written = self._writer.flush(), now, now
                 else:
                     asked = self._writer.asked()
                 away = 0.0
@@ -145,7 +147,9 @@ class Supervisor:
                 if ended:
                     return  # _conclude waits for the database
             except SQLAlchemyError:
-                return  # _conclude meets the same error and says it
+                child.kill()  # what it says cannot be stored; _conclude meets the same error and says so
+                self._ended.wait()
+                return
             if ended:
                 return
             self._steer(child, asked, now, now - started)

@@ -7,17 +7,21 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from jobs.repository import attempts, history, lifecycle, recovery
 from jobs.settings import Settings
 from jobs.states import FailureCode, Status
 from jobs.tables import Job
+from tests.conftest import quick_settings
 from tests.support.fleet import TINY_CHILD, violations
-from tests.support.servers import wait_until
+from tests.support.servers import Valkey, wait_until
 from tests.support.specs import train_spec
+from worker import supervisor
 from worker.app import run_available
 from worker.context import WorkerContext
 from worker.housekeeping import Housekeeping
@@ -223,6 +227,33 @@ def test_a_lost_attempt_is_reclaimed_only_after_a_whole_lease_was_seen(context: 
     job = job_of(context, job_id)
     assert (job.status, job.faults) == (Status.QUEUED, 1)
     assert job.fence > claim.fence
+
+
+def test_an_outage_of_the_database_costs_no_point_and_no_attempt(
+    tmp_path: Path, fresh_postgres_url: str, postgres_url: str, valkey: Valkey
+) -> None:
+    """Its connections are cut and refused for a while; the training waits and then goes on."""
+    settings = quick_settings(tmp_path, fresh_postgres_url, valkey.url, child_command=TINY_CHILD, lease_seconds=60.0)
+    context = WorkerContext.create(settings)
+    name = fresh_postgres_url.partition("?")[0].rpartition("/")[2]
+    points = 3 * supervisor.SPOOL_ITEMS
+    job_id = submit(context, {"points": str(points)})
+    thread = run_in_background(context)
+    wait_step(context, job_id, 100)
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+        time.sleep(3)
+        assert thread.is_alive(), "the supervisor waits for the database"
+        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    thread.join(timeout=120)
+    job = job_of(context, job_id)
+    assert (job.status, job.attempt, job.faults) == (Status.SUCCEEDED, 1, 0)
+    with context.database.read() as session:
+        steps = [m.step for m in history.metrics(session, job_id, limit=points + 1)]
+    assert steps == list(range(1, points + 1))
+    context.app.close()
+    context.database.dispose()
 
 
 def test_two_reconcilers_reclaim_a_job_once(context: WorkerContext) -> None:
