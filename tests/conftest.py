@@ -11,16 +11,18 @@ from typing import Any
 import psycopg
 import pytest
 
+from benchmarks.postgres import postgres_server
 from jobs.database import Database
 from jobs.migrate import migrate
 from jobs.settings import Settings
-from tests.support.servers import Valkey, postgres_server
+from tests.support.servers import Valkey
 
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """A PostgreSQL server of this test run, with a migrated template database."""
-    with postgres_server() as url:
+    with postgres_server(options=("-c", "fsync=off", "-c", "max_connections=200")) as server:
+        url = server.url("postgres")
         with psycopg.connect(url, autocommit=True) as admin:
             admin.execute("CREATE DATABASE adder_template")
         database = Database(url.replace("/postgres?", "/adder_template?"))

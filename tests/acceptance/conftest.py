@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from adderclient import Client
-from tests.support.servers import die_with_parent, wait_until
+from benchmarks.programs import die_with_parent
+from tests.support.servers import wait_until
 
 QUICK = {
     "ADDER_LEASE_SECONDS": "4",

@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from benchmarks.programs import die_with_parent
 from jobs.database import Database
 from jobs.repository import history, lifecycle
 from jobs.settings import Settings
@@ -20,7 +21,7 @@ from jobs.spec import Spec
 from jobs.states import FINAL, Status
 from jobs.tables import Job, Worker
 from jobs.wakeups import celery_app, send
-from tests.support.servers import die_with_parent, wait_until
+from tests.support.servers import wait_until
 
 TINY_CHILD = (sys.executable, str(Path(__file__).with_name("tiny_child.py")))
 
