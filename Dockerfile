@@ -77,6 +77,7 @@ CMD ["python", "-m", "api"]
 # Last, since a commit changes it.
 ARG ADDER_VERSION=0.1.0
 ARG GIT_COMMIT=unknown
+ENV ADDER_COMMIT=${GIT_COMMIT}
 LABEL org.opencontainers.image.title="Adderworks" \
       org.opencontainers.image.description="Training as a service for adder networks" \
       org.opencontainers.image.version="${ADDER_VERSION}" \

@@ -16,7 +16,7 @@ from jobs.errors import FenceLost, JobsError, StoreError
 from jobs.repository import attempts, catalog, history
 from jobs.repository.attempts import Claim
 from jobs.states import FailureCode, Status
-from jobs.store import remove_tree
+from jobs.store import remove_if_empty, remove_tree
 from worker import protocol
 from worker.attempt import AttemptWriter, Conclusion
 from worker.context import WorkerContext
@@ -68,10 +68,12 @@ class Supervisor:
             if child is not None:
                 child.close()
             remove_tree(self._workdir)
+            remove_if_empty(self._workdir.parent)
 
     def _prepare(self) -> Path:
         """The work folder with the child's orders. Raises JobsError where the spec names something that is gone."""
-        self._workdir.mkdir(parents=True, exist_ok=True)
+        remove_tree(self._workdir.parent)  # what an attempt left whose worker was killed: its fence is lower than ours
+        self._workdir.mkdir(parents=True)
         spec = self._claim.spec
         with self._context.database.read() as session:
             saved = attempts.checkpoints(session, self._claim.job_id)
@@ -197,6 +199,7 @@ class Supervisor:
     def _conclude(self, end: Conclusion) -> None:
         """Writes the end. While the database is away it keeps trying: the result exists only here."""
         delay = self._settings.poll_seconds
+        patience = time.monotonic() + self._settings.cancel_grace_seconds
         while True:
             try:
                 self._writer.flush()
@@ -204,6 +207,9 @@ class Supervisor:
                 self._log.info("attempt.ended", succeeded=end.result is not None, error=end.error, fault=end.fault)
                 return
             except DATABASE_AWAY as error:
+                if self._context.draining.is_set() and time.monotonic() > patience:
+                    self._log.error("attempt.abandoned", reason="the worker stops and the database is away")
+                    return  # the lease runs out; the next owner goes on from the last checkpoint
                 self._log.warning("database.away", error=str(error.__cause__ or error), retry_seconds=delay)
                 time.sleep(delay)
                 delay = min(2 * delay, LONGEST_RETRY_SECONDS)

@@ -1,5 +1,6 @@
 """Where a run takes place: what its numbers depend on beside the configuration."""
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ EXACT = ("device", "backend", "torch", "threads", "cpu_capability")
 
 
 def _commit() -> str | None:
-    """Commit of the checkout that this package is imported from; None for an installed package, or without git."""
+    """Commit of the checkout that this package is imported from, or what ADDER_COMMIT says of an image; else None."""
+    if stated := os.environ.get("ADDER_COMMIT"):
+        return stated
     folder = Path(__file__).parent
     command = ["git", "-C", str(folder), "ls-files", "--error-unmatch", "--", str(Path(__file__).name)]
     try:

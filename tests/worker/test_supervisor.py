@@ -72,7 +72,7 @@ def test_a_job_that_succeeds_leaves_everything(context: WorkerContext) -> None:
         ]
         log = history.artifact(session, job_id, "log.txt")
     assert context.store.path(log.sha256).read_text().startswith(f"tiny child of {job_id} attempt 1")
-    assert not (context.settings.work_dir / job_id / "1-1").exists()
+    assert not (context.settings.work_dir / job_id).exists()
 
 
 @pytest.mark.parametrize(
