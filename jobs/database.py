@@ -12,6 +12,7 @@ from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.orm import Session
 
 SQLITE_BUSY_MS = 30_000
+POSTGRES_IDLE_MS = 15_000  # transactions here take milliseconds
 POOL_SIZE = 20  # connections; FastAPI runs up to 40 threads, each holding one for a few ms
 
 
@@ -42,13 +43,18 @@ class Database:
 def _engine(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() == "postgresql":
-        # psycopg 3 by name, so that a plain postgresql:// URL works; no statement may wait for ever on a dead peer.
+        # psycopg 3 by name, so that a plain postgresql:// URL works.
         return create_engine(
             parsed.set(drivername="postgresql+psycopg"),
             pool_size=POOL_SIZE,
             max_overflow=POOL_SIZE,
             pool_pre_ping=True,
-            connect_args={"connect_timeout": 5, "client_encoding": "utf8"},
+            connect_args={
+                "connect_timeout": 5,
+                "client_encoding": "utf8",
+                # A process that is stopped in the middle of a transaction must not hold a job's row for ever.
+                "options": f"-c idle_in_transaction_session_timeout={POSTGRES_IDLE_MS}",
+            },
         )
     if parsed.get_backend_name() != "sqlite":
         raise ValueError(f"ADDER_DATABASE_URL must be sqlite:///… or postgresql://…, got {parsed.drivername}://…")

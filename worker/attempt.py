@@ -162,7 +162,7 @@ class AttemptWriter:
         if dropped:
             self._context.store.discard(self._context.database, dropped)
 
-    def conclude(self, end: Conclusion, log_text: Path | None) -> None:
+    def conclude(self, end: Conclusion, log_text: Path | None) -> Status:
         """The attempt's last transaction: rest of the batch, artifacts, model, final state; all of it or nothing."""
         batch = self._pending
         log = self._context.store.put(log_text) if log_text else None
@@ -175,10 +175,12 @@ class AttemptWriter:
             if log is not None:
                 attempts.add_artifacts(session, job, [NewArtifact("log.txt", "log", "text/plain; charset=utf-8", log)])
             end.apply(session, job, asked, self.tail)
+            status = Status(job.status)
         self._pending = Batch()
         self._settle(batch, dropped)
         for message, stored in self.artifacts:
             self._context.store.ensure(stored, Path(message.path))
+        return status
 
     def _publish(self, session: Session, job: Job, result: dict[str, Any]) -> None:
         job.result = result

@@ -184,7 +184,7 @@ def log_epochs(points: list[addercore.MetricPoint]) -> None:
         print(f"epoch {points[-1].epoch:4d}  step {points[-1].step:7d}  {shown}", flush=True)
 
 
-LOGGED = ("train/loss", "train/accuracy", "val/loss", "val/accuracy")
+LOGGED = ("val/loss", "val/accuracy")
 PROGRESS_FIELDS = ("epoch", "epochs", "step", "steps", "fraction", "images_per_second", "eta_seconds")
 
 

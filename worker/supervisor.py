@@ -43,6 +43,7 @@ class Supervisor:
         self._protocol_error = ""
         self._stop_sent: float | None = None
         self._timed_out = False
+        self._final = False
         self._log = log.bind(job=claim.job_id, attempt=claim.attempt, fence=claim.fence)
 
     def run(self) -> None:
@@ -67,13 +68,13 @@ class Supervisor:
             self._spool.close()
             if child is not None:
                 child.close()
-            remove_tree(self._workdir)
+            # Once the job has ended, what attempts left whose workers were killed goes too.
+            remove_tree(self._workdir.parent if self._final else self._workdir)
             remove_if_empty(self._workdir.parent)
 
     def _prepare(self) -> Path:
         """The work folder with the child's orders. Raises JobsError where the spec names something that is gone."""
-        remove_tree(self._workdir.parent)  # what an attempt left whose worker was killed: its fence is lower than ours
-        self._workdir.mkdir(parents=True)
+        self._workdir.mkdir(parents=True, exist_ok=True)
         spec = self._claim.spec
         with self._context.database.read() as session:
             saved = attempts.checkpoints(session, self._claim.job_id)
@@ -203,7 +204,7 @@ class Supervisor:
         while True:
             try:
                 self._writer.flush()
-                self._writer.conclude(end, self._log_file())
+                self._final = self._writer.conclude(end, self._log_file()).final
                 self._log.info("attempt.ended", succeeded=end.result is not None, error=end.error, fault=end.fault)
                 return
             except DATABASE_AWAY as error:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
+import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -33,13 +36,28 @@ def lose_messages(running: Fleet, valkey: Valkey) -> int:
         return sum(client.lpop(running.settings.queue) is not None for _ in range(length // 2))
 
 
+def stop_between_transactions(running: Fleet, owner: subprocess.Popen[bytes]) -> None:
+    """SIGSTOP. SQLite has one lock for all: a process that stops while holding it stops everybody; try again then."""
+    while True:
+        owner.send_signal(signal.SIGSTOP)
+        if not running.database.sqlite:
+            return
+        with closing(sqlite3.connect(running.database.engine.url.database or "", timeout=0.5)) as probe:
+            try:
+                probe.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError:
+                owner.send_signal(signal.SIGCONT)
+                time.sleep(0.05)
+
+
 def stall_past_lease(running: Fleet, job_id: str) -> None:
     """Stops the worker that owns the job until another one has taken it, then lets it go on."""
     running.wait_status(job_id, Status.RUNNING)
     wait_until(lambda: (running.job(job_id).progress or {}).get("step", 0) >= 2, "the attempt to be under way")
     owner = running.worker_of(job_id)
-    owner.send_signal(signal.SIGSTOP)
-    wait_until(lambda: running.job(job_id).attempt == 2, "another worker to take the job")
+    stop_between_transactions(running, owner)
+    wait_until(lambda: running.job(job_id).attempt == 2, "another worker to take the job", seconds=60)
     # By now the first attempt's child has ended: its last words wait in the pipe of the stopped worker.
     wait_until(lambda: (job_id, 1) in running.journaled("end"), "the first attempt's child to end")
     owner.send_signal(signal.SIGCONT)
