@@ -1,8 +1,8 @@
 """Every error of the API as RFC 9457 problem details: one exception, one table of codes, one handler.
 
 A problem is `{type, title, status, detail, code}`; `errors` lists bad fields as `{pointer, detail}`. A pointer goes
-into the body (`/optimizer/lr`); parameters stand under `/query/…` and `/header/…`. A problem never repeats what was
-sent beyond names of fields.
+into the body (`/optimizer/lr`); parameters stand under `/query/…` and `/header/…`. A problem repeats of what was sent
+names of fields and short values, no more.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from jobs import errors as jobs
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
 MAX_ERRORS = 50
+MAX_SHOWN = 60  # characters of a bad value
 MAX_DETAIL = 1000
 """Characters of a sentence that may carry parts of the request, such as a field's name."""
 
@@ -118,7 +119,7 @@ def pointer(parts: Iterable[str | int]) -> str:
 def field_errors(error: ValidationError | RequestValidationError, tags: Sequence[str] = ()) -> list[tuple[str, str]]:
     """(pointer, sentence) of each bad field. `tags` are a discriminated union's, which pydantic puts in front."""
     if isinstance(error, ValidationError):
-        items: Sequence[Mapping[str, Any]] = error.errors(include_url=False, include_input=False)
+        items: Sequence[Mapping[str, Any]] = error.errors(include_url=False)
     else:
         items = error.errors()
     found: list[tuple[str, str]] = []
@@ -133,9 +134,20 @@ def field_errors(error: ValidationError | RequestValidationError, tags: Sequence
             found.append((pointer([*loc, "kind"]), f"must be one of {', '.join(tags)}"))
         elif "pointer" in context:
             found.append((str(context["pointer"]), item["msg"]))
+        elif item["type"] == "extra_forbidden":
+            found.append((pointer(loc), "is no field of this object: check its spelling, or remove it"))
         else:
-            found.append((pointer(loc), item["msg"]))
+            found.append((pointer(loc), item["msg"] + _got(item)))
     return found
+
+
+def _got(item: Mapping[str, Any]) -> str:
+    """The bad value, where it is a short one and not the object in which a field is missing."""
+    value = item.get("input")
+    if item["type"] == "missing" or not isinstance(value, str | int | float | bool | None):
+        return ""
+    shown = json.dumps(value)
+    return f", got {shown}" if len(shown) <= MAX_SHOWN else ""
 
 
 def as_problem(error: Exception) -> Problem | None:

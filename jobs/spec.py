@@ -28,7 +28,7 @@ def _known_arch(name: str) -> str:
     if name not in core.ARCHS:
         raise PydanticCustomError(
             "unknown_arch",
-            "unknown architecture '{name}'; known: {known}",
+            "must be one of {known}",
             {"name": name, "known": ", ".join(core.ARCHS)},
         )
     return name
@@ -38,7 +38,7 @@ def _known_dataset(name: str) -> str:
     if name not in core.DATASETS:
         raise PydanticCustomError(
             "unknown_dataset",
-            "unknown dataset '{name}'; known: {known}",
+            "must be one of {known}",
             {"name": name, "known": ", ".join(core.DATASETS)},
         )
     return name

@@ -110,7 +110,7 @@ def test_a_forged_cursor_is_refused(api: httpx2.Client) -> None:
     assert problem(api.get("/v1/jobs", params={"after": _make_cursor("job_\x00", scope)}))["code"] == "bad_cursor"
 
 
-def test_a_problem_repeats_neither_bulk_nor_values(lite_api: httpx2.Client) -> None:
+def test_a_problem_repeats_no_bulk(lite_api: httpx2.Client) -> None:
     secret = "s3cret" * 1000
     answer = lite_api.post("/v1/jobs", json=train_body(epochs=secret, model={"arch": secret}, **{"k" * 5000: 1}))
     problem(answer)
