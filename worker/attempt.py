@@ -25,13 +25,16 @@ class Batch:
 
     points: list[dict[str, Any]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
-    checkpoints: list[tuple[protocol.CheckpointSaved, Stored]] = field(default_factory=list)
+    checkpoint: protocol.CheckpointSaved | None = None
+    """The newest one: those that were saved before it since the last write are superseded."""
+    stored: Stored | None = None
+    """Its copy in the artifact store, once it is made."""
     log: str = ""
     progress: dict[str, Any] | None = None
     environment: dict[str, Any] | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.points or self.events or self.checkpoints or self.log or self.progress or self.environment)
+        return any((self.points, self.events, self.checkpoint, self.log, self.progress, self.environment))
 
 
 class AttemptWriter:
@@ -59,7 +62,7 @@ class AttemptWriter:
             self._log_room = self._context.settings.max_log_bytes - job.log_bytes
 
     def absorb(self, items: Sequence[protocol.Message | str]) -> None:
-        """Strings are log text. Files are copied to the store here, before the transaction that names them."""
+        """Strings are log text. Results are copied to the store here, before the transaction that names them."""
         for item in items:
             if isinstance(item, str):
                 self._absorb_log(item)
@@ -72,7 +75,7 @@ class AttemptWriter:
             elif isinstance(item, protocol.Note):
                 self.event(item.event, item.message, item.data)
             elif isinstance(item, protocol.CheckpointSaved):
-                self._absorb_checkpoint(item)
+                self._pending.checkpoint, self._pending.stored = item, None
             elif isinstance(item, protocol.ArtifactReady):
                 self.artifacts.append((item, self._context.store.put(Path(item.path))))
             elif isinstance(item, protocol.ModelReady):
@@ -99,18 +102,24 @@ class AttemptWriter:
             text += f"\n[log ends here: it is longer than {self._context.settings.max_log_bytes} bytes]\n"
         self._pending.log += text
 
-    def _absorb_checkpoint(self, message: protocol.CheckpointSaved) -> None:
+    def _store_checkpoint(self) -> None:
+        """Copies the pending checkpoint to the store, before the transaction that names it."""
+        batch = self._pending
+        if batch.checkpoint is None or batch.stored is not None:
+            return
         try:
-            stored = self._context.store.put(Path(message.path))
+            batch.stored = self._context.store.put(Path(batch.checkpoint.path))
         except FileNotFoundError:
-            return  # pruned by the child meanwhile: a newer one follows
-        self._pending.checkpoints.append((message, stored))
-        self.event("checkpoint", f"Checkpoint at step {message.step}.", {"step": message.step, "epoch": message.epoch})
+            batch.checkpoint = None  # pruned by the child meanwhile: a newer one follows
+            return
+        where = {"step": batch.checkpoint.step, "epoch": batch.checkpoint.epoch}
+        self.event("checkpoint", f"Checkpoint at step {batch.checkpoint.step}.", where)
 
     def flush(self) -> Status:
         """Commits the pending batch and renews the lease. Returns what is asked of the attempt. Raises FenceLost."""
         if not self._pending:
             return self.renew()
+        self._store_checkpoint()
         batch = self._pending
         dropped: list[str] = []
         # The row is locked: its changes can wait for the commit and go in one UPDATE.
@@ -149,21 +158,20 @@ class AttemptWriter:
             job.progress = batch.progress
         if batch.environment is not None:
             job.environment = batch.environment
+        if batch.checkpoint is None or batch.stored is None:
+            return []
         keep = int((self._claim.spec.get("checkpoint") or {}).get("keep", 1))
-        dropped: list[str] = []
-        for message, stored in batch.checkpoints:
-            dropped += attempts.add_checkpoint(session, job, message.step, stored, keep)
-        return dropped
+        return attempts.add_checkpoint(session, job, batch.checkpoint.step, batch.stored, keep)
 
     def _settle(self, batch: Batch, dropped: list[str]) -> None:
-        for message, stored in batch.checkpoints:
-            if Path(message.path).exists():
-                self._context.store.ensure(stored, Path(message.path))
+        if batch.checkpoint is not None and batch.stored is not None and Path(batch.checkpoint.path).exists():
+            self._context.store.ensure(batch.stored, Path(batch.checkpoint.path))
         if dropped:
             self._context.store.discard(self._context.database, dropped)
 
     def conclude(self, end: Conclusion, log_text: Path | None) -> Status:
         """The attempt's last transaction: rest of the batch, artifacts, model, final state; all of it or nothing."""
+        self._store_checkpoint()
         batch = self._pending
         log = self._context.store.put(log_text) if log_text else None
         with self._context.database.write() as session:

@@ -96,7 +96,7 @@ def test_a_failure_of_its_own_making_is_not_retried(context: WorkerContext, do: 
 
 
 def test_a_killed_child_is_retried_from_its_checkpoint_until_the_limit(context: WorkerContext) -> None:
-    job_id = submit(context, {"do": "suicide"}, limits={"max_attempts": 2}, checkpoint={"keep": 2})
+    job_id = submit(context, {"do": "suicide", "seconds": "1.5"}, limits={"max_attempts": 2}, checkpoint={"keep": 2})
     run_available(context)
     job = job_of(context, job_id)
     assert (job.status, job.attempt, job.faults) == (Status.FAILED, 2, 2)
