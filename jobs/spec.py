@@ -93,7 +93,7 @@ class ResourcesSpec(Strict):
     gpus: Literal[1] = 1
     threads: Annotated[int, Field(ge=1, le=256)] | None = None
     memory_gb: PositiveFloat | None = None
-    """Largest address space of the training process, in GiB."""
+    """Largest data memory of the training process (RLIMIT_DATA), in GiB."""
 
 
 class LimitsSpec(Strict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import faulthandler
 import math
 import resource
@@ -63,7 +64,7 @@ def failure(error: Exception) -> protocol.Failed:
     for kind, code in FAILURES.items():
         if isinstance(error, kind):
             return protocol.Failed(code=code, message=str(error))
-    if isinstance(error, MemoryError) or out_of_memory(error):
+    if out_of_memory(error):
         return protocol.Failed(
             code=FailureCode.OUT_OF_MEMORY,
             message="The job ran out of memory. Use a smaller batch_size, or raise resources.memory_gb.",
@@ -72,9 +73,16 @@ def failure(error: Exception) -> protocol.Failed:
 
 
 def out_of_memory(error: Exception) -> bool:
-    """torch says it as a RuntimeError on the CPU and as torch.OutOfMemoryError (one of its subclasses) on a GPU."""
+    """Python, the system, torch (a RuntimeError or a subclass) and the loader of libraries each say it in their way."""
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
+    return (
+        isinstance(error, MemoryError)
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+        or (isinstance(error, RuntimeError | ImportError) and any(words in text for words in OUT_OF_MEMORY_WORDS))
+    )
+
+
+OUT_OF_MEMORY_WORDS = ("can't allocate memory", "cannot allocate memory", "out of memory", "failed to map segment")
 
 
 def train(order: protocol.JobOrder, messages: Messages, stop: threading.Event) -> protocol.Outcome:
