@@ -14,7 +14,6 @@ from jobs.tables import Job as JobRow
 T = TypeVar("T")
 
 JOB_ID = "job_01jv3m8z4k6wq0x9t2rhf5ybcd"
-MODEL_ID = "model_01jv3m8zzzh5q2m4k6wq0x9t2r"
 
 
 def rfc3339(ms: int) -> str:

@@ -6,7 +6,7 @@ defaults that depend on the dataset come from the paper's recipes in `addercore.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
@@ -24,28 +24,19 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-def _known_arch(name: str) -> str:
-    if name not in core.ARCHS:
-        raise PydanticCustomError(
-            "unknown_arch",
-            "must be one of {known}",
-            {"name": name, "known": ", ".join(core.ARCHS)},
-        )
-    return name
+def _one_of(known: Collection[str]) -> AfterValidator:
+    """Refuses what is not among the names that addercore knows, and lists them."""
 
+    def check(name: str) -> str:
+        if name not in known:
+            raise PydanticCustomError("unknown_name", "must be one of {known}", {"known": ", ".join(known)})
+        return name
 
-def _known_dataset(name: str) -> str:
-    if name not in core.DATASETS:
-        raise PydanticCustomError(
-            "unknown_dataset",
-            "must be one of {known}",
-            {"name": name, "known": ", ".join(core.DATASETS)},
-        )
-    return name
+    return AfterValidator(check)
 
 
 class ModelSpec(Strict):
-    arch: Annotated[str, Field(max_length=40, examples=["lenet5_bn"]), AfterValidator(_known_arch)]
+    arch: Annotated[str, Field(max_length=40, examples=["lenet5_bn"]), _one_of(core.ARCHS)]
     """Network architecture."""
     method: Literal["adder", "conv"] = "adder"
     """What a layer computes: `adder` (negative L1 distance, eq. 2) or `conv` (the multiplying twin)."""
@@ -56,7 +47,7 @@ class ModelSpec(Strict):
 
 
 class DatasetSpec(Strict):
-    name: Annotated[str, Field(max_length=100, examples=["digits"]), AfterValidator(_known_dataset)]
+    name: Annotated[str, Field(max_length=100, examples=["digits"]), _one_of(core.DATASETS)]
 
 
 class OptimizerSpec(Strict):
