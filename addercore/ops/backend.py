@@ -1,0 +1,80 @@
+"""What an implementation of the layer has to offer, and what it may do better than one operation after the other."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from addercore.ops.geometry import Geometry
+
+
+def _per_channel(values: Tensor) -> Tensor:
+    """(F,) → (F, 1, 1), to be broadcast over (N, F, H', W')."""
+    return values[:, None, None]
+
+
+class Backend(ABC):
+    """An implementation of the layer; tensors are checked, contiguous, of one floating type and on one device.
+
+    Shapes: x (N, c_in, H, W), weight (c_out, c_in/G, kh, kw), y, z, grad and residual (N, c_out, H', W'), everything
+    per channel (c_out,). The fused methods are here as ordinary operations around `forward`; kernels override them.
+    """
+
+    name: str
+
+    def refusal(self, device: torch.device, dtype: torch.dtype) -> str | None:
+        """Why this backend cannot take tensors on `device` of `dtype`, with the remedy; None where it can."""
+        return None
+
+    @abstractmethod
+    def forward(self, x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+        """Eq. 2: Y = −Σ |X − F|."""
+
+    @abstractmethod
+    def grad_input(self, grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+        """Eqs. 6, 7: Σ_f g · clamp(F − X, −1, 1), of x's shape."""
+
+    @abstractmethod
+    def grad_weight(self, grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry, sign: bool) -> Tensor:
+        """Eq. 5: Σ g · (X − F), or with `sign` eq. 4: Σ g · sgn(X − F), of weight's shape."""
+
+    def forward_affine(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        geometry: Geometry,
+        scale: Tensor,
+        shift: Tensor,
+        residual: Tensor | None,
+        relu: bool,
+    ) -> Tensor:
+        """act(scale · Y + shift + residual): the layer with its batch normalisation folded, for evaluation."""
+        return self.normalize(self.forward(x, weight, geometry), scale, shift, residual, relu)
+
+    def forward_moments(self, x: Tensor, weight: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor, Tensor]:
+        """(Y, its mean, its biased variance), both per channel over N, H' and W'."""
+        y = self.forward(x, weight, geometry)
+        variance, mean = torch.var_mean(y, (0, 2, 3), correction=0)
+        return y, mean, variance
+
+    def normalize(self, y: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None, relu: bool) -> Tensor:
+        """act(scale · y + shift + residual), element by element; `act` is ReLU or nothing."""
+        z = torch.addcmul(_per_channel(shift), y, _per_channel(scale))
+        if residual is not None:
+            z += residual
+        return z.relu_() if relu else z
+
+    def normalize_backward(
+        self, grad: Tensor, z: Tensor | None, y: Tensor, mean: Tensor, invstd: Tensor, gamma: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(∂y, ∂γ, ∂β, gradient behind the ReLU) of z = act(γ · (y − mean) · invstd + β + residual), batch statistics.
+
+        `z` is the output where a ReLU was applied, else None. The last of the four is the residual's gradient.
+        """
+        masked = grad if z is None else torch.where(z > 0, grad, 0)
+        count = y.numel() // max(1, y.shape[1])
+        centred = (y - _per_channel(mean)) * _per_channel(invstd)
+        grad_beta = masked.sum((0, 2, 3))
+        grad_gamma = (masked * centred).sum((0, 2, 3))
+        grad_y = masked - (_per_channel(grad_beta) + centred * _per_channel(grad_gamma)) / max(1, count)
+        return grad_y * _per_channel(gamma * invstd), grad_gamma, grad_beta, masked
