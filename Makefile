@@ -5,17 +5,27 @@ TORCH_INDEX_URL ?=
 VENV := .venv
 RUN := $(VENV)/bin
 
-.PHONY: setup demo up test check format bench-service compose-test lock clean
+KERNELS := addercore/ops/c/libadder.so
+KERNEL_SOURCES := $(wildcard addercore/ops/c/src/*.[ch] addercore/ops/c/src/*.inc) addercore/ops/c/build.py
 
-setup: $(VENV)/.installed
+.PHONY: setup kernels demo up test check format bench-service compose-test lock clean
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+setup: $(VENV)/.installed $(KERNELS)
+
+$(VENV)/.installed: pyproject.toml constraints.txt setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Adderworks needs Python 3.11 or newer; name one with PYTHON=… (found $$($(PYTHON) --version))"; exit 2; }
 	@test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
 	$(if $(TORCH_INDEX_URL),$(RUN)/pip install --quiet --index-url $(TORCH_INDEX_URL) -c constraints.txt torch)
 	$(RUN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
+
+# The C kernels, which the installation builds once; here again where a source is newer. Without a compiler it says so.
+$(KERNELS): $(KERNEL_SOURCES) | $(VENV)/.installed
+	$(RUN)/python addercore/ops/c/build.py
+
+kernels: $(VENV)/.installed
+	$(RUN)/python addercore/ops/c/build.py
 
 demo: setup
 	$(RUN)/adder demo
@@ -47,4 +57,4 @@ lock: setup
 	  $(RUN)/pip freeze --exclude-editable | sed 's/^torch==\([0-9.]*\).*/torch==\1/'; } > constraints.new && mv constraints.new constraints.txt
 
 clean:
-	rm -rf $(VENV) demo-data data .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) $(KERNELS) demo-data data .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
