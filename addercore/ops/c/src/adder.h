@@ -1,0 +1,59 @@
+/* The library's interface: fp32 adder layers on the CPU, NCHW, contiguous.
+
+   Every function takes the instruction set to run on (an index for adder_isa_name), checks nothing that its caller can
+   check (addercore.ops does), and returns 0, or ENOMEM when it could not allocate its scratch memory. Results do not
+   depend on the number of threads. */
+#ifndef ADDER_H
+#define ADDER_H
+
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define ADDER_API __attribute__((visibility("default")))
+#else
+#define ADDER_API
+#endif
+
+#define ADDER_ABI 1 /* raised whenever a signature or a struct below changes */
+
+/* One layer: x (N, C, H, W), weight (F, C/groups, KH, KW), y (N, F, OH, OW). */
+typedef struct {
+    int64_t N, C, H, W;
+    int64_t F, KH, KW;
+    int64_t OH, OW;
+    int64_t stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, groups;
+} adder_shape;
+
+/* What is done to an output before it is stored; a null pointer leaves that part out. */
+typedef struct {
+    const float *scale, *shift; /* (F,) both or none: scale·y + shift */
+    const float *residual;      /* (N, F, OH, OW), added */
+    int64_t relu;               /* non-zero: max(0, ·) at the end */
+    float *mean, *variance;     /* (F,) both or none: of y over N, OH, OW, variance biased */
+} adder_epilogue;
+
+ADDER_API int adder_abi(void);
+ADDER_API int adder_isa_count(void);
+ADDER_API const char *adder_isa_name(int isa);      /* "avx512", "avx2", "generic", "neon"; best first */
+ADDER_API int adder_isa_supported(int isa);         /* whether this processor has it */
+ADDER_API const char *adder_compiler(void);
+
+/* Eq. 2: y = −Σ |x − f|, then the epilogue. */
+ADDER_API int adder_forward(int isa, const adder_shape *s, const float *x, const float *weight, float *y,
+                            const adder_epilogue *epilogue, int threads);
+
+/* Eqs. 6, 7: grad_x = Σ_f grad · clamp(f − x, −1, 1). */
+ADDER_API int adder_grad_input(int isa, const adder_shape *s, const float *grad, const float *x, const float *weight,
+                               float *grad_x, int threads);
+
+/* z = act(scale[f]·y + shift[f] + residual) over (N, F, P). */
+ADDER_API int adder_normalize(int isa, int64_t N, int64_t F, int64_t P, const float *y, const float *scale,
+                              const float *shift, const float *residual, int64_t relu, float *z, int threads);
+
+/* Backward of act(gamma·(y − mean)·invstd + beta + residual) with batch statistics; z (the output) where a ReLU was
+   applied, else null; masked (the residual's gradient) may be null. */
+ADDER_API int adder_normalize_backward(int isa, int64_t N, int64_t F, int64_t P, const float *grad, const float *z,
+                                       const float *y, const float *mean, const float *invstd, const float *gamma,
+                                       float *grad_y, float *grad_gamma, float *grad_beta, float *masked, int threads);
+
+#endif
