@@ -13,6 +13,10 @@ FROM ${PYTHON_IMAGE} AS builder
 ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
 
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+# The C compiler for the kernels; it stays in this stage.
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends gcc libc6-dev \
+ && rm -rf /var/lib/apt/lists/*
 RUN python -m venv /opt/adder
 ENV PATH=/opt/adder/bin:$PATH
 WORKDIR /src
@@ -32,6 +36,7 @@ RUN site=$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
  && for package in joblib matplotlib mpmath networkx numpy scipy sklearn sympy; do \
       find "$site/$package" -type d \( -name tests -o -name test \) -prune -exec rm -rf {} +; done
 
+COPY setup.py ./
 COPY api api
 COPY worker worker
 COPY addercore addercore
@@ -40,13 +45,19 @@ COPY adderclient adderclient
 COPY migrations migrations
 RUN pip install --no-deps --force-reinstall . \
  && pip uninstall --yes --quiet setuptools pip
-# The image must not be made with a part missing: everything the processes import, once.
+# The image must not be made with a part missing: everything the processes import, once, and the kernels.
 COPY deploy/healthcheck.py /opt/adder/healthcheck.py
+RUN cd / && python -c "from addercore.ops.c import library; library.load()"
 RUN cd / && python -c "import addercore.train, api.app, worker.app, worker.child, worker.inference, matplotlib.pyplot" \
  && python -c "import sklearn.datasets; sklearn.datasets.load_digits()"
 
 
 FROM ${PYTHON_IMAGE}
+
+# The kernels' OpenMP. torch brings the same file in some of its builds only.
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends libgomp1 \
+ && rm -rf /var/lib/apt/lists/*
 
 RUN groupadd --gid 10001 adder \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin adder \
