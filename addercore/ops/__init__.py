@@ -1,11 +1,11 @@
 """The adder layer as functions, and the backends that compute it."""
 
+from addercore.ops.backend import Backend
 from addercore.ops.functional import GRADIENTS, Gradient, adder_conv2d, adder_linear
 from addercore.ops.geometry import Geometry
-from addercore.ops.registry import DEFAULT, ENVIRONMENT, Backend, available, get
+from addercore.ops.registry import ENVIRONMENT, available, choose, get, select
 
 __all__ = [
-    "DEFAULT",
     "ENVIRONMENT",
     "GRADIENTS",
     "Backend",
@@ -14,5 +14,7 @@ __all__ = [
     "adder_conv2d",
     "adder_linear",
     "available",
+    "choose",
     "get",
+    "select",
 ]

@@ -12,6 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from addercore.ops.backend import Backend
 from addercore.ops.geometry import Geometry
 
 TEMPORARY = 2**20  # elements of a clamped-difference piece: 4 MiB in fp32
@@ -24,7 +25,7 @@ def _runs(total: int, each: int, limit: int) -> Iterator[tuple[int, int]]:
     yield from pairwise([*range(0, total, step), total])
 
 
-class Portable:
+class Portable(Backend):
     """Eq. 2 by `torch.cdist` (abs form: ≤ 0, exactly 0 at X = F), eq. 5 as a matrix product, eqs. 6, 7 in pieces."""
 
     name = "portable"

@@ -6,6 +6,7 @@ Memory is P·c_out·K for P output positions and K = c_in·kh·kw taps: for test
 import torch
 from torch import Tensor
 
+from addercore.ops.backend import Backend
 from addercore.ops.geometry import Geometry
 
 
@@ -25,7 +26,7 @@ def _by_position(grad: Tensor, groups: int) -> Tensor:
     return rows.transpose(0, 1).unsqueeze(-1)
 
 
-class Reference:
+class Reference(Backend):
     """Equations 2, 4, 5, 6 and 7, straight from the paper."""
 
     name = "reference"

@@ -1,44 +1,117 @@
-"""Backends by name. The one that runs is chosen by argument, by the environment, or is the default; never silently."""
+"""Backends by name. The one that runs is named by argument or environment, or is the default; never silently."""
 
 import os
-from typing import Final, Protocol
+import warnings
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Final
 
-from torch import Tensor
+import torch
 
-from addercore.ops.geometry import Geometry
+from addercore.ops.backend import Backend
 from addercore.ops.portable import Portable
 from addercore.ops.reference import Reference
 
 ENVIRONMENT: Final = "ADDER_BACKEND"
-DEFAULT: Final = "portable"
+C: Final = "c"
+"""Stands for the best instruction set of this machine; what runs and is recorded has the concrete name, c-avx2 say."""
+
+_ORDINARY: Final[dict[str, Backend]] = {backend.name: backend for backend in (Portable(), Reference())}
+_warned = False
 
 
-class Backend(Protocol):
-    """An implementation of the layer; tensors are checked, of one floating type and on one device when it is called."""
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The backend for some tensors, and why it is not the one that is meant for them (None where it is)."""
 
-    name: str
-
-    def forward(self, x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor: ...
-
-    def grad_input(self, grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor: ...
-
-    def grad_weight(self, grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry, sign: bool) -> Tensor: ...
+    backend: Backend
+    note: str | None = None
 
 
-_BACKENDS: Final[dict[str, Backend]] = {backend.name: backend for backend in (Portable(), Reference())}
+def _package(name: str) -> ModuleType | None:
+    there = (Path(__file__).parent / name / "__init__.py").exists()
+    return import_module(f"addercore.ops.{name}") if there else None
+
+
+def _c() -> dict[str, Backend]:
+    """The C backends of this machine, best first; empty where the library was not built."""
+    package = _package("c")
+    return {} if package is None else package.backends()
+
+
+def _triton() -> Backend | None:
+    package = _package("triton")
+    return None if package is None else package.backend()
 
 
 def available() -> tuple[str, ...]:
-    """Names of the backends that this installation can run."""
-    return tuple(_BACKENDS)
+    """Names of the backends that this installation can run, concrete ones only."""
+    triton = _triton()
+    return (*_c(), *(() if triton is None else (triton.name,)), *_ORDINARY)
 
 
-def get(name: str | None = None) -> Backend:
-    """The backend called `name`, else the one that ADDER_BACKEND names, else the default; `ValueError` if unknown."""
-    chosen = name or os.environ.get(ENVIRONMENT) or DEFAULT
-    if chosen not in _BACKENDS:
-        raise ValueError(
-            f"unknown backend {chosen!r}; this installation has {', '.join(_BACKENDS)}: "
-            f"pass one of them as backend=… or set {ENVIRONMENT} to it"
-        )
-    return _BACKENDS[chosen]
+def get(name: str) -> Backend:
+    """The backend called `name`; `c` is the best of the C ones. `ValueError` says what there is, and the remedy."""
+    if name in _ORDINARY:
+        return _ORDINARY[name]
+    compiled = _c()
+    if name == C and compiled:
+        return next(iter(compiled.values()))
+    if name in compiled:
+        return compiled[name]
+    triton = _triton() if name == "triton" else None
+    if triton is not None:
+        return triton
+    why = f" ({_why_no_c()})" if name.partition("-")[0] == C and not compiled and _why_no_c() else ""
+    raise ValueError(
+        f"unknown backend {name!r}{why}; this installation has {', '.join(available())}: "
+        f"pass one of them as backend=… or set {ENVIRONMENT} to it"
+    )
+
+
+def _why_no_c() -> str | None:
+    package = _package("c")
+    return None if package is None else package.missing()
+
+
+def select(device: torch.device, dtype: torch.dtype, name: str | None = None) -> Choice:
+    """The backend for tensors of `dtype` on `device`: `name`'s, else the one of ADDER_BACKEND, else the default.
+
+    Defaults: the C kernels for float32 on a CPU, Triton's on a CUDA device, `portable` for everything else. A named
+    backend that cannot take such tensors is a `ValueError`; a default that is missing is replaced by `portable` and
+    the choice says why, as does one warning a process.
+    """
+    global _warned
+    choice = _select(device, dtype, name)
+    if choice.note is not None and not _warned:
+        _warned = True
+        warnings.warn(f"adder layers run on the slower portable backend: {choice.note}", stacklevel=2)
+    return choice
+
+
+def _select(device: torch.device, dtype: torch.dtype, name: str | None) -> Choice:
+    named = name or os.environ.get(ENVIRONMENT)
+    if named:
+        backend = get(named)
+        refusal = backend.refusal(device, dtype)
+        if refusal is not None:
+            raise ValueError(f"backend {named!r} cannot take {dtype} tensors on {device}: {refusal}")
+        return Choice(backend)
+    portable = _ORDINARY["portable"]
+    if dtype == torch.float64:
+        return Choice(portable)
+    if device.type == "cuda":
+        triton = _triton()
+        refusal = "Triton's kernels are not installed" if triton is None else triton.refusal(device, dtype)
+        return Choice(portable, refusal) if triton is None or refusal is not None else Choice(triton)
+    if device.type == "cpu":
+        compiled = _c()
+        return Choice(next(iter(compiled.values()))) if compiled else Choice(portable, _why_no_c())
+    return Choice(portable)
+
+
+def choose(device: torch.device, dtype: torch.dtype, name: str | None = None) -> Backend:
+    """`select`'s backend."""
+    return select(device, dtype, name).backend

@@ -29,11 +29,13 @@ def _commit() -> str | None:
     return found.stdout.strip()
 
 
-def describe(device: torch.device, backend: str) -> dict[str, Any]:
+def describe(device: torch.device, backend: str, note: str | None = None) -> dict[str, Any]:
+    """What is recorded with a run; `backend` is the one that computes, `note` why it is not the device's usual one."""
     name = "cpu" if device.type == "cpu" else f"cuda ({torch.cuda.get_device_name(device)})"
     return {
         "device": name,
         "backend": backend,
+        **({} if note is None else {"backend_note": note}),
         "torch": str(torch.__version__),  # a str subclass that a checkpoint could not hold
         "addercore": addercore.__version__,
         "threads": torch.get_num_threads(),

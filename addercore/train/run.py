@@ -11,7 +11,7 @@ from addercore.data import load as load_data
 from addercore.errors import BadModel
 from addercore.io import load_weights
 from addercore.networks import build
-from addercore.ops import get
+from addercore.ops import select
 from addercore.spec import TrainConfig, tensors
 from addercore.train import checkpoint
 from addercore.train.artifacts import Artifact, can_draw, write_artifacts
@@ -50,7 +50,8 @@ def fit(
     stopped or killed and goes on from `resume_from` (a checkpoint, or the folder that holds them). `init_from` is a
     model file whose weights a new run starts from. Raises `BadData`, `Diverged`, `CheckpointError` or `BadModel`.
     """
-    chosen, target = get(backend), resolve_device(device)
+    target = resolve_device(device)
+    chosen = select(target, torch.float32, backend)
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be ≥ 1, got {threads}")
     if config.init_from is not None and init_from is None and resume_from is None:
@@ -59,9 +60,9 @@ def fit(
     workdir = Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     with isolated(config.seed, target, threads):
-        environment = describe(target, chosen.name)
+        environment = describe(target, chosen.backend.name, chosen.note)
         callbacks.on_start(environment)
-        trainer = _trainer(config, workdir, data_dir, target, chosen.name, callbacks, environment, init_from)
+        trainer = _trainer(config, workdir, data_dir, target, chosen.backend.name, callbacks, environment, init_from)
         if resume_from is not None:
             trainer.load_state_dict(checkpoint.load(Path(resume_from)), Path(resume_from))
         trainer.run()

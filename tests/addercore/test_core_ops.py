@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from addercore import Adder2d, AdderLinear, adder_conv2d, adder_linear
-from addercore.ops import available, get, portable
+from addercore.ops import available, choose, portable
 
 PORTABLE = [name for name in available() if name != "reference"]
 
@@ -137,12 +137,14 @@ class TestLaws:
         assert (weight.grad == 0).all()
 
 
-def test_half_inputs_are_computed_in_single_precision_under_autocast_too() -> None:
-    x, weight = torch.randn(2, 3, 5, 5), torch.randn(4, 3, 3, 3)
+def test_half_inputs_are_accumulated_in_single_precision_and_autocast_keeps_it() -> None:
+    x, weight = torch.randn(2, 3, 5, 5).bfloat16(), torch.randn(4, 3, 3, 3)
+    exact = adder_conv2d(x.float(), weight)
     with torch.autocast("cpu", torch.bfloat16):
-        y = adder_conv2d(x.bfloat16(), weight)
+        y = adder_conv2d(x, weight)
     assert y.dtype == torch.float32
-    assert torch.equal(y, adder_conv2d(x.bfloat16().float(), weight))
+    assert torch.equal(y, exact)
+    assert torch.equal(adder_conv2d(x, weight), exact.bfloat16())
 
 
 @pytest.mark.parametrize(
@@ -165,10 +167,10 @@ def test_wrong_arguments_are_named(arguments: dict[str, Any], says: str) -> None
 
 
 def test_the_environment_chooses_and_is_not_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert get().name == "portable"
+    here = (torch.device("cpu"), torch.float32)
     monkeypatch.setenv("ADDER_BACKEND", "reference")
-    assert get().name == "reference"
-    assert get("portable").name == "portable"
+    assert choose(*here).name == "reference"
+    assert choose(*here, "portable").name == "portable"
     monkeypatch.setenv("ADDER_BACKEND", "fastest")
     with pytest.raises(ValueError, match="fastest"):
         Adder2d(1, 1, 1)(torch.zeros(1, 1, 1, 1))

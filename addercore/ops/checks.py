@@ -1,0 +1,70 @@
+"""What the operators take: each refusal names the argument, its value and what would do."""
+
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from addercore.ops.geometry import Geometry
+
+KINDS: Final = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+"""Types that a tensor may have; half types are computed in float32."""
+
+
+def pair(name: str, value: int | tuple[int, int], least: int) -> tuple[int, int]:
+    """(vertical, horizontal) of an argument that may be one integer for both."""
+    both = (value, value) if isinstance(value, int) else value
+    if (
+        not isinstance(both, tuple | list)
+        or len(both) != 2
+        or not all(isinstance(part, int) and not isinstance(part, bool) and part >= least for part in both)
+    ):
+        raise ValueError(f"{name} must be an integer ≥ {least} or two of them, got {value!r}")
+    return both[0], both[1]
+
+
+def check_tensors(**tensors: Tensor | None) -> None:
+    """All have a floating type and are on the first one's device."""
+    first: tuple[str, Tensor] | None = None
+    for name, tensor in tensors.items():
+        if tensor is None:
+            continue
+        if tensor.dtype not in KINDS:
+            known = ", ".join(str(kind) for kind in KINDS)
+            raise ValueError(f"{name} must have one of the types {known}, got {tensor.dtype}; convert it with .to(…)")
+        if first is None:
+            first = (name, tensor)
+        elif tensor.device != first[1].device:
+            raise ValueError(
+                f"{first[0]} is on {first[1].device} and {name} on {tensor.device}; move one to the other's device"
+            )
+
+
+def output_shape(x: Tensor, weight: Tensor, geometry: Geometry) -> tuple[int, int, int, int]:
+    """(N, c_out, H', W') of a layer; `ValueError` where input, weight and geometry do not fit."""
+    if x.dim() != 4 or weight.dim() != 4:
+        raise ValueError(
+            "an adder layer takes an input (N, c_in, H, W) and a weight (c_out, c_in/groups, kh, kw), "
+            f"got {tuple(x.shape)} and {tuple(weight.shape)}"
+        )
+    c_out, inputs, *taps = weight.shape
+    kernel = (taps[0], taps[1])
+    if c_out < 1 or inputs < 1 or kernel[0] < 1 or kernel[1] < 1:
+        raise ValueError(f"weight must not be empty, got {tuple(weight.shape)}")
+    for name, least in (("stride", 1), ("padding", 0), ("dilation", 1)):
+        pair(name, getattr(geometry, name), least)
+    groups = geometry.groups
+    if groups < 1 or c_out % groups or x.shape[1] != inputs * groups:
+        raise ValueError(
+            f"an input {tuple(x.shape)} and a weight {tuple(weight.shape)} do not fit in {groups!r} groups: "
+            "c_in must be weight.shape[1]·groups, and c_out a multiple of groups"
+        )
+    height, width = geometry.output_size((x.shape[2], x.shape[3]), kernel)
+    if height < 1 or width < 1:
+        raise ValueError(f"the input {tuple(x.shape)} is smaller than the window of {kernel}, {geometry}")
+    return x.shape[0], c_out, height, width
+
+
+def check_shape(name: str, tensor: Tensor | None, shape: tuple[int, ...]) -> None:
+    if tensor is not None and tuple(tensor.shape) != shape:
+        raise ValueError(f"{name} must have the shape {shape}, got {tuple(tensor.shape)}")
