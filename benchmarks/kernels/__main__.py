@@ -1,0 +1,98 @@
+"""`python -m benchmarks.kernels`: measures, prints tables; with --write appends rows to `benchmarks/results/`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from addercore.ops import get
+from benchmarks import rows
+from benchmarks.kernels import kernels, peaks, report
+from benchmarks.kernels.shapes import Group, groups
+
+PARTS = ("peaks", "kernels")
+ROUNDS = 9
+QUICK_ROUNDS = 2
+PEAK_ROUNDS = 15
+
+
+def main() -> int:
+    arguments = _parser().parse_args()
+    rounds = arguments.rounds or (QUICK_ROUNDS if arguments.quick else ROUNDS)
+    found: list[rows.Row] = []
+    if "peaks" in arguments.only:
+        measured = list(peaks.measure(QUICK_ROUNDS if arguments.quick else PEAK_ROUNDS))
+        found += measured
+        print(report.peaks(measured), end="\n\n", flush=True)
+    if "kernels" in arguments.only:
+        found += _kernels(arguments, rounds)
+    if arguments.write:
+        rows.write(found, arguments.out)
+    return 0
+
+
+def _kernels(arguments: argparse.Namespace, rounds: int) -> list[rows.Row]:
+    chosen = arguments.backend or kernels.backends()
+    chosen = list(dict.fromkeys(get(name).name for name in chosen))
+    wanted = _wanted(arguments.shape, arguments.quick)
+    if not wanted:
+        there = "\n  ".join(f"{group.title}: {layer}" for group in groups() for layer in group.layers)
+        raise SystemExit(f"no layer matches --shape {arguments.shape!r}; there are:\n  {there}")
+    measured = list(kernels.measure(wanted, chosen, rounds, _say))
+    results = [result for result, _ in measured]
+    print(report.kernels(results, chosen[0]), end="\n\n")
+    print(report.verdicts(results, chosen[0]), end="\n\n", flush=True)
+    return [row for _, row in measured]
+
+
+def _wanted(shape: str | None, quick: bool) -> list[Group]:
+    """Layers whose name (with the network's in front) the pattern matches; in a quick run the small ones only."""
+    found = []
+    for group in groups():
+        if quick and shape is None and "resnet18" in group.title:
+            continue
+        layers = {
+            layer: count
+            for layer, count in group.layers.items()
+            if shape is None or re.search(shape, f"{group.title}: {layer}")
+        }
+        if layers:
+            found.append(Group(group.title, layers))
+    return found
+
+
+def _say(text: str) -> None:
+    print(f"{text} …", file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.kernels", description=__doc__)
+    parser.add_argument("--only", type=_some_of(PARTS), default=PARTS, metavar="NAME[,NAME]",
+                        help=f"some of {', '.join(PARTS)}")  # fmt: skip
+    parser.add_argument("--backend", type=lambda text: text.split(","), metavar="NAME[,NAME]",
+                        help="backends to measure, the first one in full (default: all of this machine)")  # fmt: skip
+    parser.add_argument("--shape", metavar="PATTERN",
+                        help="only layers that match a regular expression, 'resnet20.*3x3 s2' say")  # fmt: skip
+    parser.add_argument("--rounds", type=int, help=f"rounds of the kernels (default {ROUNDS})")
+    parser.add_argument("--quick", action="store_true", help="tiny amounts, to see that it works")
+    parser.add_argument("--write", action="store_true", help="append the rows to --out")
+    parser.add_argument("--out", type=Path, default=rows.RESULTS / "kernels.jsonl", help="default: %(default)s")
+    return parser
+
+
+def _some_of(known: Collection[str]) -> Callable[[str], tuple[str, ...]]:
+    def parse(text: str) -> tuple[str, ...]:
+        names = tuple(text.split(","))
+        for name in names:
+            if name not in known:
+                raise argparse.ArgumentTypeError(f"unknown name {name!r}; known: {', '.join(known)}")
+        return names
+
+    return parse
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""What is measured: every adder layer of the networks of the paper's tables, once per distinct shape."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from addercore.ops import Geometry
+from addercore.spec.layers import Conv, Linear, Placed
+from addercore.spec.networks import ARCHS, network
+
+
+@dataclass(frozen=True)
+class Layer:
+    """An adder layer at a batch size: input (batch, inputs, *size), weight (filters, inputs, *kernel)."""
+
+    batch: int
+    inputs: int
+    size: tuple[int, int]
+    filters: int
+    kernel: tuple[int, int]
+    geometry: Geometry
+
+    @property
+    def output(self) -> tuple[int, int]:
+        return self.geometry.output_size(self.size, self.kernel)
+
+    @property
+    def elements(self) -> int:
+        """|x − f| of one pass: N · F · H' · W' · c · kh · kw, padded taps included."""
+        height, width = self.output
+        return self.batch * self.filters * height * width * self.inputs * self.kernel[0] * self.kernel[1]
+
+    def __str__(self) -> str:
+        (height, width), (kh, kw), geometry = self.size, self.kernel, self.geometry
+        text = f"n{self.batch} {self.inputs}@{height}x{width} -> {self.filters} {kh}x{kw}"
+        return text + (f" s{geometry.stride[0]}" if geometry.stride != (1, 1) else "")
+
+
+@dataclass(frozen=True)
+class Group:
+    """The distinct layers of a network at a batch size, with how often each occurs."""
+
+    title: str
+    layers: dict[Layer, int]
+
+
+NETWORKS: dict[str, tuple[tuple[int, int, int], int, bool, tuple[int, ...]]] = {
+    "resnet20": ((3, 32, 32), 10, False, (64, 1)),
+    "resnet18": ((3, 224, 224), 1000, False, (8,)),
+    "lenet5_bn": ((1, 32, 32), 10, True, (128,)),
+}
+"""Input shape, classes, whether the first and last layer are adders (they are in the paper's MNIST table), batches."""
+
+
+def groups() -> Iterator[Group]:
+    for arch, (shape, classes, all_adders, batches) in NETWORKS.items():
+        placed = network(arch, shape, classes).layers() if arch in ARCHS else _until_then(arch, shape)
+        for batch in batches:
+            found = Counter(_layer(leaf, batch) for leaf in placed if _is_adder(leaf, all_adders))
+            yield Group(f"{arch}, batch {batch}", dict(found))
+
+
+def _is_adder(placed: Placed, all_adders: bool) -> bool:
+    return isinstance(placed.layer, Conv | Linear) and (all_adders or placed.layer.role == "inner")
+
+
+def _layer(placed: Placed, batch: int) -> Layer:
+    """A fully connected layer is the one with d = 1 (eq. 1), on 1×1 images."""
+    match placed.layer:
+        case Conv() as conv:
+            geometry = Geometry(conv.stride, conv.padding, conv.dilation, conv.groups)
+            height, width = placed.input_shape[1:]
+            return Layer(batch, conv.in_channels, (height, width), conv.out_channels, conv.kernel, geometry)
+        case Linear() as linear:
+            return Layer(batch, linear.in_features, (1, 1), linear.out_features, (1, 1), Geometry())
+    raise TypeError(f"{placed.name} is no layer with filters: {placed.layer}")
+
+
+def _until_then(arch: str, shape: tuple[int, int, int]) -> tuple[Placed, ...]:
+    """TODO: goes when addercore.spec has the ResNets."""
+    widths, blocks, size = (
+        ((16, 32, 64), 3, shape[1]) if arch == "resnet20" else ((64, 128, 256, 512), 2, shape[1] // 4)
+    )
+    found = []
+    inputs = widths[0]
+    for stage, width in enumerate(widths):
+        for block in range(blocks):
+            stride = 2 if stage and not block else 1
+            for kernel, s, c, at in ((3, stride, inputs, size), (3, 1, width, size // stride), (1, 2, inputs, size)):
+                if kernel == 3 or stride == 2:
+                    layer = Conv("c", c, width, (kernel, kernel), (s, s), (kernel // 2, kernel // 2))
+                    found.append(Placed("c", layer, (c, at, at), (width, at // s, at // s)))
+            inputs, size = width, size // stride
+    return tuple(found)
