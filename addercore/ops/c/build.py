@@ -67,8 +67,8 @@ class Toolchain:
         return ["-shared", *([OPENMP] if self.openmp else []), *([NO_UNDEFINED] if self.no_undefined else [])]
 
 
-def _works(command: Sequence[str], flags: Sequence[str], program: str) -> bool:
-    """Whether `program` becomes a shared library."""
+def compiles(command: Sequence[str], flags: Sequence[str], program: str = "int probe(void) { return 1; }\n") -> bool:
+    """Whether `program` becomes a shared library with these flags."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "probe.c")
         source.write_text(program)
@@ -82,7 +82,7 @@ def toolchain(command: Sequence[str] | None = None, only: Sequence[str] | None =
     found = named or next(([name] for name in ("cc", "gcc", "clang") if shutil.which(name)), [])
     if not found or not shutil.which(found[0]):
         raise NoCompilerError(f"no C compiler found (looked for {' '.join(named) or 'cc, gcc and clang'})")
-    if not _works(found, (), "#include <stdlib.h>\n#include <math.h>\nint probe(void) { return abs(-1); }\n"):
+    if not compiles(found, (), "#include <stdlib.h>\n#include <math.h>\nint probe(void) { return abs(-1); }\n"):
         raise NoCompilerError(
             f"the C compiler {' '.join(found)} cannot make a shared library (C library headers missing?)"
         )
@@ -92,9 +92,9 @@ def toolchain(command: Sequence[str] | None = None, only: Sequence[str] | None =
     if unknown := set(only or ()) - set(units):
         raise ValueError(f"only names the units {sorted(unknown)}; a {target} target has {', '.join(units)}")
     wanted = [unit for unit in units if only is None or unit in only]
-    able = tuple(unit for unit in wanted if _works(found, UNITS[unit], "int probe(void) { return 1; }\n"))
-    openmp = _works(found, [OPENMP], "#include <omp.h>\nint probe(void) { return omp_get_max_threads(); }\n")
-    no_undefined = _works(found, [NO_UNDEFINED], "int probe(void) { return 1; }\n")
+    able = tuple(unit for unit in wanted if compiles(found, UNITS[unit]))
+    openmp = compiles(found, [OPENMP], "#include <omp.h>\nint probe(void) { return omp_get_max_threads(); }\n")
+    no_undefined = compiles(found, [NO_UNDEFINED])
     return Toolchain(tuple(found), target, able, openmp, no_undefined)
 
 
