@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from addercore.ops import get
 from benchmarks import rows
-from benchmarks.kernels import kernels, peaks, report
+from benchmarks.kernels import kernels, overhead, peaks, report, training
 from benchmarks.kernels.shapes import Group, groups
 
-PARTS = ("peaks", "kernels")
+PARTS = ("peaks", "kernels", "overhead", "training")
 ROUNDS = 9
 QUICK_ROUNDS = 2
 PEAK_ROUNDS = 15
@@ -21,31 +21,55 @@ PEAK_ROUNDS = 15
 
 def main() -> int:
     arguments = _parser().parse_args()
-    rounds = arguments.rounds or (QUICK_ROUNDS if arguments.quick else ROUNDS)
+    there = kernels.backends()
+    chosen = tuple(dict.fromkeys(name if name in there else get(name).name for name in arguments.backend or there))
+    parts: dict[str, Callable[[], list[rows.Row]]] = {
+        "peaks": lambda: _peaks(arguments.quick),
+        "kernels": lambda: _kernels(arguments, chosen),
+        "overhead": lambda: _overhead(arguments.quick, chosen[0]),
+        "training": lambda: _training(arguments, chosen[0]),
+    }
     found: list[rows.Row] = []
-    if "peaks" in arguments.only:
-        measured = list(peaks.measure(QUICK_ROUNDS if arguments.quick else PEAK_ROUNDS))
-        found += measured
-        print(report.peaks(measured), end="\n\n", flush=True)
-    if "kernels" in arguments.only:
-        found += _kernels(arguments, rounds)
+    for name in arguments.only:
+        found += parts[name]()
     if arguments.write:
         rows.write(found, arguments.out)
     return 0
 
 
-def _kernels(arguments: argparse.Namespace, rounds: int) -> list[rows.Row]:
-    chosen = arguments.backend or kernels.backends()
-    chosen = list(dict.fromkeys(get(name).name for name in chosen))
+def _peaks(quick: bool) -> list[rows.Row]:
+    measured = list(peaks.measure(QUICK_ROUNDS if quick else PEAK_ROUNDS))
+    _show(report.peaks(measured))
+    return measured
+
+
+def _kernels(arguments: argparse.Namespace, chosen: Sequence[str]) -> list[rows.Row]:
     wanted = _wanted(arguments.shape, arguments.quick)
     if not wanted:
         there = "\n  ".join(f"{group.title}: {layer}" for group in groups() for layer in group.layers)
         raise SystemExit(f"no layer matches --shape {arguments.shape!r}; there are:\n  {there}")
+    rounds = arguments.rounds or (QUICK_ROUNDS if arguments.quick else ROUNDS)
     measured = list(kernels.measure(wanted, chosen, rounds, _say))
     results = [result for result, _ in measured]
-    print(report.kernels(results, chosen[0]), end="\n\n")
-    print(report.verdicts(results, chosen[0]), end="\n\n", flush=True)
+    _show(report.kernels(results, chosen[0]))
+    _show(report.verdicts(results, chosen[0]))
     return [row for _, row in measured]
+
+
+def _overhead(quick: bool, backend: str) -> list[rows.Row]:
+    measured = list(overhead.measure(backend, quick))
+    _show(report.overhead(measured))
+    return measured
+
+
+def _training(arguments: argparse.Namespace, backend: str) -> list[rows.Row]:
+    measured = list(training.measure(backend, arguments.quick, _say))
+    _show(report.training([found for found, _ in measured if found is not None]))
+    return [row for _, row in measured]
+
+
+def _show(table: str) -> None:
+    print(table, end="\n\n", flush=True)
 
 
 def _wanted(shape: str | None, quick: bool) -> list[Group]:

@@ -1,4 +1,4 @@
-"""Calls straight into the C library on prepared pointers: in-kernel time, without what Python and torch do around it."""
+"""Calls straight into the C library on prepared pointers: in-kernel time, without what Python and torch add."""
 
 from __future__ import annotations
 

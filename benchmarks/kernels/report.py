@@ -8,6 +8,7 @@ from benchmarks.kernels import targets
 from benchmarks.kernels.kernels import Result
 from benchmarks.kernels.operations import CONV, OPERATIONS
 from benchmarks.kernels.targets import Target
+from benchmarks.kernels.training import Found
 from benchmarks.rows import Row
 
 REACHED, MISSED = "reached", "MISSED"
@@ -89,12 +90,12 @@ def _asked(result: Result, judged: list[Target]) -> str:
     figure = None if target is None else target.figure(result)
     if target is None or figure is None:
         return ""
-    return f"{target.relation} {target.bound:g} {REACHED if target.reached(figure) else MISSED}"
+    return f"{target.bound} {REACHED if target.bound.reached(figure) else MISSED}"
 
 
 def _marked(result: Result, figure: float | None, judged: list[Target]) -> str:
     target = targets.of(result, judged)
-    missed = target is not None and figure is not None and not target.reached(figure)
+    missed = target is not None and figure is not None and not target.bound.reached(figure)
     return number(figure) + ("!" if missed else "")
 
 
@@ -113,17 +114,33 @@ def _totals(results: Sequence[Result], best: str) -> str:
     return columns(lines)
 
 
+def overhead(rows: Sequence[Row]) -> str:
+    lines = [["call on a layer of one element, us, less the kernel's time", "median", "min", "max", "kernel's"]]
+    for row in rows:
+        figures = (row.median, min(row.values), max(row.values), row.settings["less_kernel_us"])
+        lines.append([row.variant, *map(number, figures)])
+    return columns(lines)
+
+
+def training(found: Sequence[Found]) -> str:
+    lines = [("training steps", "", "asked", "", "")]
+    for one in found:
+        outcome = REACHED if targets.reached(one) else MISSED
+        lines.append((one.title, number(one.figure), str(targets.TRAINING[one.key]), outcome, one.about))
+    return columns(lines)
+
+
 def verdicts(results: Sequence[Result], best: str) -> str:
     """Each target with its worst and best figure, and the layers that miss it."""
     lines = [("target", "asked", "worst", "best", "")]
     missed: list[str] = []
     for target in targets.kernel_targets(best):
         pairs = [(figure, r) for r in results if target.meant(r) and (figure := target.figure(r)) is not None]
-        figures = sorted((figure for figure, _ in pairs), reverse=target.relation == targets.AT_MOST)
-        short = [(figure, r) for figure, r in pairs if not target.reached(figure)]
+        figures = sorted((figure for figure, _ in pairs), reverse=target.bound.relation == targets.AT_MOST)
+        short = [(figure, r) for figure, r in pairs if not target.bound.reached(figure)]
         outcome = "not measured" if not pairs else f"{MISSED} by {len(short)} of {len(pairs)}" if short else REACHED
         worst, top = (number(figures[0]), number(figures[-1])) if figures else ("-", "-")
-        lines.append((target.title, f"{target.relation} {target.bound:g}", worst, top, outcome))
+        lines.append((target.title, str(target.bound), worst, top, outcome))
         missed += [f"  {target.title}: {number(figure)} at {r.layer}, {r.operation}" for figure, r in short]
     text = columns(lines)
     return text + ("\n\nmissed:\n" + "\n".join(missed) if missed else "")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from addercore.ops import Geometry
 from addercore.spec.layers import Conv, Linear, Placed
-from addercore.spec.networks import ARCHS, network
+from addercore.spec.networks import network
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ NETWORKS: dict[str, tuple[tuple[int, int, int], int, bool, tuple[int, ...]]] = {
 
 def groups() -> Iterator[Group]:
     for arch, (shape, classes, all_adders, batches) in NETWORKS.items():
-        placed = network(arch, shape, classes).layers() if arch in ARCHS else _until_then(arch, shape)
+        placed = network(arch, shape, classes).layers()
         for batch in batches:
             found = Counter(_layer(leaf, batch) for leaf in placed if _is_adder(leaf, all_adders))
             yield Group(f"{arch}, batch {batch}", dict(found))
@@ -76,21 +76,3 @@ def _layer(placed: Placed, batch: int) -> Layer:
         case Linear() as linear:
             return Layer(batch, linear.in_features, (1, 1), linear.out_features, (1, 1), Geometry())
     raise TypeError(f"{placed.name} is no layer with filters: {placed.layer}")
-
-
-def _until_then(arch: str, shape: tuple[int, int, int]) -> tuple[Placed, ...]:
-    """TODO: goes when addercore.spec has the ResNets."""
-    widths, blocks, size = (
-        ((16, 32, 64), 3, shape[1]) if arch == "resnet20" else ((64, 128, 256, 512), 2, shape[1] // 4)
-    )
-    found = []
-    inputs = widths[0]
-    for stage, width in enumerate(widths):
-        for block in range(blocks):
-            stride = 2 if stage and not block else 1
-            for kernel, s, c, at in ((3, stride, inputs, size), (3, 1, width, size // stride), (1, 2, inputs, size)):
-                if kernel == 3 or stride == 2:
-                    layer = Conv("c", c, width, (kernel, kernel), (s, s), (kernel // 2, kernel // 2))
-                    found.append(Placed("c", layer, (c, at, at), (width, at // s, at // s)))
-            inputs, size = width, size // stride
-    return tuple(found)

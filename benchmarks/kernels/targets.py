@@ -7,8 +7,24 @@ from dataclasses import dataclass
 
 from benchmarks.kernels.kernels import Result
 from benchmarks.kernels.shapes import Layer
+from benchmarks.kernels.training import Found
 
 AT_LEAST, AT_MOST = ">=", "<="
+Meant = Callable[[Result], bool]
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What a figure has to be."""
+
+    relation: str
+    bound: float
+
+    def reached(self, figure: float) -> bool:
+        return figure >= self.bound if self.relation == AT_LEAST else figure <= self.bound
+
+    def __str__(self) -> str:
+        return f"{self.relation} {self.bound:g}"
 
 
 @dataclass(frozen=True)
@@ -16,13 +32,22 @@ class Target:
     """A bound on a figure of those results that it is meant for."""
 
     title: str
-    relation: str
-    bound: float
-    meant: Callable[[Result], bool]
+    bound: Bound
+    meant: Meant
     figure: Callable[[Result], float | None]
 
-    def reached(self, figure: float) -> bool:
-        return figure >= self.bound if self.relation == AT_LEAST else figure <= self.bound
+
+TRAINING = {
+    "resnet20": Bound(AT_MOST, 1.25),
+    "lenet": Bound(AT_MOST, 1.25),
+    "memory": Bound(AT_MOST, 1.1),
+    "broadcast": Bound(AT_LEAST, 150),
+}
+"""Of whole training steps, by `training.Found.key`."""
+
+
+def reached(found: Found) -> bool:
+    return TRAINING[found.key].reached(found.figure)
 
 
 def odd(result: Result) -> bool:
@@ -34,50 +59,48 @@ def stride(layer: Layer) -> int:
     return max(layer.geometry.stride)
 
 
-def _share(operations: tuple[str, ...], kernel: int, step: int, backend: str) -> Callable[[Result], bool]:
-    def meant(result: Result) -> bool:
-        layer = result.layer
-        of_shape = not odd(result) and layer.kernel == (kernel, kernel) and stride(layer) == step
-        return of_shape and result.threads == 1 and result.operation in operations and result.backend == backend
-
-    return meant
+def _shaped(kernel: int, step: int) -> Meant:
+    """Layers of a ResNet with such windows."""
+    return lambda r: not odd(r) and r.layer.kernel == (kernel, kernel) and stride(r.layer) == step
 
 
-def _percent(result: Result) -> float | None:
-    return result.percent
+def _one(backend: str, operations: tuple[str, ...], which: Meant) -> Meant:
+    """On one thread by that backend, batch 1 included."""
+    return lambda r: (r.backend, r.threads) == (backend, 1) and r.operation in operations and which(r)
 
 
-def _kernel_targets(best: str) -> list[Target]:
-    """Shares of the peak; batch 1 is among them. Fused forwards are judged with the plain one."""
-    forward = ("forward", "forward_moments", "forward_affine")
-    gradient = ("grad_input",)
-    return [
-        Target("forward, 3x3 stride 1, % of peak", AT_LEAST, 85, _share(forward, 3, 1, best), _percent),
-        Target("forward, 3x3 stride 2, % of peak", AT_LEAST, 60, _share(forward, 3, 2, best), _percent),
-        Target("forward, 1x1 stride 2, % of peak", AT_LEAST, 50, _share(forward, 1, 2, best), _percent),
-        Target("forward, odd channel counts, % of peak", AT_LEAST, 40,
-               lambda r: odd(r) and r.threads == 1 and r.operation in forward and r.backend == best, _percent),
-        Target("forward, 3x3 stride 1 by AVX2, % of its peak", AT_LEAST, 75, _share(forward, 3, 1, "c-avx2"), _percent),
-        Target("input gradient, stride 1, % of peak", AT_LEAST, 85,
-               lambda r: stride(r.layer) == 1 and r.threads == 1 and r.operation in gradient and r.backend == best,
-               _percent),
-        Target("input gradient, stride 2, % of peak", AT_LEAST, 60,
-               lambda r: stride(r.layer) > 1 and r.threads == 1 and r.operation in gradient and r.backend == best,
-               _percent),
-    ]  # fmt: skip
+FORWARD = ("forward", "forward_moments", "forward_affine")
+"""The fused forwards are held against the same bounds as the plain one."""
+GRADIENT = ("grad_input",)
 
 
 def kernel_targets(best: str) -> list[Target]:
     """What is asked of the kernels; `best` is the backend of the machine's best instruction set."""
+
+    def at_least(bound: float, what: str, meant: Meant) -> Target:
+        return Target(f"{what}, % of peak", Bound(AT_LEAST, bound), meant, lambda r: r.percent)
+
     return [
-        *_kernel_targets(best),
-        Target("filter gradient, time / convolution's", AT_MOST, 1.0,
-               lambda r: r.operation == "grad_weight" and r.threads == 1 and r.backend == best,
-               lambda r: r.to_conv),
-        Target("two threads, speed / one's", AT_LEAST, 1.8,
-               lambda r: r.threads == 2 and r.backend == best and r.layer.batch > 1,
-               lambda r: r.speedup),
-    ]  # fmt: skip
+        at_least(85, "forward, 3x3 stride 1", _one(best, FORWARD, _shaped(3, 1))),
+        at_least(60, "forward, 3x3 stride 2", _one(best, FORWARD, _shaped(3, 2))),
+        at_least(50, "forward, 1x1 stride 2", _one(best, FORWARD, _shaped(1, 2))),
+        at_least(40, "forward, odd channel counts", _one(best, FORWARD, odd)),
+        at_least(75, "forward, 3x3 stride 1, AVX2", _one("c-avx2", FORWARD, _shaped(3, 1))),
+        at_least(85, "input gradient, stride 1", _one(best, GRADIENT, lambda r: stride(r.layer) == 1)),
+        at_least(60, "input gradient, stride 2", _one(best, GRADIENT, lambda r: stride(r.layer) == 2)),
+        Target(
+            "filter gradient, time / convolution's",
+            Bound(AT_MOST, 1.0),
+            _one(best, ("grad_weight",), lambda _: True),
+            lambda r: r.to_conv,
+        ),
+        Target(
+            "two threads, times one's speed",
+            Bound(AT_LEAST, 1.8),
+            lambda r: (r.backend, r.threads) == (best, 2) and r.layer.batch > 1,
+            lambda r: r.speedup,
+        ),
+    ]
 
 
 def of(result: Result, targets: list[Target]) -> Target | None:

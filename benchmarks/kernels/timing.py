@@ -30,7 +30,8 @@ class Variant:
     call: Call
     rounds: int
     probe: Probe | None = None
-    loops: int = 1
+    loops: int = 0
+    """Calls a sample; 0: to be found out."""
     warm: bool = True
     walls: list[float] = field(default_factory=list)
     cpus: list[float] = field(default_factory=list)
@@ -56,8 +57,8 @@ def take(variants: Sequence[Variant], rounds: int, sample_seconds: float = SAMPL
             for count in counts:
                 torch.set_num_threads(count)
                 chosen = [variant for variant in variants if variant.threads == count and number < variant.rounds]
-                if number == 0:
-                    for variant in chosen:
+                for variant in chosen:
+                    if variant.loops == 0:
                         _calibrate(variant, sample_seconds)
                 for variant in chosen[:: -1 if number % 2 else 1]:
                     _sample(variant)
