@@ -3,28 +3,13 @@
 from collections import OrderedDict
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from addercore.nn import Adder2d, AdderLinear
+from addercore.nn import Adder2d, AdderLinear, FusingSequential, ResidualBlock
 from addercore.ops import GRADIENTS, Gradient
 from addercore.spec import Network
-from addercore.spec.layers import BatchNorm, Conv, Flatten, Linear, MaxPool, Node, ReLU, Residual, Sequential
+from addercore.spec.layers import AvgPool, BatchNorm, Conv, Flatten, Linear, MaxPool, Node, ReLU, Residual, Sequential
 from addercore.spec.networks import check_method, uses_adder
-
-
-class ResidualBlock(nn.Module):
-    """body(x) + shortcut(x)."""
-
-    def __init__(self, body: tuple[str, nn.Module], shortcut: tuple[str, nn.Module] | None) -> None:
-        super().__init__()
-        self._body, self._shortcut = body[0], None if shortcut is None else shortcut[0]
-        for name, module in filter(None, (body, shortcut)):
-            self.add_module(name, module)
-
-    def forward(self, x: Tensor) -> Tensor:
-        kept = x if self._shortcut is None else self.get_submodule(self._shortcut)(x)
-        total: Tensor = self.get_submodule(self._body)(x) + kept
-        return total
 
 
 class _Builder:
@@ -51,7 +36,7 @@ class _Builder:
                 modules: OrderedDict[str, nn.Module] = OrderedDict()
                 for child in node.children:
                     modules[child.name], flat = self.build(child, flat)
-                return nn.Sequential(modules), flat
+                return FusingSequential(modules), flat
             case Residual():
                 body, after = self.build(node.body, flat)
                 shortcut = None if node.shortcut is None else (node.shortcut.name, self.build(node.shortcut, flat)[0])
@@ -65,7 +50,9 @@ class _Builder:
             case ReLU():
                 return nn.ReLU(), flat
             case MaxPool():
-                return nn.MaxPool2d(node.size), flat
+                return nn.MaxPool2d(node.size, node.stride, node.padding), flat
+            case AvgPool():
+                return nn.AdaptiveAvgPool2d(1), flat
             case Flatten():
                 return nn.Flatten(), True
 

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from addercore.ops import Gradient, adder_conv2d, adder_linear, get
+from addercore.ops import Geometry, Gradient, adder_conv2d, adder_linear, get
+from addercore.ops.checks import pair
 
 
 class AdderLayer(nn.Module):
@@ -25,6 +26,16 @@ class AdderLayer(nn.Module):
     def reset_parameters(self) -> None:
         """F ~ N(0, 1), as in the authors' code."""
         nn.init.normal_(self.weight)
+
+    @property
+    def geometry(self) -> Geometry:
+        return Geometry()
+
+    @property
+    def place(self) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int], int, str]:
+        """(stride, padding, dilation, groups, backend) as the operators take them."""
+        g = self.geometry
+        return g.stride, g.padding, g.dilation, g.groups, self.backend or ""
 
     def extra_repr(self) -> str:
         return f"{tuple(self.weight.shape)}, gradient={self.gradient}, backend={self.backend}"
@@ -50,6 +61,16 @@ class Adder2d(AdderLayer):
         kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
         super().__init__((out_channels, in_channels // groups, *kernel), backend, gradient)
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        _ = self.geometry  # says now what is wrong with them
+
+    @property
+    def geometry(self) -> Geometry:
+        return Geometry(
+            pair("stride", self.stride, 1),
+            pair("padding", self.padding, 0),
+            pair("dilation", self.dilation, 1),
+            self.groups,
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return adder_conv2d(

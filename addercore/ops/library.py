@@ -19,11 +19,11 @@ from addercore.ops.checks import check_shape, check_tensors, output_shape
 from addercore.ops.geometry import Geometry
 
 Pair = Sequence[int]
-Place = tuple[Pair, Pair, Pair, int, str]  # the arguments of _PLACE
+Place = tuple[Pair, Pair, Pair, int, str]  # the arguments of PLACE
 
-_PLACE: Final = "int[2] stride, int[2] padding, int[2] dilation, int groups, str backend"
+PLACE: Final = "int[2] stride, int[2] padding, int[2] dilation, int groups, str backend"
 _LIBRARY: Any = torch.library.Library("addercore", "FRAGMENT")  # type: ignore[no-untyped-call]
-_BELOW_AUTOGRAD: Final = torch._C._after_autograd_keyset
+BELOW_AUTOGRAD: Final = torch._C._after_autograd_keyset
 
 
 def _geometry(stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Geometry:
@@ -182,7 +182,7 @@ def _normalize_backward_fake(
 # --- registration
 
 
-def _wanted(arguments: tuple[Any, ...]) -> bool:
+def wanted(arguments: tuple[Any, ...]) -> bool:
     """Whether autograd wants a gradient of one of them."""
     return torch.is_grad_enabled() and any(isinstance(one, Tensor) and one.requires_grad for one in arguments)
 
@@ -205,18 +205,23 @@ def _autocast(operator: Any, key: str) -> Callable[..., Any]:
 
 def _no_gradient(operator: Any, name: str) -> Callable[..., Any]:
     def kernel(keys: Any, *arguments: Any) -> Any:
-        if _wanted(arguments):
+        if wanted(arguments):
             raise RuntimeError(
                 f"addercore::{name} has no gradient of its own: call it under torch.no_grad(), "
                 "or use addercore.ops.adder_conv2d"
             )
-        return operator.redispatch(keys & _BELOW_AUTOGRAD, *arguments)
+        return operator.redispatch(keys & BELOW_AUTOGRAD, *arguments)
 
     return kernel
 
 
-def _define(schema: str, kernel: Callable[..., Any], fake: Callable[..., Any]) -> Any:
-    """The operator of `schema`, with its kernel for every device, its fake and its autocast rule."""
+def define(
+    schema: str, kernel: Callable[..., Any], fake: Callable[..., Any], autograd: Callable[..., Any] | None = None
+) -> Any:
+    """The operator of `schema`, with its kernel for every device, its fake, its autocast rule and its gradient.
+
+    `autograd` is called with the dispatch keys before the arguments; without one, a gradient is refused.
+    """
     name = schema.partition("(")[0]
     _LIBRARY.define(schema)
     _LIBRARY.impl(name, kernel, "CompositeExplicitAutograd")
@@ -224,40 +229,8 @@ def _define(schema: str, kernel: Callable[..., Any], fake: Callable[..., Any]) -
     operator = getattr(torch.ops.addercore, name).default
     for key in ("AutocastCPU", "AutocastCUDA"):
         _LIBRARY.impl(name, _autocast(operator, key), key)
-    if name != "forward":
-        _LIBRARY.impl(name, _no_gradient(operator, name), "Autograd", with_keyset=True)
+    _LIBRARY.impl(name, autograd or _no_gradient(operator, name), "Autograd", with_keyset=True)
     return operator
-
-
-forward: Final = _define(f"forward(Tensor x, Tensor weight, bool sign, {_PLACE}) -> Tensor", _forward, _forward_fake)
-grad_input: Final = _define(
-    f"grad_input(Tensor grad, Tensor x, Tensor weight, {_PLACE}) -> Tensor", _grad_input, _grad_input_fake
-)
-grad_weight: Final = _define(
-    f"grad_weight(Tensor grad, Tensor x, Tensor weight, bool sign, {_PLACE}) -> Tensor", _grad_weight, _grad_weight_fake
-)
-forward_affine: Final = _define(
-    "forward_affine(Tensor x, Tensor weight, Tensor scale, Tensor shift, Tensor? residual, bool relu, "
-    f"{_PLACE}) -> Tensor",
-    _forward_affine,
-    _forward_affine_fake,
-)
-forward_moments: Final = _define(
-    f"forward_moments(Tensor x, Tensor weight, {_PLACE}) -> (Tensor, Tensor, Tensor)",
-    _forward_moments,
-    _forward_moments_fake,
-)
-normalize: Final = _define(
-    "normalize(Tensor y, Tensor scale, Tensor shift, Tensor? residual, bool relu, str backend) -> Tensor",
-    _normalize,
-    _normalize_fake,
-)
-normalize_backward: Final = _define(
-    "normalize_backward(Tensor grad, Tensor? z, Tensor y, Tensor mean, Tensor invstd, Tensor gamma, str backend) "
-    "-> (Tensor, Tensor, Tensor, Tensor)",
-    _normalize_backward,
-    _normalize_backward_fake,
-)
 
 
 class _Adder(torch.autograd.Function):
@@ -281,10 +254,43 @@ class _Adder(torch.autograd.Function):
 
 
 def _forward_autograd(keys: Any, x: Tensor, weight: Tensor, *rest: Any) -> Any:
-    below = keys & _BELOW_AUTOGRAD
-    if _wanted((x, weight)):
+    below = keys & BELOW_AUTOGRAD
+    if wanted((x, weight)):
         return _Adder.apply(below, x, weight, *rest)  # type: ignore[no-untyped-call]
     return forward.redispatch(below, x, weight, *rest)
 
 
-_LIBRARY.impl("forward", _forward_autograd, "Autograd", with_keyset=True)
+# --- the operators
+
+
+forward: Final = define(
+    f"forward(Tensor x, Tensor weight, bool sign, {PLACE}) -> Tensor", _forward, _forward_fake, _forward_autograd
+)
+grad_input: Final = define(
+    f"grad_input(Tensor grad, Tensor x, Tensor weight, {PLACE}) -> Tensor", _grad_input, _grad_input_fake
+)
+grad_weight: Final = define(
+    f"grad_weight(Tensor grad, Tensor x, Tensor weight, bool sign, {PLACE}) -> Tensor", _grad_weight, _grad_weight_fake
+)
+forward_affine: Final = define(
+    "forward_affine(Tensor x, Tensor weight, Tensor scale, Tensor shift, Tensor? residual, bool relu, "
+    f"{PLACE}) -> Tensor",
+    _forward_affine,
+    _forward_affine_fake,
+)
+forward_moments: Final = define(
+    f"forward_moments(Tensor x, Tensor weight, {PLACE}) -> (Tensor, Tensor, Tensor)",
+    _forward_moments,
+    _forward_moments_fake,
+)
+normalize: Final = define(
+    "normalize(Tensor y, Tensor scale, Tensor shift, Tensor? residual, bool relu, str backend) -> Tensor",
+    _normalize,
+    _normalize_fake,
+)
+normalize_backward: Final = define(
+    "normalize_backward(Tensor grad, Tensor? z, Tensor y, Tensor mean, Tensor invstd, Tensor gamma, str backend) "
+    "-> (Tensor, Tensor, Tensor, Tensor)",
+    _normalize_backward,
+    _normalize_backward_fake,
+)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, Final
 
-from addercore.spec.layers import BatchNorm, Conv, Flatten, Leaf, Linear, MaxPool, Placed, ReLU, Shape
+from addercore.spec.layers import AvgPool, BatchNorm, Conv, Flatten, Leaf, Linear, MaxPool, Placed, ReLU, Shape
 from addercore.spec.networks import Network, check_method, uses_adder
 
 FP32_ADD_J: Final = 0.9e-12  # joules, 45 nm (Horowitz, ISSCC 2014)
@@ -88,6 +88,8 @@ def _kind(layer: Leaf, adder: bool) -> str:
             return "relu"
         case MaxPool():
             return "max_pool"
+        case AvgPool():
+            return "avg_pool"
         case Flatten():
             return "flatten"
 

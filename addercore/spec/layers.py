@@ -54,10 +54,19 @@ class ReLU:
 
 @dataclass(frozen=True, slots=True)
 class MaxPool:
-    """Square windows of `size`, moved by `size`; what does not fill a window is left out."""
+    """Square windows of `size`, moved by `stride` (None: by `size`); what does not fill a window is left out."""
 
     name: str
     size: int
+    stride: int | None = None
+    padding: int = 0  # on every side, never the largest of a window
+
+
+@dataclass(frozen=True, slots=True)
+class AvgPool:
+    """(c, H, W) → (c, 1, 1), the mean over all positions."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +93,7 @@ class Residual:
     shortcut: Sequential | None = None
 
 
-Leaf = Conv | Linear | BatchNorm | ReLU | MaxPool | Flatten
+Leaf = Conv | Linear | BatchNorm | ReLU | MaxPool | AvgPool | Flatten
 Node = Leaf | Sequential | Residual
 
 
@@ -122,6 +131,18 @@ def _conv_shape(name: str, layer: Conv, shape: Shape) -> Shape:
     return (layer.out_channels, height, width)
 
 
+def _pooled_shape(name: str, layer: MaxPool, shape: Shape) -> Shape:
+    stride = layer.size if layer.stride is None else layer.stride
+    if 2 * layer.padding > layer.size:
+        raise ValueError(f"{name}: padding must be at most half of the window of {layer.size}, got {layer.padding}")
+    if len(shape) != 3 or min(shape[1:]) + 2 * layer.padding < layer.size:
+        raise ValueError(
+            f"the input is too small: {name} has a {layer.size}×{layer.size} window, but what reaches it is {shape}"
+        )
+    height, width = (_window(extent, layer.size, stride, layer.padding, 1) for extent in shape[1:])
+    return (shape[0], height, width)
+
+
 def output_shape(name: str, layer: Leaf, shape: Shape) -> Shape:
     """Shape of one image after `layer`; `ValueError` with name and shapes where it does not fit."""
     match layer:
@@ -138,12 +159,11 @@ def output_shape(name: str, layer: Leaf, shape: Shape) -> Shape:
         case ReLU():
             return shape
         case MaxPool():
-            if len(shape) != 3 or min(shape[1:]) < layer.size:
-                raise ValueError(
-                    f"the input is too small: {name} has a {layer.size}×{layer.size} window, "
-                    f"but what reaches it is {shape}"
-                )
-            return (shape[0], shape[1] // layer.size, shape[2] // layer.size)
+            return _pooled_shape(name, layer, shape)
+        case AvgPool():
+            if len(shape) != 3:
+                raise ValueError(f"{name} averages (c, H, W) over H and W, but its input is {shape}")
+            return (shape[0], 1, 1)
         case Flatten():
             size = 1
             for extent in shape:

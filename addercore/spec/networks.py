@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from addercore.spec.layers import (
+    AvgPool,
     BatchNorm,
     Conv,
     Flatten,
@@ -13,6 +15,7 @@ from addercore.spec.layers import (
     Node,
     Placed,
     ReLU,
+    Residual,
     Sequential,
     Shape,
     final_shape,
@@ -76,7 +79,82 @@ def lenet5_bn(input_shape: Shape, classes: int) -> Network:
     return Network("lenet5_bn", input_shape, classes, Sequential("", features + classifier))
 
 
-ARCHS: Final[dict[str, Callable[[Shape, int], Network]]] = {"lenet5_bn": lenet5_bn}
+def _stage(name: str, blocks: int, inputs: int, outputs: int, stride: int) -> tuple[Sequential, int]:
+    """`blocks` basic blocks, relu(bn(conv(relu(bn(conv(x))))) + x), and the channels that leave them.
+
+    The first strides; where it changes the shape, its shortcut is a 1×1 layer and a normalisation (option B).
+    """
+    children: list[Node] = []
+    for number in range(1, blocks + 1):
+        body = (
+            Conv("conv1", inputs, outputs, (3, 3), (stride, stride), (1, 1)),
+            BatchNorm("bn1", outputs),
+            ReLU("relu1"),
+            Conv("conv2", outputs, outputs, (3, 3), padding=(1, 1)),
+            BatchNorm("bn2", outputs),
+        )
+        shortcut = None
+        if stride != 1 or inputs != outputs:
+            resampled = Conv("conv", inputs, outputs, (1, 1), (stride, stride))
+            shortcut = Sequential("shortcut", (resampled, BatchNorm("bn", outputs)))
+        children += Residual(f"block{number}", Sequential("body", body), shortcut), ReLU(f"relu{number}")
+        inputs, stride = outputs, 1
+    return Sequential(name, tuple(children)), outputs
+
+
+def _stages(stem: int, plan: tuple[tuple[int, int], ...]) -> tuple[Node, ...]:
+    """Stages of (blocks, channels); all but the first halve height and width."""
+    stages: list[Node] = []
+    inputs = stem
+    for number, (blocks, outputs) in enumerate(plan, 1):
+        stage, inputs = _stage(f"stage{number}", blocks, inputs, outputs, 1 if number == 1 else 2)
+        stages.append(stage)
+    return tuple(stages)
+
+
+def _cifar_resnet(blocks: int, input_shape: Shape, classes: int) -> Network:
+    """ResNet of 6 · blocks + 2 layers for 32×32 images, as the paper's CIFAR tables have it.
+
+    The classifier is a 1×1 convolution followed by a normalisation over the classes, as in the authors' code.
+    """
+    body = (
+        Conv("conv", input_shape[0], 16, (3, 3), padding=(1, 1), role="first"),
+        BatchNorm("bn", 16),
+        ReLU("relu"),
+        *_stages(16, ((blocks, 16), (blocks, 32), (blocks, 64))),
+        AvgPool("pool"),
+        Conv("classifier", 64, classes, (1, 1), role="last"),
+        BatchNorm("classifier_bn", classes),
+        Flatten("flatten"),
+    )
+    return Network(f"resnet{6 * blocks + 2}", input_shape, classes, Sequential("", body))
+
+
+def resnet18(input_shape: Shape, classes: int) -> Network:
+    """ResNet-18 for ImageNet (224×224): 7×7 stem of stride 2, max pool, four stages of two basic blocks.
+
+    A normalisation over the classes follows the classifier, as in the CIFAR networks: an adder's scores need it.
+    """
+    body = (
+        Conv("conv", input_shape[0], 64, (7, 7), (2, 2), (3, 3), role="first"),
+        BatchNorm("bn", 64),
+        ReLU("relu"),
+        MaxPool("max_pool", 3, stride=2, padding=1),
+        *_stages(64, ((2, 64), (2, 128), (2, 256), (2, 512))),
+        AvgPool("pool"),
+        Flatten("flatten"),
+        Linear("classifier", 512, classes, role="last"),
+        BatchNorm("classifier_bn", classes),
+    )
+    return Network("resnet18", input_shape, classes, Sequential("", body))
+
+
+ARCHS: Final[dict[str, Callable[[Shape, int], Network]]] = {
+    "lenet5_bn": lenet5_bn,
+    "resnet20": partial(_cifar_resnet, 3),
+    "resnet32": partial(_cifar_resnet, 5),
+    "resnet18": resnet18,
+}
 
 
 def network(arch: str, input_shape: Shape, classes: int) -> Network:

@@ -1,0 +1,90 @@
+"""Containers that compute an adder layer and what follows it in one call, where that changes nothing but the time."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
+
+from addercore.nn.fusion import adder_norm
+from addercore.nn.layers import Adder2d, AdderLinear
+
+_NORMS: dict[type[nn.Module], type[nn.Module]] = {Adder2d: nn.BatchNorm2d, AdderLinear: nn.BatchNorm1d}
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """Whether nobody listens to `module`: a hook must see its own input and output, so it is then called by itself."""
+    return not (
+        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+    )
+
+
+def _nobody_listens_everywhere() -> bool:
+    """Whether no hook is registered for all modules of the process."""
+    return not _has_any_global_hook()  # type: ignore[no-untyped-call]
+
+
+def _is_relu(modules: Sequence[nn.Module], at: int) -> bool:
+    return at < len(modules) and type(modules[at]) is nn.ReLU and _is_plain(modules[at])
+
+
+def _is_normalized_adder(modules: Sequence[nn.Module], at: int) -> bool:
+    """Whether an adder layer and its batch normalisation begin at `at`; subclasses may do something else, so: exact."""
+    norm = _NORMS.get(type(modules[at]))
+    following = modules[at + 1] if norm is not None and at + 1 < len(modules) else None
+    return following is not None and type(following) is norm and _is_plain(modules[at]) and _is_plain(following)
+
+
+def _run(modules: Sequence[nn.Module], x: Tensor, residual: Tensor | None = None, relu: bool = False) -> Tensor:
+    """act(modules(x) + residual): one call for each run of adder, batch normalisation and what may follow them."""
+    at, fusing = 0, _nobody_listens_everywhere()
+    while at < len(modules):
+        module = modules[at]
+        if fusing and _is_normalized_adder(modules, at):
+            norm, act = modules[at + 1], _is_relu(modules, at + 2)
+            at += 3 if act else 2
+            if at == len(modules) and not act:  # the addition and the ReLU behind the last normalisation join it
+                return adder_norm(module, norm, x, residual, relu)  # type: ignore[arg-type]
+            x = adder_norm(module, norm, x, None, act)  # type: ignore[arg-type]
+        elif fusing and type(module) is ResidualBlock and _is_plain(module):
+            act = _is_relu(modules, at + 1)
+            at += 2 if act else 1
+            x = module.compute(x, act)
+        else:
+            at += 1
+            x = module(x)
+    if residual is not None:
+        x = x + residual
+    return torch.relu(x) if relu else x
+
+
+class FusingSequential(nn.Sequential):
+    """nn.Sequential, in which adder layer + batch normalisation (+ ReLU) is one call, and so is the end of a
+    `ResidualBlock` with the ReLU behind it. Names, parameters and results (but for rounding) are nn.Sequential's;
+    a module with a hook, of another type or of other tensors is called by itself.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _run(tuple(self), x)
+
+
+class ResidualBlock(nn.Module):
+    """body(x) + shortcut(x); without a shortcut, body(x) + x."""
+
+    def __init__(self, body: tuple[str, nn.Module], shortcut: tuple[str, nn.Module] | None) -> None:
+        super().__init__()
+        self._body, self._shortcut = body[0], None if shortcut is None else shortcut[0]
+        for name, module in filter(None, (body, shortcut)):
+            self.add_module(name, module)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.compute(x, relu=False)
+
+    def compute(self, x: Tensor, relu: bool) -> Tensor:
+        """act(body(x) + shortcut(x)); the addition joins the body's last layer where that is an adder's."""
+        kept = x if self._shortcut is None else self.get_submodule(self._shortcut)(x)
+        body = self.get_submodule(self._body)
+        if type(body) is FusingSequential and _is_plain(body) and _nobody_listens_everywhere():
+            return _run(tuple(body), x, kept, relu)
+        total: Tensor = body(x) + kept
+        return torch.relu(total) if relu else total

@@ -1,0 +1,114 @@
+"""An adder layer and its batch normalisation as one call: which tensors allow it, and what the modules expect of it."""
+
+import torch
+from torch import Tensor, nn
+
+from addercore.nn.layers import Adder2d, AdderLinear
+from addercore.ops.checks import output_shape
+from addercore.ops.fused import forward_normalized
+from addercore.ops.library import forward_affine
+
+Layer = Adder2d | AdderLinear
+Norm = nn.BatchNorm1d | nn.BatchNorm2d
+
+
+def adder_norm(layer: Layer, norm: Norm, x: Tensor, residual: Tensor | None, relu: bool) -> Tensor:
+    """act(norm(layer(x)) + residual): one operator where it gives what the modules give, else the modules."""
+    if torch.is_autocast_enabled(x.device.type):  # an adder's output is float32 there, and so is what follows
+        x, residual = _single(x), None if residual is None else _single(residual)
+    images = _images(layer, norm, x, residual)
+    if images is None:
+        return _unfused(layer, norm, x, residual, relu)
+    rows, filters, added = images
+    geometry = layer.geometry
+    n, channels, height, width = output_shape(rows, filters, geometry)
+    count = n * height * width  # values a channel
+    if added is not None and tuple(added.shape) != (n, channels, height, width):
+        return _unfused(layer, norm, x, residual, relu)
+    if norm.training or (norm.running_mean is None and norm.running_var is None):
+        if count < 2:  # the module's business: an error in training, and no statistics of nothing
+            return _unfused(layer, norm, x, residual, relu)
+        z = _by_batch(layer, norm, rows, filters, added, relu, count)
+    elif norm.running_mean is None or norm.running_var is None or _wants_gradient(norm, rows, filters, added):
+        return _unfused(layer, norm, x, residual, relu)
+    else:
+        scale, shift = _folded(norm, norm.running_mean, norm.running_var)
+        z = forward_affine(rows, filters, scale, shift, added, relu, *layer.place)
+    result: Tensor = z.flatten(1) if isinstance(layer, AdderLinear) else z
+    return result
+
+
+def _unfused(layer: Layer, norm: Norm, x: Tensor, residual: Tensor | None, relu: bool) -> Tensor:
+    z: Tensor = norm(layer(x))
+    if residual is not None:
+        z = z + residual
+    return torch.relu(z) if relu else z
+
+
+def _single(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
+
+
+def _images(
+    layer: Layer, norm: Norm, x: Tensor, residual: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None] | None:
+    """(x, filters, residual) in four dimensions where they fit each other and are of one type and device, else None."""
+    filters = layer.weight
+    others = (x, residual, norm.weight, norm.bias, norm.running_mean, norm.running_var)
+    if filters.dtype not in (torch.float32, torch.float64) or norm.num_features != filters.shape[0]:
+        return None
+    if any(one is not None and (one.dtype != filters.dtype or one.device != filters.device) for one in others):
+        return None
+    if x.dim() != filters.dim() or (residual is not None and residual.dim() != x.dim()):
+        return None
+    if not isinstance(layer, AdderLinear):
+        return x, filters, residual
+    if x.shape[1] != filters.shape[1]:
+        return None
+    added = None if residual is None else residual[:, :, None, None]
+    return x[:, :, None, None], filters[:, :, None, None], added
+
+
+def _wants_gradient(norm: Norm, *tensors: Tensor | None) -> bool:
+    return torch.is_grad_enabled() and any(
+        one is not None and one.requires_grad for one in (*tensors, norm.weight, norm.bias)
+    )
+
+
+def _gamma_beta(norm: Norm, like: Tensor) -> tuple[Tensor, Tensor]:
+    if norm.affine:
+        return norm.weight, norm.bias
+    return like.new_ones(norm.num_features), like.new_zeros(norm.num_features)
+
+
+def _by_batch(
+    layer: Layer, norm: Norm, x: Tensor, filters: Tensor, residual: Tensor | None, relu: bool, count: int
+) -> Tensor:
+    gamma, beta = _gamma_beta(norm, x)
+    sign = layer.gradient == "sign"
+    z: Tensor
+    z, mean, variance = forward_normalized(x, filters, gamma, beta, residual, relu, norm.eps, sign, *layer.place)
+    if norm.training and norm.track_running_stats:
+        _track(norm, mean, variance * (count / (count - 1)))
+    return z
+
+
+def _folded(norm: Norm, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+    """(scale, shift) of each channel, to which the normalisation by given statistics comes down."""
+    invstd = torch.rsqrt(variance + norm.eps)
+    if not norm.affine:
+        return invstd, -mean * invstd
+    scale = norm.weight * invstd
+    return scale, norm.bias - mean * scale
+
+
+def _track(norm: Norm, mean: Tensor, variance: Tensor) -> None:
+    """Running mean and unbiased variance as torch keeps them: by `momentum`, or where that is None their average."""
+    rate = 0.0 if norm.momentum is None else norm.momentum
+    if norm.num_batches_tracked is not None:
+        norm.num_batches_tracked.add_(1)
+        if norm.momentum is None:
+            rate = 1.0 / float(norm.num_batches_tracked)
+    for running, value in ((norm.running_mean, mean), (norm.running_var, variance)):
+        if running is not None:
+            running.lerp_(value, rate)

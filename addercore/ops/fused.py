@@ -1,0 +1,88 @@
+"""The layer with its batch normalisation, ReLU and residual addition, as training and evaluation compute it."""
+
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from addercore.ops import library
+
+
+class _NormalizedAdder(torch.autograd.Function):
+    """z = act(γ · (Y − mean) / √(var + ε) + β + residual) with the batch's own mean and variance of Y (eq. 2).
+
+    Kept for the backward: x, weight, γ, Y, two numbers a channel, and z where a ReLU was applied. That is what the
+    separate modules keep as well; the normalised values and the ReLU's mask are computed again.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        gamma: Tensor,
+        beta: Tensor,
+        residual: Tensor | None,
+        relu: bool,
+        eps: float,
+        sign: bool,
+        *place: Any,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        y, mean, variance = library.forward_moments(x, weight, *place)
+        invstd = torch.rsqrt(variance + eps)
+        scale = gamma * invstd
+        z = library.normalize(y, scale, beta - mean * scale, residual, relu, place[4])
+        ctx.save_for_backward(x, weight, gamma, y, mean, invstd, z if relu else None)
+        ctx.sign, ctx.place = sign, place
+        ctx.mark_non_differentiable(mean, variance)
+        return z, mean, variance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+        x, weight, gamma, y, mean, invstd, z = ctx.saved_tensors
+        for_x, for_weight, _, _, for_residual, *_ = ctx.needs_input_grad
+        grad_y, grad_gamma, grad_beta, masked = library.normalize_backward(
+            grad, z, y, mean, invstd, gamma, ctx.place[4]
+        )
+        grad_x = library.grad_input(grad_y, x, weight, *ctx.place) if for_x else None
+        grad_weight = library.grad_weight(grad_y, x, weight, ctx.sign, *ctx.place) if for_weight else None
+        grad_residual = (grad if z is None else masked) if for_residual else None
+        return grad_x, grad_weight, grad_gamma, grad_beta, grad_residual, *(None,) * 8
+
+
+def _forward_normalized(
+    x: Tensor,
+    weight: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    residual: Tensor | None,
+    relu: bool,
+    eps: float,
+    sign: bool,
+    *place: Any,
+) -> tuple[Tensor, Tensor, Tensor]:
+    y, mean, variance = library.forward_moments(x, weight, *place)
+    scale = gamma * torch.rsqrt(variance + eps)
+    return library.normalize(y, scale, beta - mean * scale, residual, relu, place[4]), mean, variance
+
+
+def _forward_normalized_autograd(keys: Any, *arguments: Any) -> Any:
+    if library.wanted(arguments):
+        return _NormalizedAdder.apply(*arguments)  # type: ignore[no-untyped-call]
+    return forward_normalized.redispatch(keys & library.BELOW_AUTOGRAD, *arguments)
+
+
+forward_normalized: Final = library.define(
+    "forward_normalized(Tensor x, Tensor weight, Tensor gamma, Tensor beta, Tensor? residual, bool relu, float eps, "
+    f"bool sign, {library.PLACE}) -> (Tensor, Tensor, Tensor)",
+    _forward_normalized,
+    _forward_normalized,
+    _forward_normalized_autograd,
+)
+"""Training: (z, mean, biased variance) as `_NormalizedAdder` says; all tensors of one type, float32 or float64.
+
+x (N, c_in, H, W), weight (c_out, c_in/G, kh, kw), gamma and beta (c_out,), residual and z (N, c_out, H', W'); `sign`
+takes eq. 4 in place of eq. 5.
+"""
