@@ -26,7 +26,10 @@ HERE: Final = Path(__file__).resolve().parent
 SOURCES: Final = HERE / "src"
 LIBRARY: Final = "libadder.so"
 # No fusing of a·b + c by the compiler: results then do not depend on its version. Explicit fma intrinsics stay.
-FLAGS: Final = ("-std=c11", "-O3", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-Wall", "-Wextra")
+FLAGS: Final = (
+    *("-std=c11", "-D_POSIX_C_SOURCE=200112L", "-O3", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off"),
+    *("-Wall", "-Wextra", "-Werror=implicit-function-declaration"),
+)
 OPENMP: Final = "-fopenmp"
 NO_UNDEFINED: Final = "-Wl,-z,defs"  # a missing function is the linker's error, not the user's at import
 UNITS: Final[dict[str, tuple[str, ...]]] = {
@@ -128,7 +131,7 @@ def library(tools: Toolchain, output: Path, sources: Path = SOURCES) -> None:
         os.replace(built, output)
 
 
-def build(output: Path) -> str | None:
+def build(output: Path, sources: Path = SOURCES) -> str | None:
     """Builds the library at `output`. Without a compiler: removes what lies there, and returns why in one sentence."""
     try:
         tools = toolchain()
@@ -138,7 +141,7 @@ def build(output: Path) -> str | None:
             f"Adderworks: {error}: the C kernels are left out and the slower portable backend will run; "
             "install gcc (Debian: gcc and libc6-dev) and repeat the installation to get them"
         )
-    library(tools, output)
+    library(tools, output, sources)
     without = [unit for unit in FOR_TARGET.get(tools.target, OTHER_TARGETS) if unit not in tools.units]
     for unit in without:
         print(f"Adderworks: {' '.join(tools.command)} cannot compile for {unit}; left out", file=sys.stderr)
