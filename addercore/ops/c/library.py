@@ -29,7 +29,7 @@ def _open() -> ctypes.CDLL | str:
     found = _abi(library)
     if found != ABI:
         return (
-            f"the C kernels at hand have interface {found}, this package needs {ABI}: "
+            f"the C kernels at hand have interface {'unknown' if found is None else found}, this package needs {ABI}: "
             "run `make kernels` in a checkout, or reinstall the package"
         )
     return library
