@@ -16,7 +16,8 @@ from benchmarks.rows import Row
 
 ROUNDS, QUICK_ROUNDS = 15, 2
 BROADCAST_BATCH = 16
-BROADCAST_ROUNDS = 2  # steps of some 20 s; before them a step of one image, which is not counted
+BROADCAST_ROUNDS = 2  # steps of some 20 s
+WARM_UP = 2  # images of the step before them, which is not counted
 BROADCAST_SECONDS = 0.5  # ours is timed for so long beside each of them
 MEMORY_ROUNDS = 3
 ADDER: Method = "adder"
@@ -70,10 +71,10 @@ def _against_conv(key: str, task: Task, threads: int, backend: str, rounds: int)
 
 
 def _against_broadcast(task: Task, threads: int, backend: str, rounds: int) -> Measured:
-    """The authors' form: a step on one image, then `rounds` whole ones; beside each of them ours at the same batch."""
+    """The authors' form: a small step, then `rounds` whole ones; beside each of them ours at the same batch."""
     load = os.getloadavg()
     theirs = step(task, "broadcast")
-    theirs(1)
+    theirs(WARM_UP)
     slow = Variant("step", "broadcast", threads, partial(theirs, task.batch), rounds, loops=1, warm=False)
     ours = _variant(task, ADDER, backend, threads, rounds)
     take([slow, ours], rounds, sample_seconds=BROADCAST_SECONDS)
