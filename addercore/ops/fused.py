@@ -4,7 +4,6 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from addercore.ops import library
 
@@ -39,8 +38,8 @@ class _NormalizedAdder(torch.autograd.Function):
         return z, mean, variance
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+        library.refuse_second_derivative()
         x, weight, gamma, y, mean, invstd, z = ctx.saved_tensors
         for_x, for_weight, _, _, for_residual, *_ = ctx.needs_input_grad
         grad_y, grad_gamma, grad_beta, masked = library.normalize_backward(

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from addercore.ops import registry
 from addercore.ops.backend import Backend
@@ -233,6 +232,15 @@ def define(
     return operator
 
 
+def refuse_second_derivative() -> None:
+    """Called first by every backward, in which gradients are enabled only for `create_graph=True`."""
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            "adder layers have no second derivative: their gradients (eqs. 4–7) are not derivatives of their output; "
+            "compute them without create_graph=True"
+        )
+
+
 class _Adder(torch.autograd.Function):
     """Y = −Σ |X − F| (eq. 2) with the paper's gradients, which are not Y's derivatives (eqs. 4–7)."""
 
@@ -244,8 +252,8 @@ class _Adder(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        refuse_second_derivative()
         x, weight = ctx.saved_tensors
         _, for_x, for_weight, *_ = ctx.needs_input_grad
         grad_x = grad_input(grad, x, weight, *ctx.place) if for_x else None

@@ -3,6 +3,7 @@
 import os
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -35,20 +36,38 @@ def _package(name: str) -> ModuleType | None:
     return import_module(f"addercore.ops.{name}") if there else None
 
 
+@cache
 def _c() -> dict[str, Backend]:
     """The C backends of this machine, best first; empty where the library was not built."""
     package = _package("c")
     return {} if package is None else package.backends()
 
 
+def _why_no_c() -> str | None:
+    package = _package("c")
+    return None if package is None else package.missing()
+
+
+@cache
 def _triton() -> Backend | None:
+    """Triton's backend where Triton is installed; only this loads Triton."""
     package = _package("triton")
     return None if package is None else package.backend()
 
 
+def _why_no_triton() -> str | None:
+    package = _package("triton")
+    return "this installation has no Triton kernels" if package is None else package.missing()
+
+
+def _has_use_for_triton() -> bool:
+    """A GPU, or Triton's interpreter."""
+    return torch.cuda.is_available() or os.environ.get("TRITON_INTERPRET") == "1"
+
+
 def available() -> tuple[str, ...]:
     """Names of the backends that this installation can run, concrete ones only."""
-    triton = _triton()
+    triton = _triton() if _has_use_for_triton() else None
     return (*_c(), *(() if triton is None else (triton.name,)), *_ORDINARY)
 
 
@@ -64,16 +83,16 @@ def get(name: str) -> Backend:
     triton = _triton() if name == "triton" else None
     if triton is not None:
         return triton
-    why = f" ({_why_no_c()})" if name.partition("-")[0] == C and not compiled and _why_no_c() else ""
+    why = None
+    if name.partition("-")[0] == C and not compiled:
+        why = _why_no_c()
+    elif name == "triton":
+        why = _why_no_triton()
+    why = f" ({why})" if why else ""
     raise ValueError(
         f"unknown backend {name!r}{why}; this installation has {', '.join(available())}: "
         f"pass one of them as backend=… or set {ENVIRONMENT} to it"
     )
-
-
-def _why_no_c() -> str | None:
-    package = _package("c")
-    return None if package is None else package.missing()
 
 
 def select(device: torch.device, dtype: torch.dtype, name: str | None = None) -> Choice:
@@ -104,7 +123,7 @@ def _select(device: torch.device, dtype: torch.dtype, name: str | None) -> Choic
         return Choice(portable)
     if device.type == "cuda":
         triton = _triton()
-        refusal = "Triton's kernels are not installed" if triton is None else triton.refusal(device, dtype)
+        refusal = _why_no_triton() if triton is None else triton.refusal(device, dtype)
         return Choice(portable, refusal) if triton is None or refusal is not None else Choice(triton)
     if device.type == "cpu":
         compiled = _c()
