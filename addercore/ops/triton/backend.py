@@ -1,14 +1,23 @@
-"""The backend's methods: what is a kernel of our own, and what is torch's."""
+"""The backend's methods: what is a kernel of our own, and what is torch's. Triton is imported with the first call."""
+
+from functools import cache
+from types import ModuleType
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from addercore.ops.backend import Backend
 from addercore.ops.geometry import Geometry
-from addercore.ops.triton.language import INTERPRETED
-from addercore.ops.triton.launch import Epilogue, run_forward, run_grad_input, run_grad_sign
 
-LEAST_CAPABILITY = (8, 0)
+LEAST_CAPABILITY: Final = (8, 0)
+
+
+@cache
+def _kernels() -> ModuleType:
+    from addercore.ops.triton import launch
+
+    return launch
 
 
 class TritonBackend(Backend):
@@ -21,6 +30,8 @@ class TritonBackend(Backend):
         self.tf32 = tf32
 
     def refusal(self, device: torch.device, dtype: torch.dtype) -> str | None:
+        from addercore.ops.triton.language import INTERPRETED
+
         if dtype != torch.float32:
             return "its kernels take float32; cast the tensors, or name the portable backend"
         if INTERPRETED:
@@ -33,15 +44,38 @@ class TritonBackend(Backend):
         return None
 
     def forward(self, x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
-        return run_forward(x, weight, geometry, Epilogue())[0]
+        kernels = _kernels()
+        y: Tensor = kernels.run_forward(x, weight, geometry, kernels.PLAIN)[0]
+        return y
+
+    def forward_affine(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        geometry: Geometry,
+        scale: Tensor,
+        shift: Tensor,
+        residual: Tensor | None,
+        relu: bool,
+    ) -> Tensor:
+        kernels = _kernels()
+        z: Tensor = kernels.run_forward(x, weight, geometry, kernels.affine(scale, shift, residual, relu))[0]
+        return z
+
+    def forward_moments(self, x: Tensor, weight: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor, Tensor]:
+        kernels = _kernels()
+        y, means, squares = kernels.run_forward(x, weight, geometry, kernels.MOMENTS)
+        return y, *kernels.merged_moments(means, squares, y.shape[0] * y.shape[2] * y.shape[3])
 
     def grad_input(self, grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
-        return run_grad_input(grad, x, weight, geometry)
+        dx: Tensor = _kernels().run_grad_input(grad, x, weight, geometry)
+        return dx
 
     def grad_weight(self, grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry, sign: bool) -> Tensor:
         """Eq. 5 is a convolution's weight gradient less F·Σg: cuDNN's, in float32 and by a deterministic algorithm."""
         if sign:
-            return run_grad_sign(grad, x, weight, geometry)
+            signed: Tensor = _kernels().run_grad_sign(grad, x, weight, geometry)
+            return signed
         if grad.numel() == 0:
             return torch.zeros_like(weight)
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=self.tf32):
@@ -50,3 +84,15 @@ class TritonBackend(Backend):
                 False, [0, 0], geometry.groups, [False, True, False],
             )[1]  # fmt: skip
         return torch.addcmul(product, weight, grad.sum((0, 2, 3))[:, None, None, None], value=-1)
+
+    def normalize(self, y: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None, relu: bool) -> Tensor:
+        from addercore.ops.triton.normalise import run_normalize
+
+        return run_normalize(y, scale, shift, residual, relu)
+
+    def normalize_backward(
+        self, grad: Tensor, z: Tensor | None, y: Tensor, mean: Tensor, invstd: Tensor, gamma: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        from addercore.ops.triton.normalise import run_normalize_backward
+
+        return run_normalize_backward(grad, z, y, mean, invstd, gamma)

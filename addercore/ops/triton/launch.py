@@ -21,11 +21,19 @@ OPTIONS: dict[str, Any] = {"enable_fp_fusion": False}
 class Epilogue:
     """What the forward does with a sum: a `mode` of forward.py, and AFFINE's operands, (c_out,) or like z."""
 
-    mode: int = 1
+    mode: int
     scale: Tensor | None = None
     shift: Tensor | None = None
     residual: Tensor | None = None
     relu: bool = False
+
+
+PLAIN = Epilogue(forward.PLAIN.value)
+MOMENTS = Epilogue(forward.MOMENTS.value)
+
+
+def affine(scale: Tensor, shift: Tensor, residual: Tensor | None, relu: bool) -> Epilogue:
+    return Epilogue(forward.AFFINE.value, scale, shift, residual, relu)
 
 
 @dataclass(frozen=True, slots=True)
