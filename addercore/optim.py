@@ -1,10 +1,12 @@
 """SGD with the paper's local learning rates for adder filters (eqs. 12, 13)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any, Final, Literal, overload
 
 import torch
 from torch import Tensor, nn
+from torch.optim.sgd import sgd
 
 from addercore.nn import AdderLayer, adder_parameters
 
@@ -23,6 +25,10 @@ class AdderSGD(torch.optim.SGD):
     weight decay → momentum → γ. The rate belongs into the step and not into backward (where the authors' code has it):
     so it sees the whole accumulated, unscaled, averaged gradient. Clipping before it would do nothing to adder layers.
     Gradients are left as they were.
+
+    Parameter groups: 0 has what is no adder filter, 1 the filters (if there are any), with `adaptive_lr` and `eta` as
+    options beside torch's. A group added later has adaptive_lr "none" unless it says otherwise; with "alr" or "ilr"
+    each of its parameters counts as the filters of one layer.
     """
 
     def __init__(
@@ -36,23 +42,38 @@ class AdderSGD(torch.optim.SGD):
         eta: float = 0.1,
         clip_norm: float | None = None,
     ) -> None:
-        if adaptive_lr not in ADAPTIVE:
-            raise ValueError(f"adaptive_lr must be one of {', '.join(ADAPTIVE)}, got {adaptive_lr!r}")
-        if not eta > 0:
-            raise ValueError(f"eta must be > 0, got {eta}")
+        _check_options(adaptive_lr, eta)
         if clip_norm is not None and not clip_norm > 0:
             raise ValueError(f"clip_norm must be > 0, got {clip_norm}")
-        filters = adder_parameters(model)
-        marked = {id(parameter) for parameter in filters.values()}
-        others = [parameter for parameter in model.parameters() if id(parameter) not in marked]
+        filters = list(dict.fromkeys(adder_parameters(model).values()))  # a tied filter once
+        marked = set(filters)
+        others = [parameter for parameter in model.parameters() if parameter not in marked]
         groups: list[dict[str, Any]] = [{"params": others, "adaptive_lr": "none", "eta": eta}]
         if filters:
-            groups.append({"params": list(filters.values()), "adaptive_lr": adaptive_lr, "eta": eta})
-        super().__init__(groups, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+            groups.append({"params": filters, "adaptive_lr": adaptive_lr, "eta": eta})
         self.clip_norm = clip_norm
-        self._layers = _weights(model)
+        self._names = {weight: name for name, weight in _weights(model).items()}
         self._local_lr: dict[str, Tensor] = {}
         self._grad_norm: dict[str, Tensor] = {}
+        super().__init__(groups, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+        self.defaults.update(adaptive_lr="none", eta=eta)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy and a pickle hold, beside torch's part."""
+        own = ("clip_norm", "_names", "_local_lr", "_grad_norm")
+        return {**super().__getstate__(), **{name: getattr(self, name) for name in own}}
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """As torch's, with the options `adaptive_lr` and `eta`."""
+        _check_options(param_group.get("adaptive_lr", "none"), param_group.get("eta", 1.0))
+        super().add_param_group(param_group)
+        for place, parameter in enumerate(param_group["params"]):
+            if parameter.is_complex():
+                self.param_groups.pop()
+                raise ValueError(
+                    f"parameter {place} of a group has the complex type {parameter.dtype}, AdderSGD takes real ones: "
+                    "give complex parameters to an optimizer of their own"
+                )
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -67,45 +88,85 @@ class AdderSGD(torch.optim.SGD):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        kept = [(p, p.grad) for group in self.param_groups for p in group["params"] if p.grad is not None]
-        try:
-            self._scale()
-            self._clip()
-            super().step()
-        finally:
-            for parameter, grad in kept:
-                parameter.grad = grad
+        updates = self._gradients()
+        self._scale(updates)
+        self._clip(updates)
+        for group in self.param_groups:
+            self._descend(group, updates)
         return loss
 
-    def _scale(self) -> None:
-        """Puts α_l · ΔL(F_l) in place of every adder layer's gradient, and keeps the norms for `local_rates`."""
-        names = {id(parameter): name for name, parameter in self._layers.items()}
-        self._local_lr, self._grad_norm = {}, {}
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                name = names.get(id(parameter))
-                if parameter.grad is None or name is None:
+    def _gradients(self) -> dict[Tensor, Tensor]:
+        """Parameter → gradient, of those that have one."""
+        found: dict[Tensor, Tensor] = {}
+        for number, group in enumerate(self.param_groups):
+            for place, parameter in enumerate(group["params"]):
+                if parameter.grad is None:
                     continue
-                norm = torch.linalg.vector_norm(parameter.grad)
-                self._grad_norm[name] = norm
-                if group["adaptive_lr"] == "none":
-                    continue
-                if group["adaptive_lr"] == "alr":
-                    rate = group["eta"] * parameter.numel() ** 0.5 / norm.clamp_min(LEAST_NORM)
-                else:
-                    rate = torch.full_like(norm, ILR)
-                self._local_lr[name] = rate
-                parameter.grad = parameter.grad * rate
+                if parameter.grad.layout != torch.strided:
+                    name = self._names.get(parameter, f"parameter {place} of group {number}")
+                    raise ValueError(
+                        f"the gradient of {name} has the layout {parameter.grad.layout}, AdderSGD takes dense ones: "
+                        "turn sparse gradients off where it arises, or give the parameter an optimizer of its own"
+                    )
+                found[parameter] = parameter.grad
+        return found
 
-    def _clip(self) -> None:
-        """Scales all gradients so that their common norm is at most `clip_norm`."""
-        if self.clip_norm is None:
+    def _scale(self, updates: dict[Tensor, Tensor]) -> None:
+        """ΔL(F_l) → α_l · ΔL(F_l) for every adder layer; keeps norms and rates for `grad_norms` and `local_rates`."""
+        self._local_lr, self._grad_norm = {}, {}
+        for number, group in enumerate(self.param_groups):
+            kind, eta = group["adaptive_lr"], group["eta"]
+            layers = {p: f"group {number}, {i}" for i, p in enumerate(group["params"]) if p in updates}
+            if kind == "none":
+                layers = {p: name for p, name in layers.items() if p in self._names}
+            for bucket in _alike(layers):
+                names = [self._names.get(p, layers[p]) for p in bucket]
+                grads = [updates[p] for p in bucket]
+                norms = _norms(grads)
+                self._grad_norm.update(zip(names, norms, strict=True))
+                if kind == "none":
+                    continue
+                rates = _adaptive(bucket, norms, eta) if kind == "alr" else torch.full_like(norms, ILR)
+                self._local_lr.update(zip(names, rates, strict=True))
+                updates.update(zip(bucket, torch._foreach_mul(grads, list(rates.unbind())), strict=True))
+
+    def _clip(self, updates: dict[Tensor, Tensor]) -> None:
+        """Scales all updates so that their common norm is at most `clip_norm`."""
+        if self.clip_norm is None or not updates:
             return
-        parameters = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
-        norms = torch.stack([torch.linalg.vector_norm(p.grad) for p in parameters])
+        buckets = _alike(updates)
+        norms = torch.cat([_norms([updates[p] for p in bucket]).to(buckets[0][0].device) for bucket in buckets])
         factor = (self.clip_norm / torch.linalg.vector_norm(norms).clamp_min(LEAST_NORM)).clamp_max(1.0)
-        for parameter in parameters:
-            parameter.grad = parameter.grad * factor
+        for bucket in buckets:
+            scaled = torch._foreach_mul([updates[p] for p in bucket], factor.to(bucket[0].device))
+            updates.update(zip(bucket, scaled, strict=True))
+
+    def _descend(self, group: dict[str, Any], updates: dict[Tensor, Tensor]) -> None:
+        """Torch's SGD on one group with our updates in the gradients' place.
+
+        Not `super().step()`: that runs the hooks of a step a second time as soon as the process has a plain SGD too.
+        """
+        parameters = [p for p in group["params"] if p in updates]
+        velocities = [self.state[p].get("momentum_buffer") if group["momentum"] else None for p in parameters]
+        several = group["foreach"] is not False and not group["fused"]
+        # Torch's form for many tensors adds the momentum into the list that it is given.
+        in_place = several and group["nesterov"] and group["weight_decay"] == 0
+        sgd(
+            parameters,
+            [updates[p].clone() if in_place and updates[p] is p.grad else updates[p] for p in parameters],
+            velocities,
+            weight_decay=group["weight_decay"],
+            momentum=group["momentum"],
+            lr=group["lr"],
+            dampening=group["dampening"],
+            nesterov=group["nesterov"],
+            maximize=group["maximize"],
+            foreach=several,
+            fused=group["fused"],
+        )
+        if group["momentum"]:
+            for parameter, velocity in zip(parameters, velocities, strict=True):
+                self.state[parameter]["momentum_buffer"] = velocity
 
     def local_rates(self) -> dict[str, float]:
         """α_l of the last step, by layer name; adder layers with a local rate only."""
@@ -116,7 +177,40 @@ class AdderSGD(torch.optim.SGD):
         return {name: norm.item() for name, norm in self._grad_norm.items()}
 
 
+def _check_options(adaptive_lr: str, eta: float) -> None:
+    if adaptive_lr not in ADAPTIVE:
+        raise ValueError(f"adaptive_lr must be one of {', '.join(ADAPTIVE)}, got {adaptive_lr!r}")
+    if not eta > 0:
+        raise ValueError(f"eta must be > 0, got {eta}")
+
+
 def _weights(model: nn.Module) -> dict[str, Tensor]:
     """Layer name → filters, of every layer that computes similarities."""
     filters = (nn.Conv2d, nn.Linear, AdderLayer)
     return {name: module.weight for name, module in model.named_modules() if isinstance(module, filters)}
+
+
+def _alike(parameters: Iterable[Tensor]) -> list[list[Tensor]]:
+    """The parameters, put together by device and type: one call then serves many of them."""
+    buckets: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+    for parameter in parameters:
+        buckets.setdefault((parameter.device, parameter.dtype), []).append(parameter)
+    return list(buckets.values())
+
+
+def _norms(tensors: Sequence[Tensor]) -> Tensor:
+    """‖·‖₂ of each, one vector; of half types in float32, since fp16 ends at 65504."""
+    kind = torch.promote_types(tensors[0].dtype, torch.float32)
+    return torch.stack(torch._foreach_norm(list(tensors), 2, kind))
+
+
+def _adaptive(filters: Sequence[Tensor], norms: Tensor, eta: float) -> Tensor:
+    """Eq. 13: η √k / ‖ΔL(F_l)‖₂, a vector over layers."""
+    numerators = _numerators(eta, tuple(f.numel() for f in filters), norms.dtype, norms.device)
+    return norms.clamp_min(LEAST_NORM).reciprocal() * numerators
+
+
+@lru_cache(maxsize=64)
+def _numerators(eta: float, sizes: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """η √k of layers of k elements; kept, since making it costs a GPU a transfer a step."""
+    return torch.tensor([eta * k**0.5 for k in sizes], dtype=dtype, device=device)

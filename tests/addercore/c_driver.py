@@ -19,7 +19,6 @@ def compile_driver(
     folder: Path,
     instrument: Sequence[str] = (),
     defines: Sequence[str] = (),
-    link: Sequence[str] = (),
     sources: Path = build.SOURCES,
 ) -> Path:
     """The driver's program in `folder`: the library's units with the flags `instrument`, linked with the checks."""
@@ -28,7 +27,7 @@ def compile_driver(
     openmp = [build.OPENMP] if tools.openmp else []
     checks = sorted(str(path) for path in FOLDER.glob("*.c"))
     run = [*tools.command, "-std=c11", "-O2", "-g", "-Wall", "-Wextra", *defines, f"-I{sources}", *checks]
-    run += [*map(str, units), *instrument, *openmp, *link, "-o", str(program), "-lm", "-lpthread"]
+    run += [*map(str, units), *instrument, *openmp, "-o", str(program), "-lm", "-lpthread"]
     done = subprocess.run(run, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stderr
     assert done.stderr == "", done.stderr
