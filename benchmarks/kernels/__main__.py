@@ -21,8 +21,7 @@ PEAK_ROUNDS = 15
 
 def main() -> int:
     arguments = _parser().parse_args()
-    there = kernels.backends()
-    chosen = tuple(dict.fromkeys(name if name in there else get(name).name for name in arguments.backend or there))
+    chosen = tuple(dict.fromkeys(get(name).name for name in arguments.backend or kernels.backends()))
     parts: dict[str, Callable[[], list[rows.Row]]] = {
         "peaks": lambda: _peaks(arguments.quick),
         "kernels": lambda: _kernels(arguments, chosen),

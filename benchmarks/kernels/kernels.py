@@ -11,7 +11,9 @@ import torch
 
 from addercore.ops import available, get
 from benchmarks.kernels import peaks, raw
-from benchmarks.kernels.operations import BASIC, CONV, OPERATIONS, Data, adder_call, conv_call, data
+from benchmarks.kernels.native import compiler_version
+from benchmarks.kernels.operations import BASIC, CONV, OPERATIONS, Data, adder_call, conv_call, data, repeated
+from benchmarks.kernels.peaks import Probe
 from benchmarks.kernels.shapes import Group, Layer
 from benchmarks.kernels.timing import Variant, cores, take
 from benchmarks.rows import Row
@@ -35,7 +37,9 @@ class Result:
     threads: int
     seconds: float
     percent: float | None
-    """Median over the rounds of the share of the peak at the same moment, one thread only."""
+    """Median over the rounds of the share of the fastest form's peak at the same moment, one thread only."""
+    percent_named: float | None
+    """Same, of the peak of the form that targets name."""
     to_conv: float | None
     """Median over the rounds of time / the convolution's time, same threads."""
     speedup: float | None
@@ -49,7 +53,7 @@ class Result:
 
 def backends() -> list[str]:
     """Names of this machine's CPU backends, the best instruction set first."""
-    return list(dict.fromkeys([*raw.instruction_sets(), *(name for name in available() if name not in NOT_MEASURED)]))
+    return [name for name in available() if name not in NOT_MEASURED]
 
 
 def measure(
@@ -77,14 +81,13 @@ def _variants(of: Data, chosen: Sequence[str], rounds: int) -> list[Variant]:
             if slow and operation not in BASIC:
                 continue
             for threads in (1,) if slow else both:
-                call = raw.call(name, operation, of, threads)
-                if call is None and name not in available():
-                    continue  # TODO: until the C backend is registered
-                call = adder_call(get(name), operation, of) if call is None else call
-                probe = peaks.reference(name, operation) if threads == 1 else None
+                run = raw.repeated(name, operation, of, threads)
+                run = repeated(adder_call(get(name), operation, of)) if run is None else run
+                reference = peaks.reference(name, operation) if threads == 1 else None
+                probes = () if reference is None else reference.probes
                 count = min(rounds, SLOW_ROUNDS) if slow else rounds
-                found.append(Variant(operation, name, threads, call, count, probe))
-        found += [Variant(operation, CONV, threads, conv_call(operation, of), rounds) for threads in both]
+                found.append(Variant(operation, name, threads, run, count, probes))
+        found += [Variant(operation, CONV, threads, repeated(conv_call(operation, of)), rounds) for threads in both]
     return found
 
 
@@ -94,10 +97,6 @@ def _result(group: Group, layer: Layer, count: int, variant: Variant, all_: Sequ
         return next((one for one in all_ if (one.operation, one.backend, one.threads) == wanted), None)
 
     conv, alone = other(CONV, variant.threads), other(variant.backend, 1)
-    shares = [
-        peaks.percent(layer.elements, seconds, peak)
-        for seconds, peak in zip(variant.samples, variant.peaks, strict=False)
-    ]
     return Result(
         group.title,
         layer,
@@ -106,10 +105,21 @@ def _result(group: Group, layer: Layer, count: int, variant: Variant, all_: Sequ
         variant.backend,
         variant.threads,
         statistics.median(variant.samples),
-        statistics.median(shares) if shares else None,
+        _share(layer, variant, variant.probes[:1]),
+        _share(layer, variant, variant.probes[-1:]),
         None if conv is None or variant.backend == CONV else _ratio(variant.samples, conv.samples),
         None if alone is None or variant.threads == 1 else _ratio(alone.walls, variant.walls),
     )
+
+
+def _share(layer: Layer, variant: Variant, probes: Sequence[Probe]) -> float | None:
+    """Percent of that probe's rate at the same moment, median over the rounds."""
+    shares = [
+        peaks.percent(layer.elements, seconds, peak)
+        for probe in probes
+        for seconds, peak in zip(variant.samples, variant.peaks[probe], strict=True)
+    ]
+    return statistics.median(shares) if shares else None
 
 
 def _ratio(these: Sequence[float], those: Sequence[float]) -> float:
@@ -118,18 +128,20 @@ def _ratio(these: Sequence[float], those: Sequence[float]) -> float:
 
 
 def _row(result: Result, variant: Variant, load: tuple[float, float, float]) -> Row:
-    layer, probe = result.layer, variant.probe
+    layer = result.layer
+    forms = {
+        f"{probe.isa} {probe.form}": _two(statistics.median(found) / 1e9) for probe, found in variant.peaks.items()
+    }
     settings = {
         "network": result.group, "layers": result.count, "batch": layer.batch, "channels": layer.inputs,
         "size": layer.size, "filters": layer.filters, "kernel": layer.kernel, "stride": layer.geometry.stride,
         "padding": layer.geometry.padding, "operation": result.operation, "backend": result.backend,
         "threads": result.threads, "clock": "cpu" if result.threads == 1 else "wall", "calls_a_sample": variant.loops,
         "elements": layer.elements, "g_elements_s": round(result.rate, 3), "percent_of_peak": _two(result.percent),
-        "peak": None if probe is None else f"{probe.isa} {probe.form}",
-        "peak_g_elements_s": None if probe is None else _two(statistics.median(variant.peaks) / 1e9),
+        "percent_of_named_form": _two(result.percent_named), "peaks_g_elements_s": forms,
         "ratio_to_conv": _two(result.to_conv), "speedup": _two(result.speedup),
         "quartiles": peaks.quartiles([1e3 * seconds for seconds in variant.samples]),
-        "compiler": peaks.compiler_version(),
+        "compiler": compiler_version(),
     }  # fmt: skip
     name = f"{layer} {result.operation} {result.backend} {result.threads}t"
     return Row("kernel", name, "ms", [1e3 * seconds for seconds in variant.samples], load, settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import repeat
 
 import torch
 import torch.nn.functional as nnf
@@ -13,6 +14,8 @@ from addercore.ops import Backend
 from benchmarks.kernels.shapes import Layer
 
 Call = Callable[[], object]
+Repeated = Callable[[int], object]
+"""So many calls, one after the other."""
 BASIC = ("forward", "grad_input", "grad_weight")
 OPERATIONS = ("forward", "forward_moments", "forward_affine", "grad_input", "grad_weight")
 CONV = "conv"
@@ -29,6 +32,16 @@ class Data:
     grad: Tensor
     scale: Tensor
     shift: Tensor
+
+
+def repeated(call: Call) -> Repeated:
+    """`call` in a loop of Python's."""
+
+    def run(times: int) -> None:
+        for _ in repeat(None, times):
+            call()
+
+    return run
 
 
 def data(layer: Layer) -> Data:

@@ -11,7 +11,7 @@ import torch.nn.functional as nnf
 
 from addercore.ops import Geometry, adder_conv2d, get
 from benchmarks.kernels import peaks, raw
-from benchmarks.kernels.operations import CONV, Call, adder_call, data
+from benchmarks.kernels.operations import CONV, Call, Repeated, adder_call, data, repeated
 from benchmarks.kernels.shapes import Layer
 from benchmarks.kernels.timing import Variant, take
 from benchmarks.rows import Row
@@ -25,8 +25,7 @@ def measure(backend: str, quick: bool) -> Iterator[Row]:
     """Microseconds a call; of the adder's the kernel's own time is taken off in each round, where it can be called."""
     load = os.getloadavg()
     rounds = QUICK_ROUNDS if quick else ROUNDS
-    calls = _calls(backend)
-    variants = [Variant(what, name, 1, call, rounds) for (name, what), call in calls.items()]
+    variants = [Variant(what, name, 1, run, rounds) for (name, what), run in _calls(backend).items()]
     take(variants, rounds)
     kernel = next((variant.samples for variant in variants if variant.operation == KERNEL), None)
     for variant in variants:
@@ -41,7 +40,7 @@ def measure(backend: str, quick: bool) -> Iterator[Row]:
         yield Row("call overhead", f"{variant.backend}: {variant.operation}", "us", values, load, settings)
 
 
-def _calls(backend: str) -> dict[tuple[str, str], Call]:
+def _calls(backend: str) -> dict[tuple[str, str], Repeated]:
     of = data(TINY)
     x, weight = of.x.clone().requires_grad_(), of.weight.clone().requires_grad_()
     one = torch.ones(1, 1, 1, 1)
@@ -67,14 +66,14 @@ def _calls(backend: str) -> dict[tuple[str, str], Call]:
     def conv() -> object:
         return nnf.conv2d(x, weight)
 
-    found = {}
-    kernel = raw.call(backend, "forward", of, threads=1)
+    found: dict[tuple[str, str], Repeated] = {}
+    kernel = raw.repeated(backend, "forward", of, threads=1)
     if kernel is not None:
         found[backend, KERNEL] = kernel
-    found[backend, "backend's method"] = adder_call(get(backend), "forward", of)
+    found[backend, "backend's method"] = repeated(adder_call(get(backend), "forward", of))
     for name, call in ((backend, adder), (CONV, conv)):
         operator = "adder_conv2d" if name == backend else "conv2d"
-        found[name, f"{operator}, no gradients"] = without_gradient(call)
-        found[name, f"{operator}, gradients wanted"] = call
-        found[name, f"{operator}, forward and backward"] = step(call)
+        found[name, f"{operator}, no gradients"] = repeated(without_gradient(call))
+        found[name, f"{operator}, gradients wanted"] = repeated(call)
+        found[name, f"{operator}, forward and backward"] = repeated(step(call))
     return found

@@ -5,20 +5,14 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-import shlex
-import shutil
 import statistics
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
+from benchmarks.kernels.native import compiled, compiler_version
 from benchmarks.rows import Row
 
-SOURCE = Path(__file__).with_name("peaks.c")
-FLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
 ISA = {"c-avx512": "avx512", "c-avx2": "avx2", "c-generic": "sse2"}
 """The instruction set that a backend is held against; generic C is compiled for what every x86-64 has."""
 PROBE_SECONDS = 0.5e-3
@@ -49,35 +43,11 @@ class Probe:
     """A step handles so many."""
 
 
-def compiler() -> list[str]:
-    """The C compiler's command: CC, else gcc or cc; `RuntimeError` where there is none."""
-    named = shlex.split(os.environ.get("CC", ""))
-    found = named or next(([name] for name in ("gcc", "cc") if shutil.which(name)), [])
-    if not found or not shutil.which(found[0]):
-        raise RuntimeError(f"the benchmark measures peak rates with a C program, and {' '.join(named) or 'gcc'} was "
-                           "not found: install gcc, or name a C compiler in CC")  # fmt: skip
-    return found
-
-
-@cache
-def compiler_version() -> str:
-    """First line of what the compiler answers to --version."""
-    done = subprocess.run([*compiler(), "--version"], check=True, capture_output=True, text=True)
-    return done.stdout.splitlines()[0]
-
-
 @cache
 def _library() -> ctypes.CDLL:
-    """peaks.c, compiled once a process (half a second) into a folder that is gone when it is loaded."""
     if platform.machine() not in ("x86_64", "AMD64"):
         raise RuntimeError(f"peaks.c has probes for x86-64 only, not for {platform.machine()}: add them there")
-    with tempfile.TemporaryDirectory(prefix="adder-peaks-") as folder:
-        target = Path(folder) / "peaks.so"
-        command = [*compiler(), *FLAGS, str(SOURCE), "-o", str(target)]
-        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-        if done.returncode != 0:
-            raise RuntimeError(f"{SOURCE.name} does not compile: {done.stderr[-2000:]}")
-        library = ctypes.CDLL(str(target))
+    library = compiled("peaks.c")
     library.probe.restype = _Entry
     library.probe_seconds.restype = ctypes.c_double
     library.probe_seconds.argtypes = (ctypes.c_int, ctypes.c_int64)
@@ -111,17 +81,34 @@ def _guess(probe: Probe) -> float:
     return steps * probe.elements / float(_library().probe_seconds(probe.index, steps))
 
 
-@cache
-def reference(backend: str, operation: str) -> Probe | None:
-    """What `operation` of `backend` is held against: the fastest form of its instruction set; None where it has none.
+@dataclass(frozen=True)
+class Reference:
+    """What an operation is held against."""
 
-    The fused forward operations are held against the forward's. Among forms that differ by less than `TIE`, the one
-    that peaks.c lists first: processors on which forms are equally fast should not name another one in every run.
+    fastest: Probe
+    """Of all forms: no kernel of this instruction set that is known here could be faster."""
+    named: Probe
+    """The form that targets name: maximum and addition; for the input gradient the first one in peaks.c."""
+
+    @property
+    def probes(self) -> tuple[Probe, ...]:
+        return (self.fastest,) if self.fastest == self.named else (self.fastest, self.named)
+
+
+@cache
+def reference(backend: str, operation: str) -> Reference | None:
+    """For a backend's operation, by its instruction set; None where there is no probe of it.
+
+    The fused forward operations are held against the forward's. Forms that differ by less than `TIE` count as equal,
+    and the first is taken: where they are equally fast, another one would be named in every run.
     """
     kind = "forward" if operation.startswith("forward") else operation
     forms = [probe for probe in probes() if (probe.isa, probe.operation) == (ISA.get(backend), kind)]
+    if not forms:
+        return None
     rates = {probe: max(rate(probe) for _ in range(BEST_OF)) for probe in forms}
-    return next((probe for probe in forms if rates[probe] >= (1 - TIE) * max(rates.values())), None)
+    fastest = next(probe for probe in forms if rates[probe] >= (1 - TIE) * max(rates.values()))
+    return Reference(fastest, forms[0])
 
 
 def percent(elements: float, seconds: float, peak: float) -> float:

@@ -76,7 +76,7 @@ def _group(results: Sequence[Result], best: str, judged: list[Target]) -> str:
                 str(layer), f"x{count}", operation, number(1e3 * one.seconds), number(one.rate), number(one.percent),
                 _asked(one, judged), number(one.to_conv), "-" if two is None else _marked(two, two.speedup, judged),
                 number(None if conv is None else conv.speedup),
-                *(number(None if r is None else r.rate if r.percent is None else r.percent) for r in rest),
+                *("-" if r is None else _marked(r, r.rate if r.percent is None else r.percent, judged) for r in rest),
             ))  # fmt: skip
     return columns(lines, left=3) + "\n" + _totals(results, best)
 
@@ -131,16 +131,17 @@ def training(found: Sequence[Found]) -> str:
 
 
 def verdicts(results: Sequence[Result], best: str) -> str:
-    """Each target with its worst and best figure, and the layers that miss it."""
+    """Each target with its worst and best figure, and what misses it."""
     lines = [("target", "asked", "worst", "best", "")]
     missed: list[str] = []
     for target in targets.kernel_targets(best):
         pairs = [(figure, r) for r in results if target.meant(r) and (figure := target.figure(r)) is not None]
-        figures = sorted((figure for figure, _ in pairs), reverse=target.bound.relation == targets.AT_MOST)
+        pairs.sort(key=lambda pair: pair[0], reverse=target.bound.relation == targets.AT_MOST)
         short = [(figure, r) for figure, r in pairs if not target.bound.reached(figure)]
         outcome = "not measured" if not pairs else f"{MISSED} by {len(short)} of {len(pairs)}" if short else REACHED
-        worst, top = (number(figures[0]), number(figures[-1])) if figures else ("-", "-")
+        worst, top = (number(pairs[0][0]), number(pairs[-1][0])) if pairs else ("-", "-")
         lines.append((target.title, str(target.bound), worst, top, outcome))
-        missed += [f"  {target.title}: {number(figure)} at {r.layer}, {r.operation}" for figure, r in short]
-    text = columns(lines)
-    return text + ("\n\nmissed:\n" + "\n".join(missed) if missed else "")
+        if short:
+            missed.append(f"{target.title}, asked {target.bound}")
+            missed += [f"    {number(figure)} at {r.layer}, {r.operation}" for figure, r in short]
+    return "\n\n".join([columns(lines), *(["missed:\n" + "\n".join(missed)] if missed else [])])

@@ -7,11 +7,10 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
 
 import torch
 
-from benchmarks.kernels.operations import Call
+from benchmarks.kernels.operations import Repeated
 from benchmarks.kernels.peaks import Probe, rate
 
 SAMPLE_SECONDS = 1.5e-3
@@ -27,17 +26,17 @@ class Variant:
     operation: str
     backend: str
     threads: int
-    call: Call
+    run: Repeated
     rounds: int
-    probe: Probe | None = None
+    probes: tuple[Probe, ...] = ()
     loops: int = 0
     """Calls a sample; 0: to be found out."""
     warm: bool = True
     walls: list[float] = field(default_factory=list)
     cpus: list[float] = field(default_factory=list)
     """CPU time of the calling thread: of all the work on one thread, of a part of it on several."""
-    peaks: list[float] = field(default_factory=list)
-    """Elements/s of `probe` just before and after the sample, their mean."""
+    peaks: dict[Probe, list[float]] = field(default_factory=dict)
+    """Elements/s of each of `probes` just before and after the sample, their mean."""
 
     @property
     def samples(self) -> list[float]:
@@ -68,23 +67,21 @@ def take(variants: Sequence[Variant], rounds: int, sample_seconds: float = SAMPL
 
 def _calibrate(variant: Variant, sample_seconds: float) -> None:
     """Sets `loops` after a call that is not counted: libraries choose kernels, threads start, pages are mapped."""
-    variant.call()
+    variant.run(1)
     began = time.perf_counter()
-    variant.call()
+    variant.run(1)
     seconds = time.perf_counter() - began
     variant.loops, variant.warm = max(1, math.ceil(sample_seconds / seconds)), seconds < WARM_SECONDS
 
 
 def _sample(variant: Variant) -> None:
-    before = None if variant.probe is None else rate(variant.probe)
-    call = variant.call
+    before = {probe: rate(probe) for probe in variant.probes}
     if variant.warm:
-        call()
+        variant.run(1)
     wall, cpu = time.perf_counter_ns(), time.thread_time_ns()
-    for _ in repeat(None, variant.loops):
-        call()
+    variant.run(variant.loops)
     cpu, wall = time.thread_time_ns() - cpu, time.perf_counter_ns() - wall
     variant.walls.append(wall * 1e-9 / variant.loops)
     variant.cpus.append(cpu * 1e-9 / variant.loops)
-    if variant.probe is not None and before is not None:
-        variant.peaks.append((before + rate(variant.probe)) / 2)
+    for probe in variant.probes:
+        variant.peaks.setdefault(probe, []).append((before[probe] + rate(probe)) / 2)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from benchmarks.kernels import memory
+from benchmarks.kernels.operations import repeated
 from benchmarks.kernels.peaks import quartiles
 from benchmarks.kernels.steps import LENET, RESNET20, Method, Task, step
 from benchmarks.kernels.timing import Variant, cores, take
@@ -75,7 +76,7 @@ def _against_broadcast(task: Task, threads: int, backend: str, rounds: int) -> M
     load = os.getloadavg()
     theirs = step(task, "broadcast")
     theirs(WARM_UP)
-    slow = Variant("step", "broadcast", threads, partial(theirs, task.batch), rounds, loops=1, warm=False)
+    slow = Variant("step", "broadcast", threads, repeated(partial(theirs, task.batch)), rounds, loops=1, warm=False)
     ours = _variant(task, ADDER, backend, threads, rounds)
     take([slow, ours], rounds, sample_seconds=BROADCAST_SECONDS)
     ratio = statistics.median(b / a for a, b in zip(ours.walls, slow.walls, strict=True))
@@ -114,7 +115,7 @@ def _memory(threads: int, backend: str, rounds: int) -> Measured:
 
 
 def _variant(task: Task, method: Method, backend: str, threads: int, rounds: int) -> Variant:
-    return Variant("step", method, threads, partial(step(task, method, backend), task.batch), rounds)
+    return Variant("step", method, threads, repeated(partial(step(task, method, backend), task.batch)), rounds)
 
 
 def _row(
