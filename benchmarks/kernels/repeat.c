@@ -1,0 +1,13 @@
+/* Repeats one call of the kernels' library: a layer that takes microseconds is timed without the caller's own cost.
+
+   adder_forward and adder_grad_input differ in what their pointers point to only, which no calling convention sees. */
+#include <stdint.h>
+
+typedef int (*Entry)(int isa, const void *shape, const void *, const void *, const void *, const void *, int threads);
+
+int repeat(int64_t times, Entry entry, int isa, const void *shape, const void *a, const void *b, const void *c,
+           const void *d, int threads) {
+    int status = 0;
+    while (times-- > 0) status |= entry(isa, shape, a, b, c, d, threads);
+    return status;
+}
