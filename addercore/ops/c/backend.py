@@ -21,13 +21,13 @@ _SHAPE: Final = (
 class Shape(ctypes.Structure):
     """`adder_shape` of src/adder.h."""
 
-    _fields_ = [(name, ctypes.c_int64) for name in _SHAPE]  # noqa: RUF012
+    _fields_ = [(name, ctypes.c_int64) for name in _SHAPE]
 
 
 class Epilogue(ctypes.Structure):
     """`adder_epilogue` of src/adder.h; None leaves a part out."""
 
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         ("scale", ctypes.c_void_p),
         ("shift", ctypes.c_void_p),
         ("residual", ctypes.c_void_p),
@@ -71,8 +71,8 @@ def _run(function: Callable[..., int], *arguments: object) -> None:
 class CBackend(Backend):
     """The kernels of one instruction set, in fp32; bits do not depend on the number of threads.
 
-    But for `grad_weight`: eq. 5 is a convolution's weight gradient less F·Σg, which torch computes (oneDNN; repeatable at
-    a fixed number of threads only), and eq. 4 is `Portable`'s.
+    But for `grad_weight`: eq. 5 is a convolution's weight gradient less F·Σg, which torch computes (oneDNN; repeatable
+    at a fixed number of threads only), and eq. 4 is `Portable`'s.
     """
 
     def __init__(self, library: ctypes.CDLL, isa: int) -> None:
@@ -152,6 +152,7 @@ class CBackend(Backend):
     def grad_weight(self, grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry, sign: bool) -> Tensor:
         if sign:
             return self._other.grad_weight(grad, x, weight, geometry, sign)
+        product: Tensor
         _, product, total = torch.ops.aten.convolution_backward(
             *(grad, x, weight, [weight.shape[0]]),
             *(geometry.stride, geometry.padding, geometry.dilation, False, [0, 0], geometry.groups),

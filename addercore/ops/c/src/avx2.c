@@ -10,8 +10,9 @@
 #define NAME avx2
 #define VL 8
 #define PV 2
-#define RF 6
+#define RF 5 /* 10 accumulators, 2 inputs, one, filter, maximum: 15 registers; with 6, one accumulator spills */
 #define RG 8
+#define DIRECT 32 /* filters up to which unaligned reading costs less than gathering */
 
 typedef __m256 V;
 typedef __m256i M;
@@ -50,6 +51,7 @@ INLINE void vstore_part(float *p, V v, int first, int count, M m) {
 INLINE M vle(V a, V b) { return _mm256_castps_si256(_mm256_cmp_ps(a, b, _CMP_LE_OQ)); }
 INLINE int all_of(M m) { return _mm256_movemask_ps(_mm256_castsi256_ps(m)) == 0xff; }
 INLINE M either(M a, M b) { return _mm256_or_si256(a, b); }
+INLINE M both(M a, M b) { return _mm256_and_si256(a, b); }
 INLINE M outside(M m) { return _mm256_xor_si256(m, _mm256_set1_epi32(-1)); }
 INLINE V vselect(M m, V yes, V no) { return _mm256_blendv_ps(no, yes, _mm256_castsi256_ps(m)); }
 INLINE V vpositive(V a, V sign) { return _mm256_and_ps(a, _mm256_cmp_ps(sign, _mm256_setzero_ps(), _CMP_GT_OQ)); }

@@ -12,6 +12,7 @@
 #define PV 1  /* vectors of positions a tile */
 #define RF 16 /* filters a tile, forward: 16 accumulators, 1 input, 1 one */
 #define RG 12 /* channels a tile, input gradient: 12 accumulators, 12 inputs, 2 constants, temporaries */
+#define DIRECT 64 /* filters up to which unaligned reading costs less than gathering */
 
 typedef __m512 V;
 typedef __mmask16 M;
@@ -39,6 +40,7 @@ INLINE void vstore_part(float *p, V v, int first, int count, M m) {
 INLINE M vle(V a, V b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
 INLINE int all_of(M m) { return m == 0xffff; }
 INLINE M either(M a, M b) { return a | b; }
+INLINE M both(M a, M b) { return a & b; }
 INLINE M outside(M m) { return (M)~m; }
 INLINE V vselect(M m, V yes, V no) { return _mm512_mask_blend_ps(m, no, yes); }
 INLINE V vpositive(V a, V sign) { /* a where sign > 0, else 0 */

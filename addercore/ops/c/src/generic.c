@@ -7,6 +7,7 @@
 #define PV 2
 #define RF 4
 #define RG 4
+#define DIRECT 32 /* filters up to which unaligned reading costs less than gathering */
 
 INLINE V vfma(V a, V b, V c) { return a * b + c; } /* rounded twice */
 INLINE V vmax(V a, V b) { return vselect(a > b, a, b); }

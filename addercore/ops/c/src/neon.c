@@ -8,6 +8,7 @@
 #define PV 2
 #define RF 8
 #define RG 8
+#define DIRECT 32 /* filters up to which unaligned reading costs less than gathering */
 
 #define Q(v) ((float32x4_t)(v))
 INLINE V vfma(V a, V b, V c) { return (V)vfmaq_f32(Q(c), Q(a), Q(b)); }

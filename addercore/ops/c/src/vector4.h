@@ -39,5 +39,6 @@ INLINE void vstore_part(float *p, V v, int first, int count, M m) {
 INLINE M vle(V a, V b) { return a <= b; }
 INLINE int all_of(M m) { return (m[0] & m[1] & m[2] & m[3]) == -1; }
 INLINE M either(M a, M b) { return a | b; }
+INLINE M both(M a, M b) { return a & b; }
 INLINE M outside(M m) { return ~m; }
 INLINE V vpositive(V a, V sign) { return (V)((M)a & (sign > 0)); }
