@@ -4,13 +4,11 @@ import os
 import warnings
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
-from pathlib import Path
-from types import ModuleType
 from typing import Final
 
 import torch
 
+from addercore.ops import c, triton
 from addercore.ops.backend import Backend
 from addercore.ops.portable import Portable
 from addercore.ops.reference import Reference
@@ -31,33 +29,24 @@ class Choice:
     note: str | None = None
 
 
-def _package(name: str) -> ModuleType | None:
-    there = (Path(__file__).parent / name / "__init__.py").exists()
-    return import_module(f"addercore.ops.{name}") if there else None
-
-
 @cache
 def _c() -> dict[str, Backend]:
     """The C backends of this machine, best first; empty where the library was not built."""
-    package = _package("c")
-    return {} if package is None else package.backends()
+    return c.backends()
 
 
 def _why_no_c() -> str | None:
-    package = _package("c")
-    return None if package is None else package.missing()
+    return c.missing()
 
 
 @cache
 def _triton() -> Backend | None:
     """Triton's backend where Triton is installed; only this loads Triton."""
-    package = _package("triton")
-    return None if package is None else package.backend()
+    return triton.backend()
 
 
 def _why_no_triton() -> str | None:
-    package = _package("triton")
-    return "this installation has no Triton kernels" if package is None else package.missing()
+    return triton.missing()
 
 
 def _has_use_for_triton() -> bool:
@@ -67,8 +56,8 @@ def _has_use_for_triton() -> bool:
 
 def available() -> tuple[str, ...]:
     """Names of the backends that this installation can run, concrete ones only."""
-    triton = _triton() if _has_use_for_triton() else None
-    return (*_c(), *(() if triton is None else (triton.name,)), *_ORDINARY)
+    gpu = _triton() if _has_use_for_triton() else None
+    return (*_c(), *(() if gpu is None else (gpu.name,)), *_ORDINARY)
 
 
 def get(name: str) -> Backend:
@@ -80,9 +69,9 @@ def get(name: str) -> Backend:
         return next(iter(compiled.values()))
     if name in compiled:
         return compiled[name]
-    triton = _triton() if name == "triton" else None
-    if triton is not None:
-        return triton
+    gpu = _triton() if name == "triton" else None
+    if gpu is not None:
+        return gpu
     why = None
     if name.partition("-")[0] == C and not compiled:
         why = _why_no_c()
@@ -122,9 +111,9 @@ def _select(device: torch.device, dtype: torch.dtype, name: str | None) -> Choic
     if dtype == torch.float64:
         return Choice(portable)
     if device.type == "cuda":
-        triton = _triton()
-        refusal = _why_no_triton() if triton is None else triton.refusal(device, dtype)
-        return Choice(portable, refusal) if triton is None or refusal is not None else Choice(triton)
+        gpu = _triton()
+        refusal = _why_no_triton() if gpu is None else gpu.refusal(device, dtype)
+        return Choice(portable, refusal) if gpu is None or refusal is not None else Choice(gpu)
     if device.type == "cpu":
         compiled = _c()
         return Choice(next(iter(compiled.values()))) if compiled else Choice(portable, _why_no_c())

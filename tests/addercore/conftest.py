@@ -1,5 +1,6 @@
 """Shared by the library's tests: one thread (results and timings then do not depend on neighbours), small runs."""
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,6 +8,15 @@ import pytest
 import torch
 
 from addercore import Callbacks, MetricPoint, TrainConfig
+from addercore.ops import select
+
+
+@pytest.fixture(scope="session", autouse=True)
+def told_of_a_missing_backend() -> None:
+    """Where the C kernels are missing, the one warning of this process is not the first test's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        select(torch.device("cpu"), torch.float32)
 
 
 @pytest.fixture(autouse=True)

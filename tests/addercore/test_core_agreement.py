@@ -142,12 +142,13 @@ def test_statistics_where_the_mean_is_far_larger_than_the_spread() -> None:
     """K = 4608: |mean| / std passes 100, where E[y²] − E[y]² in float32 errs by percents (eq. 9)."""
     layer = Layer((6, 512, 7, 7), 5, (3, 3), Geometry(padding=(0, 0)))
     x, weight, _ = (tensor.float() for tensor in layer.numbers())
+    weight = 4 * weight
     for backend in BACKENDS:
         if backend == "reference":
             continue
         y, mean, variance = get(backend).forward_moments(x, weight, layer.geometry)
         exact_variance, exact_mean = torch.var_mean(y.double(), (0, 2, 3), correction=0)
-        assert (exact_mean.abs() / exact_variance.sqrt()).max() > 60
+        assert (exact_mean.abs() / exact_variance.sqrt()).max() > 129
         assert ((mean - exact_mean).abs() / exact_mean.abs()).max() <= 2e-7, backend
         assert ((variance - exact_variance).abs() / exact_variance).max() <= 1e-5, backend
 
