@@ -185,9 +185,10 @@ def test_copies_go_on_alike(copy: Any) -> None:
 
 @pytest.mark.parametrize("foreach", [None, True, False])
 @pytest.mark.parametrize("decay", [0.0, 5e-4])
-def test_gradients_stay_as_they_were(foreach: bool | None, decay: float) -> None:
+@pytest.mark.parametrize("clip", [None, 0.5])
+def test_gradients_stay_as_they_were(foreach: bool | None, decay: float, clip: float | None) -> None:
     model, reference = small(), small()
-    optimizer, other = (AdderSGD(m, 0.1, weight_decay=decay, clip_norm=0.5) for m in (model, reference))
+    optimizer, other = (AdderSGD(m, 0.1, weight_decay=decay, clip_norm=clip) for m in (model, reference))
     for group in optimizer.param_groups:
         group["foreach"] = foreach
     for step in range(3):
