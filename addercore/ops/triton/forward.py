@@ -37,14 +37,17 @@ def finish(
     channel = group * filters + f
     known = f < filters
     image = p // area
-    place = image.to(gl.int64)[None, :] * all_filters * area + (p - image * area)[None, :]
-    place += channel.to(gl.int64)[:, None] * area
+    first = tile_p * BP // area  # of the tile's images: offsets from there fit 32 bits, which saves registers
+    ahead = (image - first).to(gl.int32) * (all_filters * area) + (p - image * area).to(gl.int32)
+    place = (channel * area)[:, None] + ahead[None, :]
+    z += first.to(gl.int64) * (all_filters * area)
     inside = known[:, None] & (p < total)[None, :]
     if MODE == AFFINE:
         a = gl.load(scale + channel, mask=known, other=0.0)
         b = gl.load(shift + channel, mask=known, other=0.0)
         y = gl.fma(y, a[:, None], b[:, None])
         if RESIDUAL:
+            residual += first.to(gl.int64) * (all_filters * area)
             y += gl.load(residual + place, mask=inside, other=0.0)
         if RELU:
             y = gl.where(y <= 0.0, 0.0, y)  # keeps NaN
@@ -194,8 +197,10 @@ def merge_kernel(
     p = first_p + gl.arange(0, BP, layout=gl.SliceLayout(0, L))
     f = first_f + gl.arange(0, BF, layout=gl.SliceLayout(1, L))
     image = p // area
-    place = image.to(gl.int64)[None, :] * (groups * filters * area) + (p - image * area)[None, :]
-    place += (group * filters + f).to(gl.int64)[:, None] * area
+    first = first_p // area
+    ahead = (image - first).to(gl.int32) * (groups * filters * area) + (p - image * area).to(gl.int32)
+    place = ((group * filters + f) * area)[:, None] + ahead[None, :]
+    workspace += first.to(gl.int64) * (groups * filters * area)
     inside = (f < filters)[:, None] & (p < total)[None, :]
     acc = gl.zeros([BF, BP], gl.float32, layout=L)
     for _ in range(splits):

@@ -38,12 +38,12 @@ def sum_filters_kernel(grad, sums, filters, area, total, BLOCK: tl.constexpr):
 
 
 @jit
-def place(p, rows, columns, groups, group):
-    """Of positions (BP,) of a class with `rows` × `columns` an image: image·G + group in 64 bits, row and column."""
+def place(p, first, rows, columns):
+    """Of positions (BP,) of a class with `rows` × `columns` an image: image − first, row and column."""
     image = p // (rows * columns)
     rest = (p - image * (rows * columns)).to(gl.int32)
     row = rest // columns
-    return image.to(gl.int64) * groups + group, row, rest - row * columns
+    return (image - first).to(gl.int32), row, rest - row * columns
 
 
 @jit
@@ -95,17 +95,21 @@ def grad_input_kernel(
 
     p = first_p + gl.arange(0, BP, layout=gl.SliceLayout(0, L))
     c = first_c + gl.arange(0, BC, layout=gl.SliceLayout(1, L))
-    image, i, j = place(p, rows, columns, groups, group)
-    pixel = image * channels * plane + ((first_row + i * stride_h) * width + (first_column + j * stride_w))
+    # Offsets count from the tile's first image and fit 32 bits, which saves registers.
+    first = first_p // (rows * columns)
+    base = (first.to(gl.int64) * groups + group) * channels * plane
+    image, i, j = place(p, first, rows, columns)
+    pixel = image * (groups * channels * plane) + (first_row + i * stride_h) * width + first_column + j * stride_w
     inside = (c < channels)[:, None] & (p < total)[None, :]
-    half_x = gl.load(x + (pixel[None, :] + (c * plane)[:, None]), mask=inside, other=0.0) * 0.5
+    half_x = gl.load(x + base + (pixel[None, :] + (c * plane)[:, None]), mask=inside, other=0.0) * 0.5
 
     # The same positions and a step's filters, in the layouts in which they are loaded.
     q = first_p + gl.arange(0, BP, layout=gl.SliceLayout(0, LG))
-    image_q, row_q, column_q = place(q, rows, columns, groups, group)
+    image_q, row_q, column_q = place(q, first, rows, columns)
     row_q = gl.where(q < total, row_q + oh, -(1 << 30))  # a position past the end meets no output
     column_q += ow
-    grad += image_q * filters * area + (row_q * out_width + column_q)
+    base_g = (first.to(gl.int64) * groups + group) * filters * area
+    at_g = grad + base_g + (image_q * (groups * filters * area) + row_q * out_width + column_q)
     kg = gl.arange(0, BK, layout=gl.SliceLayout(1, LG))
     kw = gl.arange(0, BK, layout=gl.SliceLayout(1, LW))
     cw = first_c + gl.arange(0, BC, layout=gl.SliceLayout(0, LW))
@@ -137,7 +141,7 @@ def grad_input_kernel(
         met = (oh_q >= 0) & (oh_q < bottom) & (ow_q >= 0) & (ow_q < out_width)
         jump = f * area - up * out_width - back
         tg = gl.load(
-            grad[None, :] + (kg * area + jump)[:, None], mask=met[None, :] & (f + kg < filters)[:, None], other=0.0
+            at_g[None, :] + (kg * area + jump)[:, None], mask=met[None, :] & (f + kg < filters)[:, None], other=0.0
         )
         tap_at = (tap_row + r * skip_h) * kernel_w + tap_column + s * skip_w
         there = ((f + kw < filters) & (kw < left_over * BK))[:, None] & known
@@ -164,11 +168,11 @@ def grad_input_kernel(
     # numbers in registers through the loop, and spill.
     p += gl.minimum(f, 0)
     c += gl.minimum(f, 0)
-    image, i, j = place(p, rows, columns, groups, group)
-    pixel = image * channels * plane + ((first_row + i * stride_h) * width + (first_column + j * stride_w))
+    image, i, j = place(p, first, rows, columns)
+    pixel = image * (groups * channels * plane) + (first_row + i * stride_h) * width + first_column + j * stride_w
     acc = gl.where(half_x != half_x, half_x, acc * 2.0)
     if split == 0:
-        own = sums + image * area
+        own = sums + (first.to(gl.int64) * groups + group) * area + image * (groups * area)
         all_g = gl.zeros([BP], gl.float32, layout=gl.SliceLayout(0, L))
         for r_ in range(taps_h):
             row = i + (oh - r_ * step_h)
@@ -179,7 +183,7 @@ def grad_input_kernel(
         acc = acc - all_g[None, :]
     inside = (c < channels)[:, None] & (p < total)[None, :]
     out += split.to(gl.int64) * images * groups * channels * plane
-    gl.store(out + (pixel[None, :] + (c * plane)[:, None]), acc, mask=inside)
+    gl.store(out + base + (pixel[None, :] + (c * plane)[:, None]), acc, mask=inside)
 
 
 @triton.jit

@@ -12,6 +12,7 @@ from addercore.ops.triton.classes import classes
 from addercore.ops.triton.tuning import Tile
 
 INT32 = 2**31
+MOST_POSITIONS = 128
 BLOCK = 1024
 OPTIONS: dict[str, Any] = {"enable_fp_fusion": False}
 """Multiply-adds are fused where the kernels say so and nowhere else: the bits are the source's, not the compiler's."""
@@ -61,17 +62,26 @@ def shape_of(x: Tensor, weight: Tensor, geometry: Geometry) -> Shape:
     kernel = (weight.shape[2], weight.shape[3])
     size = (x.shape[2], x.shape[3])
     out = geometry.output_size(size, kernel)
-    image, produced = x.shape[1] * size[0] * size[1], weight.shape[0] * out[0] * out[1]
-    for name, elements in (("an input image", image), ("an output image", produced), ("weight", weight.numel())):
+    # A tile's offsets count from its first image; of a strided gradient its positions lie stride² apart.
+    apart = geometry.stride[0] * geometry.stride[1]
+    spans = {
+        "an input image": x.shape[1] * (2 * size[0] * size[1] + MOST_POSITIONS * apart),
+        "an output image": weight.shape[0] * (2 * out[0] * out[1] + MOST_POSITIONS),
+        "weight": weight.numel(),
+    }
+    for name, elements in spans.items():
         if elements >= INT32:
-            raise ValueError(f"{name} has {elements} elements; the triton backend takes fewer than 2³¹: cut it up")
+            raise ValueError(
+                f"{name} is too large for the triton backend's 32-bit offsets, {elements} is not below 2³¹: "
+                f"got input {tuple(x.shape)}, weight {tuple(weight.shape)}; cut it up or name the portable backend"
+            )
     groups = geometry.groups
     return Shape(x.shape[0], weight.shape[1], weight.shape[0] // groups, groups, size, out, kernel)
 
 
 def _wide(total: int) -> bool:
     """Whether positions need 64 bits, the last tile's surplus included."""
-    return total + 128 >= INT32
+    return total + MOST_POSITIONS >= INT32
 
 
 def _packed(weight: Tensor, shape: Shape, order: tuple[int, ...]) -> Tensor:
@@ -118,7 +128,7 @@ def run_forward(x: Tensor, weight: Tensor, geometry: Geometry, epilogue: Epilogu
     key = ("forward", x.device, s, geometry, mode)
     run(tuning.choose(key, tuning.FORWARD, s.filters, x.device, run))
     if splits > 1:
-        rows = 32
+        rows = 16
         tiles_f = -(-s.filters // rows)
         forward.merge_kernel[(tiles_f * s.groups * tiles_p,)](
             target, z, *operands, total, s.filters, s.area, s.groups, tiles_f, tiles_p, splits,
