@@ -150,7 +150,7 @@ static void check_shape(int isa, const adder_shape *s) {
 
 static void check_pointwise(int isa) {
     static const int64_t sizes[][3] = {{1, 1, 1}, {3, 5, 1}, {1, 3, 15}, {2, 7, 16}, {2, 2, 17}, {5, 6, 49}, {3, 16, 100},
-                                       {2, 3, 1024}, {0, 4, 9}};
+                                       {2, 3, 1024}, {0, 4, 9}, {3, 7, 15001}}; /* the last one is worth several threads */
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         check_normalize(isa, sizes[i][0], sizes[i][1], sizes[i][2]);
         check_normalize_backward(isa, sizes[i][0], sizes[i][1], sizes[i][2]);
@@ -170,7 +170,7 @@ int main(int count, char **arguments) {
         seed_random((unsigned)atoi(arguments[3]) + (unsigned)edge);
         guard_front(edge);
         adder_shape s;
-        for (int index = 0; index < 27 + atoi(arguments[2]); index++)
+        for (int index = 0; index < FIXED + atoi(arguments[2]); index++)
             if (next_shape(&s, index)) check_shape(isa, &s), cases++;
         for (int64_t channels = 1; channels < 70; channels += 17)
             for (int64_t size = 1; size < 6; size++) check_zero(isa, channels, size);

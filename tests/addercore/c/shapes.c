@@ -2,7 +2,7 @@
 #include "check.h"
 
 /* N C H W | F KH KW | stride h w | padding h w | dilation h w | groups */
-static const int fixed[][14] = {
+static const int fixed[FIXED][14] = {
     {2, 1, 32, 32, 6, 5, 5, 1, 1, 0, 0, 1, 1, 1},    /* LeNet-5: conv1 … */
     {2, 6, 14, 14, 16, 5, 5, 1, 1, 0, 0, 1, 1, 1},   /* … conv2 … */
     {1, 16, 5, 5, 120, 5, 5, 1, 1, 0, 0, 1, 1, 1},   /* … conv3, one output position … */
@@ -29,6 +29,9 @@ static const int fixed[][14] = {
     {1, 7, 6, 31, 17, 3, 3, 1, 1, 1, 1, 1, 1, 1},    /* one short of a tile */
     {1, 7, 6, 33, 15, 3, 3, 1, 1, 1, 1, 1, 1, 1},    /* one more than a tile */
     {0, 3, 8, 8, 4, 3, 3, 1, 1, 1, 1, 1, 1, 1},      /* an empty batch */
+    {3, 16, 16, 16, 16, 3, 3, 1, 1, 1, 1, 1, 1, 1},  /* work for several threads */
+    {2, 9, 33, 29, 24, 3, 3, 2, 2, 1, 1, 1, 1, 1},
+    {64, 30, 1, 1, 200, 1, 1, 1, 1, 0, 0, 1, 1, 1},
     {1, 512, 2, 2, 9, 3, 3, 1, 1, 1, 1, 1, 1, 1},    /* K = 4608 */
 };
 
@@ -47,7 +50,7 @@ static int fits(const int *v) {
 }
 
 int next_shape(adder_shape *s, int index) {
-    if (index < (int)(sizeof fixed / sizeof *fixed)) {
+    if (index < FIXED) {
         set(s, fixed[index]);
         return 1;
     }
