@@ -94,7 +94,7 @@ class CBackend(Backend):
 
     def _forward(self, x: Tensor, weight: Tensor, geometry: Geometry, epilogue: Epilogue) -> Tensor:
         shape, size = _shape(x.shape, weight.shape, geometry)
-        y = torch.empty(size)
+        y = x.new_empty(size)
         _run(
             self._library.adder_forward,
             *(self._isa, shape, x.data_ptr(), weight.data_ptr(), y.data_ptr(), epilogue),
@@ -118,7 +118,7 @@ class CBackend(Backend):
         return self._forward(x, weight, geometry, epilogue)
 
     def forward_moments(self, x: Tensor, weight: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor, Tensor]:
-        mean, variance = torch.full((2, weight.shape[0]), torch.nan)  # of no output at all there are none
+        mean, variance = (weight.new_full(weight.shape[:1], torch.nan) for _ in range(2))  # stays, of no output at all
         y = self._forward(x, weight, geometry, Epilogue(mean=mean.data_ptr(), variance=variance.data_ptr()))
         return y, mean, variance
 
