@@ -8,23 +8,28 @@ from typing import Any
 import pytest
 import torch
 
-from addercore import Adder2d, AdderLinear, adder_conv2d
+from addercore import Adder2d, AdderLinear, adder_conv2d, adder_linear
 from addercore.ops import choose
+from tests.support.adder import BACKENDS
 
 
-def test_reference_is_the_equations() -> None:
-    """One position written out by hand, so that the reference itself is held to something."""
-    x = torch.tensor([[[[0.5, 3.0]]]], dtype=torch.float64, requires_grad=True)  # (1, 1, 1, 2)
-    weight = torch.tensor([[[[2.0, 2.5]]], [[[0.0, -1.0]]]], dtype=torch.float64, requires_grad=True)
-    y = adder_conv2d(x, weight, backend="reference")
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_equations_by_hand(backend: str) -> None:
+    """One position written out, so that the reference itself is held to something."""
+    x = torch.tensor([[[[0.5, 3.0]]]], requires_grad=True)  # (1, 1, 1, 2)
+    weight = torch.tensor([[[[2.0, 2.5]]], [[[0.0, -1.0]]]], requires_grad=True)
+    grad = torch.tensor([[[[10.0]], [[1.0]]]])
+    y = adder_conv2d(x, weight, backend=backend)
     assert y.flatten().tolist() == [-(1.5 + 0.5), -(0.5 + 4.0)]
-    y.backward(torch.tensor([[[[10.0]], [[1.0]]]], dtype=torch.float64))
-    assert x.grad is not None
-    assert weight.grad is not None
+    for_x, for_weight = torch.autograd.grad(y, (x, weight), grad)
     # eq. 6: Σ_f g · clamp(F − X): 10·clamp(1.5) + 1·clamp(−0.5), 10·clamp(−0.5) + 1·clamp(−4)
-    assert x.grad.flatten().tolist() == [10 * 1 - 0.5, -5 - 1]
+    assert for_x.flatten().tolist() == [10 * 1 - 0.5, -5 - 1]
     # eq. 5: g · (X − F)
-    assert weight.grad.flatten().tolist() == [10 * -1.5, 10 * 0.5, 0.5, 4.0]
+    assert for_weight.flatten().tolist() == [10 * -1.5, 10 * 0.5, 0.5, 4.0]
+    y = adder_conv2d(x, weight, backend=backend, gradient="sign")
+    for_x, for_weight = torch.autograd.grad(y, (x, weight), grad)
+    assert for_x.flatten().tolist() == [10 * 1 - 0.5, -5 - 1]
+    assert for_weight.flatten().tolist() == [-10, 10, 1, 1]  # eq. 4: g · sgn(X − F)
 
 
 def test_half_inputs_are_accumulated_in_single_precision_and_autocast_keeps_it() -> None:
@@ -44,6 +49,18 @@ def test_half_inputs_are_accumulated_in_single_precision_and_autocast_keeps_it()
         ({"input": torch.zeros(1, 2, 5, 5)}, r"\(1, 2, 5, 5\).*\(4, 3, 3, 3\)"),
         ({"input": torch.zeros(1, 3, 2, 5)}, r"smaller than the window"),
         ({"input": torch.zeros(1, 3, 5, 5, dtype=torch.int32)}, r"torch\.int32"),
+        ({"input": torch.zeros(1, 3, 5, 5, dtype=torch.complex64)}, r"input.*torch\.complex64"),
+        ({"weight": torch.zeros(4, 3, 3, 3, dtype=torch.bool)}, r"weight.*torch\.bool"),
+        ({"weight": torch.zeros(4, 3, 3)}, r"\(4, 3, 3\)"),
+        ({"weight": torch.zeros(0, 3, 3, 3)}, r"weight must not be empty.*\(0, 3, 3, 3\)"),
+        ({"weight": torch.zeros(4, 3, 0, 3)}, r"weight must not be empty.*\(4, 3, 0, 3\)"),
+        ({"weight": torch.zeros(4, 3, 3, 3, device="meta")}, r"input is on cpu and weight on meta; move"),
+        ({"weight": torch.zeros(3, 1, 3, 3), "groups": 2}, r"\(3, 1, 3, 3\).*2 groups"),
+        ({"groups": 0}, r"0 groups"),
+        ({"groups": 1.0}, r"groups.*1\.0"),
+        ({"dilation": (1, 2, 3)}, r"dilation.*\(1, 2, 3\)"),
+        ({"dilation": 3}, r"smaller than the window"),
+        ({"stride": 1.5}, r"stride.*1\.5"),
         ({"stride": 0}, r"stride.*0"),
         ({"padding": (1, -1)}, r"padding.*\(1, -1\)"),
         ({"groups": 2}, r"2 groups"),
@@ -54,6 +71,33 @@ def test_half_inputs_are_accumulated_in_single_precision_and_autocast_keeps_it()
 def test_wrong_arguments_are_named(arguments: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         adder_conv2d(**{"input": torch.zeros(1, 3, 5, 5), "weight": torch.zeros(4, 3, 3, 3), **arguments})
+
+
+def test_wrong_features_are_named() -> None:
+    for shapes in (((2, 3), (4, 5)), ((2, 0), (4, 0)), ((2, 3), (4, 3, 1)), ((), (4, 1))):
+        with pytest.raises(ValueError, match=r"adder_linear takes.*\(4, "):
+            adder_linear(torch.zeros(shapes[0]), torch.zeros(shapes[1]))
+    assert adder_linear(torch.zeros(0, 3), torch.zeros(4, 3)).shape == (0, 4)
+    assert adder_linear(torch.zeros(3), torch.ones(4, 3)).tolist() == [-3.0] * 4
+
+
+def test_the_operators_themselves_check_what_they_are_given() -> None:
+    """A call past the public functions must not read beyond a buffer either."""
+    x, weight, place = torch.zeros(1, 3, 5, 5), torch.zeros(4, 3, 3, 3), ([1, 1], [0, 0], [1, 1], 1, "")
+    four = torch.zeros(4)
+    with pytest.raises(ValueError, match="groups"):
+        torch.ops.addercore.forward(x, weight[:, :2], False, *place)
+    with pytest.raises(ValueError, match=r"stride.*\[1, 0\]|stride.*\(1, 0\)"):
+        torch.ops.addercore.forward(x, weight, False, [1, 0], *place[1:])
+    with pytest.raises(ValueError, match=r"grad must have the shape \(1, 4, 3, 3\), got \(1, 4, 3, 4\)"):
+        torch.ops.addercore.grad_input(torch.zeros(1, 4, 3, 4), x, weight, *place)
+    with pytest.raises(ValueError, match=r"scale must have the shape \(4,\), got \(3,\)"):
+        torch.ops.addercore.forward_affine(x, weight, torch.zeros(3), four, None, False, *place)
+    with pytest.raises(ValueError, match=r"residual must have the shape \(1, 4, 3, 3\), got \(1, 4, 5, 5\)"):
+        torch.ops.addercore.forward_affine(x, weight, four, four, torch.zeros(1, 4, 5, 5), False, *place)
+    y = torch.zeros(1, 4, 3, 3)
+    with pytest.raises(ValueError, match=r"z must have the shape"):
+        torch.ops.addercore.normalize_backward(y, y[:, :2], y, four, four, four, "")
 
 
 def test_the_environment_chooses_and_is_not_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
