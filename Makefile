@@ -8,7 +8,7 @@ RUN := $(VENV)/bin
 KERNELS := addercore/ops/c/libadder.so
 KERNEL_SOURCES := $(wildcard addercore/ops/c/src/*.[ch] addercore/ops/c/src/*.inc) addercore/ops/c/build.py
 
-.PHONY: setup kernels demo up test check format bench-service compose-test lock clean
+.PHONY: setup kernels demo up test check format bench bench-service compose-test lock clean
 
 setup: $(VENV)/.installed $(KERNELS)
 
@@ -45,6 +45,9 @@ check: setup
 format: setup
 	$(RUN)/ruff format .
 	$(RUN)/ruff check --fix .
+
+bench: setup
+	$(RUN)/python -m benchmarks.kernels --write
 
 bench-service: setup
 	$(RUN)/python -m benchmarks.service

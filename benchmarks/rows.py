@@ -10,7 +10,7 @@ import sqlite3
 import statistics
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -112,12 +112,15 @@ def filesystem(path: Path) -> str:
     return max(over, key=lambda mount: len(mount[0]))[1] if over else "unknown"
 
 
-def write(rows: Iterable[Row], path: Path) -> None:
-    """Appends, one JSON object a line."""
+def write(rows: Iterable[Row], path: Path, versions: Collection[str] | None = None) -> None:
+    """Appends, one JSON object a line; `versions` names those that matter to these rows, where not all do."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as sink:
         for row in rows:
-            sink.write(json.dumps(row.to_dict(), ensure_ascii=False) + "\n")
+            line = row.to_dict()
+            if versions is not None:
+                line["versions"] = {name: line["versions"][name] for name in versions}
+            sink.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -17,6 +17,8 @@ PARTS = ("peaks", "kernels", "overhead", "training")
 ROUNDS = 9
 QUICK_ROUNDS = 2
 PEAK_ROUNDS = 15
+VERSIONS = ("python", "adderworks", "torch", "numpy")
+"""Of the row's versions; the C compiler's is in its settings."""
 
 
 def main() -> int:
@@ -32,7 +34,7 @@ def main() -> int:
     for name in arguments.only:
         found += parts[name]()
     if arguments.write:
-        rows.write(found, arguments.out)
+        rows.write(found, arguments.out, VERSIONS)
     return 0
 
 

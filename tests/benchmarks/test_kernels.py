@@ -15,6 +15,7 @@ import torch.nn.functional as nnf
 from addercore.ops import Geometry, get
 from benchmarks import rows
 from benchmarks.kernels import kernels, overhead, peaks, raw, report, targets, timing
+from benchmarks.kernels.__main__ import VERSIONS
 from benchmarks.kernels.kernels import Result
 from benchmarks.kernels.operations import CONV, OPERATIONS, Data, adder_call, conv_call, data, repeated
 from benchmarks.kernels.shapes import Group, Layer, groups
@@ -156,13 +157,14 @@ def test_results_and_rows_of_a_layer(tmp_path: Path) -> None:
         assert (result.percent is None) == (not result.backend.startswith("c-") or result.threads > 1)
         assert row.settings["elements"] == SMALL.elements
         assert row.settings["g_elements_s"] == pytest.approx(SMALL.elements / result.seconds / 1e9, rel=0.01, abs=1e-3)
-    rows.write([row for _, row in measured], tmp_path / "rows.jsonl")
+    rows.write([row for _, row in measured], tmp_path / "rows.jsonl", VERSIONS)
     written = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     assert len(written) == len(measured)
     for row in written:
         assert {"device", "versions", "commit", "dirty", "median", "min", "max", "values", "load_before"} <= row.keys()
         assert {"operation", "backend", "threads", "clock", "compiler", "quartiles"} <= row["settings"].keys()
         assert row["unit"] == "ms"
+        assert tuple(row["versions"]) == VERSIONS
 
 
 def result(**changes: object) -> Result:
