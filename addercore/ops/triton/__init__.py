@@ -28,6 +28,6 @@ def backend() -> Backend | None:
 
 @cache
 def _backend() -> Backend:
-    from addercore.ops.triton.backend import TritonBackend
+    from addercore.ops.triton.methods import TritonBackend
 
     return TritonBackend()
