@@ -232,17 +232,26 @@ def other_launches() -> list[Launch]:
     return kept
 
 
-def everything(capabilities: tuple[int, ...] = CAPABILITIES) -> Iterator[Code]:
-    for capability in capabilities:
-        for tile in tuning.FORWARD:
-            for mode in ("plain", "moments", "affine", "flat", "raw"):
-                if mode in ("plain", "moments") or tile in (tuning.FORWARD[3], tuning.FORWARD[6]):
-                    yield compiled(forward_launches(tile, mode)[0], capability, f"{mode} {_text(tile)}")
-        for tile in tuning.GRADIENT:
-            launched = next(one for one in gradient_launches(tile) if "BC" in one.arguments)
-            yield compiled(launched, capability, _text(tile))
-        for launched in other_launches():
+def fixed(capability: int) -> Iterator[Code]:
+    """What runs on 64 filters and more where nothing is measured, in every mode, and each other kernel once."""
+    tile = tuning.fixed(tuning.FORWARD, tuning.NOMINAL_ROWS)
+    for mode in ("plain", "moments", "affine", "flat", "raw"):
+        yield compiled(forward_launches(tile, mode)[0], capability, f"{mode} {_text(tile)}")
+    tile = tuning.fixed(tuning.GRADIENT, tuning.NOMINAL_ROWS)
+    yield compiled(next(one for one in gradient_launches(tile) if "BC" in one.arguments), capability, _text(tile))
+    for launched in other_launches():
+        if launched.kernel not in (forward.forward_kernel, gradient.grad_input_kernel):
             yield compiled(launched, capability)
+
+
+def tuned(capability: int) -> Iterator[Code]:
+    """Every tile among which a GPU chooses."""
+    for tile in tuning.FORWARD:
+        for mode in ("plain", "moments", "affine"):
+            yield compiled(forward_launches(tile, mode)[0], capability, f"{mode} {_text(tile)}")
+    for tile in tuning.GRADIENT:
+        launched = next(one for one in gradient_launches(tile) if "BC" in one.arguments)
+        yield compiled(launched, capability, _text(tile))
 
 
 def _text(tile: tuning.Tile) -> str:
@@ -252,10 +261,13 @@ def _text(tile: tuning.Tile) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="one object a line")
+    parser.add_argument("--fixed", action="store_true", help="only what runs where nothing is measured")
     arguments = parser.parse_args()
     if INTERPRETED:
         sys.exit("TRITON_INTERPRET=1 compiles nothing; unset it")
-    for code in everything():
+    for code in (
+        code for way in ([fixed] if arguments.fixed else [fixed, tuned]) for c in CAPABILITIES for code in way(c)
+    ):
         if arguments.json:
             print(json.dumps(asdict(code)), flush=True)
             continue
