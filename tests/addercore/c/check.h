@@ -33,6 +33,8 @@ void expect_close(const char *what, const adder_shape *s, const float *got, cons
                   size_t n);
 void expect_same_bits(const char *what, const adder_shape *s, const float *a, const float *b, size_t n);
 double worst_error(void); /* in units of the bound */
+void now(const char *what, const adder_shape *s); /* told if the program dies of a step outside a buffer */
+void tell_on_crash(void);
 
 /* shapes.c: the FIXED cases, then random ones; 0 where a random one is too large to be worth its time */
 enum { FIXED = 30 };

@@ -140,10 +140,15 @@ static void check_zero(int isa, int64_t channels, int64_t size) {
 
 static void check_shape(int isa, const adder_shape *s) {
     const float *x = take_random(inputs(s), 1), *w = take_random(weights(s), 1);
+    now("forward", s);
     check_forward(isa, s, x, w);
+    now("grad_input", s);
     check_grad_input(isa, s, x, w);
+    now("forward with an epilogue", s);
     check_affine(isa, s, x, w);
+    now("forward with moments", s);
     check_moments(isa, s, x, w);
+    now("forward with a NaN", s);
     check_nan(isa, s, x, w);
     release_all();
 }
@@ -165,6 +170,9 @@ int main(int count, char **arguments) {
         printf("%s is not here\n", arguments[1]);
         return 77;
     }
+#ifdef ADDER_GUARD /* the sanitizers tell more by themselves */
+    tell_on_crash();
+#endif
     int cases = 0;
     for (int edge = 0; edge < 2; edge++) { /* the forbidden page behind every buffer, then in front of it */
         seed_random((unsigned)atoi(arguments[3]) + (unsigned)edge);

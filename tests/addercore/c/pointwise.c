@@ -22,6 +22,7 @@ void check_normalize(int isa, int64_t N, int64_t F, int64_t P) {
     const float *y = take_random(n, 20), *scale = take_random((size_t)F, 1), *shift = take_random((size_t)F, 1);
     const float *residual = take_random(n, 1);
     double *want = doubles(n), *bound = doubles(n);
+    now("normalize", &s);
     for (int variant = 0; variant < 4; variant++) {
         adder_epilogue e = {.scale = scale, .shift = shift, .residual = variant & 1 ? residual : NULL, .relu = variant >> 1};
         for (size_t i = 0; i < n; i++) want[i] = y[i], bound[i] = 0;
@@ -65,6 +66,7 @@ void check_normalize_backward(int isa, int64_t N, int64_t F, int64_t P) {
     double *want[4] = {doubles(n), doubles(f), doubles(f), doubles(n)};
     double *bound[4] = {doubles(n), doubles(f), doubles(f), doubles(n)};
     for (size_t i = 0; i < n; i++) bound[3][i] = 0;
+    now("normalize_backward", &s);
     for (int variant = 0; variant < 4; variant++) {
         const float *in[6] = {grad, variant & 1 ? z : NULL, y, mean, invstd, gamma};
         reference_normalize_backward(N, F, P, in[0], in[1], in[2], in[3], in[4], in[5], want[0], want[1], want[2],
