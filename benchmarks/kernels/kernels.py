@@ -74,13 +74,11 @@ def measure(
 
 def _variants(of: Data, chosen: Sequence[str], rounds: int) -> list[Variant]:
     found = []
-    compiled = [name for name in chosen if name in peaks.ISA]
-    same_gradient = compiled[1:]  # their filter gradients are one and the same code, torch's
     for operation in OPERATIONS:
         both = (1, 2) if operation in BASIC and cores() > 1 else (1,)
         for name in chosen:
             slow = name in SLOW
-            if (slow and operation not in BASIC) or (operation == "grad_weight" and name in same_gradient):
+            if slow and operation not in BASIC:
                 continue
             for threads in (1,) if slow else both:
                 run = raw.repeated(name, operation, of, threads)

@@ -13,23 +13,22 @@ from addercore.ops.c.library import load
 from benchmarks.kernels.native import compiled
 from benchmarks.kernels.operations import Data, Repeated
 
-ENTRIES = ("forward", "forward_moments", "forward_affine", "grad_input")
-"""The filter gradient has none: it is torch's convolution gradient and a product."""
-
 
 def repeated(backend: str, operation: str, of: Data, threads: int) -> Repeated | None:
-    """Calls of one entry of the library on tensors made here; None where the library has no such entry."""
-    if backend not in backends() or operation not in ENTRIES:
+    """Calls of one entry of the library on tensors made here; None for a backend that is not the library's."""
+    if backend not in backends():
         return None
     library, layer, g = load(), of.layer, of.layer.geometry
     names = [library.adder_isa_name(index).decode() for index in range(library.adder_isa_count())]
     isa = names.index(backend.removeprefix("c-"))
     (kh, kw), pairs = layer.kernel, (*g.stride, *g.padding, *g.dilation)
     shape = Shape(*of.x.shape, layer.filters, kh, kw, *layer.output, *pairs, g.groups)
-    if operation == "grad_input":
-        pointers = [_pointer(tensor) for tensor in (of.grad, of.x, of.weight, torch.empty_like(of.x))]
-        arguments = (isa, ctypes.byref(shape), *pointers, threads)
-        return _repeated(library.adder_grad_input, arguments, of)
+    if operation in ("grad_input", "grad_weight"):
+        result = torch.empty_like(of.x if operation == "grad_input" else of.weight)
+        pointers = [_pointer(tensor) for tensor in (of.grad, of.x, of.weight, result)]
+        if operation == "grad_input":
+            return _repeated(library.adder_grad_input, (isa, ctypes.byref(shape), *pointers, threads), of)
+        return _repeated(library.adder_grad_weight, (isa, ctypes.byref(shape), *pointers, 0, threads), of, signed=True)
     epilogue = Epilogue()
     moments = torch.empty(2, layer.filters)
     if operation == "forward_moments":
@@ -41,12 +40,12 @@ def repeated(backend: str, operation: str, of: Data, threads: int) -> Repeated |
     return _repeated(library.adder_forward, arguments, of, moments)
 
 
-def _repeated(entry: object, arguments: tuple[object, ...], *kept: object) -> Repeated:
+def _repeated(entry: object, arguments: tuple[object, ...], *kept: object, signed: bool = False) -> Repeated:
     """What the pointers point to lives as long as the result: `kept`, and tensors as attributes of their pointers."""
     address = ctypes.cast(entry, ctypes.c_void_p)  # type: ignore[arg-type]
-    function = compiled("repeat.c").repeat
-    number, pointer = ctypes.c_int, ctypes.c_void_p
-    function.argtypes = [ctypes.c_int64, pointer, number, *[pointer] * 5, number]
+    size, number, pointer = ctypes.c_int64, ctypes.c_int, ctypes.c_void_p
+    function = compiled("repeat.c").repeat_signed if signed else compiled("repeat.c").repeat
+    function.argtypes = [size, pointer, number, *[pointer] * 5, *([size] if signed else []), number]
 
     def run(times: int, _kept: object = kept) -> None:
         status = function(times, address, *arguments)

@@ -73,7 +73,7 @@ def test_elements_are_counted_as_the_reference_computes_them() -> None:
 
 
 @pytest.mark.parametrize("backend", C_BACKENDS)
-@pytest.mark.parametrize("operation", raw.ENTRIES)
+@pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_raw_call_computes_the_operation(backend: str, operation: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[torch.Tensor] = []
     empty_like = torch.empty_like
