@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from addercore.nn.layers import Adder2d, AdderLinear
-from addercore.ops.checks import output_shape
+from addercore.ops.checks import geometry_of, output_shape
 from addercore.ops.fused import forward_normalized
 from addercore.ops.library import forward_affine
 
@@ -20,10 +20,9 @@ def adder_norm(layer: Layer, norm: Norm, x: Tensor, residual: Tensor | None, rel
     if images is None:
         return _unfused(layer, norm, x, residual, relu)
     rows, filters, added = images
-    geometry = layer.geometry
-    n, channels, height, width = output_shape(rows, filters, geometry)
-    count = n * height * width  # values a channel
-    if added is not None and tuple(added.shape) != (n, channels, height, width):
+    shape = output_shape(rows.shape, filters.shape, geometry_of(*layer.place[:4]))
+    count = shape[0] * shape[2] * shape[3]  # values a channel
+    if added is not None and added.shape != shape:
         return _unfused(layer, norm, x, residual, relu)
     if norm.training or (norm.running_mean is None and norm.running_var is None):
         if count < 2:  # the module's business: an error in training, and no statistics of nothing

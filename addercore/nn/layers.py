@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from addercore.ops import Geometry, Gradient, adder_conv2d, adder_linear, get
+from addercore.ops import Gradient, adder_conv2d, adder_linear, get
 from addercore.ops.checks import pair
+from addercore.ops.library import Place
 
 
 class AdderLayer(nn.Module):
@@ -28,14 +29,9 @@ class AdderLayer(nn.Module):
         nn.init.normal_(self.weight)
 
     @property
-    def geometry(self) -> Geometry:
-        return Geometry()
-
-    @property
-    def place(self) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int], int, str]:
-        """(stride, padding, dilation, groups, backend) as the operators take them."""
-        g = self.geometry
-        return g.stride, g.padding, g.dilation, g.groups, self.backend or ""
+    def place(self) -> Place:
+        """(stride, padding, dilation, groups, backend), as the operators take them."""
+        return (1, 1), (0, 0), (1, 1), 1, self.backend or ""
 
     def extra_repr(self) -> str:
         return f"{tuple(self.weight.shape)}, gradient={self.gradient}, backend={self.backend}"
@@ -60,17 +56,12 @@ class Adder2d(AdderLayer):
             raise ValueError(f"groups must divide {in_channels} input and {out_channels} output channels, got {groups}")
         kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
         super().__init__((out_channels, in_channels // groups, *kernel), backend, gradient)
-        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
-        _ = self.geometry  # says now what is wrong with them
+        self.stride, self.padding = pair("stride", stride, 1), pair("padding", padding, 0)
+        self.dilation, self.groups = pair("dilation", dilation, 1), groups
 
     @property
-    def geometry(self) -> Geometry:
-        return Geometry(
-            pair("stride", self.stride, 1),
-            pair("padding", self.padding, 0),
-            pair("dilation", self.dilation, 1),
-            self.groups,
-        )
+    def place(self) -> Place:
+        return self.stride, self.padding, self.dilation, self.groups, self.backend or ""
 
     def forward(self, x: Tensor) -> Tensor:
         return adder_conv2d(

@@ -1,5 +1,7 @@
 """What the operators take: each refusal names the argument, its value and what would do."""
 
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import torch
@@ -7,11 +9,13 @@ from torch import Tensor
 
 from addercore.ops.geometry import Geometry
 
+Pair = Sequence[int]
+
 KINDS: Final = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 """Types that a tensor may have; half types are computed in float32."""
 
 
-def pair(name: str, value: int | tuple[int, int], least: int) -> tuple[int, int]:
+def pair(name: str, value: int | Sequence[int], least: int) -> tuple[int, int]:
     """(vertical, horizontal) of an argument that may be one integer for both."""
     both = (value, value) if isinstance(value, int) else value
     if (
@@ -40,31 +44,50 @@ def check_tensors(**tensors: Tensor | None) -> None:
             )
 
 
-def output_shape(x: Tensor, weight: Tensor, geometry: Geometry) -> tuple[int, int, int, int]:
-    """(N, c_out, H', W') of a layer; `ValueError` where input, weight and geometry do not fit."""
-    if x.dim() != 4 or weight.dim() != 4:
+def geometry_of(stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Geometry:
+    """The geometry of an operator's arguments; `ValueError` where one is out of range."""
+    if groups < 1:
+        raise ValueError(f"groups must be an integer ≥ 1, got {groups!r}")
+    return Geometry(
+        pair("stride", tuple(stride), 1),
+        pair("padding", tuple(padding), 0),
+        pair("dilation", tuple(dilation), 1),
+        groups,
+    )
+
+
+def output_shape(x: Sequence[int], weight: Sequence[int], geometry: Geometry) -> tuple[int, int, int, int]:
+    """(N, c_out, H', W') of a layer, from shapes; `ValueError` where input, weight and geometry do not fit."""
+    if len(x) != 4 or len(weight) != 4:
         raise ValueError(
             "an adder layer takes an input (N, c_in, H, W) and a weight (c_out, c_in/groups, kh, kw), "
-            f"got {tuple(x.shape)} and {tuple(weight.shape)}"
+            f"got {tuple(x)} and {tuple(weight)}"
         )
-    c_out, inputs, *taps = weight.shape
+    c_out, inputs, *taps = weight
     kernel = (taps[0], taps[1])
     if c_out < 1 or inputs < 1 or kernel[0] < 1 or kernel[1] < 1:
-        raise ValueError(f"weight must not be empty, got {tuple(weight.shape)}")
-    for name, least in (("stride", 1), ("padding", 0), ("dilation", 1)):
-        pair(name, getattr(geometry, name), least)
+        raise ValueError(f"weight must not be empty, got {tuple(weight)}")
     groups = geometry.groups
-    if groups < 1 or c_out % groups or x.shape[1] != inputs * groups:
+    if c_out % groups or x[1] != inputs * groups:
         raise ValueError(
-            f"an input {tuple(x.shape)} and a weight {tuple(weight.shape)} do not fit in {groups!r} groups: "
+            f"an input {tuple(x)} and a weight {tuple(weight)} do not fit in {groups!r} groups: "
             "c_in must be weight.shape[1]·groups, and c_out a multiple of groups"
         )
-    height, width = geometry.output_size((x.shape[2], x.shape[3]), kernel)
+    height, width = geometry.output_size((x[2], x[3]), kernel)
     if height < 1 or width < 1:
-        raise ValueError(f"the input {tuple(x.shape)} is smaller than the window of {kernel}, {geometry}")
-    return x.shape[0], c_out, height, width
+        raise ValueError(f"the input {tuple(x)} is smaller than the window of {kernel}, {geometry}")
+    return x[0], c_out, height, width
+
+
+@lru_cache(maxsize=1024)
+def known_layer(
+    x: torch.Size, weight: torch.Size, stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> tuple[Geometry, tuple[int, int, int, int]]:
+    """(geometry, output's shape) of arguments that were checked before or are checked now: a network's few recur."""
+    geometry = geometry_of(stride, padding, dilation, groups)
+    return geometry, output_shape(x, weight, geometry)
 
 
 def check_shape(name: str, tensor: Tensor | None, shape: tuple[int, ...]) -> None:
-    if tensor is not None and tuple(tensor.shape) != shape:
+    if tensor is not None and tensor.shape != shape:
         raise ValueError(f"{name} must have the shape {shape}, got {tuple(tensor.shape)}")

@@ -70,7 +70,7 @@ def _forward_normalized(
 def _forward_normalized_autograd(keys: Any, *arguments: Any) -> Any:
     if library.wanted(arguments):
         return _NormalizedAdder.apply(*arguments)  # type: ignore[no-untyped-call]
-    return forward_normalized.redispatch(keys & library.BELOW_AUTOGRAD, *arguments)
+    return library.below_autograd(keys, forward_normalized, _forward_normalized)(*arguments)
 
 
 forward_normalized: Final = library.define(

@@ -6,27 +6,24 @@ nothing to compute it took 7 µs without and 13 µs with gradients, against 10 a
 a call of the bare operator is as safe as one of `addercore.ops.adder_conv2d`.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor
 
 from addercore.ops import registry
 from addercore.ops.backend import Backend
-from addercore.ops.checks import check_shape, check_tensors, output_shape
+from addercore.ops.checks import Pair, check_shape, check_tensors, geometry_of, known_layer, output_shape
 from addercore.ops.geometry import Geometry
 
-Pair = Sequence[int]
 Place = tuple[Pair, Pair, Pair, int, str]  # the arguments of PLACE
 
 PLACE: Final = "int[2] stride, int[2] padding, int[2] dilation, int groups, str backend"
 _LIBRARY: Any = torch.library.Library("addercore", "FRAGMENT")  # type: ignore[no-untyped-call]
-BELOW_AUTOGRAD: Final = torch._C._after_autograd_keyset
-
-
-def _geometry(stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Geometry:
-    return Geometry((stride[0], stride[1]), (padding[0], padding[1]), (dilation[0], dilation[1]), groups)
+_BELOW_AUTOGRAD: Final = torch._C._after_autograd_keyset
+_DEVICES: Final = (torch._C.DispatchKey.CPU, torch._C.DispatchKey.CUDA)
 
 
 def _kind(*tensors: Tensor) -> torch.dtype:
@@ -34,31 +31,41 @@ def _kind(*tensors: Tensor) -> torch.dtype:
     return torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors) else torch.float32
 
 
+def _to(kind: torch.dtype, tensor: Tensor) -> Tensor:
+    return tensor if tensor.dtype == kind else tensor.to(kind)
+
+
 def _as(kind: torch.dtype, tensor: Tensor) -> Tensor:
-    return tensor.to(kind).contiguous()
+    tensor = _to(kind, tensor)
+    return tensor if tensor.is_contiguous() else tensor.contiguous()
 
 
 def _maybe(kind: torch.dtype, tensor: Tensor | None) -> Tensor | None:
     return None if tensor is None else _as(kind, tensor)
 
 
-def _ready(x: Tensor, weight: Tensor, place: Place) -> tuple[Backend, torch.dtype, Tensor, Tensor, Geometry]:
-    """(backend, computing type, x, weight, geometry), checked."""
+class _Ready(NamedTuple):
+    """Checked arguments of a layer, as a backend takes them."""
+
+    backend: Backend
+    kind: torch.dtype  # in which it computes
+    x: Tensor
+    weight: Tensor
+    geometry: Geometry
+    output: tuple[int, int, int, int]  # the output's shape
+
+
+def _ready(x: Tensor, weight: Tensor, place: Place) -> _Ready:
     check_tensors(input=x, weight=weight)
-    geometry = _geometry(*place[:4])
-    output_shape(x, weight, geometry)
+    stride, padding, dilation, groups, name = place
+    geometry, output = known_layer(x.shape, weight.shape, tuple(stride), tuple(padding), tuple(dilation), groups)
     kind = _kind(x, weight)
-    return registry.choose(x.device, kind, place[4]), kind, _as(kind, x), _as(kind, weight), geometry
+    return _Ready(registry.choose(x.device, kind, name), kind, _as(kind, x), _as(kind, weight), geometry, output)
 
 
 def _fake_output(x: Tensor, weight: Tensor, place: Place) -> Tensor:
     check_tensors(input=x, weight=weight)
-    return x.new_empty(output_shape(x, weight, _geometry(*place[:4])))
-
-
-def _check_grad(grad: Tensor, x: Tensor, weight: Tensor, place: Place) -> None:
-    check_tensors(input=x, grad=grad)
-    check_shape("grad", grad, output_shape(x, weight, _geometry(*place[:4])))
+    return x.new_empty(output_shape(x.shape, weight.shape, geometry_of(*place[:4])))
 
 
 # --- eq. 2 and the paper's gradients
@@ -66,8 +73,8 @@ def _check_grad(grad: Tensor, x: Tensor, weight: Tensor, place: Place) -> None:
 
 def _forward(x: Tensor, weight: Tensor, sign: bool, *place: Any) -> Tensor:
     """Eq. 2, in the input's type; `sign` is the backward's."""
-    backend, _, x_, weight_, geometry = _ready(x, weight, place)
-    return backend.forward(x_, weight_, geometry).to(x.dtype)
+    ready = _ready(x, weight, place)
+    return _to(x.dtype, ready.backend.forward(ready.x, ready.weight, ready.geometry))
 
 
 def _forward_fake(x: Tensor, weight: Tensor, sign: bool, *place: Any) -> Tensor:
@@ -76,26 +83,32 @@ def _forward_fake(x: Tensor, weight: Tensor, sign: bool, *place: Any) -> Tensor:
 
 def _grad_input(grad: Tensor, x: Tensor, weight: Tensor, *place: Any) -> Tensor:
     """Eqs. 6, 7, in the input's type."""
-    _check_grad(grad, x, weight, place)
-    backend, kind, x_, weight_, geometry = _ready(x, weight, place)
-    return backend.grad_input(_as(kind, grad), x_, weight_, geometry).to(x.dtype)
+    ready = _ready(x, weight, place)
+    _check_grad(grad, x, ready.output)
+    return _to(x.dtype, ready.backend.grad_input(_as(ready.kind, grad), ready.x, ready.weight, ready.geometry))
 
 
 def _grad_input_fake(grad: Tensor, x: Tensor, weight: Tensor, *place: Any) -> Tensor:
-    _check_grad(grad, x, weight, place)
+    _check_grad(grad, x, _fake_output(x, weight, place).shape)
     return x.new_empty(x.shape)
 
 
 def _grad_weight(grad: Tensor, x: Tensor, weight: Tensor, sign: bool, *place: Any) -> Tensor:
     """Eq. 5 or 4, in the weight's type."""
-    _check_grad(grad, x, weight, place)
-    backend, kind, x_, weight_, geometry = _ready(x, weight, place)
-    return backend.grad_weight(_as(kind, grad), x_, weight_, geometry, sign).to(weight.dtype)
+    ready = _ready(x, weight, place)
+    _check_grad(grad, x, ready.output)
+    found = ready.backend.grad_weight(_as(ready.kind, grad), ready.x, ready.weight, ready.geometry, sign)
+    return _to(weight.dtype, found)
 
 
 def _grad_weight_fake(grad: Tensor, x: Tensor, weight: Tensor, sign: bool, *place: Any) -> Tensor:
-    _check_grad(grad, x, weight, place)
+    _check_grad(grad, x, _fake_output(x, weight, place).shape)
     return weight.new_empty(weight.shape)
+
+
+def _check_grad(grad: Tensor, x: Tensor, shape: tuple[int, ...]) -> None:
+    check_tensors(input=x, grad=grad)
+    check_shape("grad", grad, shape)
 
 
 # --- fused with what follows the layer
@@ -105,10 +118,12 @@ def _forward_affine(
     x: Tensor, weight: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None, relu: bool, *place: Any
 ) -> Tensor:
     """act(scale · Y + shift + residual), in the input's type."""
-    backend, kind, x_, weight_, geometry = _ready(x, weight, place)
-    _check_channels(output_shape(x, weight, geometry), residual, scale=scale, shift=shift)
-    z = backend.forward_affine(x_, weight_, geometry, _as(kind, scale), _as(kind, shift), _maybe(kind, residual), relu)
-    return z.to(x.dtype)
+    ready = _ready(x, weight, place)
+    _check_channels(ready.output, residual, scale=scale, shift=shift)
+    kind = ready.kind
+    factor, offset, added = _as(kind, scale), _as(kind, shift), _maybe(kind, residual)
+    z = ready.backend.forward_affine(ready.x, ready.weight, ready.geometry, factor, offset, added, relu)
+    return _to(x.dtype, z)
 
 
 def _forward_affine_fake(
@@ -119,9 +134,9 @@ def _forward_affine_fake(
 
 def _forward_moments(x: Tensor, weight: Tensor, *place: Any) -> tuple[Tensor, Tensor, Tensor]:
     """(Y in the input's type, mean and biased variance of each channel in the computing type)."""
-    backend, _, x_, weight_, geometry = _ready(x, weight, place)
-    y, mean, variance = backend.forward_moments(x_, weight_, geometry)
-    return y.to(x.dtype), mean, variance
+    ready = _ready(x, weight, place)
+    y, mean, variance = ready.backend.forward_moments(ready.x, ready.weight, ready.geometry)
+    return _to(x.dtype, y), mean, variance
 
 
 def _forward_moments_fake(x: Tensor, weight: Tensor, *place: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -144,7 +159,7 @@ def _normalize(y: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None,
     kind = _kind(y)
     chosen = registry.choose(y.device, kind, backend)
     z = chosen.normalize(_as(kind, y), _as(kind, scale), _as(kind, shift), _maybe(kind, residual), relu)
-    return z.to(y.dtype)
+    return _to(y.dtype, z)
 
 
 def _normalize_fake(
@@ -167,8 +182,8 @@ def _normalize_backward(
     grad_y, grad_gamma, grad_beta, masked = chosen.normalize_backward(
         _as(kind, grad), _maybe(kind, z), _as(kind, y), *channels
     )
-    masked = grad.new_empty(0) if z is None else masked.to(grad.dtype)
-    return grad_y.to(y.dtype), grad_gamma.to(gamma.dtype), grad_beta.to(gamma.dtype), masked
+    masked = grad.new_empty(0) if z is None else _to(grad.dtype, masked)
+    return _to(y.dtype, grad_y), _to(gamma.dtype, grad_gamma), _to(gamma.dtype, grad_beta), masked
 
 
 def _normalize_backward_fake(
@@ -183,7 +198,16 @@ def _normalize_backward_fake(
 
 def wanted(arguments: tuple[Any, ...]) -> bool:
     """Whether autograd wants a gradient of one of them."""
-    return torch.is_grad_enabled() and any(isinstance(one, Tensor) and one.requires_grad for one in arguments)
+    if not torch.is_grad_enabled():
+        return False
+    return any(isinstance(one, Tensor) and one.requires_grad for one in arguments)
+
+
+def below_autograd(keys: Any, operator: Any, kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """What an autograd kernel calls next: `kernel` itself where only a device is left of the dispatch `keys`, which
+    saves converting all arguments once more, else (a compiler is tracing, a mode is active) the dispatcher."""
+    keys = keys & _BELOW_AUTOGRAD
+    return kernel if keys.highestPriorityTypeId() in _DEVICES else partial(operator.redispatch, keys)
 
 
 def _autocast(operator: Any, key: str) -> Callable[..., Any]:
@@ -202,14 +226,14 @@ def _autocast(operator: Any, key: str) -> Callable[..., Any]:
     return kernel
 
 
-def _no_gradient(operator: Any, name: str) -> Callable[..., Any]:
+def _no_gradient(operator: Any, name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
     def kernel(keys: Any, *arguments: Any) -> Any:
         if wanted(arguments):
             raise RuntimeError(
                 f"addercore::{name} has no gradient of its own: call it under torch.no_grad(), "
                 "or use addercore.ops.adder_conv2d"
             )
-        return operator.redispatch(keys & BELOW_AUTOGRAD, *arguments)
+        return below_autograd(keys, operator, plain)(*arguments)
 
     return kernel
 
@@ -228,7 +252,7 @@ def define(
     operator = getattr(torch.ops.addercore, name).default
     for key in ("AutocastCPU", "AutocastCUDA"):
         _LIBRARY.impl(name, _autocast(operator, key), key)
-    _LIBRARY.impl(name, autograd or _no_gradient(operator, name), "Autograd", with_keyset=True)
+    _LIBRARY.impl(name, autograd or _no_gradient(operator, name, kernel), "Autograd", with_keyset=True)
     return operator
 
 
@@ -245,10 +269,10 @@ class _Adder(torch.autograd.Function):
     """Y = −Σ |X − F| (eq. 2) with the paper's gradients, which are not Y's derivatives (eqs. 4–7)."""
 
     @staticmethod
-    def forward(ctx: Any, keys: Any, x: Tensor, weight: Tensor, sign: bool, *place: Any) -> Tensor:
+    def forward(ctx: Any, below: Any, x: Tensor, weight: Tensor, sign: bool, *place: Any) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.sign, ctx.place = sign, place
-        y: Tensor = forward.redispatch(keys, x, weight, sign, *place)
+        y: Tensor = below(x, weight, sign, *place)
         return y
 
     @staticmethod
@@ -262,10 +286,10 @@ class _Adder(torch.autograd.Function):
 
 
 def _forward_autograd(keys: Any, x: Tensor, weight: Tensor, *rest: Any) -> Any:
-    below = keys & BELOW_AUTOGRAD
+    below = below_autograd(keys, forward, _forward)
     if wanted((x, weight)):
         return _Adder.apply(below, x, weight, *rest)  # type: ignore[no-untyped-call]
-    return forward.redispatch(below, x, weight, *rest)
+    return below(x, weight, *rest)
 
 
 # --- the operators

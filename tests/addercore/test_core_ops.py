@@ -56,7 +56,7 @@ def test_half_inputs_are_accumulated_in_single_precision_and_autocast_keeps_it()
         ({"weight": torch.zeros(4, 3, 0, 3)}, r"weight must not be empty.*\(4, 3, 0, 3\)"),
         ({"weight": torch.zeros(4, 3, 3, 3, device="meta")}, r"input is on cpu and weight on meta; move"),
         ({"weight": torch.zeros(3, 1, 3, 3), "groups": 2}, r"\(3, 1, 3, 3\).*2 groups"),
-        ({"groups": 0}, r"0 groups"),
+        ({"groups": 0}, r"groups.*got 0"),
         ({"groups": 1.0}, r"groups.*1\.0"),
         ({"dilation": (1, 2, 3)}, r"dilation.*\(1, 2, 3\)"),
         ({"dilation": 3}, r"smaller than the window"),
