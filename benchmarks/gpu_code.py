@@ -71,7 +71,7 @@ class _Recorder:
 def recording(tile: tuning.Tile | None = None) -> Iterator[list[Launch]]:
     """Launches made inside, none of which runs; `tile` instead of the fixed one."""
     kept: list[Launch] = []
-    patches = [
+    patches: list[Any] = [
         patch.object(module, name, _Recorder(getattr(module, name), kept))
         for module, names in KERNELS.items()
         for name in names
@@ -100,6 +100,8 @@ def source(launched: Launch) -> Any:
         elif isinstance(value, Tensor):
             signature[name] = "*i32" if value.dtype == torch.int32 else "*fp32"
             attributes[(position,)] = [["tt.divisibility", 16]]
+        elif isinstance(value, float):
+            signature[name] = "fp32"
         else:
             signature[name] = "i32" if value < launch.INT32 else "i64"
             if value % 16 == 0:
@@ -242,6 +244,16 @@ def fixed(capability: int) -> Iterator[Code]:
     for launched in other_launches():
         if launched.kernel not in (forward.forward_kernel, gradient.grad_input_kernel):
             yield compiled(launched, capability)
+    yield compiled(ceiling_launch(), capability, "registers only")
+
+
+def ceiling_launch() -> Launch:
+    """The kernel that benchmarks.gpu measures the FADD ceiling with."""
+    from benchmarks import gpu
+
+    arguments = {"out": torch.empty(1), "w": 0.5, "rounds": gpu.FADD_ROUNDS}
+    constants = {"BLOCK": gpu.FADD_BLOCK, "UNROLL": gpu.FADD_UNROLL}
+    return Launch(gpu.fadd_kernel, arguments | constants, {"num_warps": gpu.FADD_WARPS, "enable_fp_fusion": False})
 
 
 def tuned(capability: int) -> Iterator[Code]:

@@ -35,7 +35,7 @@ def codes(tmp_path_factory: pytest.TempPathFactory) -> list[Code]:
 
 
 def test_every_kernel_compiles(codes: list[Code]) -> None:
-    names = {name for names in KERNELS.values() for name in names}
+    names = {name for names in KERNELS.values() for name in names} | {"fadd_kernel"}
     for capability in CAPABILITIES:
         assert {code.kernel for code in codes if code.capability == capability} == names
 
@@ -64,6 +64,11 @@ def test_input_gradient_issues_two_instructions_a_term(codes: list[Code]) -> Non
         assert code.loop["LDS.128"] == 32
         assert not {"FMNMX", "FADD", "FSEL"} & set(code.loop)
         assert code.resident_warps >= 8
+
+
+def test_the_ceiling_is_made_of_additions(codes: list[Code]) -> None:
+    for code in (code for code in codes if code.kernel == "fadd_kernel"):
+        assert code.share("FADD") >= 0.99, code
 
 
 SASS = """
