@@ -10,7 +10,6 @@ from torch import Tensor
 
 from addercore.ops.backend import Backend
 from addercore.ops.geometry import Geometry
-from addercore.ops.portable import Portable
 
 _SHAPE: Final = (
     *("N", "C", "H", "W", "F", "KH", "KW", "OH", "OW"),
@@ -58,6 +57,7 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     library.adder_isa_name.restype = library.adder_compiler.restype = ctypes.c_char_p
     library.adder_forward.argtypes = [number, shape, *[pointer] * 3, epilogue, number]
     library.adder_grad_input.argtypes = [number, shape, *[pointer] * 4, number]
+    library.adder_grad_weight.argtypes = [number, shape, *[pointer] * 4, size, number]
     library.adder_normalize.argtypes = [number, *[size] * 3, *[pointer] * 4, size, pointer, number]
     library.adder_normalize_backward.argtypes = [number, *[size] * 3, *[pointer] * 10, number]
     return library
@@ -69,15 +69,10 @@ def _run(function: Callable[..., int], *arguments: object) -> None:
 
 
 class CBackend(Backend):
-    """The kernels of one instruction set, in fp32; bits do not depend on the number of threads.
-
-    But for `grad_weight`: eq. 5 is a convolution's weight gradient less F·Σg, which torch computes (oneDNN; repeatable
-    at a fixed number of threads only), and eq. 4 is `Portable`'s.
-    """
+    """The kernels of one instruction set, in fp32; bits do not depend on the number of threads."""
 
     def __init__(self, library: ctypes.CDLL, isa: int) -> None:
         self._library, self._isa = _declared(library), isa
-        self._other = Portable()
         self.name = f"c-{self._library.adder_isa_name(isa).decode()}"
 
     @property
@@ -150,15 +145,11 @@ class CBackend(Backend):
         return result
 
     def grad_weight(self, grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry, sign: bool) -> Tensor:
-        if sign:
-            return self._other.grad_weight(grad, x, weight, geometry, sign)
-        product: Tensor
-        _, product, total = torch.ops.aten.convolution_backward(
-            *(grad, x, weight, [weight.shape[0]]),
-            *(geometry.stride, geometry.padding, geometry.dilation, False, [0, 0], geometry.groups),
-            [False, True, True],
-        )  # Σ g·X and Σ g
-        return product.addcmul_(weight, total[:, None, None, None], value=-1)
+        shape, _ = _shape(x.shape, weight.shape, geometry)
+        result = torch.empty_like(weight)
+        pointers = (tensor.data_ptr() for tensor in (grad, x, weight, result))
+        _run(self._library.adder_grad_weight, self._isa, shape, *pointers, int(sign))
+        return result
 
 
 def _extents(y: Tensor) -> tuple[int, int, int]:

@@ -14,7 +14,7 @@
 #define ADDER_API
 #endif
 
-#define ADDER_ABI 1 /* raised whenever a signature or a struct below changes */
+#define ADDER_ABI 2 /* raised whenever a signature or a struct below changes */
 
 /* One layer: x (N, C, H, W), weight (F, C/groups, KH, KW), y (N, F, OH, OW). */
 typedef struct {
@@ -45,6 +45,10 @@ ADDER_API int adder_forward(int isa, const adder_shape *s, const float *x, const
 /* Eqs. 6, 7: grad_x = Σ_f grad · clamp(f − x, −1, 1). */
 ADDER_API int adder_grad_input(int isa, const adder_shape *s, const float *grad, const float *x, const float *weight,
                                float *grad_x, int threads);
+
+/* Eq. 5: grad_weight = Σ grad · (x − f), or with sign ≠ 0 eq. 4: Σ grad · sgn(x − f). */
+ADDER_API int adder_grad_weight(int isa, const adder_shape *s, const float *grad, const float *x, const float *weight,
+                                float *grad_weight, int64_t sign, int threads);
 
 /* z = act(scale[f]·y + shift[f] + residual) over (N, F, P). */
 ADDER_API int adder_normalize(int isa, int64_t N, int64_t F, int64_t P, const float *y, const float *scale,

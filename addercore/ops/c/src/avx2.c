@@ -12,6 +12,9 @@
 #define PV 2
 #define RF 5 /* 10 accumulators, 2 inputs, one, filter, maximum: 15 registers; with 6, one accumulator spills */
 #define RG 8
+#define TF 3 /* filters and taps a tile, filter gradient; vectors of taps where the layer is linear */
+#define TK 3
+#define LV 3
 #define DIRECT 32 /* filters up to which unaligned reading costs less than gathering */
 
 typedef __m256 V;
@@ -32,6 +35,13 @@ INLINE float vsum(V a) {
     __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
     s = _mm_add_ps(s, _mm_movehl_ps(s, s));
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+
+INLINE void vsum4(V a, V b, V c, V d, float *sums) {
+    V ab = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+    V cd = _mm256_add_ps(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+    V all = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xee));
+    _mm_storeu_ps(sums, _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1)));
 }
 
 INLINE M lanes(int first, int count) {

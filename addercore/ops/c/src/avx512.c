@@ -12,6 +12,9 @@
 #define PV 1  /* vectors of positions a tile */
 #define RF 16 /* filters a tile, forward: 16 accumulators, 1 input, 1 one */
 #define RG 12 /* channels a tile, input gradient: 12 accumulators, 12 inputs, 2 constants, temporaries */
+#define TF 4 /* filters and taps a tile, filter gradient; vectors of taps where the layer is linear */
+#define TK 6
+#define LV 4
 #define DIRECT 64 /* filters up to which unaligned reading costs less than gathering */
 
 typedef __m512 V;
@@ -29,6 +32,15 @@ INLINE V vfma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
 INLINE V vabs(V a) { return _mm512_abs_ps(a); }
 INLINE V vmax(V a, V b) { return _mm512_max_ps(a, b); } /* b where either is NaN */
 INLINE float vsum(V a) { return _mm512_reduce_add_ps(a); }
+
+/* The sums of four vectors' lanes. */
+INLINE void vsum4(V a, V b, V c, V d, float *sums) {
+    V ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+    V cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+    V all = _mm512_add_ps(_mm512_shuffle_ps(ab, cd, 0x44), _mm512_shuffle_ps(ab, cd, 0xee));
+    __m256 half = _mm256_add_ps(_mm512_castps512_ps256(all), _mm512_extractf32x8_ps(all, 1));
+    _mm_storeu_ps(sums, _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1)));
+}
 
 INLINE M lanes(int first, int count) { return (M)(((1u << count) - 1u) << first); }
 INLINE V vload_part(V rest, const float *p, int first, M m) { return _mm512_mask_loadu_ps(rest, m, p - first); }

@@ -57,6 +57,11 @@ int adder_grad_input(int isa, const adder_shape *s, const float *grad, const flo
     return units[isa]->grad_input(s, grad, x, weight, grad_x, threads);
 }
 
+int adder_grad_weight(int isa, const adder_shape *s, const float *grad, const float *x, const float *weight,
+                      float *grad_weight, int64_t sign, int threads) {
+    return units[isa]->grad_weight(s, grad, x, weight, grad_weight, sign, threads);
+}
+
 int adder_normalize(int isa, int64_t N, int64_t F, int64_t P, const float *y, const float *scale, const float *shift,
                     const float *residual, int64_t relu, float *z, int threads) {
     return units[isa]->normalize(N, F, P, y, scale, shift, residual, relu, z, threads);

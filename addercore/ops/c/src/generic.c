@@ -7,6 +7,9 @@
 #define PV 2
 #define RF 4
 #define RG 4
+#define TF 2 /* filters and taps a tile, filter gradient; vectors of taps where the layer is linear */
+#define TK 3
+#define LV 3
 #define DIRECT 32 /* filters up to which unaligned reading costs less than gathering */
 
 INLINE V vfma(V a, V b, V c) { return a * b + c; } /* rounded twice */

@@ -8,6 +8,7 @@ typedef struct {
     const char *name;
     int (*forward)(const adder_shape *, const float *, const float *, float *, const adder_epilogue *, int);
     int (*grad_input)(const adder_shape *, const float *, const float *, const float *, float *, int);
+    int (*grad_weight)(const adder_shape *, const float *, const float *, const float *, float *, int64_t, int);
     int (*normalize)(int64_t, int64_t, int64_t, const float *, const float *, const float *, const float *, int64_t,
                      float *, int);
     int (*normalize_backward)(int64_t, int64_t, int64_t, const float *, const float *, const float *, const float *,

@@ -8,6 +8,9 @@
 #define PV 2
 #define RF 8
 #define RG 8
+#define TF 4 /* filters and taps a tile, filter gradient; vectors of taps where the layer is linear */
+#define TK 5
+#define LV 4
 #define DIRECT 32 /* filters up to which unaligned reading costs less than gathering */
 
 #define Q(v) ((float32x4_t)(v))

@@ -23,6 +23,8 @@ INLINE V vselect(M m, V yes, V no) { return (V)((m & (M)yes) | (~m & (M)no)); }
 INLINE V vabs(V a) { return (V)((M)a & (M){0x7fffffff, 0x7fffffff, 0x7fffffff, 0x7fffffff}); }
 INLINE float vsum(V a) { return (a[0] + a[2]) + (a[1] + a[3]); }
 
+INLINE void vsum4(V a, V b, V c, V d, float *sums) { vstore(sums, (V){vsum(a), vsum(b), vsum(c), vsum(d)}); }
+
 INLINE M lanes(int first, int count) {
     const M i = {0, 1, 2, 3};
     return (i >= first) & (i < first + count);
