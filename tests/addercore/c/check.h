@@ -21,6 +21,8 @@ void fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn
 void reference_forward(const adder_shape *s, const float *x, const float *weight, double *y, double *bound);
 void reference_grad_input(const adder_shape *s, const float *grad, const float *x, const float *weight, double *grad_x,
                           double *bound);
+void reference_grad_weight(const adder_shape *s, const float *grad, const float *x, const float *weight, int sign,
+                           double *grad_weight, double *bound);
 void reference_affine(const adder_shape *s, const adder_epilogue *e, double *y, double *bound);
 void reference_moments(int64_t N, int64_t F, int64_t P, const double *y, double *mean, double *variance);
 void reference_normalize_backward(int64_t N, int64_t F, int64_t P, const float *grad, const float *z, const float *y,

@@ -108,6 +108,23 @@ static void check_grad_input(int isa, const adder_shape *s, const float *x, cons
     free(bound);
 }
 
+/* Eq. 5, and eq. 4 with `sign`. */
+static void check_grad_weight(int isa, const adder_shape *s, const float *x, const float *w, int sign) {
+    const size_t n = weights(s);
+    const float *grad = take_random(outputs(s), 1);
+    double *want = doubles(n), *bound = doubles(n);
+    reference_grad_weight(s, grad, x, w, sign, want, bound);
+    const float *first = NULL;
+    for (int t = 0; t < RUNS; t++) {
+        float *grad_w = take(n);
+        if (adder_grad_weight(isa, s, grad, x, w, grad_w, sign, THREADS[t])) fail("adder_grad_weight found no memory");
+        if (!first) expect_close("grad_weight", s, first = grad_w, want, bound, n);
+        expect_same_bits("grad_weight by threads", s, first, grad_w, n);
+    }
+    free(want);
+    free(bound);
+}
+
 /* One NaN in the input is in exactly the outputs whose window has it; the others keep their bits. */
 static void check_nan(int isa, const adder_shape *s, const float *x, const float *w) {
     if (!outputs(s)) return;
@@ -144,6 +161,10 @@ static void check_shape(int isa, const adder_shape *s) {
     check_forward(isa, s, x, w);
     now("grad_input", s);
     check_grad_input(isa, s, x, w);
+    now("grad_weight", s);
+    check_grad_weight(isa, s, x, w, 0);
+    now("grad_weight by eq. 4", s);
+    check_grad_weight(isa, s, x, w, 1);
     now("forward with an epilogue", s);
     check_affine(isa, s, x, w);
     now("forward with moments", s);

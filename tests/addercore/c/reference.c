@@ -67,6 +67,28 @@ void reference_grad_input(const adder_shape *s, const float *grad, const float *
     }
 }
 
+void reference_grad_weight(const adder_shape *s, const float *grad, const float *x, const float *weight, int sign,
+                           double *grad_weight, double *bound) {
+    const int64_t channels = s->C / s->groups, filters = s->F / s->groups, positions = s->OH * s->OW;
+    for (int64_t i = 0; i < s->F * channels * s->KH * s->KW; i++) {
+        const int64_t kw = i % s->KW, kh = i / s->KW % s->KH, c = i / (s->KW * s->KH) % channels;
+        const int64_t f = i / (s->KW * s->KH * channels);
+        double sum = 0, size = 0;
+        for (int64_t j = 0; j < s->N * positions; j++) {
+            const int64_t n = j / positions, oh = j % positions / s->OW, ow = j % s->OW;
+            const float *plane = x + (n * s->C + f / filters * channels + c) * s->H * s->W;
+            const double g = grad[(n * s->F + f) * positions + oh * s->OW + ow];
+            const double v = at(s, plane, oh * s->stride_h - s->pad_h + kh * s->dilation_h,
+                                ow * s->stride_w - s->pad_w + kw * s->dilation_w);
+            const double difference = v - weight[i];
+            sum += g * (sign ? (difference > 0) - (difference < 0) : difference);
+            size += fabs(g) * (sign ? 1 : fabs(v) + fabs((double)weight[i]));
+        }
+        grad_weight[i] = sum;
+        bound[i] = slack((double)(s->N * positions)) * size;
+    }
+}
+
 void reference_affine(const adder_shape *s, const adder_epilogue *e, double *y, double *bound) {
     const int64_t positions = s->OH * s->OW;
     for (int64_t i = 0; i < s->N * s->F * positions; i++) {

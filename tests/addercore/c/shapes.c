@@ -57,7 +57,7 @@ int next_shape(adder_shape *s, int index) {
     int v[14];
     do {
         const int groups = next_random() % 4 ? 1 : between(1, 4), plain = next_random() % 2;
-        const int random[14] = {between(1, 4), groups * between(1, 12), between(1, 20), between(1, 40),
+        const int random[14] = {next_random() % 8 ? between(1, 4) : between(5, 40), groups * between(1, 12), between(1, 20), between(1, 40),
                                 groups * between(1, 20), between(1, 5), between(1, 5),
                                 plain ? 1 : between(1, 4), plain ? 1 : between(1, 4), between(0, 3), between(0, 3),
                                 plain ? 1 : between(1, 3), plain ? 1 : between(1, 3), groups};
