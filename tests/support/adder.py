@@ -22,7 +22,8 @@ def takes(name: str, dtype: torch.dtype) -> bool:
     return get(name).refusal(CPU, dtype) is None
 
 
-BACKENDS = tuple(name for name in available() if takes(name, torch.float32))
+BACKENDS = tuple(name for name in available() if name != "triton" and takes(name, torch.float32))
+"""All but Triton's: its interpreter takes seconds a call, and has a process of its own (test_triton.py)."""
 DOUBLE = tuple(name for name in BACKENDS if takes(name, torch.float64))
 COMPILED = tuple(name for name in BACKENDS if name.startswith("c-"))
 
