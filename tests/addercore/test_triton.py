@@ -119,8 +119,17 @@ def test_splits_cover_the_sum(tiles: int, units: int) -> None:
     splits, each = tuning.splits(tiles, units)
     assert (splits - 1) * each < units <= splits * each
     if splits > 1:
-        assert tiles < tuning.PROGRAMS
         assert each >= tuning.UNITS_LEAST
+    if tiles >= 100 * tuning.MULTIPROCESSORS:
+        assert splits == 1
+
+
+@pytest.mark.parametrize(
+    ("tiles", "units", "splits"), [(196, 36, 2), (98, 72, 4), (52, 144, 5), (56, 288, 7), (2048, 9, 1), (1, 4, 1)]
+)
+def test_splits_fill_the_multiprocessors(tiles: int, units: int, splits: int) -> None:
+    """ResNet-18's four stages at batch 8, ResNet-20's first at 256, and what is too short to be cut."""
+    assert tuning.splits(tiles, units)[0] == splits
 
 
 def test_positions_a_program() -> None:

@@ -186,9 +186,14 @@ def test_backward_of_batch_normalisation(case: Case, relu: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "case", [case for case in CASES if case.name in ("few channels", "split sums", "rectangular, dilated")],
+    "case",
+    [
+        Case("flattened, few channels", (1, 3, 5, 5), (5, 3, 3, 2), Geometry((1, 1), (1, 0))),
+        Case("channels that fill no unit", (1, 33, 3, 4), (3, 33, 1, 2)),
+        Case("split sums", (1, 32, 3, 3), (17, 32, 3, 3), Geometry((1, 1), (1, 1))),
+    ],
     ids=lambda case: case.name,
-)  # fmt: skip
+)
 def test_every_tile_gives_the_same_bits(case: Case) -> None:
     x, weight, grad = case.tensors()
 

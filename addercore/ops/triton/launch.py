@@ -13,6 +13,7 @@ from addercore.ops.triton.tuning import Tile
 
 INT32 = 2**31
 MOST_POSITIONS = 128
+SIGN_PROGRAMS = 2048
 BLOCK = 1024
 OPTIONS: dict[str, Any] = {"enable_fp_fusion": False}
 """Multiply-adds are fused where the kernels say so and nowhere else: the bits are the source's, not the compiler's."""
@@ -195,7 +196,7 @@ def run_grad_sign(grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry) -
         return torch.zeros_like(weight)
     rows, terms, step = 16, 16, 32
     tiles_f, tiles_k = -(-s.filters // rows), -(-s.channels * s.taps // terms)
-    wanted = min(-(-8 * tuning.PROGRAMS // (tiles_f * tiles_k * s.groups)), -(-total // (8 * step)))
+    wanted = min(-(-SIGN_PROGRAMS // (tiles_f * tiles_k * s.groups)), -(-total // (8 * step)))
     run = -(-total // (wanted * step)) * step
     runs = -(-total // run)
     parts = weight.new_empty((runs, *weight.shape))

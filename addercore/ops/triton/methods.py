@@ -1,5 +1,6 @@
 """The backend's methods: what is a kernel of our own, and what is torch's. Triton is imported with the first call."""
 
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from types import ModuleType
 from typing import Final
@@ -11,6 +12,11 @@ from addercore.ops.backend import Backend
 from addercore.ops.geometry import Geometry
 
 LEAST_CAPABILITY: Final = (8, 0)
+
+
+def _device(x: Tensor) -> AbstractContextManager[object]:
+    """Triton launches on the current device, which need not be the tensors'."""
+    return torch.cuda.device(x.device) if x.is_cuda else nullcontext()
 
 
 @cache
@@ -45,7 +51,8 @@ class TritonBackend(Backend):
 
     def forward(self, x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
         kernels = _kernels()
-        y: Tensor = kernels.run_forward(x, weight, geometry, kernels.PLAIN)[0]
+        with _device(x):
+            y: Tensor = kernels.run_forward(x, weight, geometry, kernels.PLAIN)[0]
         return y
 
     def forward_affine(
@@ -59,22 +66,26 @@ class TritonBackend(Backend):
         relu: bool,
     ) -> Tensor:
         kernels = _kernels()
-        z: Tensor = kernels.run_forward(x, weight, geometry, kernels.affine(scale, shift, residual, relu))[0]
+        with _device(x):
+            z: Tensor = kernels.run_forward(x, weight, geometry, kernels.affine(scale, shift, residual, relu))[0]
         return z
 
     def forward_moments(self, x: Tensor, weight: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor, Tensor]:
         kernels = _kernels()
-        y, means, squares = kernels.run_forward(x, weight, geometry, kernels.MOMENTS)
-        return y, *kernels.merged_moments(means, squares, y.shape[0] * y.shape[2] * y.shape[3])
+        with _device(x):
+            y, means, squares = kernels.run_forward(x, weight, geometry, kernels.MOMENTS)
+            return y, *kernels.merged_moments(means, squares, y.shape[0] * y.shape[2] * y.shape[3])
 
     def grad_input(self, grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
-        dx: Tensor = _kernels().run_grad_input(grad, x, weight, geometry)
+        with _device(x):
+            dx: Tensor = _kernels().run_grad_input(grad, x, weight, geometry)
         return dx
 
     def grad_weight(self, grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry, sign: bool) -> Tensor:
         """Eq. 5 is a convolution's weight gradient less F·Σg: cuDNN's, in float32 and by a deterministic algorithm."""
         if sign:
-            signed: Tensor = _kernels().run_grad_sign(grad, x, weight, geometry)
+            with _device(x):
+                signed: Tensor = _kernels().run_grad_sign(grad, x, weight, geometry)
             return signed
         if grad.numel() == 0:
             return torch.zeros_like(weight)
@@ -88,11 +99,13 @@ class TritonBackend(Backend):
     def normalize(self, y: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None, relu: bool) -> Tensor:
         from addercore.ops.triton.normalise import run_normalize
 
-        return run_normalize(y, scale, shift, residual, relu)
+        with _device(y):
+            return run_normalize(y, scale, shift, residual, relu)
 
     def normalize_backward(
         self, grad: Tensor, z: Tensor | None, y: Tensor, mean: Tensor, invstd: Tensor, gamma: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         from addercore.ops.triton.normalise import run_normalize_backward
 
-        return run_normalize_backward(grad, z, y, mean, invstd, gamma)
+        with _device(y):
+            return run_normalize_backward(grad, z, y, mean, invstd, gamma)

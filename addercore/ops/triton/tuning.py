@@ -17,10 +17,14 @@ ENVIRONMENT: Final = "ADDER_TRITON_TUNE"
 """Set to 0: no measuring, each kernel runs its fixed tile."""
 UNIT: Final = 16
 """Terms by which a sum is cut into splits; a multiple of every tile's depth."""
-PROGRAMS: Final = 256
-"""A sum is split where fewer programs than this would run: an H200 has 132 multiprocessors, an A100 108."""
+MULTIPROCESSORS: Final = 132
+"""Of an H200, for which sums are split; a constant, so that a shape has the same bits on every GPU."""
+LEAST_WAVES: Final = 2
+"""Programs a multiprocessor, about, below which nothing would hide the wait for memory."""
 UNITS_LEAST: Final = 8
 """Units below which a split is not worth its second pass."""
+MERGE_TERMS: Final = 33
+"""What a partial sum costs, in terms: 8 bytes written and read at 4 TB/s against 16.7 T terms/s, by data sheet."""
 NOMINAL_ROWS: Final = 64
 REPEATS: Final = 5
 
@@ -63,10 +67,23 @@ def positions(total: int) -> int:
 
 
 def splits(tiles: int, units: int) -> tuple[int, int]:
-    """(splits, units a split) of a sum of `units` units when `tiles` programs of nominal size share the outputs."""
-    wanted = max(1, min(-(-PROGRAMS // max(1, tiles)), units // UNITS_LEAST))
+    """(splits, units a split) of a sum of `units` units when `tiles` programs of nominal size share the outputs.
+
+    The number with the best estimate of how busy the multiprocessors are: a last round of programs that is partly
+    empty costs as much as a full one, and partial sums cost their traffic.
+    """
+    tiles = max(1, tiles)
+    most = max(1, units // UNITS_LEAST)
+    least = min(most, max(1, round(LEAST_WAVES * MULTIPROCESSORS / tiles)))
+    wanted = max(range(least, min(most, 4 * least) + 1), key=lambda count: _busy(tiles * count, count, units))
     each = -(-units // wanted)
     return max(1, -(-units // max(1, each))), each
+
+
+def _busy(programs: int, count: int, units: int) -> float:
+    rounds = -(-programs // MULTIPROCESSORS)
+    partial = MERGE_TERMS * count if count > 1 else 0
+    return programs / (rounds * MULTIPROCESSORS) / (1 + partial / (units * UNIT))
 
 
 def usable(tiles: Iterable[Tile], rows: int) -> list[Tile]:
