@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -21,7 +21,9 @@ from tests.support.adder import (
     worst,
 )
 
-BOUND = 4.0  # float32: |error| ≤ 4 · 2⁻²³ · (sum of magnitudes, `layer_terms`), up to some 200 terms
+BOUND = 8.0
+"""float32: |error| ≤ 8 · 2⁻²³ · (sum of magnitudes, `layer_terms`), for sums of up to some 400 terms; the largest seen
+in a few hundred layers was 4.3, in the forward's max form, which takes the difference of three sums."""
 LONG_BOUND = {"portable": 32.0}  # for thousands of terms, which `cdist` adds in a few long sums; the others: 16
 REFERENCE = get("reference")
 
@@ -97,8 +99,7 @@ def test_affine(backend: str, layer: Layer, residual: bool, relu: bool) -> None:
 @given(layer=layers(images=5))
 def test_moments(backend: str, layer: Layer) -> None:
     x, weight, _ = (tensor.float() for tensor in layer.numbers())
-    if not layer.shape[0]:
-        return
+    assume(layer.shape[0])
     with poisoned():
         y, mean, variance = get(backend).forward_moments(x, weight, layer.geometry)
     assert worst(layer_results(REFERENCE, layer, torch.float64)["forward"], y, layer_terms(layer)["forward"]) <= BOUND
@@ -107,35 +108,61 @@ def test_moments(backend: str, layer: Layer) -> None:
     assert worst(doubles.mean((0, 2, 3)), mean, magnitude) <= BOUND
     exact = doubles.var((0, 2, 3), correction=0)
     # of the values as stored; a channel that hardly varies keeps the rounding of its mean: eps · |mean|, squared
-    assert worst(exact, variance, exact + 2.0**-23 * magnitude**2) <= 8 * BOUND
+    assert worst(exact, variance, exact + 2.0**-23 * magnitude**2) <= 4 * BOUND
 
 
-def normalized(backend: Backend, layer: Layer, kind: torch.dtype, residual: bool, relu: bool) -> tuple[Tensor, ...]:
-    """z, and the gradients of a batch normalisation over its input y."""
+def normalization(layer: Layer) -> dict[str, Tensor]:
+    """Inputs of a batch normalisation and of its backward; float64 values that float32 holds exactly."""
     shape = layer.output_shape
-    y = (3 * layer.random(*shape, 1)[..., 0] + 5).to(kind).contiguous()
-    grad, added = layer.numbers()[2].to(kind), layer.random(*shape, 2)[..., 0].to(kind).contiguous()
-    gamma, scale, shift = (layer.channel(number).to(kind) for number in (1, 2, 3))
-    z = backend.normalize(y, scale, shift, added if residual else None, relu)
-    variance, mean = torch.var_mean(y.double(), (0, 2, 3), correction=0)
-    mean, invstd = mean.to(kind), torch.rsqrt(variance + 1e-5).to(kind)
-    mask = REFERENCE.normalize(y.double(), scale.double(), shift.double(), added.double(), True).to(kind)
-    return z, *backend.normalize_backward(grad, mask if relu else None, y, mean, invstd, gamma)
+    y = (3 * layer.random(*shape, 1)[..., 0] + 5).float().double().contiguous()
+    variance, mean = torch.var_mean(y, (0, 2, 3), correction=0)
+    given = {
+        "y": y,
+        "grad": layer.numbers()[2],
+        "residual": layer.random(*shape, 2)[..., 0].contiguous(),
+        "mean": mean,
+        "invstd": torch.rsqrt(variance + 1e-5),
+        "gamma": layer.channel(1),
+        "shift": layer.channel(2),
+    }
+    return {name: tensor.float().double() for name, tensor in given.items()}
+
+
+def normalized(
+    backend: Backend, given: dict[str, Tensor], kind: torch.dtype, residual: bool, mask: Tensor | None
+) -> tuple[Tensor, ...]:
+    """(z, and the four results of the backward)."""
+    g = {name: tensor.to(kind) for name, tensor in given.items()}
+    z = backend.normalize(g["y"], g["gamma"], g["shift"], g["residual"] if residual else None, mask is not None)
+    inputs = (g["y"], g["mean"], g["invstd"], g["gamma"])
+    return z, *backend.normalize_backward(g["grad"], None if mask is None else mask.to(kind), *inputs)
+
+
+def normalization_terms(given: dict[str, Tensor]) -> tuple[Tensor, ...]:
+    """Sums of magnitudes in z, ∂y, ∂γ and ∂β."""
+    wide = {name: tensor.abs() if tensor.dim() == 4 else tensor.abs()[:, None, None] for name, tensor in given.items()}
+    grad, count = wide["grad"], max(1, given["y"].numel() // given["y"].shape[1])
+    centred = (given["y"].sub(given["mean"][:, None, None]).abs()) * wide["invstd"]
+    for_gamma, for_beta = (grad * centred).sum((0, 2, 3)), grad.sum((0, 2, 3))
+    means = (for_beta[:, None, None] + centred * for_gamma[:, None, None]) / count
+    z = wide["gamma"] * wide["y"] + wide["shift"] + wide["residual"]
+    return z, (grad + means) * wide["gamma"] * wide["invstd"], for_gamma, for_beta
 
 
 @pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "reference"])
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=60)
 @given(layer=layers(images=5), residual=st.booleans(), relu=st.booleans())
 def test_normalisation_and_its_gradient(backend: str, layer: Layer, residual: bool, relu: bool) -> None:
-    if layer.shape[0] * layer.output_shape[2] * layer.output_shape[3] < 2:
-        return
-    exact = normalized(REFERENCE, layer, torch.float64, residual, relu)
+    assume(layer.shape[0])
+    given = normalization(layer)
+    mask = layer.random(*layer.output_shape, 3)[..., 0].contiguous() if relu else None
+    exact = normalized(REFERENCE, given, torch.float64, residual, mask)
     with poisoned():
-        found = normalized(get(backend), layer, torch.float32, residual, relu)
-    for name, a, b in zip(("z", "grad_y", "grad_gamma", "grad_beta", "masked"), exact, found, strict=True):
-        assert a.shape == b.shape, name
-        largest = max(1.0, float(a.abs().max()))
-        assert float((a - b).abs().max()) <= 2e-5 * largest * a.numel() ** 0.5, name
+        found = normalized(get(backend), given, torch.float32, residual, mask)
+    names = ("z", "grad_y", "grad_gamma", "grad_beta")
+    for name, a, b, terms in zip(names, exact, found, normalization_terms(given), strict=False):
+        assert worst(a, b, terms) <= BOUND, name
+    assert torch.equal(exact[4], found[4].double())
 
 
 def test_statistics_where_the_mean_is_far_larger_than_the_spread() -> None:
