@@ -90,17 +90,15 @@ INLINE V add_clamped_lanes(V acc, const float *g, V x, V w, int odd, constants c
     return _mm256_fnmadd_ps(clamp1(_mm256_sub_ps(x, w), c), _mm256_broadcast_ss(g), acc);
 }
 
-#define HAVE_INTERLEAVE
-INLINE void deinterleave(const float *p, V *even, V *odd) {
-    V a = vload(p), b = vload(p + 8);
+INLINE void deinterleave(V a, V b, V *even, V *odd) {
     V e = _mm256_shuffle_ps(a, b, 0x88), o = _mm256_shuffle_ps(a, b, 0xdd); /* within halves */
     *even = _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(e), 0xd8));
     *odd = _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(o), 0xd8));
 }
-INLINE void interleave(float *p, V even, V odd) {
+INLINE void interleave(V even, V odd, V *a, V *b) {
     V l = _mm256_unpacklo_ps(even, odd), h = _mm256_unpackhi_ps(even, odd);
-    vstore(p, _mm256_permute2f128_ps(l, h, 0x20));
-    vstore(p + 8, _mm256_permute2f128_ps(l, h, 0x31));
+    *a = _mm256_permute2f128_ps(l, h, 0x20);
+    *b = _mm256_permute2f128_ps(l, h, 0x31);
 }
 
 #include "kernels.inc"

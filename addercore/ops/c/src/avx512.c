@@ -93,18 +93,16 @@ INLINE V add_clamped_lanes(V acc, const float *g, V x, V w, int odd, constants c
     return acc;
 }
 
-#define HAVE_INTERLEAVE
-/* 32 floats → 16 of even and 16 of odd index, and back. */
-INLINE void deinterleave(const float *p, V *even, V *odd) {
+/* 32 floats (a, then b) → 16 of even and 16 of odd index, and back. */
+INLINE void deinterleave(V a, V b, V *even, V *odd) {
     const __m512i e = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-    V a = vload(p), b = vload(p + 16);
     *even = _mm512_permutex2var_ps(a, e, b);
     *odd = _mm512_permutex2var_ps(a, _mm512_add_epi32(e, _mm512_set1_epi32(1)), b);
 }
-INLINE void interleave(float *p, V even, V odd) {
+INLINE void interleave(V even, V odd, V *a, V *b) {
     const __m512i l = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-    vstore(p, _mm512_permutex2var_ps(even, l, odd));
-    vstore(p + 16, _mm512_permutex2var_ps(even, _mm512_add_epi32(l, _mm512_set1_epi32(8)), odd));
+    *a = _mm512_permutex2var_ps(even, l, odd);
+    *b = _mm512_permutex2var_ps(even, _mm512_add_epi32(l, _mm512_set1_epi32(8)), odd);
 }
 
 #include "kernels.inc"

@@ -44,3 +44,12 @@ INLINE M either(M a, M b) { return a | b; }
 INLINE M both(M a, M b) { return a & b; }
 INLINE M outside(M m) { return ~m; }
 INLINE V vpositive(V a, V sign) { return (V)((M)a & (sign > 0)); }
+
+INLINE void deinterleave(V a, V b, V *even, V *odd) {
+    *even = (V){a[0], a[2], b[0], b[2]};
+    *odd = (V){a[1], a[3], b[1], b[3]};
+}
+INLINE void interleave(V even, V odd, V *a, V *b) {
+    *a = (V){even[0], odd[0], even[1], odd[1]};
+    *b = (V){even[2], odd[2], even[3], odd[3]};
+}
