@@ -51,6 +51,8 @@ CASES = [
     Case("grouped", (2, 12, 8, 5), (18, 4, 3, 3), Geometry((3, 2), (2, 1), (2, 2), 3)),
     Case("depthwise", (2, 6, 6, 5), (6, 1, 3, 3), Geometry((1, 1), (1, 1), (1, 1), 6)),
     Case("split sums", (1, 32, 4, 5), (18, 32, 3, 3), Geometry((1, 1), (1, 1))),
+    Case("uneven splits", (1, 272, 2, 1), (3, 272, 1, 1)),
+    Case("uneven splits of the gradient", (1, 3, 2, 1), (272, 3, 1, 1)),
     Case("several tiles", (3, 5, 10, 9), (4, 5, 1, 3)),
     Case("stride beyond the kernel", (1, 4, 7, 7), (3, 4, 2, 2), Geometry((3, 4), (1, 0))),
 ]
@@ -234,6 +236,12 @@ def test_laws() -> None:
     x, weight, _ = CASES[0].tensors()
     moved = BACKEND.forward(x + 0.5, weight + 0.5, Geometry())
     torch.testing.assert_close(moved, BACKEND.forward(x, weight, Geometry()), rtol=2e-6, atol=0)
+
+
+def test_sign_of_an_equal_pair_is_zero() -> None:
+    x, grad = torch.tensor([[1.0, 2.0, 3.0]]).reshape(3, 1, 1, 1), torch.tensor([1.0, 10.0, 100.0]).reshape(3, 1, 1, 1)
+    found = BACKEND.grad_weight(grad, x, torch.full((1, 1, 1, 1), 2.0), Geometry(), True)
+    assert found.item() == 100 - 1
 
 
 def test_padded_taps_count() -> None:
