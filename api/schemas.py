@@ -107,7 +107,7 @@ class Job(Answer):
                     "images_per_second": 1500.0,
                     "eta_seconds": 25.9,
                 },
-                "environment": {"device": "cpu", "backend": "c", "torch": "2.13.0", "threads": 2},
+                "environment": {"device": "cpu", "backend": "c-avx512", "torch": "2.13.0", "threads": 2},
                 "result": None,
                 "model_id": None,
                 "error": None,

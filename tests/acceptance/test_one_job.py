@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import addercore
 from adderclient import ApiError, Client
 from addercore import Callbacks, MetricPoint, TrainConfig
+from addercore.ops.registry import select
 from tests.acceptance.conftest import Service
 from tests.support.specs import train_body
 
@@ -46,7 +48,8 @@ def test_one_jobs_whole_way(service: Service, tmp_path: Path) -> None:
         assert done.status == "succeeded"
         assert streamed[-1].status == "succeeded"
         assert done.environment is not None
-        assert (done.environment["backend"], done.environment["threads"]) == ("portable", 1)
+        default = select(torch.device("cpu"), torch.float32).backend.name
+        assert (done.environment["backend"], done.environment["threads"]) == (default, 1)
         assert {a.name for a in client.jobs.artifacts(job.id)} == ARTIFACTS
 
         # The same numbers, and the same bytes, as the library called by hand.
