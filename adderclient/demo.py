@@ -144,6 +144,11 @@ def number(result: Mapping[str, Any], name: str) -> float:
     return float(value)
 
 
+def _kernels(contender: Contender) -> str:
+    """What computed its layers: the adder backend that the job recorded, or torch."""
+    return str(contender.job.environment.get("backend")) if contender.method == "adder" else "torch"
+
+
 def report(contenders: list[Contender], digit: Path, data: Path, seconds: float) -> None:
     """Both side by side, and where everything lies."""
     table = Table(title="lenet5_bn on digits, one image", title_justify="left")
@@ -161,6 +166,7 @@ def report(contenders: list[Contender], digit: Path, data: Path, seconds: float)
     row("additions", *(f"{operation.get('add', 0):,}" for operation in operations))
     row("multiplications", *(f"{operation.get('mul', 0):,}" for operation in operations))
     row("energy", *(f"{cost.get('energy_joules', 0) * 1e6:.3g} µJ" for cost in costs))
+    row("kernels", *(_kernels(contender) for contender in contenders))
     row("training time", *(duration(contender.job.seconds) for contender in contenders))
     row(f"{digit.name} is a", *(f"{item.label_served} ({item.probability:.1%})" for item in contenders))
     out = console()
