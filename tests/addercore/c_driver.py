@@ -1,5 +1,6 @@
 """Builds and runs the C test of the kernels (tests/addercore/c) in three ways; shared by the tests of C."""
 
+import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ def compile_driver(
     sources: Path = build.SOURCES,
 ) -> Path:
     """The driver's program in `folder`: the library's units with the flags `instrument`, linked with the checks."""
-    units = build.objects(tools, folder, [*SCRATCH, "-g", *instrument], sources)
+    units = build.objects(tools, folder, [*SCRATCH, "-g1", *instrument], sources)
     program = folder / "driver"
     openmp = [build.OPENMP] if tools.openmp else []
     checks = sorted(str(path) for path in FOLDER.glob("*.c"))
@@ -37,7 +38,12 @@ def compile_driver(
 def run_driver(program: Path, isa: str, cases: int, seed: int, under: Sequence[str] = ()) -> None:
     """Runs `cases` random shapes beside the fixed ones; skips where the processor has no `isa`."""
     command = [*under, str(program), isa, str(cases), str(seed)]
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=240)
+    environment = os.environ | {
+        "OMP_WAIT_POLICY": "passive"
+    }  # more threads than cores here: waiting ones must not spin
+    done = subprocess.run(
+        command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=240, env=environment
+    )
     if done.returncode == NOT_HERE:
         pytest.skip(f"this processor has no {isa}")
     assert done.returncode == 0, f"{' '.join(command)} → {done.returncode}\n{done.stdout}{done.stderr[-4000:]}"

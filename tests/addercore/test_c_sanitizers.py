@@ -54,14 +54,13 @@ def emulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("isa", ISAS)
 def test_sanitizers_find_nothing(sanitized: Path, isa: str) -> None:
-    run_driver(sanitized, isa, cases=60, seed=1)
+    run_driver(sanitized, isa, cases=40, seed=1)
 
 
 @pytest.mark.parametrize("isa", ISAS)
 def test_no_step_over_the_edge_of_a_buffer(guarded: Path, isa: str) -> None:
-    run_driver(guarded, isa, cases=150, seed=2)
+    run_driver(guarded, isa, cases=80, seed=2)
 
 
-@pytest.mark.parametrize("isa", ["generic", "neon"])
-def test_another_architecture_in_an_emulator(emulated: Path, isa: str) -> None:
-    run_driver(emulated, isa, cases=10, seed=3, under=[EMULATOR, "-L", SYSTEM])
+def test_neon_in_an_emulator(emulated: Path) -> None:
+    run_driver(emulated, "neon", cases=5, seed=3, under=[EMULATOR, "-L", SYSTEM])
