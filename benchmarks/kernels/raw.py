@@ -7,20 +7,18 @@ import ctypes
 import torch
 from torch import Tensor
 
-from addercore.ops.c import backends
+from addercore.ops.c import CBackend, backends
 from addercore.ops.c.backend import Epilogue, Shape
-from addercore.ops.c.library import load
 from benchmarks.kernels.native import compiled
 from benchmarks.kernels.operations import Data, Repeated
 
 
 def repeated(backend: str, operation: str, of: Data, threads: int) -> Repeated | None:
     """Calls of one entry of the library on tensors made here; None for a backend that is not the library's."""
-    if backend not in backends():
+    compiled_one = backends().get(backend)
+    if not isinstance(compiled_one, CBackend):
         return None
-    library, layer, g = load(), of.layer, of.layer.geometry
-    names = [library.adder_isa_name(index).decode() for index in range(library.adder_isa_count())]
-    isa = names.index(backend.removeprefix("c-"))
+    library, isa, layer, g = compiled_one.library, compiled_one.isa, of.layer, of.layer.geometry
     (kh, kw), pairs = layer.kernel, (*g.stride, *g.padding, *g.dilation)
     shape = Shape(*of.x.shape, layer.filters, kh, kw, *layer.output, *pairs, g.groups)
     if operation in ("grad_input", "grad_weight"):

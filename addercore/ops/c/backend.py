@@ -72,13 +72,13 @@ class CBackend(Backend):
     """The kernels of one instruction set, in fp32; bits do not depend on the number of threads."""
 
     def __init__(self, library: ctypes.CDLL, isa: int) -> None:
-        self._library, self._isa = _declared(library), isa
-        self.name = f"c-{self._library.adder_isa_name(isa).decode()}"
+        self.library, self.isa = _declared(library), isa
+        self.name = f"c-{self.library.adder_isa_name(isa).decode()}"
 
     @property
     def compiler(self) -> str:
         """What compiled the kernels: "gcc 12.2.0"."""
-        return str(self._library.adder_compiler().decode())
+        return str(self.library.adder_compiler().decode())
 
     def refusal(self, device: torch.device, dtype: torch.dtype) -> str | None:
         if device.type != "cpu":
@@ -91,8 +91,8 @@ class CBackend(Backend):
         shape, size = _shape(x.shape, weight.shape, geometry)
         y = x.new_empty(size)
         _run(
-            self._library.adder_forward,
-            *(self._isa, shape, x.data_ptr(), weight.data_ptr(), y.data_ptr(), epilogue),
+            self.library.adder_forward,
+            *(self.isa, shape, x.data_ptr(), weight.data_ptr(), y.data_ptr(), epilogue),
         )
         return y
 
@@ -120,8 +120,8 @@ class CBackend(Backend):
     def normalize(self, y: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None, relu: bool) -> Tensor:
         z = torch.empty_like(y)
         _run(
-            self._library.adder_normalize,
-            *(self._isa, *_extents(y), y.data_ptr(), scale.data_ptr(), shift.data_ptr(), _pointer(residual)),
+            self.library.adder_normalize,
+            *(self.isa, *_extents(y), y.data_ptr(), scale.data_ptr(), shift.data_ptr(), _pointer(residual)),
             *(int(relu), z.data_ptr()),
         )
         return z
@@ -134,21 +134,21 @@ class CBackend(Backend):
         grad_gamma, grad_beta = torch.empty_like(mean), torch.empty_like(mean)
         inputs = (grad.data_ptr(), _pointer(z), *(tensor.data_ptr() for tensor in (y, mean, invstd, gamma)))
         outputs = (grad_y.data_ptr(), grad_gamma.data_ptr(), grad_beta.data_ptr(), _pointer(masked))
-        _run(self._library.adder_normalize_backward, self._isa, *_extents(y), *inputs, *outputs)
+        _run(self.library.adder_normalize_backward, self.isa, *_extents(y), *inputs, *outputs)
         return grad_y, grad_gamma, grad_beta, grad if masked is None else masked
 
     def grad_input(self, grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
         shape, _ = _shape(x.shape, weight.shape, geometry)
         result = torch.empty_like(x)
         pointers = (tensor.data_ptr() for tensor in (grad, x, weight, result))
-        _run(self._library.adder_grad_input, self._isa, shape, *pointers)
+        _run(self.library.adder_grad_input, self.isa, shape, *pointers)
         return result
 
     def grad_weight(self, grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry, sign: bool) -> Tensor:
         shape, _ = _shape(x.shape, weight.shape, geometry)
         result = torch.empty_like(weight)
         pointers = (tensor.data_ptr() for tensor in (grad, x, weight, result))
-        _run(self._library.adder_grad_weight, self._isa, shape, *pointers, int(sign))
+        _run(self.library.adder_grad_weight, self.isa, shape, *pointers, int(sign))
         return result
 
 
