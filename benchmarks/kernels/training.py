@@ -16,7 +16,7 @@ from benchmarks.kernels.timing import Variant, cores, take
 from benchmarks.rows import Row
 
 ROUNDS, QUICK_ROUNDS = 15, 2
-BROADCAST_BATCH = 16
+BROADCAST_BATCH = 64
 BROADCAST_ROUNDS = 2  # steps of some 20 s
 WARM_UP = 2  # images of the step before them, which is not counted
 BROADCAST_SECONDS = 0.5  # ours is timed for so long beside each of them
