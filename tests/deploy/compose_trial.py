@@ -41,6 +41,7 @@ START_SECONDS = 240
 JOB_SECONDS = 600
 LONG_JOB_SECONDS = 40
 """About how long the training that is interrupted should take."""
+TRAINING_IMAGES = 1437  # of the digits
 DIGIT = [[0.0, 0.0, 0.3, 0.8, 0.6, 0.1, 0.0, 0.0]] * 8  # any 8×8 image will do
 SERVICES = ("postgres", "redis", "api", "worker", "inference")
 
@@ -318,7 +319,8 @@ def contents(client: Client, job: Job, folder: Path) -> dict[str, Any]:
 
 def begin_long_job(client: Client, first: Job) -> Job:
     """A training that is in its middle when this returns, with at least one checkpoint."""
-    epochs = max(20, math.ceil(LONG_JOB_SECONDS / max(float(first.seconds or 0) / 3, 0.05)))
+    rates = [point.value for point in client.jobs.metrics(first.id) if point.name == "images_per_second"]
+    epochs = math.ceil(LONG_JOB_SECONDS * max(rates) / TRAINING_IMAGES)
     job = client.jobs.submit(spec(epochs, seed=1))
 
     def in_the_middle() -> Job | None:
