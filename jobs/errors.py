@@ -37,6 +37,26 @@ class StoreError(JobsError):
     """The artifact store does not hold what it should."""
 
 
+class StoreUnavailable(StoreError):
+    """The artifact store could not be reached, tries and pauses included: nothing is wrong with what it holds."""
+
+    def __init__(self, store: str, reason: str) -> None:
+        super().__init__(
+            f"The artifact store {store} cannot be reached: {reason}. "
+            "Check that it runs, and the address and credentials this process was given (ADDER_ARTIFACTS_URL)."
+        )
+
+
+class StoreFull(StoreError):
+    """The artifact store takes no more bytes; what it holds is intact and nothing half-written was left."""
+
+    def __init__(self, store: str, reason: str) -> None:
+        super().__init__(
+            f"The artifact store {store} cannot be written: {reason}. "
+            "Free space there, make it writable, or delete jobs that are no longer needed."
+        )
+
+
 class DatabaseTooNew(JobsError):
     def __init__(self, revision: str) -> None:
         super().__init__(
