@@ -49,3 +49,30 @@ class FailureCode(StrEnum):
     BAD_DATA = "bad_data"
     DIVERGED = "diverged"
     CODE_ERROR = "code_error"
+
+
+class Cause(StrEnum):
+    """Why an attempt ended. Only ``WORKER_LOST`` counts against ``limits.max_attempts``."""
+
+    SUCCEEDED = "succeeded"
+    CANCELLED = "cancelled"
+    PAUSED = "paused"
+    HANDED_BACK = "handed_back"
+    """Its worker stopped or was drained."""
+    DISK_FULL = "disk_full"
+    """The job is paused until somebody has made room."""
+    STORE_LOST = "store_lost"
+    """The artifact store stayed out of reach; the job is paused."""
+    WORKER_LOST = "worker_lost"
+    OUT_OF_MEMORY = "out_of_memory"
+    TIMED_OUT = "timed_out"
+    BAD_DATA = "bad_data"
+    DIVERGED = "diverged"
+    CODE_ERROR = "code_error"
+
+
+class Drain(StrEnum):
+    """How a worker that is drained treats the jobs it runs."""
+
+    FINISH = "finish"
+    HAND_OVER = "hand_over"

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, CheckConstraint, Double, ForeignKey, Index, Integer, MetaData, String, Text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    false,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from jobs.states import Status
+from jobs.states import Cause, Drain, Status
 
 # SQLite gives rowid keys to INTEGER columns only.
 BigKey = BigInteger().with_variant(Integer, "sqlite")
@@ -23,11 +37,20 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {dict[str, Any]: JSON(none_as_null=True), int: BigInteger, float: Double}  # noqa: RUF012
+    type_annotation_map = {  # noqa: RUF012
+        dict[str, Any]: JSON(none_as_null=True),
+        list[str]: JSON(none_as_null=True),
+        int: BigInteger,
+        float: Double,
+    }
 
 
 def _job_fk() -> ForeignKey:
     return ForeignKey("jobs.id", ondelete="CASCADE")
+
+
+def _one_of(column: str, values: Iterable[str]) -> str:
+    return f"{column} IN (" + ", ".join(f"'{value}'" for value in values) + ")"
 
 
 class Job(Base):
@@ -42,7 +65,18 @@ class Job(Base):
     priority: Mapped[int] = mapped_column()
     needs_device: Mapped[str] = mapped_column(String(8))
     """``auto``, ``cpu`` or ``cuda``: which workers may claim it."""
+    needs_memory_mb: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Memory that a worker's slot must offer, in MiB; 0: any."""
+    any_environment: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Whether it may go on where results differ in the last bits (`resources.exact` is false)."""
     max_attempts: Mapped[int]
+
+    share: Mapped[str] = mapped_column(String(256), default="", server_default=text("''"))
+    """Whose share of the workers it takes: value of the label that `ADDER_FAIR_SHARE_LABEL` names."""
+    work: Mapped[int] = mapped_column(default=1, server_default="1")
+    """Estimated size, in millions of operations; at least 1."""
+    turn: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Virtual finish time in the fair queue, in units of `work`: the smallest of a priority is claimed first."""
 
     created_at: Mapped[int]
     queued_at: Mapped[int]
@@ -56,6 +90,12 @@ class Job(Base):
     """Rises whenever the owner changes; an attempt writes only while it equals its own."""
     lease_expires_at: Mapped[int | None]
     worker_id: Mapped[str | None] = mapped_column(String(40))
+    device: Mapped[str | None] = mapped_column(String(16))
+    """The worker's device that the attempt runs on: `cpu`, `cuda:1`."""
+    exact_key: Mapped[str | None] = mapped_column(String(120))
+    """What the first attempt ran on, as far as bytes depend on it; only a worker that offers the same goes on."""
+    threads: Mapped[int | None]
+    """Threads of the first attempt, which later ones keep."""
     last_seq: Mapped[int] = mapped_column(default=0)
     """Last ``seq`` given to a metric or an event of this job."""
     log_bytes: Mapped[int] = mapped_column(default=0)
@@ -68,7 +108,7 @@ class Job(Base):
     retry_of: Mapped[str | None] = mapped_column(String(40))
 
     __table_args__ = (
-        CheckConstraint("status IN (" + ", ".join(f"'{s}'" for s in Status) + ")", name="status"),
+        CheckConstraint(_one_of("status", Status), name="status"),
         CheckConstraint(
             "(lease_expires_at IS NOT NULL) = (status IN ('running', 'pausing', 'cancelling'))", name="lease"
         ),
@@ -76,11 +116,40 @@ class Job(Base):
             "(finished_at IS NOT NULL) = (status IN ('succeeded', 'failed', 'cancelled'))", name="finished"
         ),
         CheckConstraint("needs_device IN ('auto', 'cpu', 'cuda')", name="needs_device"),
-        # Listings (newest first) by filter, and the order in which jobs are claimed.
+        # Listings (newest first) by filter.
         Index("ix_jobs_status_id", "status", "id"),
         Index("ix_jobs_kind_id", "kind", "id"),
-        Index("ix_jobs_claim", "status", priority.desc(), "queued_at", "id"),
+        # The order in which jobs are claimed, for each kind of device; where each share's and each priority's turn is.
+        Index("ix_jobs_claim", "status", "needs_device", priority.desc(), "turn", "id"),
+        Index("ix_jobs_share", "priority", "share", "turn"),
+        Index(
+            "ix_jobs_served", "priority", "turn", postgresql_where=text("attempt > 0"), sqlite_where=text("attempt > 0")
+        ),
+        Index("ix_jobs_finished_at", "finished_at"),
         Index("ix_jobs_model_id", "model_id"),
+    )
+
+
+class Attempt(Base):
+    """One attempt at a job: where it ran and why it ended."""
+
+    __tablename__ = "attempts"
+
+    job_id: Mapped[str] = mapped_column(_job_fk(), primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    fence: Mapped[int]
+    worker_id: Mapped[str] = mapped_column(String(40))
+    device: Mapped[str] = mapped_column(String(16))
+    started_at: Mapped[int]
+    ended_at: Mapped[int | None]
+    cause: Mapped[str | None] = mapped_column(String(20))
+    """NULL while it runs."""
+    message: Mapped[str | None] = mapped_column(Text)
+
+    __table_args__ = (
+        CheckConstraint(_one_of("cause", Cause), name="cause"),
+        CheckConstraint("(ended_at IS NULL) = (cause IS NULL)", name="ended"),
+        Index("ix_attempts_cause", "cause"),
     )
 
 
@@ -205,9 +274,23 @@ class Worker(Base):
     pid: Mapped[int]
     slots: Mapped[int]
     device: Mapped[str] = mapped_column(String(8))
+    """The best kind of device it has."""
+    devices: Mapped[list[str]]
+    """Each of its devices: `cpu`, `cuda:0`, `cuda:1`."""
+    memory_mb: Mapped[int]
+    """Memory that its jobs share, in MiB."""
+    offers: Mapped[list[str]]
+    """Every `Job.exact_key` that it can go on with."""
+    draining: Mapped[str | None] = mapped_column(String(10))
+    """How it was asked to leave: finish its jobs, or hand them over. It claims nothing while this is set."""
     info: Mapped[dict[str, Any]]
     """Versions, threads, kernel backends and devices, for people to read."""
+    stats: Mapped[dict[str, Any]]
+    """Counters and gauges that it reports with its heartbeat, for `/metrics`."""
     started_at: Mapped[int]
     heartbeat_at: Mapped[int]
 
-    __table_args__ = (CheckConstraint("device IN ('cpu', 'cuda')", name="device"),)
+    __table_args__ = (
+        CheckConstraint("device IN ('cpu', 'cuda')", name="device"),
+        CheckConstraint(_one_of("draining", Drain), name="draining"),
+    )

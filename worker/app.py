@@ -6,7 +6,8 @@ import structlog
 from celery import Celery, signals
 
 from jobs.errors import FenceLost
-from jobs.repository import attempts
+from jobs.repository import queue
+from jobs.repository.queue import Offer
 from jobs.wakeups import TASK
 from worker.context import WorkerContext
 from worker.housekeeping import Housekeeping
@@ -20,7 +21,7 @@ def build(context: WorkerContext) -> Celery:
     housekeeping = Housekeeping(context)
 
     @context.app.task(name=TASK, ignore_result=True)  # type: ignore[untyped-decorator]
-    def wake(queue: str, job_id: str) -> None:
+    def wake(queue_name: str, job_id: str) -> None:
         """Names a job only for the log: the database says which one is next."""
         run_available(context)
 
@@ -45,7 +46,7 @@ def run_available(context: WorkerContext) -> None:
     """Claims and runs jobs until none is eligible."""
     while not context.draining.is_set():
         with context.database.write() as session:
-            claim = attempts.claim(session, context.id, context.devices, context.lease_ms)
+            claim = queue.claim(session, Offer(context.id, context.devices), context.lease_ms)
         if claim is None:
             return
         try:

@@ -44,8 +44,9 @@ class WorkerContext:
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """Devices this worker offers; jobs that ask for another are left to others."""
-        return ("cpu", "cuda") if self.info.get("gpus") else ("cpu",)
+        """Devices this worker offers, best first; jobs that ask for another are left to others."""
+        gpus = self.info.get("gpus") or []
+        return (*(f"cuda:{number}" for number in range(len(gpus))), "cpu")
 
     def threads(self, wanted: int | None) -> int:
         """Threads for one attempt: what the spec asks for, else this machine's cores shared among the slots."""
@@ -59,6 +60,10 @@ class WorkerContext:
             "hostname": socket.gethostname(),
             "pid": os.getpid(),
             "slots": self.settings.worker_slots,
-            "device": self.devices[-1],
+            "device": self.devices[0].partition(":")[0],
+            "devices": list(self.devices),
+            "memory_mb": 0,
+            "offers": [],
             "info": self.info,
+            "stats": {},
         }

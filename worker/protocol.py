@@ -102,7 +102,11 @@ class Done(_Frozen):
 
 
 class Stopped(_Frozen):
+    """The state is saved. `disk_full`: it stopped by itself as it could not write; the last whole checkpoint stands."""
+
     type: Literal["stopped"] = "stopped"
+    reason: Literal["asked", "disk_full"] = "asked"
+    message: str = ""
 
 
 class Failed(_Frozen):

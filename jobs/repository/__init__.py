@@ -1,7 +1,8 @@
 """Every query of the service, by concern. Functions take an open transaction; the caller commits (`Database.write`).
 
 - `lifecycle`: what a user does to a job: submit, list, show, cancel, pause, resume, retry, delete.
-- `attempts`: what a worker does to a job: claim it and write under its fence.
+- `queue`: which job is next, and taking it.
+- `attempts`: what a worker does to a job that it has claimed: write under its fence.
 - `recovery`: what nobody asks for: lost workers, unsent wake-ups, heartbeats.
 - `history`: what is read back of a job: metrics, events, logs, artifacts.
 - `catalog`: models, and which stored bytes are still referred to.

@@ -1,4 +1,4 @@
-"""What a worker does to a job: claim it, then write under its fence.
+"""What a worker does to a job that it has claimed (`queue.claim`): write under its fence.
 
 Every transaction of an attempt opens with `lock`: one UPDATE that locks the job's row, checks the fence and renews the
 lease. A bare `INSERT … WHERE fence = …` would not do: it commits also when the fence moves on before it ends.
@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 from jobs.clock import now_ms
 from jobs.errors import FenceLost
 from jobs.repository.core import append_events, change_status, upsert
-from jobs.states import OWNED, FailureCode, Status
-from jobs.tables import Artifact, Checkpoint, Job, LogChunk, Metric, Model
+from jobs.states import OWNED, Cause, FailureCode, Status
+from jobs.tables import Artifact, Attempt, Checkpoint, Job, LogChunk, Metric, Model
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,10 @@ class Claim:
     spec: Mapping[str, Any]
     max_attempts: int
     faults: int
+    device: str
+    """Which of the worker's devices it runs on: `cpu`, `cuda:1`."""
+    threads: int | None
+    """Threads that the first attempt froze; None: this one chooses."""
 
 
 @dataclass(frozen=True)
@@ -47,43 +51,6 @@ class NewArtifact:
     kind: str
     media_type: str
     stored: Stored
-
-
-def claim(session: Session, worker_id: str, devices: Sequence[str], lease_ms: int) -> Claim | None:
-    """Takes the best eligible queued job, if any: highest priority, then longest queued.
-
-    On PostgreSQL, rows that another worker is claiming are skipped; on SQLite the write transaction serialises claims.
-    """
-    best = (
-        select(Job.id)
-        .where(Job.status == Status.QUEUED, Job.needs_device.in_(("auto", *devices)))
-        .order_by(Job.priority.desc(), Job.queued_at, Job.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
-    row = session.execute(
-        update(Job)
-        .where(Job.id == best.scalar_subquery(), Job.status == Status.QUEUED)
-        .values(
-            status=Status.RUNNING,
-            attempt=Job.attempt + 1,
-            fence=Job.fence + 1,
-            lease_expires_at=now_ms() + lease_ms,
-            worker_id=worker_id,
-            started_at=func.coalesce(Job.started_at, now_ms()),
-        )
-        .returning(Job)
-        .execution_options(synchronize_session=False)
-    ).scalar_one_or_none()
-    if row is None:
-        return None
-    event = {
-        "type": "status",
-        "message": f"Attempt {row.attempt} started.",
-        "data": {"from": Status.QUEUED, "to": Status.RUNNING, "attempt": row.attempt, "worker": worker_id},
-    }
-    append_events(session, row, [event])
-    return Claim(row.id, row.fence, row.attempt, row.kind, row.spec, row.max_attempts, row.faults)
 
 
 def lock(session: Session, claim: Claim, lease_ms: int) -> Job:
@@ -169,8 +136,18 @@ def add_artifacts(session: Session, job: Job, artifacts: Sequence[NewArtifact]) 
         session.execute(insertion.on_conflict_do_update(index_elements=["job_id", "name"], set_=values))
 
 
+def end_attempt(session: Session, job: Job, cause: Cause, message: str) -> None:
+    """Says in the attempt's row why it ended; call it while the job's row is *locked*, before its status changes."""
+    session.execute(
+        update(Attempt)
+        .where(Attempt.job_id == job.id, Attempt.attempt == job.attempt, Attempt.ended_at.is_(None))
+        .values(ended_at=now_ms(), cause=cause, message=message)
+    )
+
+
 def finish(session: Session, job: Job, to: Status, message: str, error: Mapping[str, Any] | None = None) -> None:
     """Ends a *locked* job."""
+    end_attempt(session, job, Cause(error["code"] if error else to), message)
     if error is not None:
         job.error = dict(error)
     change_status(session, job, to, message, {"code": error["code"]} if error else None)
@@ -185,8 +162,9 @@ def publish_model(session: Session, job: Job, model: Model) -> None:
     )
 
 
-def hand_back(session: Session, job: Job, to: Status, message: str) -> None:
+def hand_back(session: Session, job: Job, to: Status, message: str, cause: Cause | None = None) -> None:
     """Gives a *locked* job up without a fault: drained to `queued`, or `paused`. The fence moves on with it."""
+    end_attempt(session, job, cause or (Cause.PAUSED if to is Status.PAUSED else Cause.HANDED_BACK), message)
     job.fence += 1
     change_status(session, job, to, message)
 
@@ -196,6 +174,7 @@ def fault(session: Session, job: Job, reason: str, log_tail: str | None = None) 
 
     A job whose cancel or pause was asked for meanwhile gets that instead.
     """
+    end_attempt(session, job, Cause.WORKER_LOST, reason)
     job.fence += 1
     job.faults += 1
     if job.status == Status.CANCELLING:
@@ -204,12 +183,7 @@ def fault(session: Session, job: Job, reason: str, log_tail: str | None = None) 
         change_status(session, job, Status.PAUSED, f"Paused at its last checkpoint. {reason}")
     elif job.faults >= job.max_attempts:
         message = f"{reason} It was attempt {job.faults} of at most {job.max_attempts} (limits.max_attempts)."
-        finish(
-            session,
-            job,
-            Status.FAILED,
-            message,
-            {"code": FailureCode.WORKER_LOST, "message": message, "log_tail": log_tail or ""},
-        )
+        job.error = {"code": FailureCode.WORKER_LOST, "message": message, "log_tail": log_tail or ""}
+        change_status(session, job, Status.FAILED, message, {"code": FailureCode.WORKER_LOST})
     else:
         change_status(session, job, Status.QUEUED, f"{reason} Queued again.", {"code": FailureCode.WORKER_LOST})

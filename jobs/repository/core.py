@@ -55,6 +55,7 @@ def change_status(session: Session, job: Job, to: Status, message: str, data: Ma
     if not to.owned:
         job.lease_expires_at = None
         job.worker_id = None
+        job.device = None
     if to in FINAL:
         job.finished_at = stamp
     if to is Status.QUEUED:

@@ -118,7 +118,7 @@ def queue_positions(session: Session, jobs: Sequence[Job]) -> dict[str, int]:
     queued = {job.id: job for job in jobs if job.status == Status.QUEUED}
     if len(queued) < 2:
         return {id: _position(session, job) for id, job in queued.items()}
-    order = func.row_number().over(order_by=(Job.priority.desc(), Job.queued_at, Job.id)).label("position")
+    order = func.row_number().over(order_by=(Job.priority.desc(), Job.turn, Job.id)).label("position")
     line = select(Job.id, order).where(Job.status == Status.QUEUED).subquery()
     rows = session.execute(select(line.c.id, line.c.position).where(line.c.id.in_(queued)))
     return {row.id: int(row.position) for row in rows}
@@ -128,8 +128,7 @@ def _position(session: Session, job: Job) -> int:
     """Counted on the claim index, which for one job is cheaper than numbering the whole queue."""
     ahead = or_(
         Job.priority > job.priority,
-        (Job.priority == job.priority)
-        & or_(Job.queued_at < job.queued_at, (Job.queued_at == job.queued_at) & (Job.id < job.id)),
+        (Job.priority == job.priority) & or_(Job.turn < job.turn, (Job.turn == job.turn) & (Job.id < job.id)),
     )
     count = select(func.count()).select_from(Job).where(Job.status == Status.QUEUED, ahead)
     return int(session.execute(count).scalar_one()) + 1

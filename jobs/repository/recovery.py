@@ -67,7 +67,7 @@ def backlog(session: Session, older_than_ms: int, live_ms: int) -> Backlog:
     waiting = session.execute(
         select(Job.id)
         .where(Job.status == Status.QUEUED, Job.queued_at < now_ms() - older_than_ms)
-        .order_by(Job.priority.desc(), Job.queued_at, Job.id)
+        .order_by(Job.priority.desc(), Job.turn, Job.id)
         .limit(BATCH)
     ).scalars()
     slots = select(func.coalesce(func.sum(Worker.slots), 0)).where(Worker.heartbeat_at > now_ms() - live_ms)
@@ -78,9 +78,10 @@ def backlog(session: Session, older_than_ms: int, live_ms: int) -> Backlog:
 
 
 def heartbeat(session: Session, worker: dict[str, Any]) -> None:
-    """Inserts or refreshes a worker's row: `{id, hostname, pid, slots, device, info}`."""
+    """Inserts or refreshes a worker's row; `draining` is not among its values: others set that."""
     insertion = upsert(session, Worker).values(**worker, started_at=now_ms(), heartbeat_at=now_ms())
-    fresh = {"info": worker["info"], "device": worker["device"], "heartbeat_at": now_ms()}
+    fresh = {key: worker[key] for key in ("info", "device", "devices", "memory_mb", "offers", "stats")}
+    fresh |= {"heartbeat_at": now_ms()}
     session.execute(insertion.on_conflict_do_update(index_elements=["id"], set_=fresh))
 
 

@@ -14,8 +14,9 @@ from sqlalchemy.orm import Session
 from addercore import spec as core
 from jobs.database import Database
 from jobs.ids import new_id
-from jobs.repository import attempts, catalog, recovery
+from jobs.repository import attempts, catalog, queue, recovery
 from jobs.repository.attempts import Claim, NewArtifact
+from jobs.repository.queue import Offer
 from jobs.states import Status
 from jobs.store import ArtifactStore
 from jobs.tables import Job
@@ -34,11 +35,12 @@ class Worker:
         with self.database.write() as session:
             info = {"torch": "2.13.0", "backends": ["c", "reference"]}
             row = {"id": self.id, "hostname": "here", "pid": 1, "slots": 2, "device": "cpu", "info": info}
+            row |= {"devices": ["cpu"], "memory_mb": 4096, "offers": [], "stats": {}}
             recovery.heartbeat(session, row)
 
     def claim(self) -> Claim:
         with self.database.write() as session:
-            claim = attempts.claim(session, self.id, ("cpu",), LEASE_MS)
+            claim = queue.claim(session, Offer(self.id), LEASE_MS)
         assert claim is not None, "nothing is queued"
         return claim
 

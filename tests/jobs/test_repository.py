@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from jobs.database import Database
 from jobs.errors import BadCursor, Conflict, FenceLost, IdempotencyMismatch, NotFound
 from jobs.ids import ID_PATTERN, new_id
-from jobs.repository import attempts, core, history, lifecycle, recovery
+from jobs.repository import attempts, core, history, lifecycle, queue, recovery
 from jobs.repository.attempts import Claim, NewArtifact, Stored
+from jobs.repository.queue import Offer
 from jobs.states import EDGES, FINAL, OWNED, Status
 from tests.support.specs import train_body, train_spec
 
@@ -29,7 +30,7 @@ def submit(database: Database, **changes: Any) -> str:
 
 def claim(database: Database, lease_ms: int = LEASE_MS, devices: tuple[str, ...] = ("cpu",)) -> Claim | None:
     with database.write() as session:
-        return attempts.claim(session, "worker_a", devices, lease_ms)
+        return queue.claim(session, Offer("worker_a", devices), lease_ms)
 
 
 def claimed(database: Database, lease_ms: int = LEASE_MS) -> Claim:

@@ -8,8 +8,9 @@ from typing import Any
 
 from jobs.database import Database
 from jobs.ids import new_id
-from jobs.repository import attempts, core, lifecycle, recovery
+from jobs.repository import attempts, core, lifecycle, queue, recovery
 from jobs.repository.attempts import Claim, NewArtifact
+from jobs.repository.queue import Offer
 from jobs.spec import SPEC
 from jobs.states import Status
 from jobs.store import ArtifactStore
@@ -33,6 +34,10 @@ class StandIn:
             "pid": 1,
             "slots": 1,
             "device": "cpu",
+            "devices": ["cpu"],
+            "memory_mb": 4096,
+            "offers": [],
+            "stats": {},
             "info": {"threads": 2},
         }
         with self.database.write() as session:
@@ -44,7 +49,7 @@ class StandIn:
 
     def claim(self) -> Claim:
         with self.database.write() as session:
-            claim = attempts.claim(session, "worker_a", ["cpu"], LEASE_MS)
+            claim = queue.claim(session, Offer("worker_a"), LEASE_MS)
         assert claim is not None
         return claim
 

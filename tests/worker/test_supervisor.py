@@ -13,7 +13,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from jobs.repository import attempts, history, lifecycle, recovery
+from jobs.repository import attempts, history, lifecycle, queue, recovery
+from jobs.repository.queue import Offer
 from jobs.settings import Settings
 from jobs.states import FailureCode, Status
 from jobs.tables import Job
@@ -217,7 +218,7 @@ def test_the_child_dies_with_its_supervisor(context: WorkerContext) -> None:
 def test_a_lost_attempt_is_reclaimed_only_after_a_whole_lease_was_seen(context: WorkerContext) -> None:
     job_id = submit(context)
     with context.database.write() as session:
-        claim = attempts.claim(session, "worker_gone", ("cpu",), 50)
+        claim = queue.claim(session, Offer("worker_gone"), 50)
     assert claim is not None
     time.sleep(0.1)
     housekeeping = Housekeeping(context)
@@ -259,7 +260,7 @@ def test_an_outage_of_the_database_costs_no_point_and_no_attempt(
 def test_two_reconcilers_reclaim_a_job_once(context: WorkerContext) -> None:
     job_id = submit(context)
     with context.database.write() as session:
-        attempts.claim(session, "worker_gone", ("cpu",), 1)
+        queue.claim(session, Offer("worker_gone"), 1)
     time.sleep(0.05)
     found: list[str] = []
 
