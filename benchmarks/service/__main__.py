@@ -6,23 +6,28 @@ import argparse
 import signal
 import sys
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import fields, replace
 from pathlib import Path
 
 from benchmarks import rows
-from benchmarks.service import latency, overhead, throughput
-from benchmarks.service.setup import DATABASES, Setup, prepared
+from benchmarks.service import drain, latency, overhead, throughput
+from benchmarks.service.setup import DATABASES, QUICK, Amounts, Setup, prepared
 
 BENCHMARKS: dict[str, Callable[[Setup], Iterator[rows.Row]]] = {
     "latency": latency.measure,
     "throughput": throughput.measure,
     "overhead": overhead.measure,
+    "queue": drain.measure_tiny,
+    "real": drain.measure_real,
 }
+USUAL = ("latency", "throughput", "overhead")
+"""What runs when nothing is named: the others load the machine for long."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.service", description=__doc__)
-    parser.add_argument("--only", type=_some_of(BENCHMARKS), default=tuple(BENCHMARKS), metavar="NAME[,NAME]",
-                        help=f"some of {', '.join(BENCHMARKS)}")  # fmt: skip
+    parser.add_argument("--only", type=_some_of(BENCHMARKS), default=USUAL, metavar="NAME[,NAME]",
+                        help=f"some of {', '.join(BENCHMARKS)} (default: {', '.join(USUAL)})")  # fmt: skip
     parser.add_argument("--databases", type=_some_of(DATABASES), default=DATABASES, metavar="NAME[,NAME]",
                         help=f"some of {', '.join(DATABASES)}")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="tiny amounts, to see that it works; the rows say so")
@@ -30,11 +35,17 @@ def main() -> int:
                         "with --quick nowhere)")  # fmt: skip
     parser.add_argument("--scratch", type=Path, help="folder for databases and data (default: the system's temporary "
                         "one); its file system is what fsync costs")  # fmt: skip
+    for amount in fields(Amounts):
+        parser.add_argument(f"--{amount.name.replace('_', '-')}", type=type(amount.default), metavar="N",
+                            help=f"how much the load benchmarks do (default: {amount.default}; "
+                            f"quick: {getattr(QUICK, amount.name)})")  # fmt: skip
     arguments = parser.parse_args()
+    given = {f.name: value for f in fields(Amounts) if (value := getattr(arguments, f.name)) is not None}
+    amounts = replace(QUICK if arguments.quick else Amounts(), **given)
     out: Path | None = arguments.out or (None if arguments.quick else rows.RESULTS / "service.jsonl")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything started is stopped
     found: list[rows.Row] = []
-    with prepared(arguments.databases, arguments.scratch, arguments.quick) as setup:
+    with prepared(arguments.databases, arguments.scratch, arguments.quick, amounts) as setup:
         for name in arguments.only:
             print(f"{name} …", file=sys.stderr, flush=True)
             measured = list(BENCHMARKS[name](setup))

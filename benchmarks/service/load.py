@@ -24,6 +24,9 @@ class Load:
     left: int | None = None
     deadline: float | None = None
     seconds: list[float] = field(default_factory=list)
+    """How long each answer took, in the order in which they came."""
+    ends: list[float] = field(default_factory=list)
+    """When each came (`time.time()`)."""
 
     def more(self) -> bool:
         if self.deadline is not None:
@@ -41,6 +44,7 @@ async def connection(host: str, port: int, load: Load) -> None:
             writer.write(load.request)
             status = await answer(reader)
             load.seconds.append(time.perf_counter() - began)
+            load.ends.append(time.time())
             if status != load.expected:
                 raise RuntimeError(f"the server answered {status}, not {load.expected}")
     finally:
@@ -89,7 +93,8 @@ def main() -> int:
         load.deadline = time.perf_counter() + arguments.seconds
     cpu = time.process_time()
     elapsed = asyncio.run(all_connections(host, port, arguments.connections, load))
-    report = {"elapsed": elapsed, "client_cpu": time.process_time() - cpu, "seconds": load.seconds}
+    report = {"elapsed": elapsed, "client_cpu": time.process_time() - cpu, "seconds": load.seconds,
+              "ends": load.ends}  # fmt: skip
     json.dump(report, sys.stdout)
     return 0
 

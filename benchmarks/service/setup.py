@@ -7,20 +7,45 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from subprocess import DEVNULL, Popen, run
+
+from sqlalchemy import select
 
 from adderclient import AdderClientError, Client
 from benchmarks.cpu import children, command_line
 from benchmarks.postgres import Postgres, postgres_server
 from benchmarks.programs import log_end, program, python, server_environment
+from jobs.database import Database
+from jobs.tables import Worker
 
 READY_SECONDS = 120.0
 TINY_CHILD = Path(__file__).with_name("tiny_child.py")
+LOAD = Path(__file__).with_name("load.py")
 DATABASES = ("sqlite", "postgresql")
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """How much the load benchmarks do."""
+
+    jobs: int = 10_000
+    real_jobs: int = 300
+    queue: int = 50_000
+    """Longest queue that claims are timed on."""
+    points: int = 1_000_000
+    """Of the job whose metrics are read."""
+    seconds: float = 30.0
+    """Of each measurement of metric writing and of many clients."""
+    minutes: float = 30.0
+    """Of the soak."""
+
+
+QUICK = Amounts(jobs=100, real_jobs=4, queue=1_000, points=20_000, seconds=5.0, minutes=1.0)
 
 
 @dataclass
@@ -31,6 +56,7 @@ class Setup:
     scratch: Path
     quick: bool
     postgres: Postgres | None
+    amounts: Amounts
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def folder(self) -> Path:
@@ -47,12 +73,14 @@ class Setup:
 
 
 @contextmanager
-def prepared(databases: Sequence[str], scratch: Path | None, quick: bool) -> Iterator[Setup]:
+def prepared(
+    databases: Sequence[str], scratch: Path | None, quick: bool, amounts: Amounts | None = None
+) -> Iterator[Setup]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", dir=scratch)))
         folder.chmod(0o755)  # PostgreSQL may run as another user
         postgres = stack.enter_context(postgres_server(folder)) if "postgresql" in databases else None
-        yield Setup(databases, folder, quick, postgres)
+        yield Setup(databases, folder, quick, postgres, amounts or (QUICK if quick else Amounts()))
 
 
 @dataclass(frozen=True)
@@ -97,17 +125,51 @@ def _role(command: str) -> str:
     raise RuntimeError(f"adder up runs something this benchmark does not know: {command!r}")
 
 
+@dataclass(frozen=True)
+class Alone:
+    """Broker and API without a worker: what is submitted stays queued until `workers` are started beside them."""
+
+    url: str
+    database_url: str
+    environment: Mapping[str, str]
+    """The settings as a program of the service reads them."""
+    folder: Path
+    parts: Mapping[str, int]
+    """Process ids by role: api, broker."""
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    @contextmanager
+    def workers(self, count: int, **settings: str) -> Iterator[list[Popen[bytes]]]:
+        """Workers that have looked at their machine: what comes later does not share its cores with their probes."""
+        environment = {**self.environment, **{f"ADDER_{key.upper()}": value for key, value in settings.items()}}
+        database = Database(self.database_url)
+        with ExitStack() as stack:
+            stack.callback(database.dispose)
+            logs = [self.folder / f"worker-{number}.log" for number in itertools.islice(self._numbers, count)]
+            started = [stack.enter_context(program(python("-m", "worker"), environment, log)) for log in logs]
+            for process, log in zip(started, logs, strict=True):
+                _wait(partial(_probed, database, process.pid), "a worker to be ready", process, log)
+            yield started
+
+
+def _probed(database: Database, pid: int) -> bool:
+    with database.read() as session:
+        return bool(session.execute(select(Worker.info).where(Worker.pid == pid)).scalar_one_or_none())
+
+
 @contextmanager
-def api_alone(setup: Setup, database: str) -> Iterator[str]:
-    """Migrations, broker and API, no worker: what is submitted stays queued. Yields the API's address."""
+def api_alone(setup: Setup, database: str, **settings: str) -> Iterator[Alone]:
+    """Migrations, broker and API, no worker."""
     folder = setup.folder()
     with ExitStack() as stack:
         sockets = stack.enter_context(tempfile.TemporaryDirectory(prefix="vk-"))  # their paths must be short
         broker = Path(sockets) / "s"
+        database_url = setup.database_url(database, folder)
         environment = server_environment(
-            database_url=setup.database_url(database, folder),
+            database_url=database_url,
             broker_url=f"redis+socket://{broker}?virtual_host=0",
             data_dir=str(folder / "data"),
+            **settings,
         )
         run(python("-m", "jobs.migrate"), env=environment, check=True, stdin=DEVNULL, timeout=READY_SECONDS)
         valkey = python("-m", "jobs.valkey", "--dir", folder / "valkey", "--socket", broker)
@@ -127,7 +189,7 @@ def api_alone(setup: Setup, database: str) -> Iterator[str]:
             return True
 
         _wait(answers, "the API to answer", process, folder / "api.log")
-        yield url
+        yield Alone(url, database_url, environment, folder, {"api": process.pid, "broker": broker_process.pid})
 
 
 def _wait(true: Callable[[], bool], what: str, process: Popen[bytes], log: Path) -> None:

@@ -10,20 +10,18 @@ import subprocess
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from adderclient import Client
 from benchmarks.programs import python
 from benchmarks.rows import Row, filesystem
-from benchmarks.service.setup import Setup, api_alone
+from benchmarks.service.setup import LOAD, Setup, api_alone
 
 ROUNDS = 5
 CONNECTIONS = 8
 WARM_UP = 40  # requests; POSTs among them count into the queue
 READ_SECONDS = 5.0
 SUBMISSIONS = 1000
-LOAD = Path(__file__).with_name("load.py")
 SPEC = {"kind": "train", "model": {"arch": "lenet5_bn"}, "dataset": {"name": "digits"}}
 
 
@@ -54,8 +52,8 @@ def measure(setup: Setup) -> Iterator[Row]:
     found: dict[tuple[str, str], list[Sample]] = defaultdict(list)
     for _ in range(amount.rounds):
         for database in setup.databases:
-            with api_alone(setup, database) as url:
-                for request, sample in _round(url, amount):
+            with api_alone(setup, database) as service:
+                for request, sample in _round(service.url, amount):
                     found[database, request].append(sample)
     for (database, request), samples in found.items():
         settings = {

@@ -1,0 +1,139 @@
+"""Thousands of queued jobs through eight workers: how fast they get in and through, and that each ran exactly once."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import func, select
+
+from benchmarks.programs import python
+from benchmarks.rows import Row, filesystem
+from benchmarks.service.processes import resident_mib
+from benchmarks.service.setup import LOAD, TINY_CHILD, Setup, api_alone
+from jobs.database import Database
+from jobs.states import FINAL, Status
+from jobs.tables import Artifact, Event, Job
+
+WORKERS = 8
+CONNECTIONS = 8
+PARTS = 10
+"""The run is cut into so many parts of equally many jobs: their rates show whether a long queue slows it down."""
+JOB_SECONDS = 60.0
+"""A run has failed once no job has ended for so long."""
+TINY_SPEC: dict[str, Any] = {
+    "kind": "train", "model": {"arch": "lenet5_bn"}, "dataset": {"name": "digits"}, "epochs": 1,
+    "labels": {"seconds": "0", "points": "1"},
+}  # fmt: skip
+REAL_SPEC: dict[str, Any] = {
+    "kind": "train", "model": {"arch": "lenet5_bn"}, "dataset": {"name": "digits"}, "epochs": 1,
+    "resources": {"device": "cpu", "threads": 1},
+}  # fmt: skip
+
+
+def measure_tiny(setup: Setup) -> Iterator[Row]:
+    """The training process is a stand-in: what is left is the service, and starting a process."""
+    child = f"{sys.executable} -I -S {TINY_CHILD}"
+    for database in setup.databases:
+        yield from _through(setup, database, setup.amounts.jobs, TINY_SPEC, "stand-in", child_command=child)
+
+
+def measure_real(setup: Setup) -> Iterator[Row]:
+    """Trainings of one epoch; mostly the start of torch."""
+    for database in setup.databases:
+        yield from _through(setup, database, setup.amounts.real_jobs, REAL_SPEC, "real")
+
+
+def _through(
+    setup: Setup, database: str, count: int, spec: dict[str, Any], child: str, **settings: str
+) -> Iterator[Row]:
+    load = os.getloadavg()
+    with api_alone(setup, database, max_queued=str(count + 1), **settings) as service:
+        began = time.time()
+        submitted = _submit(service.url, spec, count)
+        filled = time.time()
+        before = resident_mib(service.parts["api"])
+        with service.workers(WORKERS) as workers:
+            database_of = Database(service.database_url)
+            _wait_final(database_of, count)
+            worker_mib = [resident_mib(process.pid) for process in workers]
+        api_mib = [before, resident_mib(service.parts["api"])]
+        _require_once(database_of, count)
+        started, ends = _times(database_of)
+        database_of.dispose()
+    whole = count / (filled - began + (ends[-1] - started) / 1000)
+    about = {
+        "database": database, "quick": setup.quick, "jobs": count, "workers": WORKERS, "child": child,
+        "connections": CONNECTIONS, "filesystem": filesystem(setup.scratch),
+    }  # fmt: skip
+    name = f"{database}, {count} jobs, child {child}"
+    yield Row("queue: submitted by REST, each tenth", name, "1/s", _rates(began, submitted), load, about)
+    yield Row("queue: ended, 8 workers, each tenth", name, "1/s", _rates(started / 1000, [t / 1000 for t in ends]),
+              load, about)  # fmt: skip
+    yield Row("queue: submitting and running, one after the other", name, "1/s", [whole], load, about)
+    yield Row("queue: memory of a worker at the end", name, "MiB", worker_mib, load, about)
+    yield Row("queue: memory of the API, before and after", name, "MiB", api_mib, load, about)
+
+
+def _submit(url: str, spec: dict[str, Any], count: int) -> list[float]:
+    """Moments at which the answers came, in order."""
+    command = python(
+        LOAD, f"{url}/v1/jobs", "--method", "POST", "--expect", "201", "--body", json.dumps(spec),
+        "--connections", str(CONNECTIONS), "--requests", str(count),
+    )  # fmt: skip
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=3600)
+    report: dict[str, Any] = json.loads(done.stdout)
+    return sorted(report["ends"])
+
+
+def _rates(began: float, ends: Sequence[float]) -> list[float]:
+    """Per second, of each of `PARTS` parts with (nearly) equally many ends."""
+    borders = [len(ends) * part // PARTS for part in range(PARTS + 1)]
+    moments = [began] + [ends[border - 1] for border in borders[1:]]
+    return [(borders[i + 1] - borders[i]) / (moments[i + 1] - moments[i]) for i in range(PARTS)]
+
+
+def _wait_final(database: Database, count: int) -> None:
+    final = select(func.count()).select_from(Job).where(Job.status.in_(FINAL))
+    seen, moved = -1, time.monotonic()
+    while seen < count:
+        time.sleep(0.5)
+        with database.read() as session:
+            now = session.execute(final).scalar_one()
+        if now != seen:
+            seen, moved = now, time.monotonic()
+        elif time.monotonic() - moved > JOB_SECONDS:
+            raise RuntimeError(f"only {seen} of {count} jobs ended, and none for {JOB_SECONDS:g} s")
+
+
+def _times(database: Database) -> tuple[int, list[int]]:
+    """The first start and all ends, in ms of the database's clock."""
+    with database.read() as session:
+        started = session.execute(select(func.min(Job.started_at))).scalar_one()
+        return int(started or 0), [
+            int(t or 0) for t in session.execute(select(Job.finished_at).order_by("finished_at")).scalars()
+        ]
+
+
+def _require_once(database: Database, count: int) -> None:
+    """Each job succeeded, in one attempt, said so once, and left its log; real ones all trained the same."""
+    ended = select(func.count()).select_from(Event).where(Event.message == "Succeeded.")
+    logs = select(func.count()).select_from(Artifact).where(Artifact.name == "log.txt")
+    with database.read() as session:
+        succeeded, attempts = session.execute(
+            select(func.count(), func.max(Job.attempt)).where(Job.status == Status.SUCCEEDED)
+        ).one()
+        found = {
+            "succeeded": succeeded, "successes": session.execute(ended).scalar_one(),
+            "logs": session.execute(logs).scalar_one(), "attempts of a job": attempts,
+        }  # fmt: skip
+        results = {json.dumps(result, sort_keys=True) for result in session.execute(select(Job.result)).scalars()}
+    if found != {"succeeded": count, "successes": count, "logs": count, "attempts of a job": 1}:
+        raise RuntimeError(f"of {count} jobs, each to run once: {found}")
+    if len(results) != 1:
+        raise RuntimeError(f"{count} equal jobs ended with {len(results)} different results")
