@@ -1,10 +1,11 @@
 """`make compose-test`: the compose file for real, from an empty machine to a service that has lost nothing.
 
 Builds the image and starts the service under a project name, a port and passwords of its own, then: a training through
-the published port, its model downloaded and verified, a prediction; a second training interrupted by `down` and gone on
-after `up`, with the first one still there; two workers side by side, one of them with the second training again, in one
-piece, for the same bytes; everything removed. Needs Docker with compose and
-an environment with `adderclient`. Exit status 1, with the containers' logs, when anything is not as it should be.
+the published port, its model downloaded and verified, a prediction; a second training interrupted by `restart`, by
+`up -d` with another image (an upgrade), and by `stop` and `down`, each of which hands it over with a checkpoint, with the
+first one still there; two workers side by side, one of them with the second training again, in one piece, for the same
+bytes; everything removed. Needs Docker with compose and an environment with `adderclient`. Exit status 1, with the
+containers' logs, when anything is not as it should be.
 
     python tests/deploy/compose_trial.py [--keep]
 
@@ -39,7 +40,7 @@ ROOT = Path(__file__).resolve().parents[2]
 IMAGE_USER = "10001:10001"
 START_SECONDS = 240
 JOB_SECONDS = 600
-LONG_JOB_SECONDS = 40
+LONG_JOB_SECONDS = 60
 """About how long the training that is interrupted should take."""
 TRAINING_IMAGES = 1437  # of the digits
 DIGIT = [[0.0, 0.0, 0.3, 0.8, 0.6, 0.1, 0.0, 0.0]] * 8  # any 8×8 image will do
@@ -210,7 +211,9 @@ def run(compose: Compose, folder: Path) -> None:
         predicted(client, first)
         before = contents(client, first, folder / "before")
         long = begin_long_job(client, first)
-        interrupt(compose, client, long)
+        restart(compose, client, long)
+        upgrade(compose, client, long)
+        stop_and_start(compose, client, long)
         after = contents(client, client.jobs.get(first.id), folder / "after")
         check(after == before, f"the first job is not what it was: {before} before, {after} after")
         say("after down and up: first job, its artifacts, its metrics and its model's bytes are as before")
@@ -334,7 +337,43 @@ def begin_long_job(client: Client, first: Job) -> Job:
     return now
 
 
-def interrupt(compose: Compose, client: Client, long: Job) -> None:
+def goes_on(client: Client, long: Job, attempt: int) -> None:
+    """Waits until the long job is trained by that attempt, resumed and with a checkpoint of its own."""
+
+    def again() -> Job | None:
+        now = client.jobs.get(long.id)
+        check(not now.finished, f"the long job ended too early: {now.status}, {now.error}")
+        kinds = [event.type for event in client.jobs.events(long.id)]
+        last = len(kinds) - kinds[::-1].index("resumed") if "resumed" in kinds else 0
+        return (
+            now
+            if now.attempt == attempt and kinds.count("resumed") == attempt - 1 and "checkpoint" in kinds[last:]
+            else None
+        )
+
+    now = until(again, f"attempt {attempt} goes on", START_SECONDS)
+    say(f"{long.id} goes on in attempt {attempt}, epoch {now.progress.epoch}")
+
+
+def restart(compose: Compose, client: Client, long: Job) -> None:
+    """`restart` of the worker, without a start of anything else."""
+    began = time.monotonic()
+    compose("restart", "worker")
+    say(f"worker restarted in {time.monotonic() - began:.1f} s")
+    goes_on(client, long, attempt=2)
+
+
+def upgrade(compose: Compose, client: Client, long: Job) -> None:
+    """`up -d` with another image under the same tag: every container of ours is made anew."""
+    before = {container["Id"] for container in compose.containers("worker")}
+    compose("build", "--build-arg", "ADDER_VERSION=0.1.0+upgrade")
+    start(compose)
+    after = {container["Id"] for container in compose.containers("worker")}
+    check(not before & after, "the upgrade left the old worker")
+    goes_on(client, long, attempt=3)
+
+
+def stop_and_start(compose: Compose, client: Client, long: Job) -> None:
     """`stop` and `down`, without removing volumes, then `up`."""
     began = time.monotonic()
     compose("stop")
@@ -362,18 +401,20 @@ def resumed(client: Client, long: Job) -> None:
     """The interrupted job goes on from its checkpoint and ends with every point once."""
     job = client.jobs.wait(long.id, JOB_SECONDS)
     events: list[Event] = client.jobs.events(job.id)
-    handed_back = next((event for event in events if event.message.startswith("Handed back by a worker")), None)
-    if handed_back is None:
-        raise Trial(f"no worker handed the job back: {[(event.type, event.message) for event in events]}")
+    handed_back = [event for event in events if event.message.startswith("Handed back by a worker")]
+    check(len(handed_back) == 3, f"handed back {len(handed_back)} times: {[(e.type, e.message) for e in events]}")
     resumes = [event for event in events if event.type == "resumed"]
-    check(len(resumes) == 1 and int(resumes[0].data.get("step", 1)) > 0, f"not resumed once: {resumes}")
-    check(job.attempt == 2, f"attempt is {job.attempt}")
+    check(
+        [int(event.data.get("step", 0)) > 0 for event in resumes] == [True] * 3, f"not resumed three times: {resumes}"
+    )
+    check(job.attempt == 4, f"attempt is {job.attempt}")
     points = [(point.name, point.step) for point in client.jobs.metrics(job.id)]
     check(len(points) == len(set(points)), "a metric has two points of one step")
     losses = [step for name, step in points if name == "val/loss"]
     check(len(losses) == job.spec["epochs"], f"{len(losses)} validation losses of {job.spec['epochs']} epochs")
     check(not any(event.type == "resume_inexact" for event in events), "the resume was not exact")
-    say(f"went on and succeeded in attempt {job.attempt}: “{handed_back.message}”, “{resumes[0].message}”")
+    said = ", ".join(f"“{event.message}”" for event in resumes)
+    say(f"went on and succeeded in attempt {job.attempt} without a fault: {said}")
 
 
 def two_workers(compose: Compose, client: Client, long: Job) -> None:
