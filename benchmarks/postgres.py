@@ -23,12 +23,26 @@ START_SECONDS = 30.0
 
 
 class Postgres:
-    """A running server on a unix socket; all else is as PostgreSQL ships it (fsync on), but for the options given."""
+    """A server on a unix socket; all else is as PostgreSQL ships it (fsync on), but for the options given.
 
-    def __init__(self, home: Path, pid: int) -> None:
-        self.pid = pid
-        self._home = home
+    It may be ended and started again on the same files.
+    """
+
+    def __init__(self, folder: Path, binaries: Path, runner: str | None, options: Sequence[str]) -> None:
+        self.log = folder / "log"
+        self._home = folder / "home"
+        self._runner = runner
+        self._command = [
+            binaries / "postgres", "-D", self._home / "data", "-k", self._home, "-c", "listen_addresses=", *options,
+        ]  # fmt: skip
+        self._server: subprocess.Popen[bytes] | None = None
         self._numbers = itertools.count(1)
+
+    @property
+    def pid(self) -> int:
+        if self._server is None:
+            raise RuntimeError("PostgreSQL does not run")
+        return self._server.pid
 
     def url(self, database: str) -> str:
         return f"postgresql://postgres@/{database}?host={self._home}"
@@ -46,6 +60,36 @@ class Postgres:
         except psycopg.OperationalError:
             return False
         return True
+
+    def start(self) -> None:
+        """Returns once it answers. Raises RuntimeError with the log's end when it does not."""
+        deadline = time.monotonic() + START_SECONDS
+        self._launch()
+        while not self.answers():
+            if self._server is not None and self._server.poll() is not None and self._leftovers():
+                self._launch()
+            elif time.monotonic() > deadline or (self._server is not None and self._server.poll() is not None):
+                raise RuntimeError(f"PostgreSQL did not start:\n{self.log.read_text()[-3000:]}")
+            time.sleep(0.05)
+
+    def stop(self, number: int = signal.SIGQUIT) -> None:
+        """Sends the signal to the server's first process and waits for its end; SIGQUIT is an immediate shutdown."""
+        if self._server is not None:
+            self._server.send_signal(number)
+            self._server.wait(timeout=20)
+            self._server = None
+
+    def _launch(self) -> None:
+        with self.log.open("ab") as log:
+            self._server = subprocess.Popen(
+                self._command, user=self._runner, cwd="/", stdin=subprocess.DEVNULL, stdout=log,
+                stderr=subprocess.STDOUT, preexec_fn=die_with_parent(signal.SIGQUIT),
+            )  # fmt: skip
+
+    def _leftovers(self) -> bool:
+        """Whether it refused to start because processes of a server that was killed are still leaving."""
+        said = self.log.read_text(errors="replace").splitlines()[-4:]
+        return any("shared memory block" in line and "still in use" in line for line in said)
 
 
 @contextmanager
@@ -67,23 +111,12 @@ def postgres_server(scratch: Path | None = None, options: Sequence[str] = ()) ->
              "--locale=C"],
             user=runner, cwd="/", check=True, capture_output=True,
         )  # fmt: skip
-        with (folder / "log").open("wb") as log:
-            server = subprocess.Popen(
-                [binaries / "postgres", "-D", data, "-k", home, "-c", "listen_addresses=", *options],
-                user=runner, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                preexec_fn=die_with_parent(signal.SIGQUIT),
-            )  # fmt: skip
+        server = Postgres(folder, binaries, runner, options)
         try:
-            running = Postgres(home, server.pid)
-            deadline = time.monotonic() + START_SECONDS
-            while not running.answers():
-                if server.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"PostgreSQL did not start:\n{(folder / 'log').read_text()[-3000:]}")
-                time.sleep(0.05)
-            yield running
+            server.start()
+            yield server
         finally:
-            server.send_signal(signal.SIGQUIT)
-            server.wait(timeout=20)
+            server.stop()
 
 
 def _install(runner: str | None, scratch: Path) -> Path:

@@ -34,6 +34,17 @@ class Valkey:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
+    def log(self) -> Path:
+        """What the server says, over all its starts."""
+        return self.folder / "valkey.log"
+
+    @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise RuntimeError("Valkey does not run")
+        return self._process.pid
+
+    @property
     def url(self) -> str:
         return f"redis+socket://{self.socket}?virtual_host=0"
 
@@ -41,11 +52,13 @@ class Valkey:
         return redis.Redis(unix_socket_path=str(self.socket))
 
     def start(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "jobs.valkey", "--dir", str(self.folder), "--socket", str(self.socket)],
-            stdout=subprocess.DEVNULL,
-            preexec_fn=die_with_parent(signal.SIGKILL),
-        )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "jobs.valkey", "--dir", str(self.folder), "--socket", str(self.socket)],
+                stdout=log,
+                preexec_fn=die_with_parent(signal.SIGKILL),
+            )
 
         def ready() -> bool:
             with self.client() as client:
