@@ -2,8 +2,8 @@
 
 Builds the image and starts the service under a project name, a port and passwords of its own, then: a training through
 the published port, its model downloaded and verified, a prediction; a second training interrupted by `restart`, by
-`up -d` with another image (an upgrade), and by `stop` and `down`, each of which hands it over with a checkpoint, with the
-first one still there; two workers side by side, one of them with the second training again, in one piece, for the same
+`up -d` with another image (an upgrade), and by `stop` and `down`, each of which hands it over with a checkpoint, with
+the first one still there; two workers side by side, one of them with the second training again, in one piece, for the same
 bytes; everything removed. Needs Docker with compose and an environment with `adderclient`. Exit status 1, with the
 containers' logs, when anything is not as it should be.
 
