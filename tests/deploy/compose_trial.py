@@ -3,8 +3,8 @@
 Builds the image and starts the service under a project name, a port and passwords of its own, then: a training through
 the published port, its model downloaded and verified, a prediction; a second training interrupted by `restart`, by
 `up -d` with another image (an upgrade), and by `stop` and `down`, each of which hands it over with a checkpoint, with
-the first one still there; two workers side by side, one of them with the second training again, in one piece, for the same
-bytes; everything removed. Needs Docker with compose and an environment with `adderclient`. Exit status 1, with the
+the first one still there; two workers side by side, one of them with the second training again, in one piece, for the
+same bytes; everything removed. Needs Docker with compose and an environment with `adderclient`. Exit status 1, with the
 containers' logs, when anything is not as it should be.
 
     python tests/deploy/compose_trial.py [--keep]
@@ -345,11 +345,8 @@ def goes_on(client: Client, long: Job, attempt: int) -> None:
         check(not now.finished, f"the long job ended too early: {now.status}, {now.error}")
         kinds = [event.type for event in client.jobs.events(long.id)]
         last = len(kinds) - kinds[::-1].index("resumed") if "resumed" in kinds else 0
-        return (
-            now
-            if now.attempt == attempt and kinds.count("resumed") == attempt - 1 and "checkpoint" in kinds[last:]
-            else None
-        )
+        under_way = kinds.count("resumed") == attempt - 1 and "checkpoint" in kinds[last:]
+        return now if now.attempt == attempt and under_way else None
 
     now = until(again, f"attempt {attempt} goes on", START_SECONDS)
     say(f"{long.id} goes on in attempt {attempt}, epoch {now.progress.epoch}")
