@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from benchmarks import rows
-from benchmarks.service import drain, latency, overhead, throughput
+from benchmarks.service import drain, latency, overhead, points, throughput
 from benchmarks.service.setup import DATABASES, QUICK, Amounts, Setup, prepared
 
 BENCHMARKS: dict[str, Callable[[Setup], Iterator[rows.Row]]] = {
@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, Callable[[Setup], Iterator[rows.Row]]] = {
     "overhead": overhead.measure,
     "queue": drain.measure_tiny,
     "real": drain.measure_real,
+    "points": points.measure,
 }
 USUAL = ("latency", "throughput", "overhead")
 """What runs when nothing is named: the others load the machine for long."""
