@@ -20,6 +20,7 @@ from sqlalchemy import exc as sql
 from starlette.exceptions import HTTPException
 
 from jobs import errors as jobs
+from jobs.database import database_away
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
@@ -58,8 +59,10 @@ KINDS: dict[str, Kind] = {
     "internal": Kind(500, "Internal error", "Report the id; the server's log has the cause under it."),
     "stored_file_missing": Kind(500, "A stored file is missing", "Restore the artifact store from its backup."),
     "database_unavailable": Kind(503, "The database is away", "Try again after Retry-After seconds."),
+    "store_unavailable": Kind(503, "The artifact store is away", "Try again after Retry-After seconds."),
     "too_many_streams": Kind(503, "Too many open streams", "Close one, or raise ADDER_MAX_STREAMS."),
     "inference_unavailable": Kind(503, "No prediction now", "Try again later; see /readyz."),
+    "store_full": Kind(507, "The artifact store is full", "Delete jobs or models, or give the server more space."),
 }
 
 
@@ -163,11 +166,15 @@ def as_problem(error: Exception) -> Problem | None:
             return Problem("idempotency_mismatch", str(error), [("/header/Idempotency-Key", str(error))])
         case jobs.BadCursor():
             return Problem("bad_cursor", str(error), [("/query/after", str(error))])
+        case jobs.StoreUnavailable():
+            return Problem("store_unavailable", "The artifact store does not answer. Nothing was changed; try again.")
+        case jobs.StoreFull():
+            return Problem("store_full", "The artifact store takes no more bytes. Nothing was changed.")
         case jobs.StoreError():
             return Problem("stored_file_missing", str(error))
         case RequestValidationError():
             return invalid(field_errors(error))
-        case sql.OperationalError() | sql.InterfaceError() | sql.TimeoutError():
+        case sql.SQLAlchemyError() if database_away(error):
             return Problem("database_unavailable", "The database does not answer. Nothing was changed; try again.")
         case HTTPException():
             return _of_http(error)
@@ -186,9 +193,7 @@ KNOWN: tuple[type[Exception], ...] = (
     Problem,
     jobs.JobsError,
     RequestValidationError,
-    sql.OperationalError,
-    sql.InterfaceError,
-    sql.TimeoutError,
+    sql.SQLAlchemyError,
     HTTPException,
 )
 

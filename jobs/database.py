@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import Engine, create_engine, event, exc, make_url
 from sqlalchemy.orm import Session
 
 SQLITE_BUSY_MS = 30_000
 POSTGRES_IDLE_MS = 15_000  # transactions here take milliseconds
+POSTGRES_SILENT_MS = 15_000
+"""After so long without a sign of life a connection over the network is given up; a Unix socket needs no such limit."""
 POOL_SIZE = 20  # connections; FastAPI runs up to 40 threads, each holding one for a few ms
 
 
@@ -24,7 +26,7 @@ class Database:
         # somebody else wrote meanwhile, whatever the busy timeout.
         self._writing = self.engine.execution_options(adder_write=True)
         # Threads of one process take turns: SQLite's own waiting is by sleeps that grow, and unfair.
-        self._turn: AbstractContextManager[object] = threading.Lock() if self.sqlite else nullcontext()
+        self._turn = threading.Lock() if self.sqlite else None
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -33,11 +35,43 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        with self._turn, Session(self._writing, expire_on_commit=False) as session, session.begin():
+        with self._in_turn(), Session(self._writing, expire_on_commit=False) as session, session.begin():
             yield session
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """Raises sqlalchemy's TimeoutError when other threads of this process keep SQLite busy for too long."""
+        if self._turn is None:
+            yield
+            return
+        if not self._turn.acquire(timeout=SQLITE_BUSY_MS / 1000):
+            raise exc.TimeoutError(f"SQLite was busy for {SQLITE_BUSY_MS / 1000:g} s")
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     def dispose(self) -> None:
         self.engine.dispose()
+
+
+READ_ONLY, IDLE_TOO_LONG, TRANSACTION_TOO_LONG = "25006", "25P03", "25P04"
+"""PostgreSQL's codes for a standby that is no primary yet (or any more), and for a transaction that stood still."""
+
+
+def database_away(error: BaseException) -> bool:
+    """Whether the database could not be reached or is not able to write now: the same call may succeed later.
+
+    False means that it refuses what it was told, and will again.
+    """
+    if isinstance(error, exc.OperationalError):
+        return "no such " not in str(error.orig)  # SQLite files a missing table here too
+    if isinstance(error, exc.InterfaceError | exc.TimeoutError):
+        return True
+    if not isinstance(error, exc.DBAPIError):
+        return False
+    code = getattr(error.orig, "sqlstate", None)
+    return error.connection_invalidated or code in (READ_ONLY, IDLE_TOO_LONG, TRANSACTION_TOO_LONG)
 
 
 def _engine(url: str) -> Engine:
@@ -51,6 +85,10 @@ def _engine(url: str) -> Engine:
             pool_pre_ping=True,
             connect_args={
                 "connect_timeout": 5,
+                "keepalives_idle": POSTGRES_SILENT_MS // 3000,
+                "keepalives_interval": POSTGRES_SILENT_MS // 3000,
+                "keepalives_count": 2,
+                "tcp_user_timeout": POSTGRES_SILENT_MS,
                 "client_encoding": "utf8",
                 # A process that is stopped in the middle of a transaction must not hold a job's row for ever.
                 "options": f"-c idle_in_transaction_session_timeout={POSTGRES_IDLE_MS}",
