@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from benchmarks import rows
-from benchmarks.service import drain, latency, overhead, points, throughput
+from benchmarks.service import clients, drain, latency, overhead, points, throughput
 from benchmarks.service.setup import DATABASES, QUICK, Amounts, Setup, prepared
 
 BENCHMARKS: dict[str, Callable[[Setup], Iterator[rows.Row]]] = {
@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, Callable[[Setup], Iterator[rows.Row]]] = {
     "queue": drain.measure_tiny,
     "real": drain.measure_real,
     "points": points.measure,
+    "clients": clients.measure,
 }
 USUAL = ("latency", "throughput", "overhead")
 """What runs when nothing is named: the others load the machine for long."""
@@ -49,10 +50,10 @@ def main() -> int:
     with prepared(arguments.databases, arguments.scratch, arguments.quick, amounts) as setup:
         for name in arguments.only:
             print(f"{name} …", file=sys.stderr, flush=True)
-            measured = list(BENCHMARKS[name](setup))
-            if out is not None:
-                rows.write(measured, out)
-            found += measured
+            for row in BENCHMARKS[name](setup):
+                if out is not None:
+                    rows.write([row], out)
+                found.append(row)
     print(rows.table(found))
     return 0
 
