@@ -23,17 +23,16 @@ def publish(service: Service, upload: Upload, given: object | None) -> tuple[Mod
     upload.flush()
     manifest = _checked(upload, given)
     stored = upload.commit()
-    try:
-        with service.database.write() as session:
-            found = catalog.same_model(session, stored.sha256)
-            if found is not None:
-                return Model.model_validate(found), False
-            row = catalog.new_model(manifest, stored, source="imported", job_id=None, metrics=manifest["metrics"])
-            catalog.add_model(session, row)
-            return Model.model_validate(row), True
-    except BaseException:
-        service.store.discard(service.database, [stored.sha256])
-        raise
+    # What a transaction that fails leaves in the store, the sweep takes once it is old enough.
+    with service.database.write() as session:
+        found = catalog.same_model(session, stored.sha256)
+        if found is not None:
+            return Model.model_validate(found), False
+        row = catalog.new_model(manifest, stored, source="imported", job_id=None, metrics=manifest["metrics"])
+        catalog.add_model(session, row)
+        model = Model.model_validate(row)
+    upload.ensure(stored)
+    return model, True
 
 
 def _checked(upload: Upload, given: object | None) -> dict[str, Any]:

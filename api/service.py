@@ -14,7 +14,7 @@ from api.problems import Problem
 from jobs.database import Database
 from jobs.migrate import require_current
 from jobs.settings import Settings
-from jobs.store import ArtifactStore
+from jobs.store import ArtifactStore, store_of
 from jobs.wakeups import Relay, celery_app
 
 STREAM_THREADS = 8
@@ -45,7 +45,7 @@ class Service:
         return cls(
             settings=settings,
             database=database,
-            store=ArtifactStore(settings.artifacts_dir),
+            store=store_of(settings),
             broker=broker,
             relay=Relay(settings, database, broker),
             inference=_inference_client(settings.inference_url),

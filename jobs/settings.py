@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1024 * 1024
+Days = Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(lambda value: None if value == "" else value)]
+"""Empty: for ever."""
 
 
 class Settings(BaseSettings):
@@ -22,6 +25,9 @@ class Settings(BaseSettings):
     """SQLAlchemy URL. Empty: ``sqlite:///DATA_DIR/adder.db``."""
     broker_url: str = "redis://127.0.0.1:6379/0"
     """Celery broker: ``redis://…`` or ``redis+socket:///path.sock?virtual_host=0``."""
+    artifacts_url: str = ""
+    """Where artifacts lie: ``s3://bucket/prefix``, with address and credentials in the usual ``AWS_…`` variables.
+    Empty: the folder ``DATA_DIR/artifacts``."""
     inference_url: str = ""
     """Where the inference process answers: ``unix:/path.sock`` or ``http://host:port``. Empty: no predictions."""
 
@@ -59,6 +65,33 @@ class Settings(BaseSettings):
     """From SIGTERM to SIGKILL: the time a training has to save its checkpoint."""
     max_log_bytes: int = Field(4 * MIB, ge=1024)
     """Log kept for one job; the rest is dropped with a line that says so."""
+
+    store_retry_seconds: float = Field(10, gt=0)
+    """How long one request to an S3 store is tried again, pauses included, before the store is called unreachable."""
+    orphan_seconds: float = Field(300, gt=0)
+    """How long a stored file that no row names is kept: longer than one ever waits for its row."""
+    sweep_seconds: float = Field(60, gt=0)
+    """How often a worker takes one small step of the house-keeping below (``jobs/retention.py``)."""
+    keep_checkpoints_days: Days = 7
+    """How long the checkpoints of a finished job are kept for a retry from there. This and the next ones: days after
+    the job's end, empty for ever."""
+    keep_logs_days: Days = None
+    """Of the log that can be read and followed; the artifact ``log.txt`` has its own rule, the next."""
+    keep_artifacts_days: Days = None
+    """Of a job's files. The model it published stays until it is deleted."""
+    keep_metrics_days: Days = None
+    keep_events_days: Days = None
+    keep_jobs_days: Days = None
+    """Of the finished job with all it has but its model."""
+    keep_idempotency_keys_days: Days = 7
+    """Days after the request; a later one with the same key makes a new job."""
+
+    @field_validator("artifacts_url")
+    @classmethod
+    def _bucket(cls, value: str) -> str:
+        if value and not re.match(r"s3://[A-Za-z0-9][\w.-]+(/|$)", value):
+            raise ValueError(f"must be empty (a folder in the data folder) or s3://bucket/prefix, got {value!r}")
+        return value.rstrip("/")
 
     @field_validator("child_command", mode="before")
     @classmethod

@@ -1,39 +1,98 @@
-"""Artifact store: content-addressed blobs in a folder, `sha256[:2]/sha256`.
+"""Artifact store: blobs named by their sha256, in a folder (`store_folder`) or a bucket (`store_s3`).
 
-A blob is written under a temporary name, flushed to disk and renamed, and only then named by a row: a crash leaves at
-most a blob that nobody refers to.
+A blob is complete before it has its name, and has its name before a row refers to it: a crash leaves at most a blob
+that nobody refers to. Such a blob is removed once it is older than a grace, which is far longer than a blob ever waits
+for its row: an import beside a delete of the same bytes loses nothing. Ages are measured by the store's own clock.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import structlog
+
 from jobs.database import Database
-from jobs.errors import StoreError
+from jobs.errors import StoreError, StoreFull, StoreUnavailable
 from jobs.repository import catalog
 from jobs.repository.attempts import Stored
+from jobs.settings import Settings
 
 CHUNK = 1024 * 1024
+MAX_LATER = 10_000
+"""Digests that `discard` remembers to try again; the sweep finds what is forgotten."""
+SHA256 = re.compile(r"[0-9a-f]{64}")
+_REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+
+log = structlog.get_logger()
 
 
-class ArtifactStore:
-    def __init__(self, root: Path) -> None:
-        self.root = root
+@dataclass(frozen=True)
+class Blob:
+    sha256: str
+    modified: float
+    """When it was stored or refreshed, seconds since 1970 by the store's clock."""
 
-    def path(self, sha256: str) -> Path:
-        return self.root / sha256[:2] / sha256
+
+class ArtifactStore(ABC):
+    """What both kinds do alike; `store_of` makes the one that the settings name.
+
+    Every call that reaches the store raises StoreUnavailable when it does not answer, and every one that writes
+    StoreFull when it takes no more; nothing half-written is ever left under a blob's name.
+    """
+
+    def __init__(self, name: str, incoming: Path, grace_seconds: float) -> None:
+        """`name` is for messages, `incoming` a local folder for uploads in the making."""
+        self.name = name
+        self.incoming_dir = incoming
+        self.grace = grace_seconds
+        self._later: set[str] = set()
+        self._later_lock = threading.Lock()
+
+    @abstractmethod
+    def open(self, sha256: str) -> BinaryIO:
+        """The blob, to be read from any position. Raises StoreError when it is missing."""
+
+    @abstractmethod
+    def local(self, sha256: str) -> AbstractContextManager[Path]:
+        """The blob as a file of this machine, for the time of the block. Raises StoreError when it is missing."""
+
+    @abstractmethod
+    def refresh(self, sha256: str) -> bool:
+        """Makes the blob young again, so that no discard takes it before its row is written. False: it is gone."""
+
+    @abstractmethod
+    def blobs(self, prefix: str) -> Iterator[Blob]:
+        """All blobs whose name begins with `prefix`, two hex digits."""
+
+    @abstractmethod
+    def now(self) -> float:
+        """The clock by which `Blob.modified` is stamped."""
+
+    @abstractmethod
+    def _publish(self, file: Path, sha256: str) -> None:
+        """Gives a complete, synced file of `incoming_dir` its name in the store, whether it is there already or not."""
+
+    @abstractmethod
+    def _remove(self, sha256: str, before: float) -> bool:
+        """Removes the blob unless it was stored or refreshed at `before` or later. False: it stays for now."""
 
     def put(self, source: Path) -> Stored:
         """Stores a copy of a file."""
         with source.open("rb") as stream:
-            return self.put_stream(iter(lambda: stream.read(CHUNK), b""))
+            return self.put_stream(pieces(stream))
 
     def put_stream(self, chunks: Iterable[bytes]) -> Stored:
         with self.incoming() as upload:
@@ -43,46 +102,101 @@ class ArtifactStore:
 
     def incoming(self) -> Upload:
         """An upload that becomes a blob when it is committed and leaves nothing otherwise."""
-        folder = self.root / "incoming"
-        folder.mkdir(parents=True, exist_ok=True)
-        return Upload(tempfile.NamedTemporaryFile(dir=folder, delete=False), self.path)
+        with self.writing():
+            self.incoming_dir.mkdir(parents=True, exist_ok=True)
+            return Upload(self, tempfile.NamedTemporaryFile(dir=self.incoming_dir, delete=False))
 
     def ensure(self, stored: Stored, source: Path) -> None:
-        """Puts a blob back that a concurrent `discard` removed between our `put` and the commit of its row."""
-        if not self.path(stored.sha256).exists():
+        """Sees that a blob stored a while ago is there and young.
+
+        To be called right before the transaction that names it where the blob may have waited (the database was
+        away), and after it where the process may have stood still in between.
+        """
+        if not self.refresh(stored.sha256):
             self.put(source)
 
-    def open(self, sha256: str) -> BinaryIO:
-        try:
-            return self.path(sha256).open("rb")
-        except FileNotFoundError:
-            raise StoreError(f"The stored file {sha256} is missing from the artifact store.") from None
-
     def fetch(self, sha256: str, target: Path) -> None:
-        """Copies a blob to `target`. Raises StoreError when its bytes are not what was stored."""
+        """Copies a blob to `target`. Raises StoreError when it is missing or its bytes are not what was stored."""
         digest = hashlib.sha256()
-        with self.open(sha256) as source, target.open("wb") as sink:
-            while chunk := source.read(CHUNK):
-                digest.update(chunk)
-                sink.write(chunk)
-        if digest.hexdigest() != sha256:
-            target.unlink()
-            raise StoreError(f"The stored file {sha256} is corrupt: its bytes have another checksum.")
+        try:
+            with self.open(sha256) as source, target.open("wb") as sink:
+                for chunk in pieces(source):
+                    digest.update(chunk)
+                    sink.write(chunk)
+            if digest.hexdigest() != sha256:
+                raise StoreError(f"The stored file {sha256} is corrupt: its bytes have another checksum.")
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
 
-    def discard(self, database: Database, digests: Iterable[str]) -> None:
-        """Removes those blobs that no row refers to."""
+    def discard(self, database: Database, digests: Iterable[str]) -> int:
+        """Removes those blobs that no row refers to and that are older than the grace. Returns their number.
+
+        The younger ones are tried again with the next call, and by the sweep; so are all when the store is away.
+        """
+        with self._later_lock:
+            kept, self._later = self._later | set(digests), set()
+        removed = 0
+        try:
+            kept, before = self._unused(database, kept)
+            for sha256 in sorted(kept):
+                if self._remove(sha256, before):
+                    kept.discard(sha256)
+                    removed += 1
+        except StoreError as error:
+            log.warning("store.discard_deferred", error=str(error), blobs=len(kept))
+        finally:
+            with self._later_lock:
+                self._later |= set(sorted(kept)[: max(0, MAX_LATER - len(self._later))])
+        return removed
+
+    def sweep(self, database: Database, prefix: str) -> int:
+        """Removes orphans: blobs with this prefix that no row refers to, older than the grace. Returns their number."""
+        before = self.now() - self.grace
+        old = {blob.sha256 for blob in self.blobs(prefix) if blob.modified < before}
+        unused, before = self._unused(database, old)
+        return sum(self._remove(sha256, before) for sha256 in unused)
+
+    def _unused(self, database: Database, digests: set[str]) -> tuple[set[str], float]:
+        """Those that no row names, and the age from which they may go: taken *before* the rows were read.
+
+        A blob that was young then may belong to a row that was not there yet.
+        """
+        if not digests:
+            return set(), 0.0
+        before = self.now() - self.grace
         with database.read() as session:
-            unused = catalog.unreferenced(session, digests)
-        for sha256 in unused:
-            self.path(sha256).unlink(missing_ok=True)
+            return catalog.unreferenced(session, digests), before
+
+    def clear_incoming(self, older_than_seconds: float) -> int:
+        """Removes what uploads left that were killed. Returns the number of files."""
+        removed = 0
+        with suppress(FileNotFoundError):
+            for entry in os.scandir(self.incoming_dir):
+                with suppress(FileNotFoundError):
+                    if entry.is_file() and time.time() - entry.stat().st_mtime > older_than_seconds:
+                        os.unlink(entry)
+                        removed += 1
+        return removed
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Says of an error of the file system what it means for the store."""
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or str(error)
+            if error.errno in _REFUSED:
+                raise StoreFull(self.name, reason) from error
+            raise StoreUnavailable(self.name, reason) from error
 
 
 class Upload:
     """A blob in the making; a context manager that removes what was not committed."""
 
-    def __init__(self, file: tempfile._TemporaryFileWrapper[bytes], path_of: Callable[[str], Path]) -> None:
+    def __init__(self, store: ArtifactStore, file: tempfile._TemporaryFileWrapper[bytes]) -> None:
+        self._store = store
         self._file = file
-        self._path_of = path_of
         self._digest = hashlib.sha256()
         self.bytes = 0
 
@@ -91,39 +205,58 @@ class Upload:
         return Path(self._file.name)
 
     def write(self, chunk: bytes) -> None:
-        self._file.write(chunk)
+        with self._store.writing():
+            self._file.write(chunk)
         self._digest.update(chunk)
         self.bytes += len(chunk)
 
     def flush(self) -> None:
-        self._file.flush()
+        with self._store.writing():
+            self._file.flush()
 
     def commit(self) -> Stored:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        self.flush()
+        with self._store.writing():
+            os.fsync(self._file.fileno())
         sha256 = self._digest.hexdigest()
-        target = self._path_of(sha256)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(self.path, target)
-        fsync_folder(target.parent)
+        self._store._publish(self.path, sha256)
         return Stored(sha256, self.bytes)
+
+    def ensure(self, stored: Stored) -> None:
+        """After the row is written: puts the blob back if this process stood still for so long that it was removed."""
+        if not self._store.refresh(stored.sha256):
+            self._file.seek(0)
+            self._store.put_stream(pieces(self._file))
 
     def __enter__(self) -> Upload:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
-        self.path.unlink(missing_ok=True)
+        with suppress(OSError):  # a full disk: what is still buffered cannot be written
+            self._file.close()
+        with suppress(OSError):
+            self.path.unlink(missing_ok=True)
 
 
-def fsync_folder(folder: Path) -> None:
-    """Makes a rename in `folder` survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def store_of(settings: Settings) -> ArtifactStore:
+    """The store that `ADDER_ARTIFACTS_URL` names: a bucket, or the folder `DATA/artifacts` when it is empty."""
+    if settings.artifacts_url:
+        from jobs.store_s3 import S3Store  # loaded only where it is used
+
+        return S3Store(
+            settings.artifacts_url,
+            settings.data_dir / "incoming",
+            settings.orphan_seconds,
+            settings.store_retry_seconds,
+        )
+    from jobs.store_folder import FolderStore
+
+    return FolderStore(settings.artifacts_dir, settings.orphan_seconds)
+
+
+def pieces(stream: BinaryIO) -> Iterator[bytes]:
+    while chunk := stream.read(CHUNK):
+        yield chunk
 
 
 def remove_if_empty(folder: Path) -> None:

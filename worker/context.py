@@ -13,7 +13,7 @@ from celery import Celery
 from jobs.database import Database
 from jobs.ids import new_id
 from jobs.settings import Settings
-from jobs.store import ArtifactStore
+from jobs.store import ArtifactStore, store_of
 from jobs.wakeups import celery_app
 
 
@@ -34,7 +34,7 @@ class WorkerContext:
         return cls(
             settings,
             Database(settings.resolved_database_url),
-            ArtifactStore(settings.artifacts_dir),
+            store_of(settings),
             celery_app(settings),
         )
 

@@ -21,9 +21,10 @@ from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, Field
 
 import addercore
-from jobs.errors import StoreError
+from jobs.errors import StoreError, StoreUnavailable
+from jobs.logs import configure_logging
 from jobs.settings import Settings
-from jobs.store import ArtifactStore
+from jobs.store import ArtifactStore, store_of
 
 MODELS_HELD = 4
 WAITING = 8
@@ -57,6 +58,8 @@ class Predictor:
         try:
             with self._computing:
                 found = self._model(request.sha256).predict(image)
+        except StoreUnavailable as error:
+            raise HTTPException(503, str(error)) from error
         except StoreError as error:
             raise HTTPException(404, str(error)) from error
         except ValueError as error:
@@ -67,8 +70,8 @@ class Predictor:
 
     def _model(self, sha256: str) -> addercore.Model:
         if sha256 not in self._models:
-            self._store.open(sha256).close()
-            self._models[sha256] = addercore.load(self._store.path(sha256))
+            with self._store.local(sha256) as path:
+                self._models[sha256] = addercore.load(path)
             if len(self._models) > MODELS_HELD:
                 self._models.popitem(last=False)
         self._models.move_to_end(sha256)
@@ -100,7 +103,7 @@ def decode(request: PredictRequest) -> Any:
 
 def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="Adderworks inference (internal)", docs_url=None, redoc_url=None, openapi_url=None)
-    predictor = Predictor(ArtifactStore(settings.artifacts_dir))
+    predictor = Predictor(store_of(settings))
 
     @app.post("/predict")
     def predict(request: PredictRequest) -> dict[str, Any]:
@@ -116,7 +119,7 @@ def create_app(settings: Settings) -> FastAPI:
 def main() -> int:
     settings = Settings()
     where = settings.inference_url
-    options: dict[str, Any] = {"log_level": "warning", "access_log": False, "timeout_graceful_shutdown": 5}
+    options: dict[str, Any] = {"log_config": None, "access_log": False, "timeout_graceful_shutdown": 5}
     if where.startswith("unix:"):
         options["uds"] = where.removeprefix("unix:")
     elif where.startswith("http://"):
@@ -129,6 +132,7 @@ def main() -> int:
     import torch
 
     torch.set_num_threads(1)
+    configure_logging(settings.log_level, process="inference")
     uvicorn.run(create_app(settings), **options)
     return 0
 

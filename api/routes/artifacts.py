@@ -25,7 +25,7 @@ FILE_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"description": "The bytes.", "headers": FILE_HEADERS, "content": BYTES},
     206: {"description": "The range that was asked for.", "headers": FILE_HEADERS, "content": BYTES},
     304: {"description": "The file still has the ETag of If-None-Match."},
-    **documented("not_found", "range_not_satisfiable", "stored_file_missing"),
+    **documented("not_found", "range_not_satisfiable", "stored_file_missing", "store_unavailable"),
 }
 FILE_PARAMETERS = {
     "parameters": [

@@ -73,6 +73,7 @@ def show(service: ServiceDep, id: ModelId) -> Model:
         200: {"model": Model, "description": "The model was here already: same bytes, same model."},
         201: {"headers": {"Location": {"schema": {"type": "string"}, "description": "Path of the model."}}},
         **documented("bad_request", "bad_json", "body_too_large", "unsupported_media_type", "bad_model", "invalid"),
+        **documented("store_unavailable", "store_full"),
     },
 )
 async def import_model(request: Request, response: Response, service: ServiceDep) -> Model:

@@ -17,6 +17,8 @@ from jobs.repository.paging import Page, page
 from jobs.states import FINAL
 from jobs.tables import Artifact, Checkpoint, Job, Model
 
+MAX_IN = 500  # values of one IN
+
 
 def get_model(session: Session, model_id: str) -> Model:
     model = session.get(Model, model_id)
@@ -81,8 +83,12 @@ def list_models(session: Session, *, limit: int, after: str | None) -> Page:
 
 def unreferenced(session: Session, digests: Iterable[str]) -> set[str]:
     """Those of `digests` that no artifact, checkpoint or model names."""
-    left = set(digests)
-    for column in (Artifact.sha256, Checkpoint.sha256, Model.sha256):
-        if left:
-            left -= set(session.execute(select(column).where(column.in_(left))).scalars())
-    return left
+    unused: set[str] = set()
+    ordered = sorted(set(digests))
+    for at in range(0, len(ordered), MAX_IN):
+        left = set(ordered[at : at + MAX_IN])
+        for column in (Artifact.sha256, Checkpoint.sha256, Model.sha256):
+            if left:
+                left -= set(session.execute(select(column).where(column.in_(left))).scalars())
+        unused |= left
+    return unused

@@ -17,7 +17,7 @@ import uvicorn
 from api.__main__ import Server, server_of
 from jobs.database import Database
 from jobs.settings import Settings
-from jobs.store import ArtifactStore
+from jobs.store import store_of
 from tests.api.attempt import Worker
 from tests.conftest import quick_settings
 from tests.support.servers import Valkey, wait_until
@@ -89,7 +89,7 @@ def worker_of() -> Iterator[Callable[[Running], Worker]]:
 
     def make(site: Running) -> Worker:
         databases.append(Database(site.settings.resolved_database_url))
-        return Worker(databases[-1], ArtifactStore(site.settings.artifacts_dir))
+        return Worker(databases[-1], store_of(site.settings))
 
     yield make
     for database in databases:

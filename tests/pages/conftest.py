@@ -15,7 +15,7 @@ import pytest
 
 from api.__main__ import server_of
 from jobs.database import Database
-from jobs.store import ArtifactStore
+from jobs.store import store_of
 from tests.conftest import quick_settings
 from tests.pages.stand_in import StandIn
 from tests.support.servers import Valkey, wait_until
@@ -43,7 +43,7 @@ def site(tmp_path: Path, sqlite_url: str, valkey: Valkey) -> Iterator[Site]:
     """The application as `python -m api` runs it, empty, with one live worker."""
     settings = quick_settings(tmp_path, sqlite_url, valkey.url, renew_seconds=60.0)
     database = Database(sqlite_url)
-    worker = StandIn(database, ArtifactStore(settings.artifacts_dir))
+    worker = StandIn(database, store_of(settings))
     worker.heartbeat()
     server = server_of(settings)
     with socket.socket() as listener:
