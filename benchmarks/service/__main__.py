@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from benchmarks import rows
-from benchmarks.service import clients, drain, latency, overhead, points, throughput
+from benchmarks.service import clients, drain, latency, overhead, points, soak, throughput
 from benchmarks.service.setup import DATABASES, QUICK, Amounts, Setup, prepared
 
 BENCHMARKS: dict[str, Callable[[Setup], Iterator[rows.Row]]] = {
@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, Callable[[Setup], Iterator[rows.Row]]] = {
     "real": drain.measure_real,
     "points": points.measure,
     "clients": clients.measure,
+    "soak": soak.measure,
 }
 USUAL = ("latency", "throughput", "overhead")
 """What runs when nothing is named: the others load the machine for long."""

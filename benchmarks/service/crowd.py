@@ -1,7 +1,7 @@
 """Many clients at once, a program of its own: some poll jobs and their metrics, others follow jobs' streams.
 
-It speaks just enough HTTP/1.1 to leave as much of the machine as it can to the server, reads `{"jobs": […]}` from stdin,
-and writes what it saw to stdout as one JSON object.
+It speaks just enough HTTP/1.1 to leave as much of the machine as it can to the server. From stdin it reads
+`{"jobs": […]}`; to stdout it writes what it saw as one JSON object.
 """
 
 from __future__ import annotations
