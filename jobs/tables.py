@@ -119,9 +119,9 @@ class Job(Base):
         # Listings (newest first) by filter.
         Index("ix_jobs_status_id", "status", "id"),
         Index("ix_jobs_kind_id", "kind", "id"),
-        # The order in which jobs are claimed, for each kind of device; where each share's and each priority's turn is.
-        Index("ix_jobs_claim", "status", "needs_device", priority.desc(), "turn", "id"),
-        Index("ix_jobs_share", "priority", "share", "turn"),
+        # The order in which jobs are claimed, for each demand; where each share's and each priority's turn is.
+        Index("ix_jobs_claim", "status", "needs_device", "needs_memory_mb", priority.desc(), "turn", "id"),
+        Index("ix_jobs_share", "priority", "share", "needs_device", "turn"),
         Index(
             "ix_jobs_served", "priority", "turn", postgresql_where=text("attempt > 0"), sqlite_where=text("attempt > 0")
         ),
@@ -276,7 +276,7 @@ class Worker(Base):
     device: Mapped[str] = mapped_column(String(8))
     """The best kind of device it has."""
     devices: Mapped[list[str]]
-    """Each of its devices: `cpu`, `cuda:0`, `cuda:1`."""
+    """The device of each of its slots: `cuda:0` twice where two jobs share it."""
     memory_mb: Mapped[int]
     """Memory that its jobs share, in MiB."""
     offers: Mapped[list[str]]

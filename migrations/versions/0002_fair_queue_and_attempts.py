@@ -38,9 +38,11 @@ def _jobs() -> None:
     )
     op.drop_index("ix_jobs_claim", "jobs")
     op.create_index(
-        "ix_jobs_claim", "jobs", ["status", "needs_device", sa.literal_column("priority DESC"), "turn", "id"]
+        "ix_jobs_claim",
+        "jobs",
+        ["status", "needs_device", "needs_memory_mb", sa.literal_column("priority DESC"), "turn", "id"],
     )
-    op.create_index("ix_jobs_share", "jobs", ["priority", "share", "turn"])
+    op.create_index("ix_jobs_share", "jobs", ["priority", "share", "needs_device", "turn"])
     op.create_index("ix_jobs_served", "jobs", ["priority", "turn"], postgresql_where=SERVED, sqlite_where=SERVED)
     op.create_index("ix_jobs_finished_at", "jobs", ["finished_at"])
 
