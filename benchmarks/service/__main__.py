@@ -10,13 +10,14 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from benchmarks import rows
-from benchmarks.service import clients, drain, latency, overhead, points, soak, throughput
+from benchmarks.service import claims, clients, drain, latency, overhead, points, soak, throughput
 from benchmarks.service.setup import DATABASES, QUICK, Amounts, Setup, prepared
 
 BENCHMARKS: dict[str, Callable[[Setup], Iterator[rows.Row]]] = {
     "latency": latency.measure,
     "throughput": throughput.measure,
     "overhead": overhead.measure,
+    "claims": claims.measure,
     "queue": drain.measure_tiny,
     "real": drain.measure_real,
     "points": points.measure,
