@@ -21,5 +21,13 @@ class CheckpointError(AdderError):
     """A checkpoint cannot be read, is damaged, or belongs to another configuration."""
 
 
+class LoaderLost(AdderError):
+    """Somebody ended a data-loader process: nothing is wrong with the run, it can go on from its last checkpoint."""
+
+
+class Stopped(AdderError):
+    """The callbacks asked to stop before there was a result."""
+
+
 class BadModel(AdderError):
     """A model file is damaged, or its manifest and its tensors disagree."""

@@ -85,6 +85,8 @@ class ResourcesSpec(Strict):
     threads: Annotated[int, Field(ge=1, le=256)] | None = None
     memory_gb: PositiveFloat | None = None
     """Largest data memory of the training process (RLIMIT_DATA), in GiB."""
+    loader_workers: Annotated[int, Field(ge=0, le=16)] = 0
+    """Processes that make a training's batches ahead of time, a core each; the results are the same bytes."""
 
 
 class LimitsSpec(Strict):

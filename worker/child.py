@@ -7,13 +7,14 @@ import errno
 import faulthandler
 import math
 import resource
+import shutil
 import sys
 import threading
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from addercore.errors import AdderError, BadData, BadModel, CheckpointError, Diverged
+from addercore.errors import AdderError, BadData, BadModel, CheckpointError, Diverged, LoaderLost, Stopped
 from addercore.spec import InvalidConfig, TrainConfig, read_manifest
 from jobs.states import FailureCode
 from worker import protocol
@@ -28,8 +29,9 @@ FAILURES: dict[type[Exception], FailureCode] = {
     BadModel: FailureCode.BAD_DATA,
     InvalidConfig: FailureCode.BAD_DATA,
     Diverged: FailureCode.DIVERGED,
+    LoaderLost: FailureCode.WORKER_LOST,
 }
-"""The first class that fits names the failure's code; anything else is a code error."""
+"""The first class that fits names the failure's code; see `ending` for the rest."""
 
 
 def main() -> int:
@@ -48,7 +50,7 @@ def main() -> int:
         outcome = {"train": train, "evaluate": evaluate}[order.kind](order, messages, stop)
     except Exception as error:  # noqa: BLE001  (every failure must become a code and a sentence)
         traceback.print_exc()
-        outcome = failure(error)
+        outcome = ending(error, Path(order.workdir))
     messages.send(outcome)
     return 1 if isinstance(outcome, protocol.Failed) else 0
 
@@ -59,17 +61,55 @@ def limit_memory(gigabytes: float | None) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
-def failure(error: Exception) -> protocol.Failed:
-    """The code and the sentence a user reads; the log holds the traceback."""
+def ending(error: Exception, workdir: Path) -> protocol.Outcome:
+    """What a user reads of an exception; the log holds the traceback.
+
+    A full disk is no failure: the job goes on from its last checkpoint once there is room. `WORKER_LOST` says that this
+    machine failed the job, which is tried again.
+    """
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        return disk_full(workdir)
+    if isinstance(error, OSError) and error.errno in DISK_BROKEN:
+        return protocol.Failed(code=FailureCode.WORKER_LOST, message=f"The worker's disk fails: {error}.")
+    if gpu_out_of_memory(error):
+        return protocol.Failed(code=FailureCode.OUT_OF_MEMORY, message=GPU_MEMORY_ADVICE)
+    if out_of_memory(error):
+        return protocol.Failed(code=FailureCode.OUT_OF_MEMORY, message=MEMORY_ADVICE)
     for kind, code in FAILURES.items():
         if isinstance(error, kind):
             return protocol.Failed(code=code, message=str(error))
-    if out_of_memory(error):
-        return protocol.Failed(
-            code=FailureCode.OUT_OF_MEMORY,
-            message="The job ran out of memory. Use a smaller batch_size, or raise resources.memory_gb.",
-        )
     return protocol.Failed(code=FailureCode.CODE_ERROR, message=f"{type(error).__name__}: {error}")
+
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_BROKEN = (errno.EIO, errno.EROFS, errno.ESTALE)
+
+
+def disk_full(workdir: Path) -> protocol.Stopped:
+    free = shutil.disk_usage(workdir).free / 1024**2
+    return protocol.Stopped(
+        reason="disk_full",
+        message=f"The disk is full: {workdir} has {free:.1f} MiB left, too little for what the job had to write. "
+        "Its last checkpoint is whole; make room there, then resume the job.",
+    )
+
+
+MEMORY_ADVICE = "The job ran out of memory. Use a smaller batch_size, or raise resources.memory_gb."
+GPU_MEMORY_ADVICE = (
+    "The GPU ran out of memory. Use a smaller batch_size (optimizer.accumulate keeps the images of a step), "
+    "precision bf16, or a worker with a larger GPU; resources.memory_gb is about the host's memory only."
+)
+
+
+def gpu_out_of_memory(error: Exception) -> bool:
+    """Torch's own class, known by name as torch may be what could not be loaded; CUDA's libraries say it in words."""
+    kind, text = type(error), str(error).lower()
+    return (kind.__module__, kind.__name__) == ("torch", "OutOfMemoryError") or (
+        isinstance(error, RuntimeError) and any(words in text for words in GPU_OUT_OF_MEMORY_WORDS)
+    )
+
+
+GPU_OUT_OF_MEMORY_WORDS = ("cuda out of memory", "cuda error: out of memory", "cublas_status_alloc_failed")
 
 
 def out_of_memory(error: Exception) -> bool:
@@ -86,7 +126,6 @@ OUT_OF_MEMORY_WORDS = ("can't allocate memory", "cannot allocate memory", "out o
 
 
 def train(order: protocol.JobOrder, messages: Messages, stop: threading.Event) -> protocol.Outcome:
-
     result = resumed_fit(order, training_callbacks(messages, stop))
     if result.stopped:
         return protocol.Stopped()
@@ -113,6 +152,7 @@ def resumed_fit(order: protocol.JobOrder, callbacks: addercore.Callbacks) -> add
                 data_dir=Path(order.datasets_dir),
                 device=order.spec["resources"]["device"],
                 threads=order.threads,
+                loader_workers=order.spec["resources"].get("loader_workers", 0),  # older specs lack it
                 callbacks=callbacks,
                 resume_from=checkpoint,
                 init_from=Path(order.model) if order.model else None,
@@ -130,15 +170,18 @@ def evaluate(order: protocol.JobOrder, messages: Messages, stop: threading.Event
     if order.model is None:
         raise AdderError("The model to evaluate is gone.")
     callbacks = training_callbacks(messages, stop)
-    result = addercore.evaluate(
-        addercore.load(order.model),
-        order.spec["dataset"]["name"],
-        split=order.spec["split"],
-        data_dir=Path(order.datasets_dir),
-        batch_size=order.spec["batch_size"],
-        device=order.spec["resources"]["device"],
-        callbacks=callbacks,
-    )
+    try:
+        result = addercore.evaluate(
+            addercore.load(order.model),
+            order.spec["dataset"]["name"],
+            split=order.spec["split"],
+            data_dir=Path(order.datasets_dir),
+            batch_size=order.spec["batch_size"],
+            device=order.spec["resources"]["device"],
+            callbacks=callbacks,
+        )
+    except Stopped:
+        return protocol.Stopped()  # there is nothing to keep: it is run again
     return protocol.Done(result=finite(result.to_dict()))
 
 

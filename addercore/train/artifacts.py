@@ -84,7 +84,7 @@ def draw_curves(history: History, title: str) -> bytes:
         axes.set(title=what, xlabel="step")
     loss.set_yscale("log")
     accuracy.yaxis.set_major_formatter("{x:.0%}")
-    local = sorted({point.name for point in history if point.name.startswith("local_lr/")})
+    local = [name for name in history.names() if name.startswith("local_lr/")]
     _line(rates, history, "lr", "global γ")
     for name in local:
         _line(rates, history, name, f"α {name.removeprefix('local_lr/')}")
@@ -102,7 +102,6 @@ def draw_curves(history: History, title: str) -> bytes:
 
 
 def _line(axes: "Axes", history: History, name: str, label: str) -> None:
-    points = history.series(name)
-    if points:
-        marker = "o" if len(points) < 3 else None
-        axes.plot([p.step for p in points], [p.value for p in points], label=label, marker=marker)
+    steps, values = history.series(name)
+    if steps:
+        axes.plot(steps, values, label=label, marker="o" if len(steps) < 3 else None)

@@ -3,12 +3,16 @@
 import hashlib
 from collections.abc import Iterator
 from math import ceil, cos, pi
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from addercore.data import Examples, random_crop
 from addercore.spec import OptimizerConfig, TrainConfig, dataset
+
+if TYPE_CHECKING:
+    from addercore.train.loader import Loader
 
 
 def generator(*key: int | str) -> torch.Generator:
@@ -50,15 +54,27 @@ class Batches:
         size = self.config.batch_size
         return min(last * size, len(self.examples)) - first * size
 
-    def group(self, epoch: int, order: Tensor, step: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """(images, labels) of each batch of step `step`, made when it is asked for."""
+    def group(
+        self, epoch: int, order: Tensor, step: int, loader: "Loader | None" = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """(images, labels) of each batch of step `step`, made (or taken from `loader`) when it is asked for."""
         for index in range(*self._range(step)):
-            yield self._batch(epoch, order, index)
+            chosen = self._chosen(order, index)
+            images = self.images(epoch, order, index) if loader is None else loader.take(len(chosen))
+            yield images, self.examples.labels[chosen]
 
-    def _batch(self, epoch: int, order: Tensor, index: int) -> tuple[Tensor, Tensor]:
-        size = self.config.batch_size
-        chosen = order[index * size : (index + 1) * size].to(self.examples.labels.device)
-        images = self.examples.images[chosen]
+    def images(self, epoch: int, order: Tensor, index: int) -> Tensor:
+        """The images of one batch, augmented: bits depend on seed, epoch and index alone."""
+        images = self.examples.images[self._chosen(order, index)]
         if self.config.augment == "crop":
             images = random_crop(images, self.black, generator(self.config.seed, "crop", epoch, index))
-        return images, self.examples.labels[chosen]
+        return images
+
+    def from_place(self, epoch: int, index: int) -> Iterator[tuple[int, int]]:
+        """(epoch, index) of every batch from a place on to the run's last epoch."""
+        for later in range(epoch, self.config.epochs):
+            yield from ((later, i) for i in range(index if later == epoch else 0, self.per_epoch))
+
+    def _chosen(self, order: Tensor, index: int) -> Tensor:
+        size = self.config.batch_size
+        return order[index * size : (index + 1) * size].to(self.examples.labels.device)

@@ -7,52 +7,130 @@ read with `weights_only=True`. The checksum is checked before anything is parsed
 import hashlib
 import io
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final, cast
 
 import torch
 
 from addercore.errors import CheckpointError
-from addercore.train.files import write_atomic
+from addercore.train.files import replacing
 
 MAGIC: Final = b"ADDERCK1"
-_NAME: Final = re.compile(r"checkpoint-(\d+)\.adderck")
+_NAME: Final = re.compile(r"checkpoint-(\d+)(-unvalidated)?\.adderck")
 
 
-def path_for(folder: Path, step: int) -> Path:
-    return folder / f"checkpoint-{step:09d}.adderck"
+def path_for(folder: Path, step: int, validated: bool = True) -> Path:
+    """Where the state after `step` is kept; that of an epoch's end has another name before the epoch's validation."""
+    return folder / f"checkpoint-{step:09d}{'' if validated else '-unvalidated'}.adderck"
 
 
 def _all(folder: Path) -> list[Path]:
     """Checkpoints in `folder`, oldest first."""
-    found = [(int(match[1]), path) for path in folder.glob("*") if (match := _NAME.fullmatch(path.name))]
-    return [path for _, path in sorted(found)]
+    found = [(int(m[1]), m[2] is None, path) for path in folder.glob("*") if (m := _NAME.fullmatch(path.name))]
+    return [path for *_, path in sorted(found)]
 
 
-def save(folder: Path, step: int, state: dict[str, Any], keep: int) -> tuple[Path, str]:
-    """Writes the state after `step` and removes all but the `keep` newest; returns the path and the file's sha256."""
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    payload = buffer.getvalue()
-    path = path_for(folder, step)
-    checksum = write_atomic(path, MAGIC + hashlib.sha256(payload).digest() + payload)
-    for old in _all(folder)[:-keep]:
-        old.unlink(missing_ok=True)
-    return path, checksum
+class _Sink:
+    """What torch writes an archive to: hashes what passes, and holds an error back.
+
+    torch writes from C++, where an exception would leave its writer half closed: `finish` raises it.
+    """
+
+    def __init__(self, file: io.BufferedRandom) -> None:
+        self._file, self._hash = file, hashlib.sha256()
+        self._error: OSError | None = None
+
+    def write(self, piece: Any) -> int:
+        """`piece` is a bytes-like object; returns its size in bytes."""
+        if self._error is None:
+            try:
+                self._file.write(piece)
+                self._hash.update(piece)
+            except OSError as error:
+                self._error = error
+        return memoryview(piece).nbytes
+
+    def flush(self) -> None:
+        """Nothing: the file is synced as a whole."""
+
+    def finish(self) -> bytes:
+        """The sha256 of all that was written; raises the error that a write met."""
+        if self._error is not None:
+            raise self._error
+        return self._hash.digest()
 
 
-def load(path: Path) -> dict[str, Any]:
-    """The state at `path`, or of the newest checkpoint if it is a folder; tensors land on the processor."""
-    if path.is_dir():
-        found = _all(path)
-        if not found:
-            raise CheckpointError(f"{path} holds no checkpoint")
-        path = found[-1]
+def save(path: Path, state: dict[str, Any]) -> str:
+    """Writes `state` to `path`, whole or not at all; returns the file's sha256."""
+    with replacing(path) as file:
+        file.write(MAGIC + bytes(hashlib.sha256().digest_size))
+        sink = _Sink(file)
+        torch.save(state, cast(BinaryIO, sink))
+        digest = sink.finish()
+        file.seek(len(MAGIC))
+        file.write(digest)
+        file.seek(0)
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_whole(path: Path) -> bool:
+    """Whether the file's checksum fits its content."""
+    try:
+        with path.open("rb") as file:
+            head, digest = file.read(len(MAGIC)), file.read(hashlib.sha256().digest_size)
+            return head == MAGIC and hashlib.file_digest(file, "sha256").digest() == digest
+    except OSError:
+        return False
+
+
+def prune(folder: Path, keep: int, whole: set[Path]) -> None:
+    """Removes all but the `keep` newest whole checkpoints of `folder`; a damaged one does not count and goes.
+
+    `whole` are those that need no check; those that pass one are added.
+    """
+    kept = 0
+    for path in reversed(_all(folder)):
+        if kept < keep and (path in whole or is_whole(path)):
+            kept += 1
+            whole.add(path)
+        else:
+            path.unlink(missing_ok=True)
+            whole.discard(path)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A state, the file it comes from, and why newer files of its folder could not be used."""
+
+    state: dict[str, Any]
+    path: Path
+    lost: Sequence[CheckpointError] = ()
+
+
+def load(path: Path) -> Loaded:
+    """The state at `path`, or of the newest whole checkpoint if it is a folder; tensors land on the processor."""
+    if not path.is_dir():
+        return Loaded(_read(path), path)
+    lost: list[CheckpointError] = []
+    for candidate in reversed(_all(path)):
+        try:
+            return Loaded(_read(candidate), candidate, lost)
+        except CheckpointError as error:
+            lost.append(error)
+    if lost:
+        raise CheckpointError(f"{path} holds no whole checkpoint: {'; '.join(map(str, lost))}")
+    raise CheckpointError(f"{path} holds no checkpoint")
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         content = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"checkpoint {path} cannot be read ({error.strerror})") from error
-    head, digest, payload = content[:8], content[8:40], content[40:]
+    view = memoryview(content)
+    head, digest, payload = bytes(view[:8]), bytes(view[8:40]), view[40:]
     if head != MAGIC:
         raise CheckpointError(f"{path} is no checkpoint of addercore")
     if hashlib.sha256(payload).digest() != digest:

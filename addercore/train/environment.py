@@ -1,16 +1,29 @@
 """Where a run takes place: what its numbers depend on beside the configuration."""
 
+import hashlib
 import os
 import subprocess
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import addercore
+from addercore.ops.backend import Backend
+from addercore.ops.c.backend import CBackend
+from addercore.ops.c.library import LIBRARY
 
-EXACT = ("device", "backend", "torch", "threads", "cpu_capability")
+EXACT = ("device", "backend", "kernels", "torch", "threads", "cpu_capability")
 """What must be equal for a resumed run to end with the same bytes."""
+
+
+def _kernels(backend: Backend) -> str | None:
+    """Compiler and beginning of the file's sha256 of compiled kernels: another build may round differently."""
+    if not isinstance(backend, CBackend):
+        return None  # torch, and Triton that is pinned by it, compute
+    digest = hashlib.sha256((files("addercore.ops.c") / LIBRARY).read_bytes()).hexdigest()
+    return f"{backend.compiler}, sha256 {digest[:12]}"
 
 
 def _commit() -> str | None:
@@ -29,12 +42,13 @@ def _commit() -> str | None:
     return found.stdout.strip()
 
 
-def describe(device: torch.device, backend: str, note: str | None = None) -> dict[str, Any]:
+def describe(device: torch.device, backend: Backend, note: str | None = None) -> dict[str, Any]:
     """What is recorded with a run; `backend` is the one that computes, `note` why it is not the device's usual one."""
     name = "cpu" if device.type == "cpu" else f"cuda ({torch.cuda.get_device_name(device)})"
     return {
         "device": name,
-        "backend": backend,
+        "backend": backend.name,
+        "kernels": _kernels(backend),
         **({} if note is None else {"backend_note": note}),
         "torch": str(torch.__version__),  # a str subclass that a checkpoint could not hold
         "addercore": addercore.__version__,

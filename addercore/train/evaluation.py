@@ -1,5 +1,6 @@
 """Accuracy, loss and confusion matrix of a model on a split."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from addercore.data import Examples, Split, prepare, raw
+from addercore.errors import Stopped
 from addercore.spec import dataset as dataset_info
 from addercore.train.callbacks import Callbacks, Progress
 from addercore.train.isolation import resolve_device
@@ -37,13 +39,16 @@ class EvaluateResult:
         }
 
 
-@torch.inference_mode()
+Between = Callable[[int, int], None]
+"""Called after each batch with the number of those done and of all; an exception ends the evaluation."""
+
+
 def scores_of(
     module: nn.Module,
     images: Tensor,
     precision: str = "fp32",
     batch_size: int = BATCH,
-    callbacks: Callbacks | None = None,
+    between: Between | None = None,
 ) -> Tensor:
     """Class scores (N, classes) in float32 for (N, c, h, w), in evaluation mode."""
     was_training = module.training
@@ -53,19 +58,20 @@ def scores_of(
     batches = torch.split(images, batch_size)
     try:
         for index, part in enumerate(batches, 1):
-            with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+            with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
                 parts.append(module(part).float())
-            if callbacks is not None:
-                fraction = index / len(batches)
-                callbacks.on_progress(Progress(1, 1, index, len(batches), fraction, None, None))
+            if between is not None:
+                between(index, len(batches))
     finally:
         module.train(was_training)
     return torch.cat(parts)
 
 
-def score(module: nn.Module, examples: Examples, precision: str = "fp32") -> tuple[float, float]:
+def score(
+    module: nn.Module, examples: Examples, precision: str = "fp32", between: Between | None = None
+) -> tuple[float, float]:
     """(mean cross-entropy, accuracy)"""
-    scores = scores_of(module, examples.images, precision)
+    scores = scores_of(module, examples.images, precision, between=between)
     loss = nnf.cross_entropy(scores, examples.labels).item()
     return loss, (scores.argmax(1) == examples.labels).sum().item() / len(examples)
 
@@ -81,7 +87,8 @@ def evaluate(
 ) -> EvaluateResult:
     """`model` (from `addercore.load`) on a split of `dataset`, whose images and classes must be the model's.
 
-    The images pass through the model's own preprocessing, not the dataset's.
+    The images pass through the model's own preprocessing, not the dataset's. Raises `Stopped` where the callbacks ask
+    for it, between two batches.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be ≥ 1, got {batch_size}")
@@ -96,7 +103,7 @@ def evaluate(
     examples = Examples(prepare(pixels, info.input_shape[1:], model.mean, model.std), labels).to(target)
     home = next(model.module.parameters()).device
     try:
-        scores = scores_of(model.module.to(target), examples.images, "fp32", batch_size, callbacks)
+        scores = scores_of(model.module.to(target), examples.images, "fp32", batch_size, _steered(callbacks))
     finally:
         model.module.to(home)
     size = len(info.classes)
@@ -108,3 +115,16 @@ def evaluate(
         confusion_matrix=confusion.tolist(),
         images=len(examples),
     )
+
+
+def _steered(callbacks: Callbacks | None) -> Between | None:
+    """Progress, and the question whether to stop."""
+    if callbacks is None:
+        return None
+
+    def between(done: int, batches: int) -> None:
+        callbacks.on_progress(Progress(1, 1, done, batches, done / batches, None, None))
+        if done < batches and callbacks.should_stop():
+            raise Stopped(f"stopped on request after {done} of {batches} batches")
+
+    return between

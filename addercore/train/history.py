@@ -2,55 +2,95 @@
 
 import csv
 import io
+from array import array
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
 import torch
 
 from addercore.train.callbacks import MetricPoint
 
+CHUNK: Final = 65_536  # points
 
-class History:
-    """Points in order; columns of numbers in a checkpoint."""
+Columns = tuple["np.ndarray[Any, np.dtype[np.int64]]", "np.ndarray[Any, np.dtype[np.float64]]"]
+"""Rows (n, 4) of name's number, step, epoch, milliseconds since 1970, and n values: 40 bytes a point."""
 
-    def __init__(self) -> None:
-        self._points: list[MetricPoint] = []
 
-    def __iter__(self) -> Iterator[MetricPoint]:
-        return iter(self._points)
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """A history as it was at one moment."""
 
-    def add(self, points: Sequence[MetricPoint]) -> None:
-        self._points.extend(points)
-
-    def series(self, name: str) -> list[MetricPoint]:
-        return [point for point in self._points if point.name == name]
+    names: list[str]
+    chunks: list[Columns]
 
     def state_dict(self) -> dict[str, Any]:
-        names = sorted({point.name for point in self._points})
-        number = {name: index for index, name in enumerate(names)}
-        rows = [(number[p.name], p.step, p.epoch, p.time_ms) for p in self._points]
         return {
-            "names": names,
-            "rows": torch.tensor(rows, dtype=torch.int64).view(-1, 4),
-            "values": torch.tensor([p.value for p in self._points], dtype=torch.float64),
+            "names": self.names,
+            "rows": torch.from_numpy(np.concatenate([rows for rows, _ in self.chunks])),
+            "values": torch.from_numpy(np.concatenate([values for _, values in self.chunks])),
         }
 
+
+class History:
+    """Points in order. Full chunks never change again, so that freezing a long history copies its last chunk only."""
+
+    def __init__(self) -> None:
+        self._number: dict[str, int] = {}  # of a name, in the order of first use
+        self._full: list[Columns] = []
+        self._rows, self._values = array("q"), array("d")  # the chunk that grows
+
+    def __len__(self) -> int:
+        return sum(len(values) for _, values in self._full) + len(self._values)
+
+    def __iter__(self) -> Iterator[MetricPoint]:
+        names = list(self._number)
+        for rows, values in [*self._full, self._last()]:
+            for (name, step, epoch, time_ms), value in zip(rows.tolist(), values.tolist(), strict=True):
+                yield MetricPoint(names[name], step, epoch, value, time_ms)
+
+    def add(self, points: Sequence[MetricPoint]) -> None:
+        for p in points:
+            self._rows.extend((self._number.setdefault(p.name, len(self._number)), p.step, p.epoch, p.time_ms))
+            self._values.append(p.value)
+        if len(self._values) >= CHUNK:
+            self._full.append(self._last())
+            self._rows, self._values = array("q"), array("d")
+
+    def _last(self) -> Columns:
+        """A copy of the chunk that grows."""
+        return np.array(self._rows, dtype=np.int64).reshape(-1, 4), np.array(self._values, dtype=np.float64)
+
+    def names(self) -> list[str]:
+        return sorted(self._number)
+
+    def series(self, name: str) -> tuple[list[int], list[float]]:
+        """Steps and values of one series."""
+        steps: list[int] = []
+        found: list[float] = []
+        number = self._number.get(name, -1)
+        for rows, values in [*self._full, self._last()]:
+            chosen = rows[:, 0] == number
+            steps += rows[chosen, 1].tolist()
+            found += values[chosen].tolist()
+        return steps, found
+
+    def freeze(self) -> Frozen:
+        return Frozen(list(self._number), [*self._full, self._last()])
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        names = state["names"]
-        self._points = [
-            MetricPoint(names[name], step, epoch, value, time_ms)
-            for (name, step, epoch, time_ms), value in zip(
-                state["rows"].tolist(), state["values"].tolist(), strict=True
-            )
-        ]
+        self._number = {name: index for index, name in enumerate(state["names"])}
+        self._full = [(state["rows"].numpy(), state["values"].numpy())]
+        self._rows, self._values = array("q"), array("d")
 
     def csv(self) -> str:
         """A table of name, step, epoch, value, time (RFC 3339, UTC)."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["name", "step", "epoch", "value", "time"])
-        for p in self._points:
+        for p in self:
             time = datetime.fromtimestamp(p.time_ms / 1000, UTC).isoformat(timespec="milliseconds")
             writer.writerow([p.name, p.step, p.epoch, repr(p.value), time.replace("+00:00", "Z")])
         return text.getvalue()

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -18,6 +17,7 @@ from addercore.train.artifacts import Artifact, can_draw, write_artifacts
 from addercore.train.callbacks import Callbacks
 from addercore.train.environment import describe
 from addercore.train.isolation import isolated, resolve_device
+from addercore.train.loader import MOST
 from addercore.train.trainer import Trainer
 
 
@@ -39,6 +39,7 @@ def fit(
     data_dir: Path | None = None,
     device: str = "auto",
     threads: int | None = None,
+    loader_workers: int = 0,
     backend: str | None = None,
     callbacks: Callbacks | None = None,
     resume_from: Path | None = None,
@@ -47,45 +48,57 @@ def fit(
     """Trains as `config` says; artifacts go to `workdir`, checkpoints to `workdir/checkpoints`.
 
     Equal configurations give equal bytes on the same machine, torch, backend and thread count, also when a run was
-    stopped or killed and goes on from `resume_from` (a checkpoint, or the folder that holds them). `init_from` is a
-    model file whose weights a new run starts from. Raises `BadData`, `Diverged`, `CheckpointError` or `BadModel`.
+    stopped or killed and goes on from `resume_from` (a checkpoint, or the folder that holds them, whose newest whole
+    one is taken). `init_from` is a model file whose weights a new run starts from. `loader_workers` processes make the
+    batches; their number changes no byte. Raises `BadData`, `BadModel`, `CheckpointError`, `Diverged`, `LoaderLost`,
+    and `OSError` where the disk is full.
     """
     target = resolve_device(device)
     chosen = select(target, torch.float32, backend)
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be ≥ 1, got {threads}")
+    if not 0 <= loader_workers <= MOST:
+        raise ValueError(f"loader_workers must be 0 to {MOST}, got {loader_workers}")
     if config.init_from is not None and init_from is None and resume_from is None:
         raise ValueError(f"the configuration starts from model {config.init_from!r}: pass its file as init_from")
     callbacks = callbacks or Callbacks()
     workdir = Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     with isolated(config.seed, target, threads):
-        environment = describe(target, chosen.backend.name, chosen.note)
+        environment = describe(target, chosen.backend, chosen.note)
         callbacks.on_start(environment)
-        trainer = _trainer(config, workdir, data_dir, target, chosen.backend.name, callbacks, environment, init_from)
+        model = _model(config, chosen.backend.name, init_from)
+        train, validation = (load_data(config.dataset.name, data_dir, split) for split in ("train", "validation"))
+        trainer = Trainer(
+            config,
+            model.to(target),
+            train if loader_workers else train.to(target),
+            validation.to(target),
+            target,
+            workdir / "checkpoints",
+            callbacks,
+            environment,
+            loader_workers,
+        )
         if resume_from is not None:
-            trainer.load_state_dict(checkpoint.load(Path(resume_from)), Path(resume_from))
+            _resume(trainer, Path(resume_from), callbacks)
         trainer.run()
         return _result(trainer, workdir, callbacks)
 
 
-def _trainer(
-    config: TrainConfig,
-    workdir: Path,
-    data_dir: Path | None,
-    device: torch.device,
-    backend: str,
-    callbacks: Callbacks,
-    environment: dict[str, Any],
-    init_from: Path | None,
-) -> Trainer:
+def _model(config: TrainConfig, backend: str, init_from: Path | None) -> nn.Module:
     part = config.model
     model = build(config.network(), part.method, part.first_last, part.gradient, backend)
     if init_from is not None:
         _start_from(model, config, Path(init_from))
-    name = config.dataset.name
-    train, validation = (load_data(name, data_dir, split).to(device) for split in ("train", "validation"))
-    return Trainer(config, model.to(device), train, validation, device, workdir / "checkpoints", callbacks, environment)
+    return model
+
+
+def _resume(trainer: Trainer, path: Path, callbacks: Callbacks) -> None:
+    found = checkpoint.load(path)
+    for error in found.lost:
+        callbacks.on_event("checkpoint_lost", f"a checkpoint cannot be used: {error}", {})
+    trainer.load_state_dict(found.state, found.path)
 
 
 def _start_from(model: nn.Module, config: TrainConfig, path: Path) -> None:

@@ -1,7 +1,8 @@
 """Algorithm 1 with everything around it that makes a run resumable: its state, its metrics, its checkpoints."""
 
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from addercore.data import Examples
-from addercore.errors import CheckpointError, Diverged
+from addercore.errors import CheckpointError, Diverged, Stopped
 from addercore.optim import AdderSGD
 from addercore.spec import TrainConfig
 from addercore.train import checkpoint
@@ -21,62 +22,19 @@ from addercore.train.environment import EXACT
 from addercore.train.evaluation import score
 from addercore.train.history import History
 from addercore.train.isolation import rng_state, set_rng_state
+from addercore.train.loader import Loader
+from addercore.train.snapshot import Snapshot
+from addercore.train.state import Best, Place, Sums
+from addercore.train.writer import CheckpointWriter
 
 PROGRESS_SECONDS = 0.5
 
 
-class Sums:
-    """Loss, right answers and images since the last reset; on the device, so that adding never waits for it."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.reset()
-
-    def reset(self) -> None:
-        self.loss = torch.zeros((), dtype=torch.float64, device=self.device)
-        self.correct = torch.zeros((), dtype=torch.int64, device=self.device)
-        self.images = 0
-
-    def add(self, loss: Tensor, correct: Tensor, images: int) -> None:
-        self.loss += loss * images
-        self.correct += correct
-        self.images += images
-
-    def means(self) -> tuple[float, float]:
-        """(loss, accuracy)"""
-        return self.loss.item() / self.images, self.correct.item() / self.images
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"loss": self.loss.item(), "correct": int(self.correct.item()), "images": self.images}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.loss.fill_(state["loss"])
-        self.correct.fill_(state["correct"])
-        self.images = state["images"]
-
-
-@dataclass(slots=True)
-class Place:
-    """How far a run is, between two steps."""
-
-    epoch: int = 0  # epochs completed
-    step: int = 0  # optimizer steps done
-    step_in_epoch: int = 0
-    stale: int = 0  # epochs since early stopping's best
-    finished: bool = False
-
-
-@dataclass(slots=True)
-class Best:
-    """The epoch with the highest val/accuracy so far (the earliest of equals), and its weights."""
-
-    epoch: int
-    metrics: dict[str, float]
-    weights: dict[str, Tensor]
-
-
 class Trainer:
-    """One run; `step` in its state counts optimizer steps, each over `accumulate` batches."""
+    """One run; `step` in its state counts optimizer steps, each over `accumulate` batches.
+
+    `train` lies on `device`, or on the processor where `loader_workers` processes make the batches.
+    """
 
     def __init__(
         self,
@@ -88,6 +46,7 @@ class Trainer:
         folder: Path,
         callbacks: Callbacks,
         environment: dict[str, Any],
+        loader_workers: int = 0,
     ) -> None:
         self.config, self.model, self.device = config, model, device
         self.validation, self.folder, self.callbacks, self.environment = validation, folder, callbacks, environment
@@ -96,6 +55,8 @@ class Trainer:
             model, o.lr, o.momentum, o.nesterov, o.weight_decay, o.adaptive_lr, o.eta, o.clip_norm
         )
         self.batches = Batches(train, config)
+        self.loader_workers = loader_workers
+        self.loader: Loader | None = None
         self.steps = config.epochs * self.batches.steps_per_epoch
         self.place = Place()
         self.window, self.whole_epoch = Sums(device), Sums(device)
@@ -106,27 +67,52 @@ class Trainer:
         self.stopped = False
         now = time.monotonic()
         self._saved_at = self._told_at = self._window_at = now
-        self._saved_step = -1
+        self._saved: Place | None = None  # of the newest checkpoint
+        self._due = False
+        self._snapshot = Snapshot(device)
+        self._writer = CheckpointWriter(folder, config.checkpoint.keep, callbacks.on_checkpoint)
         self._busy, self._busy_images, self._busy_steps = 0.0, 0, 0  # seconds, images, steps in training proper
 
     # --- the loop
 
     def run(self) -> None:
-        """From where the state is to the last epoch, to early stopping, or to a stop asked for by the callbacks."""
-        while not self.place.finished and not self.stopped:
-            order = self.batches.permutation(self.place.epoch)
-            lr = learning_rate(self.config.optimizer, self.place.epoch, self.config.epochs)
-            for group in self.optimizer.param_groups:
-                group["lr"] = lr
-            while self.place.step_in_epoch < self.batches.steps_per_epoch and not self.stopped:
-                self._step(order, lr)
-                if self.place.step_in_epoch == self.batches.steps_per_epoch:
-                    self._end_epoch(lr)
-                    self._between_steps(epoch_ended=True)
-                    break
-                self._between_steps(epoch_ended=False)
-        if self.place.finished and not self.stopped and self._saved_step != self.place.step:
-            self.save()
+        """From where the state is to the last epoch, to early stopping, or to a stop asked for by the callbacks.
+
+        Its last checkpoint is safe when it returns.
+        """
+        try:
+            self._start_loader()
+            while not self.place.finished and not self.stopped:
+                self._epoch()
+            if self.place.finished and self._saved != self.place:
+                self.save()
+            self._writer.wait()
+        finally:
+            self._writer.close()
+            if self.loader is not None:
+                self.loader.close()
+
+    def _start_loader(self) -> None:
+        if self.loader_workers and not self.place.finished:
+            first = self.place.step_in_epoch * self.config.optimizer.accumulate
+            self.loader = Loader(self.batches.examples, self.config, self.loader_workers, self.place.epoch, first)
+
+    def _epoch(self) -> None:
+        """What is left of the current epoch: steps, and the validation that ends it."""
+        order = self.batches.permutation(self.place.epoch)
+        lr = learning_rate(self.config.optimizer, self.place.epoch, self.config.epochs)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        while self.place.step_in_epoch < self.batches.steps_per_epoch and not self.stopped:
+            self._step(order, lr)
+            self._between_steps(epoch_ended=False)
+        if self.stopped:
+            return
+        try:
+            self._end_epoch(lr)
+        except Stopped:
+            return  # resumed, the run begins with this validation
+        self._between_steps(epoch_ended=True)
 
     def _step(self, order: Tensor, lr: float) -> None:
         """One optimizer step: the mean gradient over all images of its batches, then the update."""
@@ -134,7 +120,7 @@ class Trainer:
         self.model.train()
         total = self.batches.images_in(self.place.step_in_epoch)
         self.optimizer.zero_grad(set_to_none=True)
-        for images, labels in self.batches.group(self.place.epoch, order, self.place.step_in_epoch):
+        for images, labels in self._group(order):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
                 scores = self.model(images)
             scores = scores.float()
@@ -152,10 +138,15 @@ class Trainer:
         self._busy_images += total
         self._busy_steps += 1
 
+    def _group(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        for images, labels in self.batches.group(self.place.epoch, order, self.place.step_in_epoch, self.loader):
+            yield images.to(self.device), labels.to(self.device)
+
     def _end_epoch(self, lr: float) -> None:
+        """Raises `Stopped` where that is asked for during the validation; nothing has changed then."""
         loss, accuracy = self.whole_epoch.means()
         self._check_finite(loss)
-        val_loss, val_accuracy = score(self.model, self.validation, self.config.precision)
+        val_loss, val_accuracy = score(self.model, self.validation, self.config.precision, self._between_batches)
         self.metrics = {
             "train/loss": loss,
             "train/accuracy": accuracy,
@@ -196,18 +187,29 @@ class Trainer:
     def _between_steps(self, epoch_ended: bool) -> None:
         """Progress, checkpoints, and the question whether to stop."""
         self._tell_progress(epoch_ended)
+        busy = self._writer.busy()
         rule = self.config.checkpoint
-        due = epoch_ended and rule.every_epochs is not None and self.place.epoch % rule.every_epochs == 0
-        if rule.every_seconds is not None:
-            due = due or time.monotonic() - self._saved_at >= rule.every_seconds
-        if due:
+        if epoch_ended and rule.every_epochs is not None and self.place.epoch % rule.every_epochs == 0:
+            self._due = True
+        if rule.every_seconds is not None and time.monotonic() - self._saved_at >= rule.every_seconds:
+            self._due = True
+        # One that is due while another is being written is put off until that is done: training never waits for a disk,
+        # and the state that is saved then is a newer one.
+        if self._due and not busy and self._saved != self.place:
             self.save()
         if self.callbacks.should_stop() and not self.place.finished:
-            if self._saved_step != self.place.step:
+            if self._saved != self.place:
                 self.save()
             self.stopped = True
             data = {"step": self.place.step, "epoch": self.place.epoch}
             self.callbacks.on_event("stopped", f"stopped on request after step {self.place.step}", data)
+
+    def _between_batches(self, done: int, batches: int) -> None:
+        """During a validation the state is that of the step before it: it can be saved, and the run can end here."""
+        if done < batches:
+            self._between_steps(epoch_ended=False)
+            if self.stopped:
+                raise Stopped
 
     # --- metrics
 
@@ -272,31 +274,35 @@ class Trainer:
     # --- state
 
     def save(self) -> None:
-        """A checkpoint of this moment; never of a run that has diverged."""
+        """Begins to write a checkpoint of this moment, after one that is being written; never of a diverged run."""
         if self.window.images:
             self._check_finite(self.window.means()[0])
-        path, checksum = checkpoint.save(self.folder, self.place.step, self.state_dict(), self.config.checkpoint.keep)
-        self._saved_step, self._saved_at = self.place.step, time.monotonic()
-        self.callbacks.on_checkpoint(path, self.place.step, self.place.epoch, checksum)
+        self._writer.wait()
+        place = replace(self.place)
+        validated = place.finished or place.step_in_epoch < self.batches.steps_per_epoch
+        path = checkpoint.path_for(self.folder, place.step, validated)
+        self._saved, self._saved_at, self._due = place, time.monotonic(), False
+        self._writer.start(path, place.step, place.epoch, self._freeze())
 
-    def state_dict(self) -> dict[str, Any]:
-        return {
+    def _freeze(self) -> Callable[[], dict[str, Any]]:
+        """The state of this moment, which no later step changes, to be put together on another thread."""
+        state = {
             "format": 1,
             "config": self.config.to_dict(),
             "environment": self.environment,
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            **self._snapshot.take({"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}),
             "rng": rng_state(self.device),
             "place": asdict(self.place),
             "window": self.window.state_dict(),
             "whole_epoch": self.whole_epoch.state_dict(),
-            "history": self.history.state_dict(),
-            "metrics": self.metrics,
+            "metrics": self.metrics,  # replaced as a whole by the next epoch, and so is the best one
             "threshold": self.threshold,
             "best": None
             if self.best is None
             else {"epoch": self.best.epoch, "metrics": self.best.metrics, "weights": self.best.weights},
         }
+        history = self.history.freeze()
+        return lambda: {**state, "history": history.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any], source: Path) -> None:
         """Takes up the run of a checkpoint; `CheckpointError` if it is another configuration's."""
@@ -316,7 +322,7 @@ class Trainer:
         self.metrics, self.threshold = state["metrics"], state["threshold"]
         self.best = None if state["best"] is None else Best(**state["best"])
         set_rng_state(state["rng"], self.device)
-        self._saved_step = self.place.step
+        self._saved = replace(self.place)
         self._tell_resumed(state["environment"], source)
 
     def _tell_resumed(self, before: dict[str, Any], source: Path) -> None:

@@ -28,11 +28,11 @@ def one_thread() -> Iterator[None]:
 
 
 class Recorder(Callbacks):
-    """Keeps all that a run reports, and stops it after `stop_at` steps."""
+    """Keeps all that a run reports, and stops it when it asks for the `stop_at`-th time."""
 
     def __init__(self, stop_at: int | None = None) -> None:
         self.stop_at = stop_at
-        self.steps = 0
+        self.asked = 0
         self.points: list[MetricPoint] = []
         self.events: list[tuple[str, str, dict[str, Any]]] = []
         self.checkpoints: list[Any] = []
@@ -55,8 +55,8 @@ class Recorder(Callbacks):
         self.checkpoints.append((path, step, epoch, sha256))
 
     def should_stop(self) -> bool:
-        self.steps += 1
-        return self.stop_at is not None and self.steps >= self.stop_at
+        self.asked += 1
+        return self.stop_at is not None and self.asked >= self.stop_at
 
     def rows(self) -> dict[tuple[str, int], tuple[int, float | None]]:
         """(name, step) → (epoch, value); a speed is not repeatable, so its value is left out."""

@@ -48,6 +48,7 @@ def test_what_a_run_reports(tmp_path: Path, config: Any, recorder: Any) -> None:
     assert set(seen.environment) == {
         "device",
         "backend",
+        "kernels",
         "torch",
         "addercore",
         "threads",
