@@ -8,9 +8,27 @@ import subprocess
 import sys
 from typing import Any
 
+from jobs.environment import exact_key
+
+GPU_FIELDS = ("index", "utilization.gpu", "memory.used")
+
+
+def gpu_use() -> list[dict[str, int]]:
+    """`{index, utilization (percent), memory_used_bytes}` of each GPU; empty where the driver's tool says nothing."""
+    command = ["nvidia-smi", f"--query-gpu={','.join(GPU_FIELDS)}", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=5)
+        rows = [[int(value) for value in line.split(",")] for line in done.stdout.splitlines()]
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return []
+    return [{"index": index, "utilization": busy, "memory_used_bytes": used * 1024**2} for index, busy, used in rows]
+
 
 def probe() -> dict[str, Any]:
-    """Asks a fresh process. Raises CalledProcessError with its stderr when torch cannot be loaded."""
+    """Asks a fresh process: versions, devices, backends, and as `offers` every `exact_key` it can go on with.
+
+    Raises CalledProcessError with its stderr when torch cannot be loaded.
+    """
     done = subprocess.run(
         [sys.executable, "-m", "worker.probe"], capture_output=True, text=True, check=True, timeout=300
     )
@@ -23,11 +41,20 @@ def _look() -> dict[str, Any]:
 
     import addercore
     from addercore.ops import registry
+    from addercore.train.environment import describe
 
     gpus = (
         [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
     )
+    devices = [torch.device("cpu"), *(torch.device("cuda", number) for number in range(len(gpus)))]
+    offers = {
+        exact_key(describe(device, backend))
+        for name in registry.available()
+        for device in devices
+        if (backend := registry.get(name)).refusal(device, torch.float32) is None
+    }
     return {
+        "offers": sorted(offer for offer in offers if offer),
         "cores": len(os.sched_getaffinity(0)),
         "gpus": gpus,
         "backends": list(registry.available()),

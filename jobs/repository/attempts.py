@@ -14,6 +14,7 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from jobs.clock import now_ms
+from jobs.environment import exact_key
 from jobs.errors import FenceLost
 from jobs.repository.core import append_events, change_status, upsert
 from jobs.states import OWNED, Cause, FailureCode, Status
@@ -35,6 +36,8 @@ class Claim:
     """Which of the worker's devices it runs on: `cpu`, `cuda:1`."""
     threads: int | None
     """Threads that the first attempt froze; None: this one chooses."""
+    exact_key: str | None = None
+    """What the first attempt ran on; None: this one decides."""
 
 
 @dataclass(frozen=True)
@@ -162,11 +165,20 @@ def publish_model(session: Session, job: Job, model: Model) -> None:
     )
 
 
-def hand_back(session: Session, job: Job, to: Status, message: str, cause: Cause | None = None) -> None:
+def hand_back(session: Session, job: Job, to: Status, message: str) -> None:
     """Gives a *locked* job up without a fault: drained to `queued`, or `paused`. The fence moves on with it."""
-    end_attempt(session, job, cause or (Cause.PAUSED if to is Status.PAUSED else Cause.HANDED_BACK), message)
+    end_attempt(session, job, Cause.PAUSED if to is Status.PAUSED else Cause.HANDED_BACK, message)
     job.fence += 1
     change_status(session, job, to, message)
+
+
+def suspend(session: Session, job: Job, cause: Cause, message: str) -> None:
+    """Pauses a *locked* job that cannot go on until somebody has mended what `message` says. No fault."""
+    end_attempt(session, job, cause, message)
+    job.fence += 1
+    if job.status == Status.RUNNING:
+        change_status(session, job, Status.PAUSING, message, {"cause": cause})
+    change_status(session, job, Status.PAUSED, f"Paused: {message}", {"cause": cause})
 
 
 def fault(session: Session, job: Job, reason: str, log_tail: str | None = None) -> None:
@@ -182,8 +194,71 @@ def fault(session: Session, job: Job, reason: str, log_tail: str | None = None) 
     elif job.status == Status.PAUSING:
         change_status(session, job, Status.PAUSED, f"Paused at its last checkpoint. {reason}")
     elif job.faults >= job.max_attempts:
-        message = f"{reason} It was attempt {job.faults} of at most {job.max_attempts} (limits.max_attempts)."
+        message = f"{reason} {GIVEN_UP.format(faults=_times(job.faults), limit=job.max_attempts)}"
         job.error = {"code": FailureCode.WORKER_LOST, "message": message, "log_tail": log_tail or ""}
         change_status(session, job, Status.FAILED, message, {"code": FailureCode.WORKER_LOST})
     else:
         change_status(session, job, Status.QUEUED, f"{reason} Queued again.", {"code": FailureCode.WORKER_LOST})
+
+
+GIVEN_UP = (
+    "Its worker was lost {faults}, and limits.max_attempts is {limit}. It may be this job that ends its workers: look "
+    "at its log and its memory (a smaller batch_size, a limit in resources.memory_gb). If it was chance, retry it from "
+    "its checkpoint."
+)
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
+def freeze(job: Job, environment: Mapping[str, Any]) -> None:
+    """Writes to a *locked* job, once, on what later attempts must run for its bytes to stay the same."""
+    key = exact_key(environment)
+    if job.exact_key is None and key is not None:
+        job.exact_key = key
+        job.threads = environment["threads"]
+
+
+def attempts_of(session: Session, job_id: str) -> Sequence[Attempt]:
+    """In order. The last one of a running job has no end yet."""
+    return session.execute(select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.attempt)).scalars().all()
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a transaction of an attempt leaves on the job's row: enough to find out later whether it was committed."""
+
+    lease_expires_at: int | None
+    last_seq: int
+    log_bytes: int
+
+
+def mark_of(job: Job) -> Mark:
+    return Mark(job.lease_expires_at, job.last_seq, job.log_bytes)
+
+
+def landed(session: Session, claim: Claim, mark: Mark) -> bool:
+    """Whether the attempt's last transaction, whose connection broke at its commit, took place. Locks the job's row.
+
+    Waits for a commit that the server is still about. The stamp of the lease is the transaction's own; the other two
+    only rise, by this attempt's writes and by what users do.
+    """
+    row = session.execute(
+        select(Job.lease_expires_at, Job.last_seq, Job.log_bytes)
+        .where(Job.id == claim.job_id, Job.fence == claim.fence)
+        .with_for_update()
+    ).one_or_none()
+    return (
+        row is not None
+        and row.lease_expires_at == mark.lease_expires_at
+        and row.last_seq >= mark.last_seq
+        and row.log_bytes == mark.log_bytes
+    )
+
+
+def cause_of(session: Session, claim: Claim) -> str | None:
+    """Why this attempt has ended, None while it runs."""
+    return session.execute(
+        select(Attempt.cause).where(Attempt.job_id == claim.job_id, Attempt.fence == claim.fence)
+    ).scalar_one_or_none()

@@ -71,4 +71,7 @@ def claim(session: Session, offer: Offer, lease_ms: int) -> Claim | None:
         "data": {"from": Status.QUEUED, "to": Status.RUNNING, "attempt": row.attempt, "worker": offer.worker_id},
     }
     append_events(session, row, [event])
-    return Claim(row.id, row.fence, row.attempt, row.kind, row.spec, row.max_attempts, row.faults, device, row.threads)
+    return Claim(
+        row.id, row.fence, row.attempt, row.kind, row.spec, row.max_attempts, row.faults, device, row.threads,
+        row.exact_key,
+    )  # fmt: skip

@@ -10,7 +10,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from jobs.clock import now_ms
-from jobs.repository.attempts import fault
+from jobs.repository.attempts import fault, finish, hand_back
 from jobs.repository.core import upsert
 from jobs.states import OWNED, Status
 from jobs.tables import Job, Outbox, Worker
@@ -18,16 +18,17 @@ from jobs.tables import Job, Outbox, Worker
 BATCH = 100
 
 
-def reclaim_expired(session: Session) -> list[str]:
+def reclaim_expired(session: Session, before_ms: int | None = None) -> list[str]:
     """Takes jobs from owners whose lease ran out. The fence rises, so that a worker that wakes up publishes nothing.
 
     The caller must itself have seen the database for a whole lease before: after an outage of the database, owners
-    first get the time to renew.
+    first get the time to renew. `before_ms` is the time it goes by (the database's); now where it is left out.
     """
+    before = now_ms() if before_ms is None else before_ms
     expired = (
         session.execute(
             select(Job)
-            .where(Job.status.in_(OWNED), Job.lease_expires_at < now_ms())
+            .where(Job.status.in_(OWNED), Job.lease_expires_at < before)
             .order_by(Job.id)
             .limit(BATCH)
             .with_for_update(skip_locked=True)
@@ -38,6 +39,29 @@ def reclaim_expired(session: Session) -> list[str]:
     for job in expired:
         fault(session, job, f"Attempt {job.attempt} was lost: its worker stopped renewing the lease.")
     return [job.id for job in expired]
+
+
+def owned_by(session: Session, worker_id: str) -> set[tuple[str, int]]:
+    """`(job id, fence)` of every job that this worker owns, as the database has it."""
+    rows = session.execute(select(Job.id, Job.fence).where(Job.status.in_(OWNED), Job.worker_id == worker_id))
+    return {(row.id, row.fence) for row in rows}
+
+
+def release(session: Session, job_id: str, fence: int) -> bool:
+    """Gives back, without a fault, a job whose claim was committed though its worker was told otherwise."""
+    job = session.execute(
+        select(Job).where(Job.id == job_id, Job.fence == fence, Job.status.in_(OWNED)).with_for_update()
+    ).scalar_one_or_none()
+    if job is None:
+        return False
+    reason = "Its worker never learnt of this attempt: the connection broke as it began."
+    if job.status == Status.CANCELLING:
+        finish(session, job, Status.CANCELLED, f"Cancelled. {reason}")
+    elif job.status == Status.PAUSING:
+        hand_back(session, job, Status.PAUSED, f"Paused. {reason}")
+    else:
+        hand_back(session, job, Status.QUEUED, f"{reason} Queued again.")
+    return True
 
 
 def pending_wakeups(session: Session) -> Sequence[tuple[int, str]]:
@@ -78,7 +102,7 @@ def backlog(session: Session, older_than_ms: int, live_ms: int) -> Backlog:
 
 
 def heartbeat(session: Session, worker: dict[str, Any]) -> None:
-    """Inserts or refreshes a worker's row; `draining` is not among its values: others set that."""
+    """Inserts or refreshes a worker's row; of one that is there `draining` stays, which others set."""
     insertion = upsert(session, Worker).values(**worker, started_at=now_ms(), heartbeat_at=now_ms())
     fresh = {key: worker[key] for key in ("info", "device", "devices", "memory_mb", "offers", "stats")}
     fresh |= {"heartbeat_at": now_ms()}

@@ -1,0 +1,28 @@
+"""What the bytes of a result depend on beside the spec, as one string: a job keeps to it, a worker offers several."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+MAX_LENGTH = 120
+"""Of the column that holds it."""
+
+
+def exact_key(environment: Mapping[str, Any]) -> str | None:
+    """`device|backend|kernels|torch|cpu capability` of what a training says of itself; None when it does not say all.
+
+    Device is `cpu` or a GPU's name, `kernels` the build of compiled kernels (empty where torch computes).
+    """
+    named = [environment.get(name) for name in ("device", "backend", "torch", "cpu_capability", "threads")]
+    if not all(named):
+        return None
+    device, backend, torch, capability, _ = named
+    key = "|".join((device, backend, environment.get("kernels") or "", torch, capability))
+    return key if len(key) <= MAX_LENGTH else f"{key[:100]}…{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+
+def backend_of(key: str) -> str:
+    """The kernel backend that a key names."""
+    return key.split("|")[1]

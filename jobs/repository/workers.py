@@ -1,0 +1,66 @@
+"""Workers as users see and steer them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session
+
+from jobs.errors import Conflict, NotFound
+from jobs.repository.core import append_events
+from jobs.repository.recovery import live_workers
+from jobs.states import OWNED, Drain
+from jobs.tables import Job, Worker
+
+
+def find(session: Session, name: str, live_ms: int) -> Worker:
+    """The live worker with this id, or the only one whose id begins with `name` or that runs on the host `name`.
+
+    Raises:
+        NotFound: there is none.
+        Conflict: there are several.
+    """
+    named = or_(Worker.id.startswith(name, autoescape=True), Worker.hostname == name)
+    live = {worker.id for worker in live_workers(session, live_ms)}
+    found = session.execute(select(Worker).where(named, Worker.id.in_(live)).order_by(Worker.id)).scalars().all()
+    exact = [worker for worker in found if worker.id == name]
+    if not found:
+        raise NotFound("live worker", name)
+    if len(found) > 1 and not exact:
+        raise Conflict(f"{name!r} names {len(found)} workers: {', '.join(w.id for w in found)}. Use one of these ids.")
+    return (exact or found)[0]
+
+
+def drain(session: Session, worker: Worker, mode: Drain) -> None:
+    """Asks the worker to claim nothing more; it sees that within seconds. Idempotent; the last mode counts."""
+    if worker.draining == mode:
+        return
+    worker.draining = mode
+    if mode is Drain.HAND_OVER:
+        owned = select(Job).where(Job.worker_id == worker.id, Job.status.in_(OWNED)).order_by(Job.id).with_for_update()
+        for job in session.execute(owned).scalars():
+            said = "Its worker was asked to hand its jobs over; the training saves its state."
+            append_events(session, job, [{"type": "drain", "message": said, "data": {"worker": worker.id}}])
+
+
+def undrain(session: Session, worker: Worker) -> None:
+    """Lets the worker claim again. Idempotent."""
+    worker.draining = None
+
+
+def asked_to_drain(session: Session, worker_id: str) -> Drain | None:
+    found = session.execute(select(Worker.draining).where(Worker.id == worker_id)).scalar_one_or_none()
+    return None if found is None else Drain(found)
+
+
+def running(session: Session, worker_ids: Iterable[str]) -> dict[str, int]:
+    """Number of jobs that each worker owns."""
+    counts: Sequence[tuple[str | None, int]] = [
+        (row[0], row[1])
+        for row in session.execute(
+            select(Job.worker_id, func.count()).where(Job.status.in_(OWNED)).group_by(Job.worker_id)
+        )
+    ]
+    known = {worker_id: count for worker_id, count in counts if worker_id is not None}
+    return {worker_id: known.get(worker_id, 0) for worker_id in worker_ids}
