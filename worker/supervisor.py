@@ -178,6 +178,8 @@ class Supervisor:
         limit = self._claim.spec["limits"]["max_seconds"]
         if isinstance(outcome, protocol.Done):
             return Conclusion(result=outcome.result)
+        if isinstance(outcome, protocol.Failed) and outcome.code is FailureCode.WORKER_LOST:
+            return Conclusion(fault=f"Attempt {self._claim.attempt} was lost: {outcome.message}")
         if isinstance(outcome, protocol.Failed):
             return Conclusion(error=(outcome.code, outcome.message))
         if self._timed_out:
