@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import socket
 import sys
@@ -63,8 +62,7 @@ def main() -> int:
     except (OSError, JobsError, SQLAlchemyError, ValidationError, ValueError) as error:
         print(f"adder api: {_sentence(error)}", file=sys.stderr)
         return 2
-    configure_logging(settings.log_level)
-    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    configure_logging(settings.log_level, process="api")
     server_of(settings).run(sockets=[listener])
     return 0
 

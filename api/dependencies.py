@@ -8,6 +8,7 @@ from typing import Annotated, Any, cast
 from fastapi import Depends, Path, Query, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
+from structlog.contextvars import bind_contextvars
 
 from api.problems import invalid
 from api.service import Service
@@ -36,7 +37,8 @@ def _known_id(what: str, value: str) -> str:
 async def job_id(
     id: Annotated[str, Path(description="Id of a job.", examples=["job_01jv3m8z4k6wq0x9t2rhf5ybcd"])],
 ) -> str:
-    return _known_id("job", id)
+    bind_contextvars(job=_known_id("job", id))
+    return id
 
 
 async def model_id(

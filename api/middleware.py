@@ -9,6 +9,7 @@ import time
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
 
 from api.dependencies import HEAD
 from api.problems import Problem
@@ -41,6 +42,11 @@ class Guard:
         # A copy: the server keeps its own, in which HEAD stays HEAD.
         scope = {**scope, "method": "GET", HEAD: True} if head else dict(scope)
         answer = _Answer(self.service, scope, send, without_body=head)
+        # Every line that is logged on behalf of this request names it; the job's id joins it where the path has one.
+        with bound_contextvars(request=answer.id):
+            await self._answer(scope, receive, answer)
+
+    async def _answer(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         try:
             refusal = self._refusal(scope)
             if refusal is None:
@@ -48,7 +54,7 @@ class Guard:
             else:
                 await refusal.response()(scope, receive, answer.send)
         except Exception as error:
-            log.exception("request.failed", id=answer.id, method=scope["method"], path=scope["path"])
+            log.exception("request.failed", method=scope["method"], path=scope["path"])
             if answer.status is not None:
                 raise  # the client must see that the answer broke off
             problem = Problem(
@@ -89,9 +95,20 @@ class _Answer:
             route = getattr(self._scope.get("route"), "path", "unmatched")
             seconds = time.perf_counter() - self._began
             self._service.monitor.observe(self._scope["method"], route, message["status"], seconds)
+            self._log(message, route, seconds)
         elif self._without_body and message["type"] == "http.response.body":
             message = {**message, "body": b""}
         await self._send(message)
+
+    def _log(self, start: Message, route: str, seconds: float) -> None:
+        """A line for what changed something or went wrong here; pages and clients that poll would drown those."""
+        unwell = start["status"] >= 500
+        if unwell or self._scope["method"] not in SAFE_METHODS:
+            write = log.warning if unwell else log.info
+            said = {"method": self._scope["method"], "route": route, "status": start["status"]}
+            if location := Headers(scope={"headers": start["headers"]}).get("location"):
+                said["location"] = location  # of a job that was accepted: its id
+            write("request.answered", seconds=round(seconds, 4), **said)
 
     def _add_headers(self, headers: MutableHeaders) -> None:
         headers["X-Request-ID"] = self.id

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from celery import signals
+
 from jobs.errors import JobsError
 from jobs.logs import configure_logging
 from jobs.migrate import require_current
@@ -14,8 +16,10 @@ from worker.context import WorkerContext
 
 def main() -> int:
     settings = Settings()
-    configure_logging(settings.log_level)
     context = WorkerContext.create(settings)
+    configure_logging(settings.log_level, process="worker", worker=context.id)
+    # Celery asks who sets logging up: with a receiver it leaves that alone, and stdout and stderr too.
+    signals.setup_logging.connect(_logging_is_set_up)
     try:
         require_current(context.database)
     except JobsError as error:
@@ -24,12 +28,16 @@ def main() -> int:
     # Threads, because a slot only supervises: prefork children are daemons and could not start data-loader workers.
     build(context).worker_main(
         [
-            "worker", "--pool", "threads", "--concurrency", str(settings.worker_slots), "--queues", settings.queue,
+            "--quiet", "worker", "--pool", "threads", "--concurrency", str(settings.worker_slots),
+            "--queues", settings.queue,
             "--hostname", f"{context.id}@%h", "--loglevel", settings.log_level,
             "--without-gossip", "--without-mingle", "--without-heartbeat",
         ]
     )  # fmt: skip
     return 0
+
+
+def _logging_is_set_up(**_: object) -> None: ...
 
 
 if __name__ == "__main__":
