@@ -62,7 +62,9 @@ def delete_model(session: Session, model_id: str) -> str:
     Raises:
         Conflict: an unfinished job trains on from it or evaluates it.
     """
-    model = get_model(session, model_id)
+    model = session.get(Model, model_id, with_for_update=True)
+    if model is None:  # or somebody else has just deleted it
+        raise NotFound("model", model_id)
     for job in session.execute(select(Job).where(Job.status.not_in(FINAL)).order_by(Job.id)).scalars():
         if model_id in (job.spec.get("init_from"), job.spec.get("model_id")):
             raise Conflict(f"{job.id} is {job.status} and needs the model. Cancel it or wait until it has ended.")
