@@ -11,6 +11,7 @@ import time
 import structlog
 
 from jobs.repository import recovery
+from jobs.retention import Sweeper
 from jobs.wakeups import Relay, send
 from worker.context import WorkerContext
 from worker.probe import probe
@@ -25,17 +26,20 @@ class Housekeeping:
         self._context = context
         self._settings = context.settings
         self._relay = Relay(context.settings, context.database, context.app)
+        self.sweeper = Sweeper(context.database, context.store, context.settings)
         self._stopping = threading.Event()
         self._watching_since: float | None = None
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
+        self.sweeper.start()
         threading.Thread(target=self._probe, name="probe", daemon=True).start()
 
     def stop(self) -> None:
         """Ends the thread and takes this worker off the list."""
         self._stopping.set()
+        self.sweeper.stop()
         self._thread.join(timeout=10)
         try:
             with self._context.database.write() as session:

@@ -16,13 +16,22 @@ from worker.memory import OomWatch
 READ_BYTES = 64 * 1024
 OOM_SCORE = "500"
 """Of 1000: before every process that has not asked for it and uses less than half of the memory."""
-SECRETS = ("ADDER_DATABASE_URL", "ADDER_BROKER_URL", "ADDER_API_KEY")
+SECRETS = (
+    "ADDER_DATABASE_URL",
+    "ADDER_BROKER_URL",
+    "ADDER_API_KEY",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+)
 
 
 class ChildProcess:
     """Spawned, never forked from here on: a fork would copy the worker's threads, locks and CUDA state.
 
     Args:
+        device: of the worker, `cpu` or `cuda:1`: the only one that the child sees.
+        backend: the kernel backend it must use; None: its own choice.
         on_message: called with each line of the messages pipe, in order, on one thread. When it blocks, the pipe
             fills up and the child waits.
         on_log: called with pieces of stdout and stderr, on another thread.
@@ -35,6 +44,8 @@ class ChildProcess:
         order: Path,
         *,
         threads: int,
+        device: str = "cpu",
+        backend: str | None = None,
         on_message: Callable[[bytes], None],
         on_log: Callable[[str], None],
         on_end: Callable[[], None],
@@ -53,7 +64,7 @@ class ChildProcess:
                 stderr=subprocess.STDOUT,
                 pass_fds=(messages_write, lifeline_read),
                 process_group=0,
-                env=child_environment(os.environ, threads),
+                env=child_environment(os.environ, threads, device, backend),
             )  # fmt: skip
         except BaseException:
             for handle in (messages_read, self._lifeline):
@@ -97,8 +108,8 @@ class ChildProcess:
         self._oom.look()
 
     def out_of_memory(self) -> bool:
-        """Whether the kernel's OOM killer ended the child, and nobody's kill -9. Ask once."""
-        return self._popen.returncode == -signal.SIGKILL and self._oom.struck()
+        """Whether it was the kernel, for want of memory, that ended the child or a process of it. Ask once."""
+        return self._oom.struck()
 
     def close(self) -> None:
         """Kills what is left of the group and frees the pipe."""
@@ -136,7 +147,9 @@ def _offer_to_oom_killer(pid: int) -> None:
         Path(f"/proc/{pid}/oom_score_adj").write_text(OOM_SCORE)
 
 
-def child_environment(inherited: Mapping[str, str], threads: int) -> dict[str, str]:
+def child_environment(
+    inherited: Mapping[str, str], threads: int, device: str = "cpu", backend: str | None = None
+) -> dict[str, str]:
     """The worker's environment without its secrets, with the thread count every numeric library reads."""
     environment = {name: value for name, value in inherited.items() if name not in SECRETS}
     environment |= {
@@ -146,5 +159,14 @@ def child_environment(inherited: Mapping[str, str], threads: int) -> dict[str, s
         "PYTHONUNBUFFERED": "1",
         "PYTHONHASHSEED": "0",
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # deterministic cuBLAS; read when CUDA starts
+        "CUDA_VISIBLE_DEVICES": _visible(inherited.get("CUDA_VISIBLE_DEVICES"), device),
     }
-    return environment
+    return environment | ({} if backend is None else {"ADDER_BACKEND": backend})
+
+
+def _visible(inherited: str | None, device: str) -> str:
+    """The one GPU that a child may see, numbered as the worker's own view of them is."""
+    kind, _, number = device.partition(":")
+    if kind != "cuda":
+        return ""
+    return number if inherited is None else inherited.split(",")[int(number)].strip()
