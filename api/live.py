@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 
 import anyio.to_thread
 import structlog
 from fastapi.responses import StreamingResponse
-from sqlalchemy.exc import InterfaceError, OperationalError, TimeoutError
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import Receive, Scope, Send
 
 from api.service import Service
+from jobs.database import database_away
 from jobs.errors import NotFound
 
-POLL_SECONDS = 0.5
+RETRY_SECONDS = 0.5  # between two looks while the database is away
 HEARTBEAT_SECONDS = 15.0
 
 log = structlog.get_logger()
@@ -38,36 +39,44 @@ class LiveResponse(StreamingResponse):
             self._service.close_stream()
 
 
-async def poll_until_final(
-    service: Service, poll: Callable[[], tuple[bytes, bool]], heartbeat: bytes | None
+@dataclass(frozen=True)
+class Piece:
+    """What a look at a job found that was not sent yet."""
+
+    text: bytes
+    more: bool = False
+    """There is more already; it is read at once."""
+    final: bool = False
+    """This was all there will ever be."""
+
+
+async def until_final(
+    service: Service, job_id: str, look: Callable[[], Piece], heartbeat: bytes | None
 ) -> AsyncIterator[bytes]:
-    """What `poll` (bytes, final) finds, again and again until it says that this was all.
+    """What `look` finds, again whenever the job has changed, until it says that this was all.
 
     A database that is away is waited for; a job that is deleted, or a server that shuts down, ends the stream.
     """
     spoke = time.monotonic()
-    while not service.closing.is_set():
-        try:
-            found, final = await anyio.to_thread.run_sync(poll, abandon_on_cancel=True, limiter=service.stream_threads)
-        except NotFound:
-            return
-        except (OperationalError, InterfaceError, TimeoutError) as error:
-            log.warning("stream.database_away", error=str(error.__cause__ or error))
-            found, final = b"", False
-        if found:
-            spoke = time.monotonic()
-            yield found
-        elif heartbeat is not None and time.monotonic() - spoke >= HEARTBEAT_SECONDS:
-            spoke = time.monotonic()
-            yield heartbeat
-        if final:
-            return
-        if not found:
-            await _pause(service.closing)
-
-
-async def _pause(closing: asyncio.Event) -> None:
-    try:
-        await asyncio.wait_for(closing.wait(), POLL_SECONDS)
-    except asyncio.TimeoutError:  # noqa: UP041  (an alias of the built-in from 3.11 on)
-        return
+    with service.changes.watch(job_id) as watched:
+        while not service.closing.is_set():
+            version, patience = watched.version, HEARTBEAT_SECONDS
+            try:
+                piece = await anyio.to_thread.run_sync(look, abandon_on_cancel=True, limiter=service.stream_threads)
+            except NotFound:
+                return
+            except SQLAlchemyError as error:
+                if not database_away(error):
+                    raise
+                log.warning("stream.database_away", error=str(error.__cause__ or error))
+                piece, patience = Piece(b""), RETRY_SECONDS
+            if piece.text:
+                spoke = time.monotonic()
+                yield piece.text
+            elif heartbeat is not None and time.monotonic() - spoke >= HEARTBEAT_SECONDS:
+                spoke = time.monotonic()
+                yield heartbeat
+            if piece.final:
+                return
+            if not piece.more:
+                await watched.wait(version, patience)

@@ -9,6 +9,7 @@ import httpx2
 from anyio import CapacityLimiter
 from celery import Celery
 
+from api.changes import Changes
 from api.monitoring import Monitor
 from api.problems import Problem
 from jobs.database import Database
@@ -37,6 +38,10 @@ class Service:
     """Set when the server begins to shut down: open streams end."""
     streams: int = 0
     stream_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(STREAM_THREADS))
+    changes: Changes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.changes = Changes(self.database, self.stream_threads, self.closing)
 
     @classmethod
     def of(cls, settings: Settings) -> Service:

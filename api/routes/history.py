@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from api.dependencies import MAX_SEQ, AfterSeq, JobId, ServiceDep, is_head, known_query
-from api.live import LiveResponse, poll_until_final
+from api.live import LiveResponse, Piece, until_final
 from api.problems import Problem, documented
 from api.schemas import Event, Metric, Page, rfc3339
 from api.service import Service
@@ -203,10 +203,10 @@ async def _follow(service: Service, id: str, text: str, offset: int) -> AsyncIte
     yield text.encode()
     position = offset
 
-    def poll() -> tuple[bytes, bool]:
+    def look() -> Piece:
         nonlocal position
         found, position, final = _log_after(service, id, position)
-        return found.encode(), final
+        return Piece(found.encode(), more=bool(found), final=final)
 
-    async for piece in poll_until_final(service, poll, heartbeat=None):
+    async for piece in until_final(service, id, look, heartbeat=None):
         yield piece

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Session
 
 from api.dependencies import MAX_SEQ, JobId, ServiceDep, is_head, known_query
-from api.live import LiveResponse, poll_until_final
+from api.live import LiveResponse, Piece, until_final
 from api.problems import documented
 from api.schemas import Event, Metric, StatusFrame
 from api.service import Service
@@ -75,12 +75,12 @@ def stream(
 async def _frames(service: Service, cursor: Cursor) -> AsyncIterator[bytes]:
     yield f"retry: {RETRY_MS}\n\n".encode()
 
-    def poll() -> tuple[bytes, bool]:
+    def look() -> Piece:
         with service.database.read() as session:
             return cursor.advance(session)
 
-    async for piece in poll_until_final(service, poll, heartbeat=KEEPALIVE_COMMENT):
-        yield piece
+    async for text in until_final(service, cursor.job_id, look, heartbeat=KEEPALIVE_COMMENT):
+        yield text
 
 
 @dataclass
@@ -92,8 +92,8 @@ class Cursor:
     status: bytes = b""
     """The last `status` that was sent."""
 
-    def advance(self, session: Session) -> tuple[bytes, bool]:
-        """The frames that are due, and whether they end with the final status."""
+    def advance(self, session: Session) -> Piece:
+        """The frames that are due; the last ones end with the final status."""
         # The job first: rows up to its last_seq are then committed, for each got its seq under the job's lock.
         job = lifecycle.get(session, self.job_id)
         final = Status(job.status).final
@@ -104,7 +104,7 @@ class Cursor:
         done = final and self.seq >= job.last_seq
         if done:
             frames.append(self._status(session, job))
-        return b"".join(frames), done
+        return Piece(b"".join(frames), more=self.seq < job.last_seq, final=done)
 
     def _status(self, session: Session, job: JobRow) -> bytes:
         position = lifecycle.queue_positions(session, [job]).get(job.id)

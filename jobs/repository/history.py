@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
 from jobs.errors import NotFound
-from jobs.tables import Artifact, Event, LogChunk, Metric
+from jobs.tables import Artifact, Event, Job, LogChunk, Metric
 
 
 def metrics(
@@ -18,6 +19,12 @@ def metrics(
     if names:
         query = query.where(Metric.name.in_(names))
     return session.execute(query.order_by(Metric.seq).limit(limit)).scalars().all()
+
+
+def versions(session: Session, job_ids: Sequence[str]) -> Sequence[Row[tuple[str, str, int, int, Any]]]:
+    """`(id, status, last_seq, log_bytes, progress)` of those jobs that exist: what a reader sees changes with it."""
+    wanted = (Job.id, Job.status, Job.last_seq, Job.log_bytes, Job.progress)
+    return session.execute(select(*wanted).where(Job.id.in_(job_ids))).all()
 
 
 def events(session: Session, job_id: str, *, after_seq: int = 0, limit: int = 10_000) -> Sequence[Event]:

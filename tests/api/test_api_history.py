@@ -23,7 +23,7 @@ from tests.support.specs import train_body
 
 @pytest.fixture(autouse=True)
 def _quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.live.POLL_SECONDS", 0.05)
+    monkeypatch.setattr("api.changes.POLL_SECONDS", 0.05)
 
 
 def submitted(api: httpx2.Client) -> str:
