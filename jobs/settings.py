@@ -48,6 +48,18 @@ class Settings(BaseSettings):
     """Name of the Celery queue that carries wake-ups."""
     worker_slots: int = Field(1, ge=1)
     """Jobs one worker runs side by side."""
+    worker_devices: Annotated[tuple[str, ...], NoDecode] = ()
+    """Devices a worker may use (comma separated): `cuda:0,cuda:1` or `cpu`. Empty: all it finds; with GPUs, its CPU
+    runs only jobs that ask for `cpu`."""
+    jobs_per_device: int = Field(1, ge=1)
+    """Jobs that run side by side on one GPU; on the CPU it is `worker_slots`."""
+    worker_memory_gb: float | None = Field(None, gt=0)
+    """Memory (GiB) that a worker's jobs share; by default what its cgroup or its machine has. Workers of one machine do
+    not know of each other: give each its part."""
+    fair_share_label: str = Field("user", min_length=1, max_length=64)
+    """The label whose values share the workers equally while jobs wait; jobs without it share one part."""
+    max_queued_jobs: int = Field(20_000, ge=1)
+    """Jobs that may wait; a further one is refused (429) until some have been taken."""
     worker_threads: int | None = Field(None, ge=1)
     """Threads of one job that does not say `resources.threads`; by default the cores shared among the slots."""
     child_command: Annotated[tuple[str, ...], NoDecode] = (sys.executable, "-m", "worker.child")
@@ -63,6 +75,8 @@ class Settings(BaseSettings):
     """How often lost messages and lost workers are looked for."""
     cancel_grace_seconds: float = Field(20, gt=0)
     """From SIGTERM to SIGKILL: the time a training has to save its checkpoint."""
+    store_patience_seconds: float = Field(600, gt=0)
+    """How long copies to or from an artifact store that is away or full are tried, before the job is paused."""
     max_log_bytes: int = Field(4 * MIB, ge=1024)
     """Log kept for one job; the rest is dropped with a line that says so."""
 
@@ -97,6 +111,19 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(value.split()) if isinstance(value, str) else value
+
+    @field_validator("worker_devices", mode="before")
+    @classmethod
+    def _split_devices(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        names = tuple(name.strip() for name in value.split(",") if name.strip())
+        for name in names:
+            if not re.fullmatch(r"cpu|cuda:\d+", name):
+                raise ValueError(f"must name devices as cpu or cuda:0, separated by commas, got {name!r}")
+        if len(set(names)) < len(names):
+            raise ValueError(f"must name each device once, got {value!r}; ADDER_JOBS_PER_DEVICE lets jobs share one")
+        return names
 
     @field_validator("allowed_hosts", mode="before")
     @classmethod

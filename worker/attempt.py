@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from jobs.errors import FenceLost, StoreError
 from jobs.repository import attempts, catalog, core
-from jobs.repository.attempts import Claim, NewArtifact, Stored
+from jobs.repository.attempts import Claim, Mark, NewArtifact, Stored
 from jobs.states import Status
 from jobs.tables import Job
 from worker import protocol
 from worker.context import WorkerContext
+from worker.judgement import Conclusion
+from worker.transfers import Transfer, Transfers
 
 TAIL_BYTES = 8 * 1024
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A file of the attempt and its copy in the artifact store."""
+
+    path: Path
+    transfer: Transfer[Stored]
 
 
 @dataclass
@@ -25,10 +42,8 @@ class Batch:
 
     points: list[dict[str, Any]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
-    checkpoint: protocol.CheckpointSaved | None = None
-    """The newest one: those that were saved before it since the last write are superseded."""
-    stored: Stored | None = None
-    """Its copy in the artifact store, once it is made."""
+    checkpoint: tuple[protocol.CheckpointSaved, Copy] | None = None
+    """The newest one that is in the store."""
     log: str = ""
     progress: dict[str, Any] | None = None
     environment: dict[str, Any] | None = None
@@ -40,19 +55,29 @@ class Batch:
 class AttemptWriter:
     """Turns messages into rows. `absorb` sorts them into the pending batch, `flush` commits it, whole or not at all.
 
-    A flush that fails because the database is away leaves the batch as it was, to be tried again.
+    A flush that fails because the database is away leaves the batch as it was, to be tried again; where the connection
+    broke at the commit, it first finds out whether that took place.
     """
 
-    def __init__(self, context: WorkerContext, claim: Claim) -> None:
+    def __init__(self, context: WorkerContext, claim: Claim, transfers: Transfers) -> None:
         self._context = context
         self._claim = claim
+        self._transfers = transfers
         self._pending = Batch()
+        self._sent: Batch | None = None
+        """What a transaction was begun with that is not known to be committed."""
+        self._doubt: Mark | None = None
+        """What that transaction would have left on the job's row, once it came as far as its commit."""
+        self._concluding = False
+        self._copies: dict[str, Copy] = {}
+        self._checkpoints: list[tuple[protocol.CheckpointSaved, Copy]] = []
         self._log_room = 0
         self._cursor: dict[str, int] = {}
         self.tail = ""
+        self.started = False
         self.outcome: protocol.Outcome | None = None
-        self.artifacts: list[tuple[protocol.ArtifactReady, Stored]] = []
-        self.model: tuple[protocol.ModelReady, Stored] | None = None
+        self.artifacts: list[tuple[protocol.ArtifactReady, Copy]] = []
+        self.model: tuple[protocol.ModelReady, Copy] | None = None
 
     def begin(self) -> None:
         """Reads where earlier attempts ended."""
@@ -62,7 +87,7 @@ class AttemptWriter:
             self._log_room = self._context.settings.max_log_bytes - job.log_bytes
 
     def absorb(self, items: Sequence[protocol.Message | str]) -> None:
-        """Strings are log text. Results are copied to the store here, before the transaction that names them."""
+        """Strings are log text. Files are copied to the store meanwhile, before the transaction that names them."""
         for item in items:
             if isinstance(item, str):
                 self._absorb_log(item)
@@ -71,20 +96,50 @@ class AttemptWriter:
             elif isinstance(item, protocol.Progress):
                 self._pending.progress = item.progress
             elif isinstance(item, protocol.Environment):
-                self._pending.environment = item.environment
+                self._pending.environment, self.started = item.environment, True
             elif isinstance(item, protocol.Note):
                 self.event(item.event, item.message, item.data)
             elif isinstance(item, protocol.CheckpointSaved):
-                self._pending.checkpoint, self._pending.stored = item, None
+                self._save(item)
             elif isinstance(item, protocol.ArtifactReady):
-                self.artifacts.append((item, self._context.store.put(Path(item.path))))
+                self.artifacts.append((item, self._copy(item.path)))
             elif isinstance(item, protocol.ModelReady):
-                self.model = (item, self._context.store.put(Path(item.path)))
+                self.model = (item, self._copy(item.path))
             else:
                 self.outcome = item
 
     def event(self, type_: str, message: str, data: dict[str, Any] | None = None) -> None:
         self._pending.events.append({"type": type_, "message": message, "data": data})
+
+    def _copy(self, path: str) -> Copy:
+        """A file that is named twice is stored once."""
+        if path not in self._copies:
+            transfer = self._transfers.add(partial(self._context.store.put, Path(path)))
+            self._copies[path] = Copy(Path(path), transfer)
+        return self._copies[path]
+
+    def _save(self, saved: protocol.CheckpointSaved) -> None:
+        """Has the checkpoint stored, in place of older ones that wait for that or fail."""
+        for _, older in self._checkpoints:
+            older.transfer.cancel()
+        copy = Copy(Path(saved.path), self._transfers.add(partial(self._context.store.put, Path(saved.path))))
+        self._checkpoints.append((saved, copy))
+
+    def _collect(self) -> None:
+        """Takes the checkpoints that are stored by now into the pending batch."""
+        waiting = []
+        for saved, copy in self._checkpoints:
+            if not copy.transfer.done:
+                if not copy.transfer.cancelled or not self._transfers.idle:
+                    waiting.append((saved, copy))
+            elif copy.transfer.error is None:
+                self._pending.checkpoint = (saved, copy)
+                self.event(
+                    "checkpoint", f"Checkpoint at step {saved.step}.", {"step": saved.step, "epoch": saved.epoch}
+                )
+            elif not isinstance(copy.transfer.error, FileNotFoundError):  # that one was pruned: a newer one follows
+                log.warning("checkpoint.not_stored", job=self._claim.job_id, error=str(copy.transfer.error))
+        self._checkpoints = waiting
 
     def _absorb_points(self, points: Sequence[protocol.Point]) -> None:
         """Drops what an earlier attempt has written already: a resumed training repeats steps since its checkpoint."""
@@ -102,38 +157,49 @@ class AttemptWriter:
             text += f"\n[log ends here: it is longer than {self._context.settings.max_log_bytes} bytes]\n"
         self._pending.log += text
 
-    def _store_checkpoint(self) -> None:
-        """Copies the pending checkpoint to the store, before the transaction that names it."""
-        batch = self._pending
-        if batch.checkpoint is None or batch.stored is not None:
-            return
-        try:
-            batch.stored = self._context.store.put(Path(batch.checkpoint.path))
-        except FileNotFoundError:
-            batch.checkpoint = None  # pruned by the child meanwhile: a newer one follows
-            return
-        where = {"step": batch.checkpoint.step, "epoch": batch.checkpoint.epoch}
-        self.event("checkpoint", f"Checkpoint at step {batch.checkpoint.step}.", where)
-
     def flush(self) -> Status:
-        """Commits the pending batch and renews the lease. Returns what is asked of the attempt. Raises FenceLost."""
-        if not self._pending:
+        """Commits what is pending and renews the lease. Returns what is asked of the attempt. Raises FenceLost."""
+        self._collect()
+        if self._sent is not None:
+            status = self._commit()
+            if not self._pending:
+                return status
+        elif not self._pending:
             return self.renew()
-        self._store_checkpoint()
-        batch = self._pending
+        self._sent, self._pending = self._pending, Batch()
+        return self._commit()
+
+    def _commit(self) -> Status:
+        batch = self._sent
+        if batch is None:
+            raise RuntimeError("there is nothing to commit")
+        self._refresh(batch)
         dropped: list[str] = []
-        # The row is locked: its changes can wait for the commit and go in one UPDATE.
-        with self._context.database.write() as session, session.no_autoflush:
-            job = attempts.lock(session, self._claim, self._context.lease_ms)
-            dropped = self._write(session, job, batch)
-            status = Status(job.status)
-        self._pending = Batch()
+        doubt, self._doubt = self._doubt, None
+        mark: Mark | None = None
+        try:
+            # The row is locked: its changes can wait for the commit and go in one UPDATE.
+            with self._context.database.write() as session, session.no_autoflush:
+                if doubt is not None and attempts.landed(session, self._claim, doubt):
+                    self._sent = batch = Batch()  # nothing of it is left to do
+                job = attempts.lock(session, self._claim, self._context.lease_ms)
+                dropped = self._write(session, job, batch)
+                status = Status(job.status)
+                mark = attempts.mark_of(job)
+        except SQLAlchemyError:
+            # A transaction that failed before its commit left no mark, and says nothing of the one before it.
+            self._doubt = mark or doubt
+            raise
+        self._context.stats.count("lease_renewals")
+        self._sent = None
         self._settle(batch, dropped)
         return status
 
     def renew(self) -> Status:
         with self._context.database.write() as session:
-            return Status(attempts.lock(session, self._claim, self._context.lease_ms).status)
+            status = Status(attempts.lock(session, self._claim, self._context.lease_ms).status)
+        self._context.stats.count("lease_renewals")
+        return status
 
     def asked(self) -> Status:
         """What is asked of the attempt, without a write."""
@@ -142,11 +208,12 @@ class AttemptWriter:
 
     def drop(self) -> None:
         """Forgets what could not be written."""
-        self._pending = Batch()
+        self._pending, self._sent, self._doubt = Batch(), None, None
 
     @property
     def pending(self) -> bool:
-        return bool(self._pending)
+        self._collect()
+        return bool(self._pending) or self._sent is not None
 
     def _write(self, session: Session, job: Job, batch: Batch) -> list[str]:
         """Everything the batch holds. Returns the checkpoints that fell out."""
@@ -158,75 +225,91 @@ class AttemptWriter:
             job.progress = batch.progress
         if batch.environment is not None:
             job.environment = batch.environment
-        if batch.checkpoint is None or batch.stored is None:
+            attempts.freeze(job, batch.environment)
+        if batch.checkpoint is None:
             return []
+        saved, copy = batch.checkpoint
         keep = int((self._claim.spec.get("checkpoint") or {}).get("keep", 1))
-        return attempts.add_checkpoint(session, job, batch.checkpoint.step, batch.stored, keep)
+        return attempts.add_checkpoint(session, job, saved.step, copy.transfer.result, keep)
 
-    def _settle(self, batch: Batch, dropped: list[str]) -> None:
-        if batch.checkpoint is not None and batch.stored is not None and Path(batch.checkpoint.path).exists():
-            self._context.store.ensure(batch.stored, Path(batch.checkpoint.path))
-        if dropped:
-            self._context.store.discard(self._context.database, dropped)
+    def _refresh(self, batch: Batch) -> None:
+        """Before a transaction: a copy that waited for it so long that the sweep may have taken it is made again."""
+        if batch.checkpoint is not None:
+            self._ensure(batch.checkpoint[1])
 
-    def conclude(self, end: Conclusion, log_text: Path | None) -> Status:
-        """The attempt's last transaction: rest of the batch, artifacts, model, final state; all of it or nothing."""
-        self._store_checkpoint()
-        batch = self._pending
-        log = self._context.store.put(log_text) if log_text else None
-        with self._context.database.write() as session:
-            job = attempts.lock(session, self._claim, self._context.lease_ms)
-            dropped = self._write(session, job, batch)
-            asked = Status(job.status)
-            if end.result is not None:
-                self._publish(session, job, end.result)
-            if log is not None:
-                attempts.add_artifacts(session, job, [NewArtifact("log.txt", "log", "text/plain; charset=utf-8", log)])
-            end.apply(session, job, asked, self.tail)
-            status = Status(job.status)
-        self._pending = Batch()
-        self._settle(batch, dropped)
-        for message, stored in self.artifacts:
-            self._context.store.ensure(stored, Path(message.path))
+    def _ensure(self, copy: Copy) -> None:
+        if time.monotonic() - copy.transfer.done_at < self._context.store.grace / 4:
+            return
+        self._context.store.ensure(copy.transfer.result, copy.path)
+        copy.transfer.done_at = time.monotonic()
+
+    def _settle(self, batch: Batch, dropped: Sequence[str]) -> None:
+        """After the commit: this process may have stood still between copy and commit; then what is not needed goes."""
+        copies = [batch.checkpoint[1]] if batch.checkpoint else []
+        try:
+            for copy in copies:
+                self._ensure(copy)
+            if dropped:
+                self._context.store.discard(self._context.database, dropped)
+        except (StoreError, OSError, SQLAlchemyError) as error:
+            log.warning("store.not_tidied", job=self._claim.job_id, error=str(error))  # the sweep will
+
+    def unpublished(self) -> str | None:
+        """Why a result cannot be published at all, if so."""
+        copies = [copy for _, copy in self.artifacts] + ([self.model[1]] if self.model else [])
+        for copy in copies:
+            if copy.transfer.error is not None:
+                return f"The result {copy.path.name} cannot be stored: {copy.transfer.error}"
+        return None
+
+    def conclude(self, end: Conclusion, log_file: Copy | None) -> Status:
+        """The attempt's last transaction: artifacts, model, final state; all of it or nothing. Call `flush` before."""
+        published = [copy for _, copy in self.artifacts] if end.result is not None else []
+        kept_log = log_file if log_file and log_file.transfer.done and not log_file.transfer.error else None
+        for copy in [*published, *([kept_log] if kept_log else [])]:
+            self._ensure(copy)
+        try:
+            with self._context.database.write() as session:
+                job = attempts.lock(session, self._claim, self._context.lease_ms)
+                asked = Status(job.status)
+                if end.result is not None:
+                    self._publish(session, job, end.result)
+                if kept_log is not None:
+                    stored = kept_log.transfer.result
+                    attempts.add_artifacts(session, job, [NewArtifact("log.txt", "log", LOG_TYPE, stored)])
+                cause = end.apply(session, job, asked, self.tail)
+                status = Status(job.status)
+                self._concluding = True
+        except FenceLost:
+            status = self._concluded()
+        else:
+            self._context.stats.attempt_ended(cause)
+        try:
+            for copy in published:
+                self._ensure(copy)
+        except (StoreError, OSError) as error:
+            log.warning("store.not_tidied", job=self._claim.job_id, error=str(error))
         return status
+
+    def _concluded(self) -> Status:
+        """The job's state where an earlier `conclude`, whose connection broke at the commit, took place after all."""
+        with self._context.database.read() as session:
+            cause = attempts.cause_of(session, self._claim) if self._concluding else None
+            if cause is None:
+                raise FenceLost(f"Attempt {self._claim.attempt} of {self._claim.job_id} no longer owns the job.")
+            self._context.stats.attempt_ended(cause)
+            return Status(session.get_one(Job, self._claim.job_id).status)
 
     def _publish(self, session: Session, job: Job, result: dict[str, Any]) -> None:
         job.result = result
-        attempts.add_artifacts(
-            session, job, [NewArtifact(m.name, m.kind, m.media_type, stored) for m, stored in self.artifacts]
-        )
+        files = [NewArtifact(m.name, m.kind, m.media_type, copy.transfer.result) for m, copy in self.artifacts]
+        attempts.add_artifacts(session, job, files)
         if self.model is not None:
-            message, stored = self.model
+            message, copy = self.model
             model = catalog.new_model(
-                message.manifest, stored, source="trained", job_id=job.id, metrics=message.metrics
+                message.manifest, copy.transfer.result, source="trained", job_id=job.id, metrics=message.metrics
             )
             attempts.publish_model(session, job, model)
 
 
-@dataclass(frozen=True)
-class Conclusion:
-    """How an attempt ended, before what was asked of it meanwhile is weighed in (under the lock)."""
-
-    result: dict[str, Any] | None = None
-    """The job is done."""
-    error: tuple[str, str] | None = None
-    """`(code, sentence)`: a failure of the job's own making."""
-    fault: str | None = None
-    """A sentence: something outside the job ended the attempt; it is tried again."""
-    unstorable: bool = False
-    """The database refused the first conclusion; this one holds nothing but the failure."""
-
-    def apply(self, session: Session, job: Job, asked: Status, tail: str) -> None:
-        if self.result is not None:
-            attempts.finish(session, job, Status.SUCCEEDED, "Succeeded.")
-        elif asked is Status.CANCELLING:
-            attempts.finish(session, job, Status.CANCELLED, "Cancelled; what was computed so far is kept.")
-        elif self.error is not None:
-            code, message = self.error
-            attempts.finish(session, job, Status.FAILED, message, {"code": code, "message": message, "log_tail": tail})
-        elif self.fault is not None:
-            attempts.fault(session, job, self.fault, tail)
-        elif asked is Status.PAUSING:
-            attempts.hand_back(session, job, Status.PAUSED, "Paused.")
-        else:
-            attempts.hand_back(session, job, Status.QUEUED, "Handed back by a worker that stops; queued again.")
+LOG_TYPE = "text/plain; charset=utf-8"

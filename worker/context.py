@@ -13,8 +13,11 @@ from celery import Celery
 from jobs.database import Database
 from jobs.ids import new_id
 from jobs.settings import Settings
+from jobs.states import Drain
 from jobs.store import ArtifactStore, store_of
 from jobs.wakeups import celery_app
+from worker.running import Running
+from worker.stats import Stats
 
 
 @dataclass
@@ -28,6 +31,14 @@ class WorkerContext:
     """Versions, cores, GPUs and kernel backends, as `worker.probe` found them."""
     draining: threading.Event = field(default_factory=threading.Event)
     """Set once the worker shall stop: no new claims, running attempts are handed back with a checkpoint."""
+    drain: Drain | None = None
+    """Set while an operator wants no new claims here, and with `hand_over` no running attempts either."""
+    offers: tuple[str, ...] = ()
+    """Every environment (`jobs.environment.exact_key`) that an attempt can go on in here, as `worker.probe` found."""
+    gpus: list[dict[str, int]] = field(default_factory=list)
+    """How busy each GPU was when last looked at (`worker.probe.gpu_use`)."""
+    running: Running = field(default_factory=Running)
+    stats: Stats = field(default_factory=Stats)
 
     @classmethod
     def create(cls, settings: Settings) -> WorkerContext:
@@ -37,6 +48,16 @@ class WorkerContext:
             store_of(settings),
             celery_app(settings),
         )
+
+    @property
+    def leaving(self) -> bool:
+        """Whether running attempts are to be handed over."""
+        return self.draining.is_set() or self.drain is Drain.HAND_OVER
+
+    @property
+    def closed(self) -> bool:
+        """Whether no new attempts are to begin."""
+        return self.draining.is_set() or self.drain is not None
 
     @property
     def lease_ms(self) -> int:
@@ -63,7 +84,10 @@ class WorkerContext:
             "device": self.devices[0].partition(":")[0],
             "devices": list(self.devices),
             "memory_mb": 0,
-            "offers": [],
+            "offers": list(self.offers),
+            "draining": self.drain,
             "info": self.info,
-            "stats": {},
+            "stats": self.stats.report(
+                running=len(self.running.titles), spooled=self.running.spool_items(), gpus=self.gpus
+            ),
         }

@@ -4,31 +4,42 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import structlog
 from pydantic import ValidationError
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import SQLAlchemyError
 
 from addercore.errors import AdderError
+from jobs.environment import backend_of
 from jobs.errors import FenceLost, JobsError, StoreError
 from jobs.repository import attempts, catalog, history
 from jobs.repository.attempts import Claim
-from jobs.states import FailureCode, Status
+from jobs.states import Cause, FailureCode, Status
 from jobs.store import remove_if_empty, remove_tree
 from worker import protocol
-from worker.attempt import AttemptWriter, Conclusion
+from worker.attempt import AttemptWriter, Copy
 from worker.context import WorkerContext
+from worker.judgement import Conclusion, Ending, judge
+from worker.outage import Abandoned, Outage
 from worker.process import ChildProcess
 from worker.spool import Spool
+from worker.transfers import NO_ROOM, Transfer, Transfers
 
 SPOOL_ITEMS = 10_000
 """Messages and pieces of log kept while the database is away; then the training waits."""
-DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeout)
-LONGEST_RETRY_SECONDS = 10
+SPOOL_BYTES = 64 * 1024 * 1024
 
 log = structlog.get_logger()
+
+
+class Interrupted(Exception):
+    """The attempt ends before its training has begun."""
+
+    def __init__(self, end: Conclusion) -> None:
+        super().__init__()
+        self.end = end
 
 
 class Supervisor:
@@ -36,50 +47,80 @@ class Supervisor:
         self._context = context
         self._settings = context.settings
         self._claim = claim
-        self._writer = AttemptWriter(context, claim)
-        self._spool: Spool[protocol.Message | str] = Spool(SPOOL_ITEMS)
+        self._wake = threading.Event()
+        """Something ended: the child, or a copy."""
+        self._transfers = Transfers(self._wake.set)
+        self._writer = AttemptWriter(context, claim, self._transfers)
+        self._spool: Spool[protocol.Message | str] = Spool(SPOOL_ITEMS, SPOOL_BYTES)
         self._ended = threading.Event()
         self._workdir = self._settings.work_dir.resolve() / claim.job_id / f"{claim.attempt}-{claim.fence}"
         self._protocol_error = ""
+        self._renewed = self._written = time.monotonic()
         self._stop_sent: float | None = None
         self._timed_out = False
+        self._trouble_told = False
+        self._suspension: tuple[Cause, str] | None = None
         self._final = False
         self._log = log.bind(job=claim.job_id, attempt=claim.attempt, fence=claim.fence)
+        self._outage = Outage(context, self._log)
 
     def run(self) -> None:
         """Returns when the job has ended, was handed back, or belongs to somebody else."""
-        self._log.info("attempt.started", kind=self._claim.kind)
+        self._log.info("attempt.started", kind=self._claim.kind, device=self._claim.device)
+        with self._context.running.entered(self._claim, self._spool.__len__):
+            try:
+                self._run()
+            except FenceLost:
+                self._context.stats.count("lease_lost")
+                self._log.warning("attempt.fenced")
+            except Abandoned:
+                self._log.error("attempt.abandoned", reason="the worker stops and the database is away")
+            except Exception:  # noqa: BLE001  (said in the log)
+                self._log.exception("attempt.abandoned")  # the lease runs out and the reconciler takes over
+            finally:
+                self._spool.close()
+                self._transfers.close()
+                # Once the job has ended, what attempts left whose workers were killed goes too.
+                remove_tree(self._workdir.parent if self._final else self._workdir)
+                remove_if_empty(self._workdir.parent)
+
+    def _run(self) -> None:
         child: ChildProcess | None = None
         try:
             try:
-                self._writer.begin()
+                self._outage.bear(self._writer.begin)
                 child = self._spawn(self._prepare())
-            except (JobsError, AdderError) as error:
-                end = Conclusion(error=(FailureCode.BAD_DATA, str(error)))
-            except OSError as error:
-                end = Conclusion(fault=f"The attempt could not be started: {error}.")
-            else:
                 self._watch(child)
                 end = self._judge(child)
-            self._conclude(end)
-        except FenceLost:
-            self._log.warning("attempt.fenced")
-        finally:
-            self._spool.close()
-            if child is not None:
-                child.close()
-            # Once the job has ended, what attempts left whose workers were killed goes too.
-            remove_tree(self._workdir.parent if self._final else self._workdir)
-            remove_if_empty(self._workdir.parent)
+            finally:
+                if child is not None:
+                    child.close()
+        except Interrupted as interruption:
+            end = interruption.end
+        except (FenceLost, Abandoned):
+            raise
+        except OSError as error:
+            end = self._local_trouble(error)
+        except (JobsError, AdderError) as error:
+            end = Conclusion(error=(FailureCode.BAD_DATA, str(error)))
+        except Exception as error:  # noqa: BLE001  (a worker's own fault must not be the job's)
+            self._log.exception("attempt.unsupervised")
+            end = Conclusion(fault=f"The worker failed at supervising attempt {self._claim.attempt}: {error!r}.")
+        self._conclude(end)
+
+    def _local_trouble(self, error: OSError) -> Conclusion:
+        if error.errno in NO_ROOM:
+            return Conclusion(suspension=(Cause.DISK_FULL, f"The worker's disk is full ({error}). {RESUME}"))
+        return Conclusion(fault=f"Attempt {self._claim.attempt} could not be run: {error}.")
+
+    # Before the training
 
     def _prepare(self) -> Path:
         """The work folder with the child's orders. Raises JobsError where the spec names something that is gone."""
         self._workdir.mkdir(parents=True, exist_ok=True)
         spec = self._claim.spec
-        with self._context.database.read() as session:
-            saved = attempts.checkpoints(session, self._claim.job_id)
-            model_id = spec.get("model_id") or spec.get("init_from")
-            model = catalog.get_model(session, model_id).sha256 if model_id else None
+        model_id = spec.get("model_id") or spec.get("init_from")
+        saved, model = self._outage.bear(partial(self._look_up, model_id))
         order = protocol.JobOrder(
             job_id=self._claim.job_id,
             attempt=self._claim.attempt,
@@ -87,157 +128,242 @@ class Supervisor:
             spec=dict(spec),
             workdir=str(self._workdir),
             datasets_dir=str(self._settings.datasets_dir.resolve()),
-            threads=self._context.threads(spec["resources"]["threads"]),
-            checkpoints=tuple(str(path) for step, stored in saved if (path := self._fetch(step, stored.sha256))),
-            model=str(self._fetch_model(model)) if model else None,
+            threads=self._threads,
+            checkpoints=tuple(str(path) for step, sha256 in saved if (path := self._fetch_checkpoint(step, sha256))),
+            model=str(self._fetch(model, "source.safetensors")) if model else None,
         )
         path = self._workdir / "job.json"
         path.write_text(order.model_dump_json())
         return path
 
-    def _fetch(self, step: int, sha256: str) -> Path | None:
+    def _look_up(self, model_id: str | None) -> tuple[list[tuple[int, str]], str | None]:
+        """Checkpoints `(step, sha256)`, newest first, and the model's sha256."""
+        with self._context.database.read() as session:
+            saved = [(step, stored.sha256) for step, stored in attempts.checkpoints(session, self._claim.job_id)]
+            return saved, catalog.get_model(session, model_id).sha256 if model_id else None
+
+    def _fetch_checkpoint(self, step: int, sha256: str) -> Path | None:
         """A checkpoint's file, or None where the store's copy is missing or corrupt: the one before it serves then."""
-        path = self._workdir / f"resume-{step:09d}.ckpt"
         try:
-            self._context.store.fetch(sha256, path)
+            return self._fetch(sha256, f"resume-{step:09d}.ckpt")
         except StoreError as error:
             self._writer.event("checkpoint_lost", f"The checkpoint of step {step} cannot be used: {error}")
             return None
+
+    def _fetch(self, sha256: str, name: str) -> Path:
+        """Waits for a store that is away. Raises StoreError where the blob is missing or corrupt."""
+        path = self._workdir / name
+
+        def copy() -> bool:
+            self._context.store.fetch(sha256, path)
+            return True
+
+        transfer = self._transfers.add(copy)
+        self._await_copies(transfer)
+        if not transfer.done:
+            raise Interrupted(Conclusion(suspension=self._suspension))
+        if transfer.error is not None:
+            raise transfer.error
         return path
 
-    def _fetch_model(self, sha256: str) -> Path:
-        path = self._workdir / "source.safetensors"
-        self._context.store.fetch(sha256, path)
-        return path
+    @property
+    def _threads(self) -> int:
+        return self._claim.threads or self._context.threads(self._claim.spec["resources"]["threads"])
 
     def _spawn(self, order: Path) -> ChildProcess:
-        threads = self._context.threads(self._claim.spec["resources"]["threads"])
+        key = self._claim.exact_key
         return ChildProcess(
             self._settings.child_command,
             order,
-            threads=threads,
+            threads=self._threads,
+            device=self._claim.device,
+            backend=backend_of(key) if key in self._context.offers and key is not None else None,
             on_message=self._receive,
-            on_log=self._spool.put,
-            on_end=self._ended.set,
+            on_log=lambda text: self._spool.put(text, len(text)),
+            on_end=self._child_ended,
         )
+
+    # While it runs
+
+    def _child_ended(self) -> None:
+        self._ended.set()
+        self._wake.set()
 
     def _receive(self, line: bytes) -> None:
         try:
-            self._spool.put(protocol.MESSAGE.validate_json(line))
+            self._spool.put(protocol.MESSAGE.validate_json(line), len(line))
         except ValidationError as error:
             self._protocol_error = f"{error.errors()[0]['msg']}: {line[:200]!r}"
 
     def _watch(self, child: ChildProcess) -> None:
         """Until the child has ended and all it said is absorbed: write, renew, stop it when that is asked."""
-        started = renewed = written = time.monotonic()
-        away = 0.0
+        started = time.monotonic()
         while True:
-            ended = self._ended.wait(timeout=away or self._settings.poll_seconds)
-            now = time.monotonic()
+            self._wake.wait(timeout=self._settings.poll_seconds)
+            self._wake.clear()
+            ended = self._ended.is_set()
+            child.look()
             try:
-                if not away:  # else it stays in the spool, which is bounded
-                    self._writer.absorb(self._spool.take())
-                due = self._writer.pending and (away or now - written >= self._settings.write_seconds)
-                if due or now - renewed >= self._settings.renew_seconds:
-                    asked, renewed, written = self._writer.flush(), now, now
-                else:
-                    asked = self._writer.asked()
-                away = 0.0
-            except DATABASE_AWAY as error:
-                away = min(max(2 * away, self._settings.poll_seconds), LONGEST_RETRY_SECONDS)
-                self._log.warning("database.away", error=str(error.__cause__ or error), retry_seconds=away)
-                asked = None
-                if ended:
-                    return  # _conclude waits for the database
+                asked = self._tick(absorb=True)
             except SQLAlchemyError:
-                child.kill()  # what it says cannot be stored; _conclude meets the same error and says so
+                # What it says cannot be stored; _conclude meets the same error and says so.
+                self._spool.close()
+                child.kill()
                 self._ended.wait()
                 return
             if ended:
                 return
-            self._steer(child, asked, now, now - started)
+            self._steer(child, asked, time.monotonic() - started)
 
-    def _steer(self, child: ChildProcess, asked: Status | None, now: float, seconds: float) -> None:
+    def _tick(self, *, absorb: bool = False) -> Status | None:
+        """Writes what is due, renews the lease, looks what is asked: None while the database is away."""
+        now = time.monotonic()
+        if self._outage.pausing:
+            return None  # what the child says stays in the spool, which is bounded
+        try:
+            if absorb:
+                self._writer.absorb(self._spool.take())
+            due = self._writer.pending and (self._outage.lasting or now - self._written >= self._settings.write_seconds)
+            if due or now - self._renewed >= self._settings.renew_seconds:
+                asked = self._writer.flush()
+                self._renewed = self._written = now
+            else:
+                asked = self._writer.asked()
+        except (SQLAlchemyError, StoreError) as error:
+            self._outage.note(error)
+            return None
+        self._outage.over()
+        return asked
+
+    def _steer(self, child: ChildProcess, asked: Status | None, seconds: float) -> None:
         limit = self._claim.spec["limits"]["max_seconds"]
-        if limit is not None and seconds > limit and not self._timed_out:
+        if limit is not None and seconds > limit:
             self._timed_out = True
-        wanted = self._timed_out or self._context.draining.is_set() or asked not in (Status.RUNNING, None)
-        if not wanted:
+        self._heed_trouble()
+        stops = self._timed_out or self._suspension or self._context.leaving or asked not in (Status.RUNNING, None)
+        if not stops:
             return
+        now = time.monotonic()
         if self._stop_sent is None:
-            self._log.info("attempt.stopping", asked=asked, timed_out=self._timed_out)
+            self._log.info("attempt.stopping", asked=asked, timed_out=self._timed_out, leaving=self._context.leaving)
             self._stop_sent = now
             child.terminate()
         elif now - self._stop_sent > self._settings.cancel_grace_seconds:
             child.kill()
 
+    def _heed_trouble(self) -> None:
+        """Says that copies fail; once they have failed for too long the job shall be paused."""
+        trouble = self._transfers.trouble
+        if trouble is None:
+            self._trouble_told = False
+            return
+        if not self._trouble_told:
+            self._trouble_told = True
+            self._log.warning("store.away", error=str(trouble.error))
+            self._writer.event("store_away", f"{trouble.error} It is tried again; the training goes on meanwhile.")
+        patience = self._settings.store_patience_seconds
+        if self._suspension is None and time.monotonic() - trouble.since > patience:
+            self._suspension = (trouble.cause, f"{trouble.error} It was tried for {patience:g} s. {RESUME}")
+
+    # Afterwards
+
     def _judge(self, child: ChildProcess) -> Conclusion:
-        """Why the child ended."""
         self._writer.absorb(self._spool.take())
-        outcome, code = self._writer.outcome, child.returncode
-        limit = self._claim.spec["limits"]["max_seconds"]
-        if isinstance(outcome, protocol.Done):
-            return Conclusion(result=outcome.result)
-        if isinstance(outcome, protocol.Failed) and outcome.code is FailureCode.WORKER_LOST:
-            return Conclusion(fault=f"Attempt {self._claim.attempt} was lost: {outcome.message}")
-        if isinstance(outcome, protocol.Failed):
-            return Conclusion(error=(outcome.code, outcome.message))
-        if self._timed_out:
-            return Conclusion(
-                error=(FailureCode.TIMED_OUT, f"The job ran longer than limits.max_seconds = {limit:g} s.")
-            )
-        if isinstance(outcome, protocol.Stopped) or self._stop_sent is not None:
-            return Conclusion()
-        if child.out_of_memory():
-            advice = "The machine ran out of memory. Use a smaller batch_size, or a worker with more memory."
-            return Conclusion(error=(FailureCode.OUT_OF_MEMORY, advice))
-        if code is not None and -code in KILLED_FROM_OUTSIDE:
-            return Conclusion(
-                fault=f"Attempt {self._claim.attempt} was lost: signal {-code} ended the training process."
-            )
-        how = f"signal {-code}" if code is not None and code < 0 else f"exit status {code}"
-        said = f" It said something unintelligible: {self._protocol_error}." if self._protocol_error else ""
-        return Conclusion(error=(FailureCode.CODE_ERROR, f"The training process crashed with {how}.{said}"))
+        outcome, limits = self._writer.outcome, self._claim.spec["limits"]
+        lost = isinstance(outcome, protocol.Failed) and outcome.code is FailureCode.WORKER_LOST
+        ending = Ending(
+            attempt=self._claim.attempt,
+            outcome=outcome,
+            returncode=child.returncode,
+            started=self._writer.started,
+            stop_sent=self._stop_sent is not None,
+            timed_out=self._timed_out,
+            max_seconds=limits["max_seconds"],
+            out_of_memory=(child.returncode == -9 or lost) and child.out_of_memory(),
+            memory_gb=self._claim.spec["resources"]["memory_gb"],
+            tail=self._writer.tail,
+            protocol_error=self._protocol_error,
+        )
+        return judge(ending)
 
     def _conclude(self, end: Conclusion) -> None:
         """Writes the end. While the database is away it keeps trying: the result exists only here."""
-        delay = self._settings.poll_seconds
-        patience = time.monotonic() + self._settings.cancel_grace_seconds
-        while True:
-            try:
-                self._writer.flush()
-                self._final = self._writer.conclude(end, self._log_file()).final
-                self._log.info("attempt.ended", succeeded=end.result is not None, error=end.error, fault=end.fault)
-                return
-            except DATABASE_AWAY as error:
-                if self._context.draining.is_set() and time.monotonic() > patience:
-                    self._log.error("attempt.abandoned", reason="the worker stops and the database is away")
-                    return  # the lease runs out; the next owner goes on from the last checkpoint
-                self._log.warning("database.away", error=str(error.__cause__ or error), retry_seconds=delay)
-                time.sleep(delay)
-                delay = min(2 * delay, LONGEST_RETRY_SECONDS)
-            except SQLAlchemyError as error:
-                if end.unstorable:
-                    raise  # the lease runs out and the reconciler takes over
-                self._log.error("attempt.unstorable", exc_info=error)
-                self._writer.drop()
-                end = Conclusion(
-                    error=(FailureCode.CODE_ERROR, "The database refuses what the job produced; see the worker's log."),
-                    unstorable=True,
-                )
+        try:
+            asked = self._outage.bear(self._writer.flush)
+            keeps_log = not end.hands_back or asked is Status.CANCELLING
+            log_file = self._store_log() if keeps_log else None
+            self._await_copies(end=end)
+            end = self._after_copies(end)
+            if self._writer.pending:
+                self._outage.bear(self._writer.flush)
+            status = self._outage.bear(partial(self._writer.conclude, end, log_file))
+        except SQLAlchemyError as error:
+            if end.unstorable:
+                raise
+            self._log.error("attempt.unstorable", exc_info=error)
+            self._writer.drop()
+            said = "The database refuses what the job produced; see the worker's log."
+            self._conclude(Conclusion(error=(FailureCode.CODE_ERROR, said), unstorable=True))
+            return
+        self._final = status.final
+        self._log.info("attempt.ended", status=status, error=end.error, fault=end.fault, suspension=end.suspension)
 
-    def _log_file(self) -> Path | None:
-        """The whole log of all attempts, as the artifact that stays."""
-        self._workdir.mkdir(parents=True, exist_ok=True)
+    def _after_copies(self, end: Conclusion) -> Conclusion:
+        """What the end becomes where results or checkpoints could not be stored."""
+        stored = self._transfers.idle
+        if stored and end.result is not None:
+            why = self._writer.unpublished()
+            return end if why is None else Conclusion(error=(FailureCode.CODE_ERROR, why))
+        if end.error is not None or end.fault is not None or end.suspension is not None:
+            return end
+        if self._suspension is not None:
+            return Conclusion(suspension=self._suspension)
+        return end if stored else Conclusion()  # the worker stops, or the job is cancelled: without what is not stored
+
+    def _await_copies(self, transfer: Transfer[bool] | None = None, *, end: Conclusion | None = None) -> None:
+        """Until all copies (or this one) are made, renewing the lease.
+
+        Gives up on them when the store is away for too long, the job has failed or is cancelled, or the worker stops.
+        Where the training has not begun (no `end`), raises Interrupted when it shall not.
+        """
+        leaving_since: float | None = None
+        while not (transfer.done if transfer else self._transfers.idle):
+            self._wake.wait(timeout=self._settings.poll_seconds)
+            self._wake.clear()
+            asked = self._tick()
+            self._heed_trouble()
+            if self._suspension is not None:
+                return
+            if end is None and (self._context.leaving or asked not in (Status.RUNNING, None)):
+                raise Interrupted(Conclusion())
+            if asked is Status.CANCELLING or (end and end.error and self._transfers.trouble):
+                return
+            if self._context.draining.is_set():
+                leaving_since = leaving_since or time.monotonic()
+                if time.monotonic() - leaving_since > self._settings.cancel_grace_seconds:
+                    return
+
+    def _store_log(self) -> Copy | None:
+        """The whole log of all attempts, as the artifact that stays; None where the disk has no room for it."""
         path = self._workdir / "log.txt"
+        try:
+            self._workdir.mkdir(parents=True, exist_ok=True)
+            self._outage.bear(partial(self._write_log, path))
+        except OSError as error:
+            self._log.warning("log.not_stored", error=str(error))
+            return None
+        return Copy(path, self._transfers.add(partial(self._context.store.put, path)))
+
+    def _write_log(self, path: Path) -> None:
         with self._context.database.read() as session, path.open("w", encoding="utf-8", newline="") as sink:
             at = 0
             while chunks := history.log_chunks(session, self._claim.job_id, from_byte=at):
                 for chunk in chunks:
                     sink.write(chunk.text)
                 at = chunks[-1].offset + 1
-        return path
 
 
-KILLED_FROM_OUTSIDE = (1, 2, 9, 15)
-"""HUP, INT, KILL, TERM that we did not send: an operator or the system, not the training's own doing."""
+RESUME = (
+    "Once that is mended, `adder resume` lets the job go on from its last stored checkpoint; what it computed "
+    "since then is computed again."
+)

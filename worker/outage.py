@@ -1,0 +1,72 @@
+"""One attempt's way of bearing a database, or store, that is away: it asks again after pauses that grow."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy.exc import SQLAlchemyError
+from structlog.typing import FilteringBoundLogger
+
+from jobs.database import database_away
+from jobs.errors import StoreError
+from worker.context import WorkerContext
+
+LONGEST_PAUSE_SECONDS = 10.0
+
+T = TypeVar("T")
+
+
+class Abandoned(Exception):
+    """The worker stops and the database is away: the lease runs out, the next owner goes on from the checkpoint."""
+
+
+class Outage:
+    def __init__(self, context: WorkerContext, log: FilteringBoundLogger) -> None:
+        self._context = context
+        self._log = log
+        self._pause = 0.0
+        self._until = 0.0
+
+    @property
+    def pausing(self) -> bool:
+        """Whether it is too early to ask again."""
+        return time.monotonic() < self._until
+
+    @property
+    def lasting(self) -> bool:
+        """Whether the last try failed."""
+        return self._pause > 0
+
+    def note(self, error: SQLAlchemyError | StoreError) -> None:
+        """Sets the next pause. Raises an error that says something else than that a server is away."""
+        store = isinstance(error, StoreError)
+        if not store and not database_away(error):
+            raise error
+        if not store:
+            self._context.stats.count("database_errors")
+        self._pause = min(max(2 * self._pause, self._context.settings.poll_seconds), LONGEST_PAUSE_SECONDS)
+        self._until = time.monotonic() + self._pause
+        said = str(error.__cause__ or error)
+        self._log.warning("store.away" if store else "database.away", error=said, retry_seconds=self._pause)
+
+    def over(self) -> None:
+        self._pause = self._until = 0.0
+
+    def bear(self, action: Callable[[], T]) -> T:
+        """What `action` returns once the servers answer. Raises Abandoned where the worker cannot wait for that."""
+        leaving_since: float | None = None
+        while True:
+            try:
+                result = action()
+            except (SQLAlchemyError, StoreError) as error:
+                self.note(error)
+            else:
+                self.over()
+                return result
+            if self._context.draining.is_set():
+                leaving_since = leaving_since or time.monotonic()
+                if time.monotonic() - leaving_since > self._context.settings.cancel_grace_seconds:
+                    raise Abandoned
+            time.sleep(self._pause)
