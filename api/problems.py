@@ -24,6 +24,7 @@ from jobs.database import database_away
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
+QUEUE_RETRY_SECONDS = 10
 MAX_ERRORS = 50
 MAX_SHOWN = 60  # characters of a bad value
 MAX_DETAIL = 1000
@@ -56,6 +57,9 @@ KINDS: dict[str, Kind] = {
     "bad_cursor": Kind(422, "The cursor does not fit", "Start the list again without after."),
     "bad_model": Kind(422, "Not a model of addercore", "Send a model.safetensors as it was downloaded."),
     "bad_image": Kind(422, "Not an image the model takes", "Read the detail."),
+    "queue_full": Kind(
+        429, "The queue is full", "Try again after Retry-After seconds, or raise ADDER_MAX_QUEUED_JOBS."
+    ),
     "internal": Kind(500, "Internal error", "Report the id; the server's log has the cause under it."),
     "stored_file_missing": Kind(500, "A stored file is missing", "Restore the artifact store from its backup."),
     "database_unavailable": Kind(503, "The database is away", "Try again after Retry-After seconds."),
@@ -170,6 +174,8 @@ def as_problem(error: Exception) -> Problem | None:
             return Problem("store_unavailable", "The artifact store does not answer. Nothing was changed; try again.")
         case jobs.StoreFull():
             return Problem("store_full", "The artifact store takes no more bytes. Nothing was changed.")
+        case jobs.QueueFull():
+            return Problem("queue_full", str(error), headers={"Retry-After": str(QUEUE_RETRY_SECONDS)})
         case jobs.StoreError():
             return Problem("stored_file_missing", str(error))
         case RequestValidationError():

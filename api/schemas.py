@@ -7,6 +7,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 
+from api.waiting import Place
 from jobs.clock import to_datetime
 from jobs.states import Status
 from jobs.tables import Job as JobRow
@@ -98,6 +99,8 @@ class Job(Answer):
                 "finished_at": None,
                 "attempt": 1,
                 "queue_position": None,
+                "estimated_start_at": None,
+                "waiting_for": None,
                 "progress": {
                     "epoch": 3,
                     "epochs": 30,
@@ -129,7 +132,12 @@ class Job(Answer):
     attempt: int
     """Attempts begun; 0 until a worker takes the job."""
     queue_position: int | None
-    """1 for the next one; null unless queued."""
+    """1 plus the queued jobs before it that compete for the same workers; null unless queued."""
+    estimated_start_at: Time | None
+    """When a queued job is expected to start, from what runs now and how long jobs like those before it took; null
+    where that is not known yet, and unless queued."""
+    waiting_for: str | None
+    """What a queued job asks for that no live worker has, and what can be done; null where one could take it."""
     progress: Progress | None
     environment: Environment | None
     result: dict[str, Any] | None
@@ -139,14 +147,15 @@ class Job(Answer):
     retry_of: str | None
 
     @classmethod
-    def of(cls, row: JobRow, labels: Mapping[str, str], queue_position: int | None) -> Job:
-        return cls.model_validate(
-            {
-                "labels": labels,
-                "queue_position": queue_position,
-                **{name: getattr(row, name) for name in cls.model_fields if name not in ("labels", "queue_position")},
-            }
-        )
+    def of(cls, row: JobRow, labels: Mapping[str, str], place: Place | None) -> Job:
+        """`place` is that of a queued job."""
+        apart = {
+            "labels": labels,
+            "queue_position": place and place.position,
+            "estimated_start_at": place and place.starts_at,
+            "waiting_for": place and place.waiting_for,
+        }
+        return cls.model_validate(apart | {name: getattr(row, name) for name in cls.model_fields if name not in apart})
 
 
 class Page(Answer, Generic[T]):

@@ -12,6 +12,7 @@ from celery import Celery
 from api.changes import Changes
 from api.monitoring import Monitor
 from api.problems import Problem
+from api.waiting import Line
 from jobs.database import Database
 from jobs.migrate import require_current
 from jobs.settings import Settings
@@ -32,6 +33,7 @@ class Service:
     store: ArtifactStore
     broker: Celery
     relay: Relay
+    line: Line
     inference: httpx2.AsyncClient | None
     monitor: Monitor = field(default_factory=Monitor)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
@@ -53,6 +55,7 @@ class Service:
             store=store_of(settings),
             broker=broker,
             relay=Relay(settings, database, broker),
+            line=Line(settings),
             inference=_inference_client(settings.inference_url),
         )
 

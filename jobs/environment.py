@@ -23,6 +23,11 @@ def exact_key(environment: Mapping[str, Any]) -> str | None:
     return key if len(key) <= MAX_LENGTH else f"{key[:100]}…{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
+def device_of(key: str) -> str:
+    """`cpu`, or the name of the GPU that a key names."""
+    return key.split("|")[0]
+
+
 def backend_of(key: str) -> str:
     """The kernel backend that a key names."""
     return key.split("|")[1]

@@ -29,6 +29,14 @@ class BadCursor(JobsError):
         )
 
 
+class QueueFull(JobsError):
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"{most} jobs are queued, the most that may be (ADDER_MAX_QUEUED_JOBS). "
+            "Nothing was queued; try again once some of them have been taken."
+        )
+
+
 class FenceLost(JobsError):
     """Somebody else owns the job: this attempt may write nothing more."""
 

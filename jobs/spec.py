@@ -81,10 +81,15 @@ class CheckpointSpec(Strict):
 
 class ResourcesSpec(Strict):
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`cuda` waits for a GPU; `auto` takes one where the worker has any."""
     gpus: Literal[1] = 1
     threads: Annotated[int, Field(ge=1, le=256)] | None = None
     memory_gb: PositiveFloat | None = None
-    """Largest data memory of the training process (RLIMIT_DATA), in GiB."""
+    """Largest data memory of the training process (RLIMIT_DATA), in GiB; the job waits for a worker that has as much
+    free."""
+    exact: bool = True
+    """Whether the job, once it has begun, goes on only where its bytes come out the same: the same kind of device,
+    kernel backend, torch and instruction set. False: on any worker, with differences in the last bits."""
     loader_workers: Annotated[int, Field(ge=0, le=16)] = 0
     """Processes that make a training's batches ahead of time, a core each; the results are the same bytes."""
 

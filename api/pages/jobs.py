@@ -16,10 +16,11 @@ from api.dependencies import ServiceDep
 from api.pages.common import PAGE_SIZE, Filters, health, parse_filters
 from api.pages.html import error_page, page
 from api.pages.view import FAILURES, GROUPS, JobView, actions, job_view
+from api.service import Service
+from api.waiting import Line
 from jobs.errors import BadCursor, NotFound
 from jobs.ids import ID_PATTERN
 from jobs.repository import attempts, core, history, lifecycle
-from jobs.settings import Settings
 from jobs.states import Status
 from jobs.tables import Job
 
@@ -42,13 +43,13 @@ def job_list(
     try:
         filters = parse_filters(status, kind, label)
         with service.database.read() as session:
-            context = _list_context(session, service.settings, filters, after)
+            context = _list_context(session, service, filters, after)
     except (ValueError, BadCursor) as error:
         return error_page(request, HTTPStatus.BAD_REQUEST, "That filter does not work", str(error))
     return page(request, "jobs.html", context)
 
 
-def _list_context(session: Session, settings: Settings, filters: Filters, after: str) -> dict[str, Any]:
+def _list_context(session: Session, service: Service, filters: Filters, after: str) -> dict[str, Any]:
     found = lifecycle.list_jobs(
         session,
         status=filters.status,
@@ -57,7 +58,7 @@ def _list_context(session: Session, settings: Settings, filters: Filters, after:
         limit=PAGE_SIZE,
         after=after or None,
     )
-    state = health(session, settings)
+    state = health(session, service.settings)
     groups = []
     for name, statuses in GROUPS:
         count = sum(state.counts[s] for s in statuses) if statuses else sum(state.counts.values())
@@ -69,18 +70,18 @@ def _list_context(session: Session, settings: Settings, filters: Filters, after:
         "groups": groups,
         "counted": not (filters.kind or filters.labels),  # the counts are of all jobs
         "kinds": sorted({*KINDS, filters.kind} - {""}),
-        "jobs": job_views(session, found.rows),
+        "jobs": job_views(session, service.line, found.rows),
         "next": found.next,
         "after": after,
         "now": core.now(session),
     }
 
 
-def job_views(session: Session, rows: Sequence[Job]) -> list[JobView]:
+def job_views(session: Session, line: Line, rows: Sequence[Job]) -> list[JobView]:
     labels = lifecycle.labels_of(session, [job.id for job in rows])
-    positions = lifecycle.queue_positions(session, rows)
+    places = line.places(session, rows)
     now = core.now(session)
-    return [job_view(job, labels[job.id], positions.get(job.id), _latest_accuracy(session, job), now) for job in rows]
+    return [job_view(job, labels[job.id], places.get(job.id), _latest_accuracy(session, job), now) for job in rows]
 
 
 def _latest_accuracy(session: Session, job: Job) -> float | None:
@@ -95,7 +96,7 @@ def _latest_accuracy(session: Session, job: Job) -> float | None:
 def job_detail(job_id: str, request: Request, service: ServiceDep) -> HTMLResponse:
     try:
         with service.database.read() as session:
-            context = _detail_context(session, service.settings, _job(session, job_id))
+            context = _detail_context(session, service, _job(session, job_id))
     except NotFound:
         detail = f"There is no job {job_id!r}. It may have been deleted."
         return error_page(request, HTTPStatus.NOT_FOUND, "No such job", detail)
@@ -108,14 +109,14 @@ def _job(session: Session, job_id: str) -> Job:
     return lifecycle.get(session, job_id)
 
 
-def _detail_context(session: Session, settings: Settings, job: Job) -> dict[str, Any]:
-    view = job_views(session, [job])[0]
+def _detail_context(session: Session, service: Service, job: Job) -> dict[str, Any]:
+    view = job_views(session, service.line, [job])[0]
     log, _ = history.log_tail(session, job.id, LOG_LINES)
     events = history.events(session, job.id)
     has_checkpoint = bool(attempts.checkpoints(session, job.id))
     return {
         "section": "jobs",
-        "health": health(session, settings),
+        "health": health(session, service.settings),
         "job": job,
         "view": view,
         "progress": job.progress or {},

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from api.pages.formats import duration, is_number, number
+from api.waiting import Place
 from jobs.states import Status
 from jobs.tables import Job, Model
 
@@ -74,7 +75,7 @@ class JobView:
 
 
 def job_view(
-    job: Job, labels: Mapping[str, str], queue_position: int | None, latest_accuracy: float | None, now_ms: int
+    job: Job, labels: Mapping[str, str], place: Place | None, latest_accuracy: float | None, now_ms: int
 ) -> JobView:
     status = Status(job.status)
     progress = job.progress or {}
@@ -87,13 +88,13 @@ def job_view(
         subject=str(job.spec.get("model_id") or job.spec.get("init_from") or "") or None,
         labels=labels,
         fraction=_fraction(status, progress),
-        progress_text=_progress_text(job, status, progress, queue_position),
+        progress_text=_progress_text(job, status, progress, place, now_ms),
         accuracy=accuracy(job.result) if accuracy(job.result) is not None else latest_accuracy,
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,
         seconds=None if job.started_at is None else max(0, end - job.started_at) / 1000,
-        queue_position=queue_position,
+        queue_position=place and place.position,
     )
 
 
@@ -127,11 +128,20 @@ def _fraction(status: Status, progress: Mapping[str, Any]) -> float | None:
     return min(1.0, max(0.0, float(fraction)))
 
 
-def _progress_text(job: Job, status: Status, progress: Mapping[str, Any], queue_position: int | None) -> str:
+def _place_text(place: Place | None, now_ms: int) -> str:
+    if place is None:
+        return "in the queue"
+    if place.waiting_for is not None:
+        return f"in the queue: {place.waiting_for}"
+    starts = "" if place.starts_at is None else f", starts in about {duration((place.starts_at - now_ms) / 1000)}"
+    return f"position {place.position} in the queue{starts}"
+
+
+def _progress_text(job: Job, status: Status, progress: Mapping[str, Any], place: Place | None, now_ms: int) -> str:
     fraction = _fraction(status, progress)
     share = "" if fraction is None else f"{fraction * 100:.0f} %"
     if status is Status.QUEUED:
-        return f"position {queue_position} in the queue" if queue_position else "in the queue"
+        return _place_text(place, now_ms)
     if status is Status.SUCCEEDED:
         epochs = progress.get("epochs")
         return f"{number(epochs)} epoch{'' if epochs == 1 else 's'}" if is_number(epochs) else "done"

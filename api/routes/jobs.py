@@ -15,6 +15,7 @@ from api.problems import Problem, documented
 from api.schemas import Job, Page, Validation
 from api.service import Service
 from jobs.repository import lifecycle
+from jobs.scheduling import Rules
 from jobs.states import Status
 from jobs.store import remove_tree
 from jobs.tables import Job as JobRow
@@ -64,15 +65,17 @@ async def _spec_document(request: Request, service: ServiceDep) -> Any:
     return await read_json(request, service.settings.max_body_bytes)
 
 
-def views(session: Session, rows: list[JobRow]) -> list[Job]:
-    """Jobs as the API shows them, in two queries whatever their number."""
+def views(service: Service, session: Session, rows: list[JobRow]) -> list[Job]:
+    """Jobs as the API shows them, in few queries whatever their number."""
     labels = lifecycle.labels_of(session, [row.id for row in rows])
-    positions = lifecycle.queue_positions(session, rows)
-    return [Job.of(row, labels[row.id], positions.get(row.id)) for row in rows]
+    places = service.line.places(session, rows)
+    return [Job.of(row, labels[row.id], places.get(row.id)) for row in rows]
 
 
-def view(session: Session, row: JobRow) -> Job:
-    return views(session, [row])[0]
+def view(service: Service, row: JobRow) -> Job:
+    """Reads in a transaction of its own: one that writes must not wait for the look at the queue."""
+    with service.database.read() as session:
+        return views(service, session, [row])[0]
 
 
 @router.post(
@@ -89,6 +92,7 @@ def view(session: Session, row: JobRow) -> Job:
             "or with `validate_only` the spec and what its network costs.",
         },
         **documented("bad_json", "body_too_large", "unsupported_media_type", "invalid", "idempotency_mismatch"),
+        **documented("queue_full"),
     },
 )
 def submit(
@@ -119,14 +123,14 @@ def submit(
         if row is None:
             checks.require_dataset(service.settings, spec.dataset.name)
             checks.require_model(session, spec)
-            row = lifecycle.submit(session, spec, key=idempotency_key, body=document).job
-        job = view(session, row)
+            rules = Rules.of(service.settings)
+            row = lifecycle.submit(session, spec, key=idempotency_key, body=document, rules=rules).job
     if created:
         service.relay.poke()
     else:
         response.status_code = 200
-    response.headers["Location"] = f"/v1/jobs/{job.id}"
-    return job
+    response.headers["Location"] = f"/v1/jobs/{row.id}"
+    return view(service, row)
 
 
 async def _labels(
@@ -150,21 +154,21 @@ def list_jobs(
     """Newest first."""
     with service.database.read() as session:
         page = lifecycle.list_jobs(session, status=status, kind=kind, labels=labels, limit=limit, after=after)
-        jobs = views(session, list(page.rows))
+        jobs = views(service, session, list(page.rows))
     return Page(data=jobs, has_more=page.next is not None, next=page.next)
 
 
 @router.get("/{id}", response_model=Job, summary="Show a job", responses=documented("not_found"))
 def show(service: ServiceDep, id: JobId) -> Job:
     with service.database.read() as session:
-        return view(session, lifecycle.get(session, id))
+        return views(service, session, [lifecycle.get(session, id)])[0]
 
 
 def _act(service: Service, id: str, action: Callable[[Session, str], JobRow]) -> Job:
     with service.database.write() as session:
-        job = view(session, action(session, id))
+        row = action(session, id)
     service.relay.poke()
-    return job
+    return view(service, row)
 
 
 CHANGES = documented("not_found", "conflict")
@@ -196,6 +200,7 @@ def resume(service: ServiceDep, id: JobId) -> Job:
     responses={
         201: {"headers": {"Location": {"schema": {"type": "string"}, "description": "Path of the new job."}}},
         **CHANGES,
+        **documented("queue_full"),
     },
 )
 def retry(
@@ -206,7 +211,8 @@ def retry(
         Literal["start", "checkpoint"], Query(alias="from", description="Where the new job begins.")
     ] = "start",
 ) -> Job:
-    """Makes a new job with the old one's spec, `retry_of` says which."""
+    """Makes a new job with the old one's spec and labels, `retry_of` says which. Any worker may take it: from a
+    checkpoint, on one that computes otherwise, the last bits of its numbers differ from the old job's."""
     with service.database.write() as session:
         document = lifecycle.get(session, id).spec
         try:
@@ -215,10 +221,11 @@ def retry(
             checks.require_model(session, spec)
         except Problem as problem:
             raise Problem("conflict", f"The job cannot run again: {problem.detail}") from None
-        job = view(session, lifecycle.retry(session, id, spec, from_checkpoint=from_ == "checkpoint"))
+        rules = Rules.of(service.settings)
+        row = lifecycle.retry(session, id, spec, from_checkpoint=from_ == "checkpoint", rules=rules)
     service.relay.poke()
-    response.headers["Location"] = f"/v1/jobs/{job.id}"
-    return job
+    response.headers["Location"] = f"/v1/jobs/{row.id}"
+    return view(service, row)
 
 
 @router.delete("/{id}", status_code=204, summary="Delete a finished job", responses=CHANGES)

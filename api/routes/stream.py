@@ -20,6 +20,7 @@ from api.live import LiveResponse, Piece, until_final
 from api.problems import documented
 from api.schemas import Event, Metric, StatusFrame
 from api.service import Service
+from api.waiting import Line
 from jobs.repository import history, lifecycle
 from jobs.states import Status
 from jobs.tables import Event as EventRow
@@ -66,7 +67,7 @@ def stream(
     """Begins with the job's history after `Last-Event-ID`. Comments every 15 seconds keep the connection alive."""
     with service.database.read() as session:
         job = lifecycle.get(session, id)
-        cursor = Cursor(id, min(last_event_id, job.last_seq))
+        cursor = Cursor(id, min(last_event_id, job.last_seq), service.line)
     if is_head(request):
         return Response(media_type=MEDIA_TYPE)
     return LiveResponse(service, _frames(service, cursor), MEDIA_TYPE)
@@ -89,6 +90,7 @@ class Cursor:
 
     job_id: str
     seq: int
+    line: Line
     status: bytes = b""
     """The last `status` that was sent."""
 
@@ -107,8 +109,8 @@ class Cursor:
         return Piece(b"".join(frames), more=self.seq < job.last_seq, final=done)
 
     def _status(self, session: Session, job: JobRow) -> bytes:
-        position = lifecycle.queue_positions(session, [job]).get(job.id)
-        frame = StatusFrame.of(job, position)
+        place = self.line.places(session, [job]).get(job.id)
+        frame = StatusFrame.of(job, place and place.position)
         encoded = _frame("status", frame)
         if encoded == self.status:
             return b""

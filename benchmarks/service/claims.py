@@ -99,7 +99,7 @@ def _turnover(store: Database, chance: random.Random) -> tuple[list[float], list
 def _places(store: Database, job_id: str) -> list[float]:
     def place() -> None:
         with store.read() as session:
-            lifecycle.queue_positions(session, [session.get_one(Job, job_id)])
+            queue.forecast(session, LEASE_MS).position(queue.waiting_of(session.get_one(Job, job_id)))
 
     return [_ms(place) for _ in range(TIMES)]
 

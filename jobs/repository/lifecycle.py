@@ -6,18 +6,21 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import delete, exists, func, insert, or_, select
+from sqlalchemy import delete, exists, func, insert, select
 from sqlalchemy.orm import Session
 
 from jobs.clock import now_ms
 from jobs.errors import Conflict, IdempotencyMismatch, NotFound
 from jobs.ids import new_id
+from jobs.repository import queue
 from jobs.repository.core import append_events, change_status, lock_job, now, queue_wakeup
 from jobs.repository.paging import Page, page
-from jobs.spec import Spec
+from jobs.scheduling import Rules, needs_memory_mb, share_of, work_of
+from jobs.spec import EvaluateSpec, Spec
 from jobs.states import FINAL, OWNED, Status
-from jobs.tables import Artifact, Checkpoint, IdempotencyKey, Job, Label
+from jobs.tables import Artifact, Checkpoint, IdempotencyKey, Job, Label, Model
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,13 @@ class Submission:
 
 
 def submit(
-    session: Session, spec: Spec, *, key: str | None = None, body: object = None, retry_of: str | None = None
+    session: Session,
+    spec: Spec,
+    *,
+    key: str | None = None,
+    body: object = None,
+    retry_of: str | None = None,
+    rules: Rules = Rules(),
 ) -> Submission:
     """Job row, labels, first event and wake-up in the caller's transaction.
 
@@ -37,9 +46,11 @@ def submit(
 
     Raises:
         IdempotencyMismatch: the key was used with another body.
+        QueueFull: `rules.max_queued` jobs wait already.
     """
     if (earlier := submitted_before(session, key, body)) is not None:
         return Submission(earlier, created=False)
+    queue.require_room(session, rules.max_queued)
     job_id = new_id("job")
     stamp = now(session)
     job = Job(
@@ -49,6 +60,10 @@ def submit(
         spec=spec.model_dump(mode="json"),
         priority=spec.priority,
         needs_device=spec.resources.device,
+        needs_memory_mb=needs_memory_mb(spec.resources.memory_gb),
+        any_environment=not spec.resources.exact,
+        share=share_of(spec, rules.share_label),
+        work=work_of(spec, _manifest(session, spec)),
         max_attempts=spec.limits.max_attempts,
         created_at=stamp,
         queued_at=stamp,
@@ -59,6 +74,7 @@ def submit(
         log_bytes=0,
         retry_of=retry_of,
     )
+    job.turn = queue.turn_for(session, job, rules)
     session.add(job)
     session.flush()
     if spec.labels:
@@ -71,6 +87,12 @@ def submit(
         )
     session.flush()
     return Submission(job, created=True)
+
+
+def _manifest(session: Session, spec: Spec) -> dict[str, Any] | None:
+    """Of the model that an evaluation names, if that is there."""
+    model = session.get(Model, spec.model_id) if isinstance(spec, EvaluateSpec) else None
+    return None if model is None else model.manifest
 
 
 def submitted_before(session: Session, key: str | None, body: object) -> Job | None:
@@ -113,27 +135,6 @@ def labels_of(session: Session, job_ids: Sequence[str]) -> dict[str, dict[str, s
     return found
 
 
-def queue_positions(session: Session, jobs: Sequence[Job]) -> dict[str, int]:
-    """1 for the queued job that is claimed next."""
-    queued = {job.id: job for job in jobs if job.status == Status.QUEUED}
-    if len(queued) < 2:
-        return {id: _position(session, job) for id, job in queued.items()}
-    order = func.row_number().over(order_by=(Job.priority.desc(), Job.turn, Job.id)).label("position")
-    line = select(Job.id, order).where(Job.status == Status.QUEUED).subquery()
-    rows = session.execute(select(line.c.id, line.c.position).where(line.c.id.in_(queued)))
-    return {row.id: int(row.position) for row in rows}
-
-
-def _position(session: Session, job: Job) -> int:
-    """Counted on the claim index, which for one job is cheaper than numbering the whole queue."""
-    ahead = or_(
-        Job.priority > job.priority,
-        (Job.priority == job.priority) & or_(Job.turn < job.turn, (Job.turn == job.turn) & (Job.id < job.id)),
-    )
-    count = select(func.count()).select_from(Job).where(Job.status == Status.QUEUED, ahead)
-    return int(session.execute(count).scalar_one()) + 1
-
-
 def list_jobs(
     session: Session,
     *,
@@ -166,6 +167,8 @@ def cancel(session: Session, job_id: str) -> Job:
     if status.owned:
         change_status(session, job, Status.CANCELLING, "Cancel was asked for; the training saves its state and stops.")
     else:
+        if job.attempt == 0:
+            job.turn = 0  # its share is not charged for what never ran
         change_status(session, job, Status.CANCELLED, "Cancelled before it ran." if job.attempt == 0 else "Cancelled.")
     session.flush()
     return job
@@ -190,8 +193,22 @@ def resume(session: Session, job_id: str) -> Job:
     return job
 
 
-def retry(session: Session, job_id: str, spec: Spec, *, from_checkpoint: bool) -> Job:
-    """A new job with the old one's spec; `from_checkpoint` hands it the old one's newest checkpoint."""
+def retry(
+    session: Session,
+    job_id: str,
+    spec: Spec,
+    *,
+    from_checkpoint: bool,
+    rules: Rules = Rules(),
+) -> Job:
+    """A new job with the old one's spec and labels; `from_checkpoint` hands it the old one's newest checkpoint.
+
+    It lines up anew, and any worker may take it: nothing of the old one's environment is frozen.
+
+    Raises:
+        Conflict: the old one has not ended, or left no checkpoint to go on from.
+        QueueFull: `rules.max_queued` jobs wait already.
+    """
     old = lock_job(session, job_id)
     if old.status not in FINAL:
         raise Conflict(f"The job is {old.status}; only a finished job can be retried. Cancel it first.")
@@ -202,7 +219,7 @@ def retry(session: Session, job_id: str, spec: Spec, *, from_checkpoint: bool) -
         ).scalar_one_or_none()
         if checkpoint is None:
             raise Conflict("The job left no checkpoint to go on from. Retry it with from=start.")
-    job = submit(session, spec, retry_of=job_id).job
+    job = submit(session, spec, retry_of=job_id, rules=rules).job
     if checkpoint is not None:
         session.execute(
             insert(Checkpoint).values(
@@ -213,9 +230,9 @@ def retry(session: Session, job_id: str, spec: Spec, *, from_checkpoint: bool) -
                 created_at=now_ms(),
             )
         )
-        append_events(
-            session, job, [{"type": "resume", "message": f"Goes on from step {checkpoint.step} of {job_id}."}]
-        )
+        on = f", which ran on {old.exact_key}; elsewhere the last bits differ" if old.exact_key else ""
+        message = f"Goes on from step {checkpoint.step} of {job_id}{on}."
+        append_events(session, job, [{"type": "resume", "message": message}])
         session.flush()
     return job
 

@@ -1,60 +1,134 @@
-"""The queue: which job is next, and taking it."""
+"""The queue: whose turn it is, taking a job, and how many may wait."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import ColumnElement, Select, func, insert, or_, select, text, union_all, update
 from sqlalchemy.orm import Session
 
+from jobs import scheduling
 from jobs.clock import now_ms
+from jobs.environment import device_of
+from jobs.errors import QueueFull
+from jobs.forecast import Forecast, Host, Needs, Pace, Running, Waiting, pace_of
 from jobs.repository.attempts import Claim
-from jobs.repository.core import append_events
-from jobs.states import Status
+from jobs.repository.core import append_events, now
+from jobs.repository.recovery import live_workers
+from jobs.states import OWNED, Status
 from jobs.tables import Attempt, Job
+
+HEADS = 16
+"""Best jobs of each demand that a claim looks at: as many workers may claim at once without waiting for each other."""
+TRIES = 20
+MOST_LEVELS = 100
+"""Different demands for memory up to which each is looked at by itself; with more of them, jobs are filtered."""
+PATIENCE_MS = 60_000
+"""A job that must run alone and has waited so long holds back every busy worker that comes to it."""
+
+MOST_MB = 2**62
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What queued jobs may ask for: a device, and an amount of memory."""
+
+    device: str
+    memory_mb: int
+    upto: bool = False
+    """Any amount up to that."""
+
+    @property
+    def of(self) -> ColumnElement[bool]:
+        """That a job has this demand."""
+        mine = Job.needs_memory_mb <= self.memory_mb if self.upto else Job.needs_memory_mb == self.memory_mb
+        return (Job.needs_device == self.device) & mine
 
 
 @dataclass(frozen=True)
 class Offer:
-    """What a free slot of a worker offers to a job."""
+    """What a worker has free for one more job."""
 
     worker_id: str
     devices: Sequence[str] = ("cpu",)
-    """Devices that are free, best first: `cuda:0`, `cpu`."""
+    """Devices of free slots, best first: `cuda:0`, `cpu`."""
+    gpus: bool = False
+    """Whether the worker has GPUs, free or not: `auto` then never takes its CPU."""
+    memory_mb: int | None = None
+    """MiB that its jobs have not asked for; None: as much as any job wants."""
+    keys: Sequence[str] = ()
+    """Each `Job.exact_key` with which it can go on."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What a device is called in such a key, where that is not `cpu`: `{"cuda:0": "NVIDIA H200"}`."""
+    idle: bool = True
+    """It runs nothing else."""
+
+    @cached_property
+    def places(self) -> Mapping[str, str]:
+        """Device that a job gets, by what it asks for."""
+        return scheduling.placement(self.devices, self.gpus or scheduling.has_gpu(self.devices))
+
+    @cached_property
+    def free_keys(self) -> Sequence[str]:
+        """Those of `keys` whose device is free."""
+        free = {self._name(device) for device in self.devices}
+        return [key for key in self.keys if device_of(key) in free]
+
+    def place(self, job: Job) -> str:
+        """The device for a job that fits."""
+        if job.exact_key in self.free_keys:
+            name = device_of(job.exact_key)
+            return next(device for device in self.devices if self._name(device) == name)
+        return self.places[job.needs_device]
+
+    def _name(self, device: str) -> str:
+        return self.names.get(device, device)
 
 
 def claim(session: Session, offer: Offer, lease_ms: int) -> Claim | None:
-    """Takes the best eligible queued job, if any: highest priority, then whose turn it is.
+    """Takes the best queued job that fits, if any: highest priority, then whose turn it is.
 
-    On PostgreSQL, rows that another worker is claiming are skipped; on SQLite the write transaction serialises claims.
+    None also where the worker drains, or where the best job must run alone and waits for the worker to be idle.
+    On PostgreSQL rows that another worker is claiming are skipped; on SQLite the write transaction serialises claims.
     """
-    kinds = {device.partition(":")[0] for device in offer.devices}
-    best = (
-        select(Job.id)
-        .where(Job.status == Status.QUEUED, Job.needs_device.in_(("auto", *sorted(kinds))))
-        .order_by(Job.priority.desc(), Job.turn, Job.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
+    demands = _demands(session, sorted(offer.places), offer.memory_mb, offer.worker_id)
+    if not demands:
+        return None
+    heads = _heads(demands, _fits(offer))
+    job = None
+    for _ in range(TRIES):
+        job = session.execute(_best(heads).with_for_update(skip_locked=True)).scalar_one_or_none()
+        # None with candidates there: all of them were just being taken. What comes behind them shows next time.
+        if job is not None or session.execute(heads.limit(1)).first() is None:
+            break
+    if job is None or (not offer.idle and scheduling.last_chance(job.faults, job.max_attempts)):
+        return None
+    return _take(session, job, offer, lease_ms)
+
+
+def _take(session: Session, job: Job, offer: Offer, lease_ms: int) -> Claim:
+    """Makes a *locked* queued job the worker's."""
+    device = offer.place(job)
     row = session.execute(
         update(Job)
-        .where(Job.id == best.scalar_subquery(), Job.status == Status.QUEUED)
+        .where(Job.id == job.id)
         .values(
             status=Status.RUNNING,
             attempt=Job.attempt + 1,
             fence=Job.fence + 1,
             lease_expires_at=now_ms() + lease_ms,
             worker_id=offer.worker_id,
+            device=device,
             started_at=func.coalesce(Job.started_at, now_ms()),
         )
         .returning(Job)
-        .execution_options(synchronize_session=False)
-    ).scalar_one_or_none()
-    if row is None:
-        return None
-    device = next(d for d in offer.devices if row.needs_device in ("auto", d.partition(":")[0]))
-    row.device = device
+        .execution_options(synchronize_session=False, populate_existing=True)
+    ).scalar_one()
     session.execute(
         insert(Attempt).values(
             job_id=row.id,
@@ -75,3 +149,221 @@ def claim(session: Session, offer: Offer, lease_ms: int) -> Claim | None:
         row.id, row.fence, row.attempt, row.kind, row.spec, row.max_attempts, row.faults, device, row.threads,
         row.exact_key,
     )  # fmt: skip
+
+
+def _fits(offer: Offer) -> ColumnElement[bool]:
+    """What the offer asks of a job besides its demand."""
+    exact = or_(Job.exact_key.is_(None), Job.any_environment, Job.exact_key.in_(offer.free_keys))
+    if offer.idle:
+        return exact
+    not_last = or_(Job.faults == 0, Job.faults < Job.max_attempts - 1)  # scheduling.last_chance
+    return exact & or_(not_last, Job.queued_at < now_ms() - PATIENCE_MS)
+
+
+def _heads(demands: Sequence[Demand], fits: ColumnElement[bool]) -> Select[tuple[str]]:
+    """Ids of the best jobs of each demand: a short range of `ix_jobs_claim` for each of them."""
+    arms = []
+    for demand in demands:
+        best = (
+            select(Job.id)
+            .where(Job.status == Status.QUEUED, demand.of, fits)
+            .order_by(Job.priority.desc(), Job.turn, Job.id)
+            .limit(HEADS)
+            .subquery()
+        )
+        arms.append(select(best.c.id))
+    found = union_all(*arms).subquery()
+    return select(found.c.id)
+
+
+def _best(heads: Select[tuple[str]]) -> Select[tuple[Job]]:
+    return (
+        select(Job)
+        .where(Job.id.in_(heads), Job.status == Status.QUEUED)
+        .order_by(Job.priority.desc(), Job.turn, Job.id)
+        .limit(1)
+        .execution_options(populate_existing=True)
+    )
+
+
+def _demands(
+    session: Session, devices: Sequence[str], memory_mb: int | None, worker_id: str | None = None
+) -> list[Demand]:
+    """Which different demands stand in the queue for these kinds of device: one probe of the index for each.
+
+    Empty where the worker (when one is given) drains.
+    """
+    if not devices:
+        return []
+    most = MOST_MB if memory_mb is None else memory_mb
+    rows = session.execute(
+        text(_LEVELS.format(devices=" UNION ALL ".join(f"SELECT '{device}' AS device" for device in devices))),
+        {"most": most, "limit": MOST_LEVELS + len(devices) + 1, "worker": worker_id},
+    ).all()
+    if len(rows) > MOST_LEVELS + len(devices):
+        return [Demand(device, most, upto=True) for device in devices]
+    return [Demand(device, level) for device, level in rows if level is not None and 0 <= level <= most]
+
+
+_LEVELS = """
+WITH RECURSIVE levels(device, mb) AS (
+    SELECT device, CAST(-1 AS BIGINT) FROM ({devices}) AS wanted
+    WHERE NOT EXISTS (SELECT 1 FROM workers WHERE id = :worker AND draining IS NOT NULL)
+    UNION ALL
+    SELECT device, (
+        SELECT min(needs_memory_mb) FROM jobs
+        WHERE status = 'queued' AND needs_device = levels.device AND needs_memory_mb > levels.mb
+    ) FROM levels WHERE mb < :most
+)
+SELECT device, mb FROM levels LIMIT :limit
+"""
+"""Of each device, the different demands for memory that queued jobs have, ascending; NULL after the last."""
+
+
+def turn_for(session: Session, job: Job, rules: scheduling.Rules) -> int:
+    """The turn of a job that is being submitted: `max(V, last) + work`.
+
+    `last` is the turn of its share's newest job that may want the same slots. V is the largest turn ever claimed in
+    this priority, but no more than where the queues stand that the job could join: a worker that is alone with its kind
+    of job may serve turns far ahead of all others, and whoever comes new must not line up behind those.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        # Jobs that one share submits side by side must not get one turn.
+        share = f"{job.priority} {job.share}"
+        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(share, 1))))
+    lines = [
+        select(func.max(Job.turn))
+        .where(Job.priority == job.priority, Job.share == job.share, Job.needs_device == device)
+        .scalar_subquery()
+        for device in scheduling.COMPETES[job.needs_device]
+    ]
+    claimed = select(func.max(Job.turn)).where(Job.priority == job.priority, text("attempt > 0")).scalar_subquery()
+    served, *mine = session.execute(select(claimed, *lines)).one()
+    last = max((turn for turn in mine if turn is not None), default=0)
+    if served is None or served > last:
+        ahead = _standing(session, job, rules.live_ms)
+        served = min(served, ahead) if served is not None and ahead is not None else served or ahead or 0
+    return int(max(served, last)) + job.work
+
+
+def _standing(session: Session, job: Job, live_ms: int) -> int | None:
+    """Where the queues stand that the job may join: of each live worker that could take it the smallest turn queued
+    for that worker, and the largest of those. None where such a worker has nothing in its queue.
+
+    Jobs that have run before are left out: they keep their old turn, however long ago that was.
+    """
+    workers = {
+        (places, worker.memory_mb)
+        for worker in live_workers(session, live_ms)
+        if worker.draining is None
+        and job.needs_device
+        in (places := frozenset(scheduling.placement(worker.devices, scheduling.has_gpu(worker.devices))))
+        and worker.memory_mb >= job.needs_memory_mb
+    } or {(frozenset(scheduling.COMPETES[job.needs_device]), MOST_MB)}
+    devices = sorted(frozenset[str]().union(*(places for places, _ in workers)))
+    demands = _demands(session, devices, max(memory for _, memory in workers))
+    if not demands:
+        return None
+    first = [
+        select(Job.turn)
+        .where(Job.status == Status.QUEUED, demand.of, Job.priority == job.priority, text("attempt = 0"))
+        .order_by(Job.turn)
+        .limit(1)
+        .scalar_subquery()
+        for demand in demands
+    ]
+    turns = dict(zip(demands, session.execute(select(*first)).one(), strict=True))
+    heads = []
+    for places, memory in workers:
+        mine = [
+            turn
+            for demand, turn in turns.items()
+            if turn is not None and demand.device in places and (demand.upto or demand.memory_mb <= memory)
+        ]
+        if not mine:
+            return None
+        heads.append(min(mine))
+    return max(heads)
+
+
+def require_room(session: Session, most: int | None) -> None:
+    """Raises QueueFull where `most` jobs wait already."""
+    if most is None:
+        return
+    waiting = select(Job.id).where(Job.status == Status.QUEUED).limit(most).subquery()
+    if session.execute(select(func.count()).select_from(waiting)).scalar_one() >= most:
+        raise QueueFull(most)
+
+
+SAMPLES = 100
+"""Recently finished jobs from which is learned how long jobs take."""
+LOOKED_AT = 500
+
+
+def waiting_of(job: Any) -> Waiting:
+    """A queued job's row (or the columns of it that are named here) as the forecast sees it."""
+    key = None if job.any_environment else job.exact_key
+    alone = scheduling.last_chance(job.faults, job.max_attempts)
+    needs = Needs(job.needs_device, job.needs_memory_mb, key, alone)
+    return Waiting(job.id, job.priority, job.turn, needs, _work_left(job))
+
+
+def _work_left(job: Any) -> int:
+    done = _number(job.progress, "fraction") or 0.0
+    return max(1, round(job.work * (1 - min(1.0, done))))
+
+
+def _number(progress: Mapping[str, Any] | None, name: str) -> float | None:
+    value = (progress or {}).get(name)
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def forecast(session: Session, live_ms: int) -> Forecast:
+    """The whole queue as it stands, to be asked for positions and starts."""
+    columns = (
+        Job.id, Job.priority, Job.turn, Job.needs_device, Job.needs_memory_mb, Job.exact_key, Job.any_environment,
+        Job.faults, Job.max_attempts, Job.work, Job.progress,
+    )  # fmt: skip
+    waiting = session.execute(select(*columns).where(Job.status == Status.QUEUED)).all()
+    hosts = [
+        Host(worker.id, tuple(worker.devices), worker.memory_mb, frozenset(worker.offers), worker.draining is not None)
+        for worker in live_workers(session, live_ms)
+    ]
+    found = paces(session)
+    return Forecast([waiting_of(row) for row in waiting], hosts, _running(session, found), found, now(session))
+
+
+def _running(session: Session, paces: Mapping[str, Pace]) -> list[Running]:
+    rows = session.execute(
+        select(
+            Job.worker_id, Job.device, Job.needs_memory_mb, Job.faults, Job.max_attempts, Job.work, Job.progress,
+            (now_ms() - Attempt.started_at).label("age"),
+        )
+        .outerjoin(Attempt, (Attempt.job_id == Job.id) & (Attempt.attempt == Job.attempt))
+        .where(Job.status.in_(OWNED))
+    )  # fmt: skip
+    found = []
+    for row in rows:
+        device = row.device or "cpu"
+        left = _number(row.progress, "eta_seconds")
+        pace = paces.get(scheduling.kind_of(device))
+        if left is None and pace is not None:
+            left = max(0.0, pace.seconds(row.work) - (row.age or 0) / 1000)
+        alone = scheduling.last_chance(row.faults, row.max_attempts)
+        found.append(Running(row.worker_id, device, left, row.needs_memory_mb, alone))
+    return found
+
+
+def paces(session: Session) -> dict[str, Pace]:
+    """By kind of device, how long jobs took that lately succeeded at once."""
+    lately = select(Job.id).where(Job.finished_at.is_not(None)).order_by(Job.finished_at.desc()).limit(LOOKED_AT)
+    rows = session.execute(
+        select(Job.work, Attempt.device, Attempt.ended_at - Attempt.started_at)
+        .join(Attempt, (Attempt.job_id == Job.id) & (Attempt.attempt == 1))
+        .where(Job.id.in_(lately), Job.status == Status.SUCCEEDED, Job.attempt == 1)
+        .order_by(Job.finished_at.desc())
+    )
+    samples: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    for work, device, ms in rows:
+        samples[scheduling.kind_of(device)].append((work, ms / 1000))
+    return {kind: pace for kind, found in samples.items() if (pace := pace_of(found[:SAMPLES])) is not None}

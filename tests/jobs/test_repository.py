@@ -262,7 +262,8 @@ def test_queue_positions_follow_the_order_of_claims(database: Database) -> None:
     ids = [submit(database), submit(database, priority=5), submit(database)]
     with database.read() as session:
         jobs = [lifecycle.get(session, job_id) for job_id in ids]
-        assert lifecycle.queue_positions(session, jobs) == {ids[0]: 2, ids[1]: 1, ids[2]: 3}
+        found = queue.forecast(session, LEASE_MS)
+        assert [found.position(queue.waiting_of(job)) for job in jobs] == [2, 1, 3]
 
 
 def test_log_tail_counts_bytes_and_lines(database: Database) -> None:

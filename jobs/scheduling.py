@@ -1,0 +1,111 @@
+"""Rules of the queue that need no database: whose share a job takes, how much work it is, which slot may take it.
+
+Fair sharing is self-clocked fair queueing (Golestani 1994, https://doi.org/10.1109/INFCOM.1994.337677) in each
+priority: a job's turn is `max(V, last) + work` with `last` the turn of its share's job before it and V the virtual
+time; `jobs/repository/queue.py` reads both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Self
+
+from addercore import spec as core
+from jobs.settings import Settings
+from jobs.spec import Spec, TrainSpec
+
+MEGA = 1_000_000
+PASSES = 3
+"""Passes over the network for an image that is trained on: forward, and the gradients of inputs and of filters."""
+MOST_WORK = 10**12
+"""Mega-operations; a bound, so that sums of turns stay far from 2^63."""
+MEMORY_STEP_MB = 64
+"""Demands for memory are rounded up to this, so that the queue holds few different ones."""
+
+COMPETES: Mapping[str, tuple[str, ...]] = {
+    "auto": ("auto", "cpu", "cuda"),
+    "cpu": ("cpu", "auto"),
+    "cuda": ("cuda", "auto"),
+}
+"""Which demands for a device may want the same slot."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What of the settings a submission needs."""
+
+    share_label: str = "user"
+    live_ms: int = 60_000
+    """A worker whose heartbeat is younger is alive."""
+    max_queued: int | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        return cls(settings.fair_share_label, int(settings.lease_seconds * 1000), settings.max_queued_jobs)
+
+
+def share_of(spec: Spec, label: str) -> str:
+    """Whose share of the workers a job takes; jobs without the label share one."""
+    return spec.labels.get(label, "")
+
+
+def needs_memory_mb(memory_gb: float | None) -> int:
+    """MiB, rounded up to `MEMORY_STEP_MB`; 0 for a job that does not say."""
+    return 0 if memory_gb is None else math.ceil(memory_gb * 1024 / MEMORY_STEP_MB) * MEMORY_STEP_MB
+
+
+def work_of(spec: Spec, manifest: Mapping[str, Any] | None = None) -> int:
+    """Estimated mega-operations of a job, at least 1. `manifest` is that of the model an evaluation names."""
+    info = core.dataset(spec.dataset.name)
+    if isinstance(spec, TrainSpec):
+        model = spec.model
+        each = _operations(model.arch, info.input_shape, len(info.classes), model.method, model.first_last)
+        total = each * spec.epochs * (PASSES * info.train_size + info.validation_size)
+    elif manifest is not None:
+        net = manifest["network"]
+        shape = tuple(net["input_shape"])
+        each = _operations(net["arch"], shape, len(manifest["classes"]), net["method"], net["first_last"])
+        total = each * (info.train_size if spec.split == "train" else info.validation_size)
+    else:
+        total = 0
+    return min(max(1, total // MEGA), MOST_WORK)
+
+
+@lru_cache(maxsize=256)
+def _operations(arch: str, shape: tuple[int, int, int], classes: int, method: str, first_last: str) -> int:
+    """Operations of a forward pass for one image."""
+    operations = core.count(core.network(arch, shape, classes), method, first_last).operations
+    return operations.add + operations.mul + operations.xnor
+
+
+def kind_of(device: str) -> str:
+    """`cpu` or `cuda` of a device such as `cuda:1`."""
+    return device.partition(":")[0]
+
+
+def has_gpu(devices: Iterable[str]) -> bool:
+    return any(kind_of(device) == "cuda" for device in devices)
+
+
+def placement(free: Sequence[str], gpus: bool) -> dict[str, str]:
+    """The free device that a job gets, by what it asks for (`auto`, `cpu`, `cuda`).
+
+    `auto` takes a GPU where the worker has any; the CPU of such a worker is for jobs that ask for it.
+
+    Args:
+        free: devices of free slots, best first.
+        gpus: whether the worker has GPUs, free or not.
+    """
+    found: dict[str, str] = {}
+    for device in free:
+        found.setdefault(kind_of(device), device)
+    best = found.get("cuda" if gpus else "cpu")
+    return found if best is None else {**found, "auto": best}
+
+
+def last_chance(faults: int, max_attempts: int) -> bool:
+    """Whether one more fault could end the job: it then runs alone on its worker, lest it takes others down with it."""
+    return faults >= max(1, max_attempts - 1)
