@@ -29,7 +29,9 @@ TINY_CHILD = (sys.executable, str(Path(__file__).with_name("tiny_child.py")))
 def environment(settings: Settings, **changes: str) -> dict[str, str]:
     """The settings as a worker process reads them."""
     variables = {
-        f"ADDER_{name.upper()}": str(value) for name, value in settings.model_dump().items() if value not in ("", None)
+        f"ADDER_{name.upper()}": ",".join(value) if isinstance(value, tuple) else str(value)
+        for name, value in settings.model_dump().items()
+        if value not in ("", None, ())
     }
     variables["ADDER_CHILD_COMMAND"] = " ".join(settings.child_command)
     return os.environ | variables | changes
