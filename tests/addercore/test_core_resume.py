@@ -6,14 +6,17 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from addercore import CheckpointError, fit
+from addercore import CheckpointError, MetricPoint, build, fit
+from addercore.io import encode, manifest_of
 from addercore.train import checkpoint
+from addercore.train.history import CHUNK, History
 
 SPECS: dict[str, dict[str, Any]] = {
     "plain": {"epochs": 2},
@@ -25,6 +28,13 @@ SPECS: dict[str, dict[str, Any]] = {
         "publish": "best",
     },
     "convolution": {"epochs": 2, "model": {"method": "conv"}, "batch_size": 100},
+    "bf16 from a stored model": {
+        "epochs": 2,
+        "precision": "bf16",
+        "model": {"first_last": "conv"},
+        "init_from": "model_1",
+        "batch_size": 256,
+    },
 }
 
 
@@ -32,20 +42,24 @@ SPECS: dict[str, dict[str, Any]] = {
 def test_stopped_anywhere_it_ends_the_same(tmp_path: Path, config: Any, recorder: Any, name: str) -> None:
     spec = config(**SPECS[name])
     whole = recorder()
-    straight = fit(spec, workdir=tmp_path / "whole", device="cpu", threads=1, callbacks=whole)
+    options: dict[str, Any] = {"device": "cpu", "threads": 1}
+    if spec.init_from is not None:
+        options["init_from"] = tmp_path / "start.safetensors"
+        options["init_from"].write_bytes(encode(build(spec.network(), seed=9).state_dict(), manifest_of(spec, {})))
+    straight = fit(spec, workdir=tmp_path / "whole", callbacks=whole, **options)
     at = random.Random(name).randrange(1, whole.asked)
 
     first, second, third = recorder(stop_at=at), recorder(stop_at=1), recorder()
     folder = tmp_path / "parts"
-    stopped = fit(spec, workdir=folder, device="cpu", threads=1, callbacks=first)
+    stopped = fit(spec, workdir=folder, callbacks=first, **options)
     assert stopped.stopped
     assert first.asked == at
     assert stopped.artifacts == []
     assert first.events[-1][0] == "stopped"
     torch.rand(7)  # what happens between does not matter
-    again = fit(spec, workdir=folder, device="cpu", threads=1, callbacks=second, resume_from=first.checkpoints[-1][0])
+    again = fit(spec, workdir=folder, callbacks=second, resume_from=first.checkpoints[-1][0], **options)
     assert again.stopped == (second.asked == 1)
-    ended = fit(spec, workdir=folder, device="cpu", threads=1, callbacks=third, resume_from=folder / "checkpoints")
+    ended = fit(spec, workdir=folder, callbacks=third, resume_from=folder / "checkpoints", **options)
     assert not ended.stopped
     assert third.events[0][0] == "resumed"
     assert (ended.step, ended.epoch, ended.metrics) == (straight.step, straight.epoch, straight.metrics)
@@ -94,7 +108,7 @@ def test_checkpoints_are_named_hashed_and_few(tmp_path: Path, config: Any, recor
     seen = recorder()
     spec = config(epochs=4, batch_size=512, checkpoint={"keep": 2})
     fit(spec, workdir=tmp_path, device="cpu", threads=1, callbacks=seen)
-    assert [step for _, step, _, _ in seen.checkpoints] == [3, 6, 9, 12]
+    assert seen.checkpoints[-1][1:3] == (12, 4)
     kept = sorted((tmp_path / "checkpoints").iterdir())
     assert kept == [path for path, *_ in seen.checkpoints[-2:]]
     for path, *_, checksum in seen.checkpoints[-2:]:
@@ -110,6 +124,98 @@ def test_a_run_without_due_checkpoints_saves_its_end(tmp_path: Path, config: Any
     again = fit(spec, workdir=tmp_path, device="cpu", threads=1, resume_from=seen.checkpoints[0][0])
     assert again.step == 6
     assert (tmp_path / "model.safetensors").read_bytes() == before
+
+
+def test_a_stop_during_a_validation_is_heeded(tmp_path: Path, config: Any, recorder: Any) -> None:
+    spec, whole = config(batch_size=512), recorder()
+    fit(spec, workdir=tmp_path / "whole", device="cpu", threads=1, callbacks=whole)
+    first, second = recorder(stop_at=4), recorder()  # 3 steps, then between the two batches of 360 images
+    stopped = fit(spec, workdir=tmp_path / "parts", device="cpu", threads=1, callbacks=first)
+    assert (stopped.stopped, stopped.step, stopped.epoch) == (True, 3, 0)
+    [path] = (tmp_path / "parts/checkpoints").iterdir()
+    assert path.name == "checkpoint-000000003-unvalidated.adderck"
+    fit(spec, workdir=tmp_path / "parts", device="cpu", threads=1, callbacks=second, resume_from=path)
+    assert second.points[0].name == "val/loss"
+    assert first.rows() | second.rows() == whole.rows()
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(tmp_path: Path, config: Any, recorder: Any) -> None:
+    """The first one is held in the air until the training is three steps further, the next is put off meanwhile."""
+    further = threading.Event()
+
+    class Slow(recorder):  # type: ignore[misc]
+        def on_metrics(self, points: Any) -> None:
+            super().on_metrics(points)
+            if self.saving and points[0].step >= self.saving + 3:
+                further.set()
+
+        saving = 0
+
+        def on_checkpoint(self, path: Any, step: int, epoch: int, sha256: str) -> None:
+            assert max(p.step for p in self.points) >= step  # its own points came before
+            self.saving = self.saving or step
+            assert further.wait(60)
+            super().on_checkpoint(path, step, epoch, sha256)
+
+    seen = Slow()
+    spec = config(checkpoint={"every_epochs": None, "every_seconds": 1e-6, "keep": 99}, metrics_every_steps=1)
+    fit(spec, workdir=tmp_path, device="cpu", threads=1, callbacks=seen)
+    steps = [step for _, step, _, _ in seen.checkpoints]
+    assert steps[0] == 1
+    assert steps[1] >= 4
+    assert steps[-1] == 24
+    state = checkpoint.load(seen.checkpoints[0][0]).state  # of its moment, though written later
+    assert state["place"]["step"] == 1
+    assert set(state["history"]["rows"][:, 1].tolist()) == {1}
+    again = recorder()
+    whole = fit(spec, workdir=tmp_path / "again", device="cpu", callbacks=again, resume_from=seen.checkpoints[0][0])
+    assert whole.step == 24
+    assert (tmp_path / "again/model.safetensors").read_bytes() == (tmp_path / "model.safetensors").read_bytes()
+
+
+def test_a_write_that_fails_ends_the_run(tmp_path: Path, config: Any) -> None:
+    (tmp_path / "checkpoints").write_text("no folder")
+    with pytest.raises(OSError, match="checkpoints"):
+        fit(config(batch_size=512), workdir=tmp_path, device="cpu", threads=1)
+
+
+def test_the_newest_whole_ones_are_kept_and_used(tmp_path: Path, config: Any, recorder: Any) -> None:
+    spec = config(batch_size=512, epochs=3, checkpoint={"every_epochs": None, "every_seconds": None, "keep": 2})
+    folder = tmp_path / "checkpoints"
+    for stop_at in (1, 1, 1):
+        resume = folder if folder.exists() else None
+        fit(spec, workdir=tmp_path, device="cpu", threads=1, callbacks=recorder(stop_at=stop_at), resume_from=resume)
+    older, newer = sorted(folder.iterdir())
+    newer.write_bytes(newer.read_bytes()[:-1])
+    (folder / ".checkpoint-000000009.adderck.1.tmp").write_bytes(b"of a killed process")
+    seen = recorder(stop_at=1)
+    fit(spec, workdir=tmp_path, device="cpu", threads=1, callbacks=seen, resume_from=folder)
+    assert [kind for kind, _, _ in seen.events][:2] == ["checkpoint_lost", "resumed"]
+    assert newer.name in seen.events[0][1]
+    assert older.name in seen.events[1][1]
+    assert sorted(folder.iterdir()) == [older, newer]  # the same step again, whole
+    assert checkpoint.is_whole(newer)
+    newer.write_bytes(b"torn")
+    checkpoint.prune(folder, 1, set())
+    assert list(folder.iterdir()) == [older]
+    older.write_bytes(b"torn")
+    with pytest.raises(CheckpointError, match="no whole checkpoint"):
+        checkpoint.load(folder)
+
+
+def test_a_long_history_survives_a_checkpoint() -> None:
+    history, again = History(), History()
+    points = [
+        MetricPoint(f"series {n % 3}", n // 3, 1 + n // 9, n / 7, 1_700_000_000_000 + n) for n in range(CHUNK + 500)
+    ]
+    for start in range(0, len(points), 1000):
+        history.add(points[start : start + 1000])
+    frozen = history.freeze()
+    history.add([MetricPoint("later", 1, 1, 0.0, 0)])
+    again.load_state_dict(frozen.state_dict())
+    assert list(again) == points
+    assert again.series("series 1") == ([p.step for p in points[1::3]], [p.value for p in points[1::3]])
+    assert len(history) == len(points) + 1
 
 
 @pytest.fixture

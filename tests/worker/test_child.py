@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
+from addercore.errors import LoaderLost
+from addercore.io import encode, manifest_of
+from addercore.networks import build
+from addercore.spec import TrainConfig
+from addercore.train.checkpoint import is_whole
 from jobs.repository import lifecycle
+from jobs.spec import SPEC
 from jobs.states import FailureCode, Status
 from tests.conftest import quick_settings
+from tests.support.attempts import Attempts, children_of
 from tests.support.servers import Valkey
 from tests.support.specs import train_spec
+from worker import protocol
 from worker.app import run_available
-from worker.child import failure
+from worker.child import ending
 from worker.context import WorkerContext
+from worker.process import ChildProcess
 
 
 def test_a_training_beyond_its_memory_says_so(tmp_path: Path, sqlite_url: str, valkey: Valkey) -> None:
@@ -32,14 +46,122 @@ def test_a_training_beyond_its_memory_says_so(tmp_path: Path, sqlite_url: str, v
 
 
 @pytest.mark.parametrize(
-    ("error", "code"),
+    ("error", "code", "says"),
     [
-        (MemoryError(), FailureCode.OUT_OF_MEMORY),
-        (OSError(12, "Cannot allocate memory"), FailureCode.OUT_OF_MEMORY),
-        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."), FailureCode.OUT_OF_MEMORY),
-        (OSError(28, "No space left on device"), FailureCode.CODE_ERROR),
-        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), FailureCode.CODE_ERROR),
+        (MemoryError(), FailureCode.OUT_OF_MEMORY, "raise resources.memory_gb"),
+        (OSError(12, "Cannot allocate memory"), FailureCode.OUT_OF_MEMORY, "raise resources.memory_gb"),
+        (torch.OutOfMemoryError("Tried to allocate 2.00 GiB."), FailureCode.OUT_OF_MEMORY, "The GPU ran out"),
+        (RuntimeError("CUDA error: out of memory"), FailureCode.OUT_OF_MEMORY, "The GPU ran out"),
+        (LoaderLost("data-loader process 7 was ended by signal 9"), FailureCode.WORKER_LOST, "process 7"),
+        (OSError(5, "Input/output error"), FailureCode.WORKER_LOST, "disk fails"),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), FailureCode.CODE_ERROR, "RuntimeError: mat1"),
     ],
 )
-def test_the_code_of_an_exception(error: Exception, code: FailureCode) -> None:
-    assert failure(error).code == code
+def test_the_code_of_an_exception(error: Exception, code: FailureCode, says: str, tmp_path: Path) -> None:
+    end = ending(error, tmp_path)
+    assert isinstance(end, protocol.Failed)
+    assert end.code == code
+    assert says in end.message
+
+
+SOON = train_spec(
+    epochs=3,
+    batch_size=256,
+    checkpoint={"every_epochs": None, "every_seconds": 0.01, "keep": 3},
+    metrics_every_steps=1,
+    resources={"device": "cpu"},
+)
+
+
+def test_torn_checkpoints_are_passed_over(tmp_path: Path) -> None:
+    job = Attempts(tmp_path, SOON)
+
+    def pause(child: ChildProcess, message: protocol.Message) -> None:
+        if len(job.heard(protocol.CheckpointSaved)) == 3:
+            child.terminate()
+
+    assert job.run(pause) == 0
+    assert isinstance(job.said[-1], protocol.Stopped)
+    *_, whole, flipped, cut = job.checkpoints()
+    content = bytearray(flipped.read_bytes())
+    content[len(content) // 2] ^= 4
+    flipped.write_bytes(content)
+    cut.write_bytes(cut.read_bytes()[:-1000])
+    assert job.run() == 0
+    lost = [note.message for note in job.heard(protocol.Note) if note.event == "checkpoint_lost"]
+    assert [f"{path.name} is damaged" in message for path, message in zip((cut, flipped), lost, strict=True)] == [
+        True
+    ] * 2
+    assert f"resumed from {whole.name}" in job.notes()["resumed"]
+    assert isinstance(job.said[-1], protocol.Done)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 16 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16m", "none", folder], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"a small file system cannot be mounted here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_full_disk_is_said_and_leaves_the_last_checkpoint(tmp_path: Path, small_disk: Path) -> None:
+    job = Attempts(tmp_path / "job", SOON, disk=small_disk)
+    ballast = small_disk / "ballast"
+
+    def fill(child: ChildProcess, message: protocol.Message) -> None:
+        if len(job.heard(protocol.CheckpointSaved)) == 2 and not ballast.exists():
+            with ballast.open("wb", buffering=0) as file:
+                try:
+                    while True:
+                        file.write(bytes(64 * 1024))
+                except OSError:
+                    return
+
+    assert job.run(fill) == 0
+    end = job.said[-1]
+    assert isinstance(end, protocol.Stopped)
+    assert end.reason == "disk_full"
+    assert f"{job.workdir} has 0.0 MiB left" in end.message
+    left = list((job.workdir / "checkpoints").iterdir())
+    assert left
+    assert all(map(is_whole, left)), [path.name for path in left]
+    ballast.unlink()
+    assert job.run() == 0
+    assert "resumed" in job.notes()
+    assert isinstance(job.said[-1], protocol.Done)
+
+
+def test_a_killed_loader_is_no_fault_of_the_job(tmp_path: Path) -> None:
+    changes = {"resources": {"device": "cpu", "loader_workers": 2}, "epochs": 20}
+    job = Attempts(tmp_path, SPEC.validate_python({**SOON.model_dump(mode="json"), **changes}))
+
+    def kill_one(child: ChildProcess, message: protocol.Message) -> None:
+        if isinstance(message, protocol.CheckpointSaved) and len(job.heard(protocol.CheckpointSaved)) == 2:
+            os.kill(children_of(child.pid)[0], signal.SIGKILL)
+
+    assert job.run(kill_one) == 1
+    end = job.said[-1]
+    assert isinstance(end, protocol.Failed)
+    assert end.code is FailureCode.WORKER_LOST
+    assert "was ended by signal 9" in end.message
+
+
+def test_an_evaluation_can_be_stopped(tmp_path: Path) -> None:
+    config = TrainConfig.default("lenet5_bn", "digits")
+    model = tmp_path / "model.safetensors"
+    model.write_bytes(encode(build(config.network(), seed=0).state_dict(), manifest_of(config, {})))
+    spec = {"kind": "evaluate", "model_id": "model_1", "dataset": {"name": "digits"}, "split": "train", "batch_size": 1}
+    job = Attempts(tmp_path / "job", SPEC.validate_python({**spec, "resources": {"device": "cpu"}}), model=model)
+
+    def stop(child: ChildProcess, message: protocol.Message) -> None:
+        child.terminate()
+
+    assert job.run(stop) == 0
+    assert isinstance(job.said[-1], protocol.Stopped)
+    assert len(job.heard(protocol.Progress)) < 1437
