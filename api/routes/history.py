@@ -17,7 +17,6 @@ from api.schemas import Event, Metric, Page, rfc3339
 from api.service import Service
 from jobs.repository import history, lifecycle
 from jobs.states import Status
-from jobs.tables import Metric as MetricRow
 
 router = APIRouter(prefix="/v1/jobs/{id}", tags=["history"], dependencies=[Depends(known_query)])
 
@@ -61,11 +60,15 @@ def _weight(weights: dict[str, float], kind: str) -> float:
     return 0.0
 
 
-def _page(rows: Sequence[Any], limit: int) -> dict[str, Any]:
-    """A page of at most `limit` of the `limit + 1` rows that were asked for."""
+def _page(kind: type[Page[Any]], rows: Sequence[Any], limit: int) -> Response:
+    """A page of at most `limit` of the `limit + 1` rows that were asked for.
+
+    Encoded here, in the call's own thread: thousands of rows would hold up the event loop.
+    """
     more = len(rows) > limit
     rows = rows[:limit]
-    return {"data": rows, "has_more": more, "next": str(rows[-1].seq) if more else None}
+    page = kind.model_validate({"data": rows, "has_more": more, "next": str(rows[-1].seq) if more else None})
+    return Response(page.model_dump_json(), media_type="application/json")
 
 
 @router.get(
@@ -106,7 +109,8 @@ def metrics(
         lifecycle.get(session, id)
         if kind == "application/json":
             size = limit or DEFAULT_ROWS
-            return _page(history.metrics(session, id, names=name, after_seq=start, limit=size + 1), size)
+            points = history.metrics(session, id, names=name, after_seq=start, limit=size + 1)
+            return _page(Page[Metric], points, size)
     headers = {"Content-Disposition": f'attachment; filename="{id}.csv"', "Vary": "Accept"}
     lines = _csv(service, id, name, start, limit)
     return StreamingResponse(lines, headers=headers, media_type="text/csv; charset=utf-8")
@@ -127,7 +131,7 @@ def _csv(service: Service, id: str, names: Sequence[str], after_seq: int, limit:
         left = None if left is None else left - len(rows)
 
 
-def _csv_row(row: MetricRow) -> Sequence[object]:
+def _csv_row(row: history.Point) -> Sequence[object]:
     return row.seq, row.name, row.step, row.epoch, "" if row.value is None else repr(row.value), rfc3339(row.time)
 
 
@@ -149,7 +153,7 @@ def events(
     with service.database.read() as session:
         lifecycle.get(session, id)
         start = max(after_seq, after or 0)
-        return _page(history.events(session, id, after_seq=start, limit=limit + 1), limit)
+        return _page(Page[Event], history.events(session, id, after_seq=start, limit=limit + 1), limit)
 
 
 @router.get(

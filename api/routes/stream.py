@@ -25,7 +25,6 @@ from jobs.repository import history, lifecycle
 from jobs.states import Status
 from jobs.tables import Event as EventRow
 from jobs.tables import Job as JobRow
-from jobs.tables import Metric as MetricRow
 
 router = APIRouter(prefix="/v1/jobs/{id}", tags=["history"], dependencies=[Depends(known_query)])
 
@@ -127,15 +126,15 @@ class Cursor:
         for full in (metrics, events):
             if len(full) == BATCH:
                 upto = min(upto, full[-1].seq)
-        rows: list[MetricRow | EventRow] = [*metrics, *events]
+        rows: list[history.Point | EventRow] = [*metrics, *events]
         self.seq = upto
         return [_row_frame(row) for row in sorted(rows, key=lambda row: row.seq) if row.seq <= upto]
 
 
-def _row_frame(row: MetricRow | EventRow) -> bytes:
-    if isinstance(row, MetricRow):
-        return _frame("metric", Metric.model_validate(row), row.seq)
-    return _frame("event", Event.model_validate(row), row.seq)
+def _row_frame(row: history.Point | EventRow) -> bytes:
+    if isinstance(row, EventRow):
+        return _frame("event", Event.model_validate(row), row.seq)
+    return _frame("metric", Metric.model_validate(row), row.seq)
 
 
 def _frame(name: str, data: BaseModel, seq: int | None = None) -> bytes:

@@ -11,14 +11,18 @@ from sqlalchemy.orm import Session
 from jobs.errors import NotFound
 from jobs.tables import Artifact, Event, Job, LogChunk, Metric
 
+Point = Row[tuple[int, str, int, int, float | None, int]]
+"""`(seq, name, step, epoch, value, time)`; a plain row, as there may be thousands."""
+
 
 def metrics(
     session: Session, job_id: str, *, names: Sequence[str] = (), after_seq: int = 0, limit: int = 10_000
-) -> Sequence[Metric]:
-    query = select(Metric).where(Metric.job_id == job_id, Metric.seq > after_seq)
+) -> Sequence[Point]:
+    wanted = (Metric.seq, Metric.name, Metric.step, Metric.epoch, Metric.value, Metric.time)
+    query = select(*wanted).where(Metric.job_id == job_id, Metric.seq > after_seq)
     if names:
         query = query.where(Metric.name.in_(names))
-    return session.execute(query.order_by(Metric.seq).limit(limit)).scalars().all()
+    return session.execute(query.order_by(Metric.seq).limit(limit)).all()
 
 
 def versions(session: Session, job_ids: Sequence[str]) -> Sequence[Row[tuple[str, str, int, int, Any]]]:
