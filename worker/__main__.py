@@ -1,9 +1,10 @@
-"""`python -m worker`: a worker process with `ADDER_WORKER_SLOTS` slots. SIGTERM drains it: jobs are handed back."""
+"""`python -m worker`: a worker process; its devices say how many slots it has. SIGTERM drains it: jobs are handed back."""
 
 from __future__ import annotations
 
 import sys
 
+import structlog
 from celery import signals
 
 from jobs.errors import JobsError
@@ -12,6 +13,11 @@ from jobs.migrate import require_current
 from jobs.settings import Settings
 from worker.app import build
 from worker.context import WorkerContext
+from worker.housekeeping import Housekeeping
+
+CONSUMER_PAUSE_SECONDS = 1.0
+
+log = structlog.get_logger()
 
 
 def main() -> int:
@@ -22,19 +28,40 @@ def main() -> int:
     signals.setup_logging.connect(_logging_is_set_up)
     try:
         require_current(context.database)
+        context.open_slots()
     except JobsError as error:
         print(f"adder worker: {error}", file=sys.stderr)
         return 2
-    # Threads, because a slot only supervises: prefork children are daemons and could not start data-loader workers.
-    build(context).worker_main(
-        [
-            "--quiet", "worker", "--pool", "threads", "--concurrency", str(settings.worker_slots),
-            "--queues", settings.queue,
-            "--hostname", f"{context.id}@%h", "--loglevel", settings.log_level,
-            "--without-gossip", "--without-mingle", "--without-heartbeat",
-        ]
-    )  # fmt: skip
+    build(context)
+    housekeeping = Housekeeping(context)
+    housekeeping.start()
+    log.info("worker.ready", slots=context.slots.devices, memory_mb=context.slots.memory_mb)
+    try:
+        _consume(context)
+    finally:
+        context.draining.set()
+        housekeeping.stop()
     return 0
+
+
+def _consume(context: WorkerContext) -> None:
+    """Celery's consumer of wake-ups, again and again: an error of the broker that it cannot bear must not end jobs."""
+    settings = context.settings
+    # Threads, because a slot only supervises: prefork children are daemons and could not start data-loader workers.
+    arguments = [
+        "--quiet", "worker", "--pool", "threads", "--concurrency", str(len(context.slots.devices)),
+        "--queues", settings.queue,
+        "--hostname", f"{context.id}@%h", "--loglevel", settings.log_level,
+        "--without-gossip", "--without-mingle", "--without-heartbeat",
+    ]  # fmt: skip
+    while not context.draining.is_set():
+        try:
+            context.app.worker_main(arguments)
+        except (SystemExit, Exception) as error:  # noqa: BLE001  (said in the log)
+            if not context.draining.is_set():
+                context.stats.count("broker_errors")
+                log.error("consumer.ended", error=str(error), kind=type(error).__name__)
+        context.draining.wait(CONSUMER_PAUSE_SECONDS)
 
 
 def _logging_is_set_up(**_: object) -> None: ...

@@ -1,55 +1,73 @@
-"""The Celery worker: a wake-up makes a free slot claim and run the best eligible jobs until none is left."""
+"""The Celery worker: a wake-up makes a free slot claim and run the best eligible jobs until none is left.
+
+A wake-up only saves time: `Housekeeping` looks at the queue by itself, so that a worker also runs without a broker.
+"""
 
 from __future__ import annotations
 
 import structlog
 from celery import Celery, signals
+from sqlalchemy.exc import SQLAlchemyError
 
-from jobs.errors import FenceLost
+from jobs.database import database_away
 from jobs.repository import queue
-from jobs.repository.queue import Offer
+from jobs.repository.attempts import Claim
 from jobs.wakeups import TASK
 from worker.context import WorkerContext
-from worker.housekeeping import Housekeeping
+from worker.slots import Free
 from worker.supervisor import Supervisor
 
 log = structlog.get_logger()
 
 
 def build(context: WorkerContext) -> Celery:
-    """Registers the task and the worker's life cycle on the context's Celery application."""
-    housekeeping = Housekeeping(context)
+    """Registers the task and what shutting down means on the context's Celery application."""
 
     @context.app.task(name=TASK, ignore_result=True)  # type: ignore[untyped-decorator]
     def wake(queue_name: str, job_id: str) -> None:
         """Names a job only for the log: the database says which one is next."""
         run_available(context)
 
-    def ready(**_: object) -> None:
-        housekeeping.start()
-        log.info("worker.ready", worker=context.id, slots=context.settings.worker_slots)
-
     def stopping(**_: object) -> None:
         # In a signal handler: nothing here may take a lock, so it is not logged.
         context.draining.set()
 
-    def stopped(**_: object) -> None:
-        housekeeping.stop()
-
-    signals.worker_ready.connect(ready, weak=False)
     signals.worker_shutting_down.connect(stopping, weak=False)
-    signals.worker_shutdown.connect(stopped, weak=False)
     return context.app
 
 
 def run_available(context: WorkerContext) -> None:
     """Claims and runs jobs until none is eligible."""
-    while not context.draining.is_set():
+    while (claim := claim_next(context)) is not None:
+        run_claimed(context, claim)
+
+
+def run_claimed(context: WorkerContext, claim: Claim) -> None:
+    """Runs a job of `claim_next` and gives its slot free."""
+    try:
+        Supervisor(context, claim).run()
+    finally:
+        context.slots.release(claim)
+
+
+def claim_next(context: WorkerContext) -> Claim | None:
+    """The best job for what is free, with its slot; None where there is no such job or slot, or the database is away.
+
+    `run_claimed` takes what this returns.
+    """
+    return context.slots.take(lambda free: _claim(context, free))
+
+
+def _claim(context: WorkerContext, free: Free) -> Claim | None:
+    if context.closed:
+        return None
+    try:
         with context.database.write() as session:
-            claim = queue.claim(session, Offer(context.id, context.devices), context.lease_ms)
-        if claim is None:
-            return
-        try:
-            Supervisor(context, claim).run()
-        except FenceLost:
-            log.warning("attempt.fenced", job=claim.job_id, fence=claim.fence)
+            return queue.claim(session, context.offer(free), context.lease_ms)
+    except SQLAlchemyError as error:
+        if not database_away(error):
+            raise
+        # Housekeeping looks again soon, and gives back what was claimed if the connection broke at the commit.
+        context.stats.count("database_errors")
+        log.warning("claim.deferred", error=str(error.__cause__ or error))
+        return None

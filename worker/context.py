@@ -8,16 +8,24 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
 from celery import Celery
 
 from jobs.database import Database
 from jobs.ids import new_id
-from jobs.settings import Settings
+from jobs.repository.queue import Offer
+from jobs.scheduling import kind_of
+from jobs.settings import MIB, Settings
 from jobs.states import Drain
 from jobs.store import ArtifactStore, store_of
 from jobs.wakeups import celery_app
+from worker.memory import memory_bytes
+from worker.probe import probe
 from worker.running import Running
+from worker.slots import Free, Slots, may_have_gpu, slot_devices
 from worker.stats import Stats
+
+log = structlog.get_logger()
 
 
 @dataclass
@@ -37,8 +45,13 @@ class WorkerContext:
     """Every environment (`jobs.environment.exact_key`) that an attempt can go on in here, as `worker.probe` found."""
     gpus: list[dict[str, int]] = field(default_factory=list)
     """How busy each GPU was when last looked at (`worker.probe.gpu_use`)."""
+    slots: Slots = field(init=False)
+    """Of the CPU until `open_slots` has been called."""
     running: Running = field(default_factory=Running)
     stats: Stats = field(default_factory=Stats)
+
+    def __post_init__(self) -> None:
+        self.slots = Slots(("cpu",) * self.settings.worker_slots, memory_mb(self.settings))
 
     @classmethod
     def create(cls, settings: Settings) -> WorkerContext:
@@ -63,15 +76,45 @@ class WorkerContext:
     def lease_ms(self) -> int:
         return int(self.settings.lease_seconds * 1000)
 
+    def look(self) -> None:
+        """Finds out what this machine has; takes seconds. What goes wrong is logged, and shown on `/v1/system`."""
+        try:
+            self.info = probe()
+        except Exception as error:  # noqa: BLE001  (jobs will say the same when they run)
+            log.error("worker.probe_failed", error=str(error))
+            self.info = {"error": f"torch cannot be loaded: {error}"}
+        self.offers = tuple(self.info.pop("offers", ()))
+
     @property
-    def devices(self) -> tuple[str, ...]:
-        """Devices this worker offers, best first; jobs that ask for another are left to others."""
-        gpus = self.info.get("gpus") or []
-        return (*(f"cuda:{number}" for number in range(len(gpus))), "cpu")
+    def gpu_names(self) -> list[str]:
+        """By number, as torch calls them."""
+        return self.info.get("gpus") or []
+
+    def open_slots(self) -> None:
+        """Where there may be GPUs, only after a look: a job must not go to the CPU as nobody had looked yet.
+
+        Raises:
+            JobsError: `ADDER_WORKER_DEVICES` names a GPU that is not there.
+        """
+        if not self.info and may_have_gpu():
+            self.look()
+        self.slots = Slots(slot_devices(self.settings, len(self.gpu_names)), memory_mb(self.settings))
+
+    def offer(self, free: Free) -> Offer:
+        """What is free here, as `queue.claim` takes it."""
+        return Offer(
+            self.id,
+            devices=free.devices,
+            gpus=free.gpus,
+            memory_mb=free.memory_mb,
+            keys=self.offers,
+            names={f"cuda:{number}": f"cuda ({name})" for number, name in enumerate(self.gpu_names)},
+            idle=free.idle,
+        )
 
     def threads(self, wanted: int | None) -> int:
         """Threads for one attempt: what the spec asks for, else this machine's cores shared among the slots."""
-        shared = max(1, len(os.sched_getaffinity(0)) // self.settings.worker_slots)
+        shared = max(1, len(os.sched_getaffinity(0)) // len(self.slots.devices))
         return wanted or self.settings.worker_threads or shared
 
     def row(self) -> dict[str, Any]:
@@ -80,10 +123,10 @@ class WorkerContext:
             "id": self.id,
             "hostname": socket.gethostname(),
             "pid": os.getpid(),
-            "slots": self.settings.worker_slots,
-            "device": self.devices[0].partition(":")[0],
-            "devices": list(self.devices),
-            "memory_mb": 0,
+            "slots": len(self.slots.devices),
+            "device": kind_of(self.slots.devices[0]),
+            "devices": list(self.slots.devices),
+            "memory_mb": self.slots.memory_mb,
             "offers": list(self.offers),
             "draining": self.drain,
             "info": self.info,
@@ -91,3 +134,9 @@ class WorkerContext:
                 running=len(self.running.titles), spooled=self.running.spool_items(), gpus=self.gpus
             ),
         }
+
+
+def memory_mb(settings: Settings) -> int:
+    """What the jobs of this worker share, in MiB."""
+    given = settings.worker_memory_gb
+    return memory_bytes() // MIB if given is None else int(given * 1024)

@@ -1,4 +1,4 @@
-"""What a worker does besides training, in one thread: heartbeat, unsent wake-ups, lost messages, lost workers.
+"""What a worker does besides training: heartbeat, jobs that no message told it of, lost workers, unsent wake-ups.
 
 Any number of workers may do this side by side: each step is a conditional write, or harmless when it is done twice.
 """
@@ -7,38 +7,77 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
-from jobs.repository import recovery
+from jobs.repository import core, recovery, workers
+from jobs.repository.attempts import Claim
 from jobs.retention import Sweeper
-from jobs.wakeups import Relay, send
+from jobs.wakeups import Relay
+from worker.app import claim_next, run_available, run_claimed
 from worker.context import WorkerContext
-from worker.probe import probe
+from worker.probe import gpu_use
 
 FORGET_AFTER_LEASES = 10
+TICK_SECONDS = 1.0
+"""How often a worker looks whether it is asked to drain."""
 
 log = structlog.get_logger()
+
+
+class Watch:
+    """Whether the database was seen all the time for a whole lease: then who has not renewed is gone.
+
+    A gap in the database's own time counts too: its host may have been suspended, or another one with another clock
+    have taken its place; then every lease may look as if it had run out.
+    """
+
+    def __init__(self, lease_seconds: float) -> None:
+        self._lease = lease_seconds
+        self._since: float | None = None
+        self._seen = 0.0
+        self._database_seen = 0.0
+
+    def saw(self, database_ms: int) -> bool:
+        """Call whenever the database answered, with the time it told."""
+        now, database_now = time.monotonic(), database_ms / 1000
+        gap = max(now - self._seen, abs(database_now - self._database_seen))
+        if self._since is None or gap > self._lease / 2:
+            self._since = now
+        self._seen, self._database_seen = now, database_now
+        return now - self._since >= self._lease
+
+    def lost(self) -> None:
+        """Call when it did not answer."""
+        self._since = None
 
 
 class Housekeeping:
     def __init__(self, context: WorkerContext) -> None:
         self._context = context
         self._settings = context.settings
-        self._relay = Relay(context.settings, context.database, context.app)
+        self._relay = Relay(context.settings, context.database, context.app, self._note_relay_error)
         self.sweeper = Sweeper(context.database, context.store, context.settings)
         self._stopping = threading.Event()
-        self._watching_since: float | None = None
+        self._watch = Watch(self._settings.lease_seconds)
+        self._unheard: set[tuple[str, int]] = set()
+        self._runners: list[threading.Thread] = []
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
-        self.sweeper.start()
         threading.Thread(target=self._probe, name="probe", daemon=True).start()
+        self._relay.start()
+        self.sweeper.start()
+        self._thread.start()
 
     def stop(self) -> None:
-        """Ends the thread and takes this worker off the list."""
+        """Waits for the attempts that this began, ends the threads and takes this worker off the list."""
+        for runner in self._runners:
+            runner.join()
         self._stopping.set()
+        self._relay.stop()
         self.sweeper.stop()
         self._thread.join(timeout=10)
         try:
@@ -48,44 +87,82 @@ class Housekeeping:
             log.warning("worker.not_forgotten", error=str(error))
 
     def _probe(self) -> None:
-        try:
-            self._context.info = probe()
-        except Exception as error:  # noqa: BLE001  (shown on /v1/system; jobs will say the same when they run)
-            log.error("worker.probe_failed", error=str(error))
-            self._context.info = {"error": f"torch cannot be loaded: {error}"}
+        if not self._context.info:
+            self._context.look()
+
+    def _note_relay_error(self, error: Exception) -> None:
+        self._context.stats.count("database_errors" if isinstance(error, SQLAlchemyError) else "broker_errors")
 
     def _run(self) -> None:
+        interval = min(self._settings.reconcile_seconds, self._settings.renew_seconds)
+        due = 0.0
         while not self._stopping.is_set():
-            try:
-                self.round()
-            except Exception as error:  # noqa: BLE001  (a thread that must go on; said in the log)
-                self._watching_since = None
-                log.warning("housekeeping.deferred", error=str(error), kind=type(error).__name__)
-            self._stopping.wait(min(self._settings.reconcile_seconds, self._settings.renew_seconds))
+            if time.monotonic() >= due:
+                due = time.monotonic() + interval
+                self._guarded(self.round)
+            else:
+                self._guarded(self.heed_drain)
+            self._stopping.wait(min(TICK_SECONDS, interval))
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001  (a thread that must go on; said in the log)
+            self._watch.lost()
+            self._context.stats.count("database_errors")
+            log.warning("housekeeping.deferred", error=str(error), kind=type(error).__name__)
+
+    def heed_drain(self) -> None:
+        """Sees within a second or two that an operator wants this worker to leave, or to come back."""
+        with self._context.database.read() as session:
+            asked = workers.asked_to_drain(session, self._context.id, self._context.drain)
+        if asked != self._context.drain:
+            log.info("worker.drain", asked=asked, running=len(self._context.running.titles))
+            self._context.drain = asked
+            if asked is None:
+                self.look()
 
     def round(self) -> None:
+        if self._context.info.get("gpus"):
+            self._context.gpus = gpu_use()
         with self._context.database.write() as session:
             recovery.heartbeat(session, self._context.row())
             recovery.forget_dead_workers(session, FORGET_AFTER_LEASES * self._context.lease_ms)
+        self.heed_drain()
         self.reclaim()
-        if self._relay.flush():
-            self.rewake()
+        self.release_unheard()
+        self.look()
 
     def reclaim(self) -> list[str]:
         """Takes jobs from lost workers, once this worker has itself seen the database for a whole lease."""
-        now = time.monotonic()
-        self._watching_since = self._watching_since or now
-        if now - self._watching_since < self._settings.lease_seconds:
-            return []
         with self._context.database.write() as session:
-            lost = recovery.reclaim_expired(session)
+            now = core.now(session)
+            if not self._watch.saw(now):
+                return []
+            lost = recovery.reclaim_expired(session, now)
         for job_id in lost:
             log.warning("job.reclaimed", job=job_id)
         return lost
 
-    def rewake(self) -> None:
-        """Sends wake-ups for jobs that wait although slots are free: their messages were lost. At most one a slot."""
+    def release_unheard(self) -> None:
+        """Gives back jobs that are this worker's by the database, but that it knows nothing of for two rounds."""
         with self._context.database.read() as session:
-            waiting = recovery.backlog(session, int(self._settings.reconcile_seconds * 1000), self._context.lease_ms)
-        for job_id in waiting.jobs[: waiting.free_slots]:
-            send(self._context.app, self._settings, job_id)
+            owned = recovery.owned_by(session, self._context.id)
+        unheard = owned - self._context.running.titles
+        for job_id, fence in unheard & self._unheard:
+            with self._context.database.write() as session:
+                if recovery.release(session, job_id, fence):
+                    log.warning("job.released", job=job_id, fence=fence)
+        self._unheard = unheard
+
+    def look(self) -> None:
+        """Claims for slots that stand free although jobs wait: their messages were lost, or the broker is away."""
+        self._runners = [runner for runner in self._runners if runner.is_alive()]
+        while (claim := claim_next(self._context)) is not None:
+            runner = threading.Thread(target=self._run_on, args=(claim,), name=f"slot-{claim.job_id}")
+            self._runners.append(runner)
+            runner.start()
+
+    def _run_on(self, claim: Claim) -> None:
+        run_claimed(self._context, claim)
+        run_available(self._context)

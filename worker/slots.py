@@ -1,0 +1,98 @@
+"""The slots of one worker: which device and how much memory each of its jobs has, and what is free for one more."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.errors import JobsError
+from jobs.repository.attempts import Claim
+from jobs.scheduling import has_gpu, kind_of, last_chance, needs_memory_mb
+from jobs.settings import Settings
+
+GPU_FILES = ("nvidia[0-9]*", "dxg")
+"""In /dev, where there is a GPU: of the driver, and of WSL."""
+
+
+def may_have_gpu(folder: Path = Path("/dev")) -> bool:
+    """Whether it is worth asking torch, which takes seconds, for GPUs before the first job is taken."""
+    return any(next(folder.glob(name), None) is not None for name in GPU_FILES)
+
+
+def slot_devices(settings: Settings, gpus: int) -> tuple[str, ...]:
+    """The device of each slot, GPUs first.
+
+    Raises:
+        JobsError: `ADDER_WORKER_DEVICES` names a GPU that is not there.
+    """
+    here = [f"cuda:{number}" for number in range(gpus)]
+    named = settings.worker_devices or (*here, "cpu")
+    missing = [device for device in named if device != "cpu" and device not in here]
+    if missing:
+        raise JobsError(
+            f"ADDER_WORKER_DEVICES names {', '.join(missing)}, but torch finds {gpus} GPUs here"
+            f"{' (' + ', '.join(here) + ')' if here else ''}. Correct it, or leave it out to use all there are."
+        )
+    each = {"cuda": settings.jobs_per_device, "cpu": settings.worker_slots}
+    ordered = sorted(named, key=lambda device: kind_of(device) == "cpu")
+    return tuple(device for device in ordered for _ in range(each[kind_of(device)]))
+
+
+@dataclass(frozen=True)
+class Free:
+    """What a worker has left for one more job."""
+
+    devices: tuple[str, ...]
+    """Of free slots: GPUs first, the one with the fewest jobs before the others."""
+    gpus: bool
+    """Whether the worker has GPUs, free or not."""
+    memory_mb: int
+    idle: bool
+    """It runs nothing."""
+
+
+class Slots:
+    """Thread-safe; claims of one worker take turns, so that no two are made with one free slot in mind.
+
+    Args:
+        devices: the device of each slot.
+        memory_mb: what the jobs share, in MiB.
+    """
+
+    def __init__(self, devices: Sequence[str], memory_mb: int) -> None:
+        self.devices = tuple(devices)
+        self.memory_mb = memory_mb
+        self._claiming = threading.Lock()
+        self._lock = threading.Lock()
+        self._taken: list[Claim] = []
+
+    def free(self) -> Free | None:
+        """None where every slot is taken, or the job that runs must be alone."""
+        with self._lock:
+            taken = list(self._taken)
+        left = Counter(self.devices)
+        left.subtract(claim.device for claim in taken)
+        busy = Counter(claim.device for claim in taken)
+        known = dict.fromkeys(self.devices)
+        devices = sorted((d for d in known if left[d] > 0), key=lambda d: (kind_of(d) == "cpu", busy[d]))
+        if not devices or any(last_chance(claim.faults, claim.max_attempts) for claim in taken):
+            return None
+        asked = sum(needs_memory_mb(claim.spec["resources"]["memory_gb"]) for claim in taken)
+        return Free(tuple(devices), has_gpu(self.devices), max(0, self.memory_mb - asked), not taken)
+
+    def take(self, claim: Callable[[Free], Claim | None]) -> Claim | None:
+        """A slot, if `claim` finds a job for what is free; whoever gets it calls `release`."""
+        with self._claiming:
+            free = self.free()
+            found = None if free is None else claim(free)
+            if found is not None:
+                with self._lock:
+                    self._taken.append(found)
+        return found
+
+    def release(self, claim: Claim) -> None:
+        with self._lock:
+            self._taken.remove(claim)
