@@ -23,8 +23,12 @@ KEEP = 2
 class Expected:
     """One job as it must be."""
 
-    device: str
-    max_attempts: int
+    device: str = "auto"
+    memory_mb: int = 0
+    exact: bool = True
+    max_attempts: int = 3
+    exact_key: str | None = None
+    """What it was frozen to when it began."""
     status: Status = Status.QUEUED
     faults: int = 0
     owner: Claim | None = None

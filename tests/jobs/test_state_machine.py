@@ -14,27 +14,41 @@ import pytest
 from hypothesis import HealthCheck, Phase
 from hypothesis import settings as profile
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from jobs.database import Database
+from jobs.environment import exact_key
 from jobs.errors import Conflict, FenceLost, IdempotencyMismatch, NotFound
-from jobs.repository import attempts, catalog, history, lifecycle, queue, recovery
+from jobs.repository import attempts, catalog, history, lifecycle, queue, recovery, workers
 from jobs.repository.attempts import Claim, Mark, NewArtifact, Stored
 from jobs.repository.core import append_events
 from jobs.repository.queue import Offer
-from jobs.states import FINAL, Cause, FailureCode, Status
+from jobs.spec import SPEC
+from jobs.states import FINAL, Cause, Drain, FailureCode, Status
 from jobs.tables import Job, Worker
+from tests.jobs.actors import (
+    FINISHES,
+    HANDS_BACK,
+    NAMES,
+    RELEASE_CAUSES,
+    RELEASED,
+    SUSPENDS,
+    WORKERS,
+    bodies,
+    ends,
+    environment,
+)
 from tests.jobs.model import KEEP, Expected, Model
 from tests.support.specs import train_body, train_spec
 
 LEASE_MS = 3_600_000  # only `expire` makes a lease run out
 LONG_RUN = os.environ.get("ADDER_STATE_MACHINE_EXAMPLES")
-DEVICES = {"worker_a": ("cpu",), "worker_b": ("cuda:0", "cpu"), "worker_c": ("cuda:1",)}
+LINE = select(Job.id).where(Job.status == Status.QUEUED).order_by(Job.priority.desc(), Job.turn, Job.id)
 EXAMPLES = profile(
-    max_examples=int(LONG_RUN or 40),
+    max_examples=int(LONG_RUN or 30),
     stateful_step_count=40,
     derandomize=LONG_RUN is None,
     database=None,
@@ -43,28 +57,6 @@ EXAMPLES = profile(
     phases=(Phase.generate, Phase.shrink) if LONG_RUN else (Phase.generate,),
     suppress_health_check=list(HealthCheck),
 )
-
-FINISHES: dict[Status, set[Status]] = {
-    Status.RUNNING: {Status.SUCCEEDED, Status.FAILED},
-    Status.PAUSING: {Status.SUCCEEDED, Status.FAILED},
-    Status.CANCELLING: {Status.SUCCEEDED, Status.FAILED, Status.CANCELLED},
-}
-SUSPENDS = {Status.RUNNING, Status.PAUSING}
-HANDS_BACK: dict[Status, set[Status]] = {
-    Status.RUNNING: {Status.QUEUED},
-    Status.PAUSING: {Status.QUEUED, Status.PAUSED},
-    Status.CANCELLING: set(),
-}
-RELEASED = {
-    Status.RUNNING: Status.QUEUED,
-    Status.PAUSING: Status.PAUSED,
-    Status.CANCELLING: Status.CANCELLED,
-}
-RELEASE_CAUSES = {
-    Status.RUNNING: Cause.HANDED_BACK,
-    Status.PAUSING: Cause.PAUSED,
-    Status.CANCELLING: Cause.CANCELLED,
-}
 
 
 class Power(Exception):
@@ -83,6 +75,7 @@ class JobsMachine(RuleBasedStateMachine):
         self.seen: dict[str, list[int]] = {}
         self.stored = 0
         self.digests: set[str] = set()
+        self.draining: set[str] = set()
 
     def teardown(self) -> None:
         for job_id in self.model.jobs:
@@ -101,44 +94,49 @@ class JobsMachine(RuleBasedStateMachine):
 
     @initialize()
     def start_workers(self) -> None:
+        for worker in WORKERS:
+            self._heartbeat(worker)
+
+    def _heartbeat(self, worker: str) -> None:
+        kind = WORKERS[worker]
+        row: dict[str, Any] = {"id": worker, "hostname": "here", "pid": 1, "slots": 2, "info": {}, "stats": {}}
+        row |= {"device": "cuda" if kind.gpus else "cpu", "devices": list(kind.devices), "offers": list(kind.keys)}
         with self.db.write() as session:
-            for worker, devices in DEVICES.items():
-                row: dict[str, Any] = {"id": worker, "hostname": "here", "pid": 1, "slots": 2, "info": {}, "stats": {}}
-                kind = devices[0].partition(":")[0]
-                row |= {"device": kind, "devices": list(devices), "memory_mb": 4096, "offers": []}
-                recovery.heartbeat(session, row)
+            recovery.heartbeat(session, row | {"memory_mb": kind.memory_mb})
 
     # Users
 
-    @rule(
-        target=jobs,
-        key=st.sampled_from([None, None, "k", "l"]),
-        priority=st.sampled_from([0, 0, 5]),
-        device=st.sampled_from(["auto", "auto", "cpu", "cuda"]),
-        max_attempts=st.integers(1, 3),
-        label=st.sampled_from(["ann", "bob"]),
-    )
-    def submit(self, key: str | None, priority: int, device: str, max_attempts: int, label: str) -> Any:
-        changes: dict[str, Any] = {"priority": priority, "resources": {"device": device}, "labels": {"user": label}}
-        changes["limits"] = {"max_attempts": max_attempts}
-        spec, body = train_spec(**changes), train_body(**changes)
+    @initialize(target=jobs)
+    def begin(self) -> Any:
+        return multiple(*(self.submit_one(None, train_body()) for _ in range(2)))
+
+    @rule(target=jobs, key=st.sampled_from([None, None, "k", "l"]), body=bodies)
+    def submit(self, key: str | None, body: dict[str, Any]) -> Any:
         earlier = self.model.keys.get(key or "")
         if earlier is not None and earlier[1] != body:
             with pytest.raises(IdempotencyMismatch), self.db.write() as session:
-                lifecycle.submit(session, spec, key=key, body=body)
+                lifecycle.submit(session, SPEC.validate_python(body), key=key, body=body)
             return multiple()
+        job_id = self.submit_one(key, body)
+        if earlier is not None:
+            assert job_id == earlier[0]
+            return multiple()
+        return job_id
+
+    def submit_one(self, key: str | None, body: dict[str, Any]) -> str:
+        spec = SPEC.validate_python(body)
         with self.db.write() as session:
             done = lifecycle.submit(session, spec, key=key, body=body)
-        if earlier is not None:
-            assert (done.job.id, done.created) == (earlier[0], False)
-            return multiple()
-        assert done.created
-        self.model.jobs[done.job.id] = Expected(device, max_attempts)
-        if key is not None:
-            self.model.keys[key] = (done.job.id, body)
+        assert done.created == (key not in self.model.keys)
+        if done.created:
+            needs = spec.resources
+            memory = int((needs.memory_gb or 0) * 1024)
+            self.model.jobs[done.job.id] = Expected(needs.device, memory, needs.exact, spec.limits.max_attempts)
+            if key is not None:
+                self.model.keys[key] = (done.job.id, body)
         return done.job.id
 
-    def _ask(self, job_id: str, allowed: set[Status], what: Callable[[Session, str], Any]) -> bool:
+    def _asked(self, job_id: str, allowed: set[Status], what: Callable[[Session, str], Any]) -> bool:
         """Whether the user gets what was asked for; a job that is gone or in another state says so."""
         job = self.model.jobs.get(job_id)
         if job is not None and job.status in allowed:
@@ -149,9 +147,13 @@ class JobsMachine(RuleBasedStateMachine):
             what(session, job_id)
         return False
 
-    @rule(job_id=jobs)
-    def cancel(self, job_id: str) -> None:
-        if not self._ask(job_id, set(Status) - {Status.SUCCEEDED, Status.FAILED}, lifecycle.cancel):
+    @rule(target=jobs, job_id=jobs, what=st.sampled_from(["cancel", "pause", "resume", "retry", "go on", "delete"]))
+    def ask(self, job_id: str, what: str) -> Any:
+        made = getattr(self, f"_{what.replace(' ', '_')}")(job_id)
+        return multiple() if made is None else made
+
+    def _cancel(self, job_id: str) -> None:
+        if not self._asked(job_id, set(Status) - {Status.SUCCEEDED, Status.FAILED}, lifecycle.cancel):
             return
         job = self.model.jobs[job_id]
         if job.status in (Status.QUEUED, Status.PAUSED):
@@ -159,37 +161,36 @@ class JobsMachine(RuleBasedStateMachine):
         elif job.status is not Status.CANCELLED:
             job.status = Status.CANCELLING
 
-    @rule(job_id=jobs)
-    def pause(self, job_id: str) -> None:
+    def _pause(self, job_id: str) -> None:
         allowed = {Status.RUNNING, Status.PAUSING, Status.PAUSED}
-        if self._ask(job_id, allowed, lifecycle.pause) and self.model.jobs[job_id].status is Status.RUNNING:
+        if self._asked(job_id, allowed, lifecycle.pause) and self.model.jobs[job_id].status is Status.RUNNING:
             self.model.jobs[job_id].status = Status.PAUSING
 
-    @rule(job_id=jobs)
-    def resume(self, job_id: str) -> None:
-        if self._ask(job_id, {Status.PAUSED}, lifecycle.resume):
+    def _resume(self, job_id: str) -> None:
+        if self._asked(job_id, {Status.PAUSED}, lifecycle.resume):
             self.model.jobs[job_id].queue()
 
-    @rule(target=jobs, job_id=jobs, from_checkpoint=st.booleans())
-    def retry(self, job_id: str, from_checkpoint: bool) -> Any:
+    def _retry(self, job_id: str, from_checkpoint: bool = False) -> str | None:
         old, made = self.model.jobs.get(job_id), []
         possible = old is not None and bool(old.checkpoints or not from_checkpoint)
 
         def ask(session: Session, job_id: str) -> None:
             made.append(lifecycle.retry(session, job_id, train_spec(), from_checkpoint=from_checkpoint).id)
 
-        if not self._ask(job_id, set(FINAL) if possible else set(), ask) or old is None:
-            return multiple()
-        self.model.jobs[made[0]] = new = Expected("auto", 3)
+        if not self._asked(job_id, set(FINAL) if possible else set(), ask) or old is None:
+            return None
+        self.model.jobs[made[0]] = new = Expected()
         if from_checkpoint:
             step = max(old.checkpoints)
             new.checkpoint(step, old.checkpoints[step])
         return made[0]
 
-    @rule(job_id=jobs)
-    def delete(self, job_id: str) -> None:
+    def _go_on(self, job_id: str) -> str | None:
+        return self._retry(job_id, from_checkpoint=True)
+
+    def _delete(self, job_id: str) -> None:
         stored: list[str] = []
-        if self._ask(job_id, set(FINAL), lambda s, id: stored.extend(lifecycle.delete_job(s, id))):
+        if self._asked(job_id, set(FINAL), lambda s, id: stored.extend(lifecycle.delete_job(s, id))):
             job = self.model.jobs.pop(job_id)
             self.seen.pop(job_id, None)
             self.model.keys = {k: v for k, v in self.model.keys.items() if v[0] != job_id}
@@ -214,28 +215,53 @@ class JobsMachine(RuleBasedStateMachine):
 
     # Workers
 
-    @rule(target=claims, worker=st.sampled_from(sorted(DEVICES)))
-    def claim(self, worker: str) -> Any:
+    @rule(target=claims, worker=st.sampled_from(sorted(WORKERS)), idle=st.sampled_from([True, True, False]))
+    def claim(self, worker: str, idle: bool) -> Any:
         """Woken by a message, by the same one twice, or by none: that makes no difference."""
-        kinds = {device.partition(":")[0] for device in DEVICES[worker]}
+        return self._claim(worker, idle) or multiple()
+
+    def _claim(self, worker: str, idle: bool = True) -> Claim | None:
+        kind = WORKERS[worker]
+        offer = Offer(worker, kind.devices, kind.gpus, kind.memory_mb, kind.keys, NAMES, idle)
         with self.db.write() as session:
-            line = session.execute(self._line()).scalars().all()
-            claim = queue.claim(session, Offer(worker, DEVICES[worker]), LEASE_MS)
-        able = [job_id for job_id in line if self.model.jobs[job_id].device in ("auto", *kinds)]
+            line = session.execute(LINE).scalars().all()
+            claim = queue.claim(session, offer, LEASE_MS)
+        able = [job_id for job_id in line if self._fits(self.model.jobs[job_id], worker, idle)]
         if claim is None:
             assert not able
-            return multiple()
+            return None
         assert claim.job_id == able[0]
         job = self.model.jobs[claim.job_id]
         assert claim.fence > job.fence
-        assert claim.device in DEVICES[worker]
+        assert claim.device in kind.devices
+        assert job.device in ("auto", claim.device.partition(":")[0])
         job.causes.append(None)
         assert (claim.attempt, claim.faults, claim.max_attempts) == (len(job.causes), job.faults, job.max_attempts)
+        assert claim.exact_key == job.exact_key
+        if job.exact and job.exact_key is not None:
+            assert job.exact_key == exact_key(environment(NAMES.get(claim.device, claim.device)))
         job.status, job.owner = Status.RUNNING, claim
         return claim
 
-    def _line(self) -> Any:
-        return select(Job.id).where(Job.status == Status.QUEUED).order_by(Job.priority.desc(), Job.turn, Job.id)
+    def _fits(self, job: Expected, worker: str, idle: bool) -> bool:
+        kind = WORKERS[worker]
+        if worker in self.draining or job.device not in kind.takes or job.memory_mb > kind.memory_mb:
+            return False
+        if job.exact and job.exact_key is not None and job.exact_key not in kind.keys:
+            return False
+        return idle or not 0 < job.faults >= job.max_attempts - 1
+
+    @rule(worker=st.sampled_from(sorted(WORKERS)), mode=st.sampled_from([None, *Drain]))
+    def drain(self, worker: str, mode: Drain | None) -> None:
+        """A worker that drains claims nothing; its heartbeats do not undo that, and its jobs stay its own."""
+        with self.db.write() as session:
+            row = session.get_one(Worker, worker)
+            if mode is None:
+                workers.undrain(session, row)
+            else:
+                workers.drain(session, row, mode)
+        (self.draining.discard if mode is None else self.draining.add)(worker)
+        self._heartbeat(worker)
 
     def _write(self, claim: Claim, what: Callable[[Session, Job], None], allowed: bool = True) -> bool:
         """Whether the attempt wrote; one that lost its job must be told so, and an edge that is none refused."""
@@ -257,33 +283,44 @@ class JobsMachine(RuleBasedStateMachine):
             assert attempts.landed(session, claim, mark) or attempts.cause_of(session, claim) is not None
         return True
 
-    @rule(claim=claims, first=st.integers(1, 6), count=st.integers(0, 3), log=st.sampled_from(["", "a\n", "ü"]))
-    def write_history(self, claim: Claim, first: int, count: int, log: str) -> None:
+    @rule(claim=claims, step=st.integers(1, 6), what=st.sampled_from(["history", "checkpoint", "artifact", "die"]))
+    def write(self, claim: Claim, step: int, what: str) -> None:
+        getattr(self, f"_write_{what}")(claim, step)
+        with self.db.read() as session:
+            if self.model.owns(claim):
+                assert attempts.status(session, claim) is self.model.jobs[claim.job_id].status
+            else:
+                with pytest.raises(FenceLost):
+                    attempts.status(session, claim)
+            if (job := self.model.jobs.get(claim.job_id)) is not None:
+                assert attempts.cause_of(session, claim) == job.causes[claim.attempt - 1]
+
+    def _write_history(self, claim: Claim, first: int) -> None:
         value = float(claim.attempt)
         names = ("train/loss", "val/loss")
-        points = [(name, step) for step in range(first, first + count) for name in names]
+        points = [(name, step) for step in range(first, first + 3) for name in names]
+        log = f"step {first} ü\n"
 
         def write(session: Session, job: Job) -> None:
             rows = [{"name": n, "step": s, "epoch": 1, "value": value, "time": 1} for n, s in points]
             attempts.add_metrics(session, job, rows)
             append_events(session, job, [{"type": "note", "message": "."}])
-            if log:
-                attempts.add_log(session, job, log)
+            attempts.add_log(session, job, log)
+            attempts.freeze(job, environment(NAMES.get(claim.device, claim.device)))
 
         if self._write(claim, write):
             job = self.model.jobs[claim.job_id]
             job.points = dict.fromkeys(points, value) | job.points
             job.log += log
+            job.exact_key = job.exact_key or exact_key(environment(NAMES.get(claim.device, claim.device)))
 
-    @rule(claim=claims, step=st.integers(1, 9))
-    def write_checkpoint(self, claim: Claim, step: int) -> None:
+    def _write_checkpoint(self, claim: Claim, step: int) -> None:
         stored = self._store()
         if self._write(claim, lambda s, job: self._discarded(attempts.add_checkpoint(s, job, step, stored, KEEP))):
             self.model.jobs[claim.job_id].checkpoint(step, stored.sha256)
 
-    @rule(claim=claims, name=st.sampled_from(["log.txt", "model.json"]))
-    def write_artifact(self, claim: Claim, name: str) -> None:
-        stored = self._store()
+    def _write_artifact(self, claim: Claim, number: int) -> None:
+        stored, name = self._store(), f"curves-{number % 2}.png"
         new = NewArtifact(name, "file", "text/plain", stored)
         if self._write(claim, lambda s, job: attempts.add_artifacts(s, job, [new])):
             self.model.jobs[claim.job_id].artifacts[name] = stored.sha256
@@ -297,8 +334,7 @@ class JobsMachine(RuleBasedStateMachine):
     def _discarded(self, digests: list[str]) -> None:
         assert set(digests) <= self.digests
 
-    @rule(claim=claims)
-    def die_while_writing(self, claim: Claim) -> None:
+    def _write_die(self, claim: Claim, _: int) -> None:
         """All of a transaction or nothing, and one who does not know which of the two can find out."""
         marks = []
 
@@ -313,20 +349,13 @@ class JobsMachine(RuleBasedStateMachine):
         with self.db.write() as session:
             assert not any(attempts.landed(session, claim, mark) for mark in marks)
 
-    @rule(claim=claims)
-    def look(self, claim: Claim) -> None:
-        """What the supervisor polls."""
-        with self.db.read() as session:
-            if self.model.owns(claim):
-                assert attempts.status(session, claim) is self.model.jobs[claim.job_id].status
-            else:
-                with pytest.raises(FenceLost):
-                    attempts.status(session, claim)
-            if (job := self.model.jobs.get(claim.job_id)) is not None:
-                assert attempts.cause_of(session, claim) == job.causes[claim.attempt - 1]
+    @rule(claim=claims, how=ends)
+    def end(self, claim: Claim, how: tuple[str, Any]) -> None:
+        what, to = how
+        getattr(self, f"_{what}")(claim, to)
 
-    @rule(claim=claims, to=st.sampled_from(sorted(FINAL)), code=st.sampled_from(["diverged", "out_of_memory"]))
-    def finish(self, claim: Claim, to: Status, code: str) -> None:
+    def _finish(self, claim: Claim, to: Status) -> None:
+        code = "diverged"
         job = self.model.jobs.get(claim.job_id)
         error = {"code": FailureCode(code), "message": "no", "log_tail": ""} if to is Status.FAILED else None
         allowed = job is not None and to in FINISHES.get(job.status, ())
@@ -334,8 +363,7 @@ class JobsMachine(RuleBasedStateMachine):
             job.end_attempt(Cause(code if error else to))
             job.status = to
 
-    @rule(claim=claims, to=st.sampled_from([Status.QUEUED, Status.PAUSED]))
-    def hand_back(self, claim: Claim, to: Status) -> None:
+    def _hand_back(self, claim: Claim, to: Status) -> None:
         job = self.model.jobs.get(claim.job_id)
         allowed = job is not None and to in HANDS_BACK.get(job.status, ())
         if self._write(claim, lambda s, row: attempts.hand_back(s, row, to, "Handed back."), allowed) and job:
@@ -344,16 +372,14 @@ class JobsMachine(RuleBasedStateMachine):
             if to is Status.QUEUED:
                 job.queue()
 
-    @rule(claim=claims, cause=st.sampled_from([Cause.DISK_FULL, Cause.STORE_LOST]))
-    def suspend(self, claim: Claim, cause: Cause) -> None:
+    def _suspend(self, claim: Claim, cause: Cause) -> None:
         job = self.model.jobs.get(claim.job_id)
         allowed = job is not None and job.status in SUSPENDS
         if self._write(claim, lambda s, row: attempts.suspend(s, row, cause, "It is full."), allowed) and job:
             job.end_attempt(cause)
             job.status = Status.PAUSED
 
-    @rule(claim=claims)
-    def release(self, claim: Claim) -> None:
+    def _release(self, claim: Claim, _: None) -> None:
         """Its worker finds a job that it owns and knows nothing of."""
         with self.db.write() as session:
             assert recovery.release(session, claim.job_id, claim.fence) == self.model.owns(claim)
@@ -365,33 +391,40 @@ class JobsMachine(RuleBasedStateMachine):
         if job.status is Status.QUEUED:
             job.queue()
 
-    @rule(claim=claims)
-    def fault(self, claim: Claim) -> None:
+    def _fault(self, claim: Claim, _: None) -> None:
         if self._write(claim, lambda s, row: attempts.fault(s, row, "Signal 9 ended it.")):
             self.model.jobs[claim.job_id].fault()
 
     # What nobody asks for
 
-    @rule(claim=claims)
-    def expire(self, claim: Claim) -> None:
-        """The owner's worker has stopped, or died, and its lease has run out."""
+    @rule(target=claims, claim=claims, reconcilers=st.integers(0, 2), heir=st.sampled_from([None, *sorted(WORKERS)]))
+    def stop(self, claim: Claim, reconcilers: int, heir: str | None) -> Any:
+        """The owner's worker stands still beyond its lease, and may wake up later: its claim stays among the claims."""
         if self.model.owns(claim):
             self.model.jobs[claim.job_id].expired = True
             with self.db.write() as session:
                 session.execute(update(Job).where(Job.id == claim.job_id).values(lease_expires_at=1))
+        self._reclaim(reconcilers)
+        return (heir and self._claim(heir)) or multiple()
 
-    @rule(reconcilers=st.integers(1, 2))
-    def reclaim(self, reconcilers: int) -> None:
-        lost = {job_id for job_id, job in self.model.jobs.items() if job.expired}
+    def _reclaim(self, reconcilers: int) -> None:
         for _ in range(reconcilers):
+            lost = {job_id for job_id, job in self.model.jobs.items() if job.expired}
             with self.db.write() as session:
                 assert set(recovery.reclaim_expired(session)) == lost
             for job_id in lost:
                 self.model.jobs[job_id].fault()
-            lost = set()
 
-    @rule(sent=st.sampled_from(["once", "twice"]))
-    def relay(self, sent: Literal["once", "twice"]) -> None:
+    @rule(what=st.sampled_from(["relay once", "relay twice", "rewake", "collect garbage"]))
+    def keep_house(self, what: str) -> None:
+        if what == "rewake":
+            self._rewake()
+        elif what == "collect garbage":
+            self._collect_garbage()
+        else:
+            self._relay("once" if what == "relay once" else "twice")
+
+    def _relay(self, sent: Literal["once", "twice"]) -> None:
         """One that sends a message and dies before it deletes the row sends it again."""
         with self.db.read() as session:
             rows = recovery.pending_wakeups(session)
@@ -401,25 +434,19 @@ class JobsMachine(RuleBasedStateMachine):
             for job in self.model.jobs.values():
                 job.unsent = 0
 
-    @rule()
-    def rewake(self) -> None:
+    def _rewake(self) -> None:
         """A queued job whose message was lost is found, whatever became of the outbox."""
         with self.db.read() as session:
             backlog = recovery.backlog(session, older_than_ms=-60_000, live_ms=LEASE_MS)
         assert set(backlog.jobs) == self.model.of(Status.QUEUED)
         owned = self.model.of(Status.RUNNING, Status.PAUSING, Status.CANCELLING)
-        assert backlog.free_slots == max(0, 2 * len(DEVICES) - len(owned))
+        assert backlog.free_slots == max(0, 2 * len(WORKERS) - len(owned))
 
-    @rule()
-    def collect_garbage(self) -> None:
+    def _collect_garbage(self) -> None:
         """Bytes that something names are never taken for garbage, and all others are."""
         named = {sha256 for job in self.model.jobs.values() for sha256 in job.digests()}
         with self.db.read() as session:
             assert catalog.unreferenced(session, self.digests) == self.digests - named
-
-    @rule(claim=consumes(claims))
-    def forget(self, claim: Claim) -> None:
-        """A worker process is gone and with it its title: nobody but the reconciler can end that attempt."""
 
 
 def test_the_database_holds_what_it_should_whoever_acts_when(database: Database) -> None:
