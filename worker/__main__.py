@@ -1,4 +1,4 @@
-"""`python -m worker`: a worker process; its devices say how many slots it has. SIGTERM drains it: jobs are handed back."""
+"""`python -m worker`: a worker process, with slots as its devices allow. SIGTERM drains it: jobs are handed back."""
 
 from __future__ import annotations
 
