@@ -102,6 +102,11 @@ class Job:
     finished_at: datetime | None = None
     attempt: int | None = None
     queue_position: int | None = None
+    """1 for the next one of those that compete for the same workers, while queued."""
+    estimated_start_at: datetime | None = None
+    """When a queued job is expected to start, where that is known."""
+    waiting_for: str | None = None
+    """What a queued job asks for that no live worker has."""
     progress: Progress = field(default_factory=Progress)
     environment: Json = field(default_factory=dict)
     result: Json = field(default_factory=dict)
@@ -126,6 +131,8 @@ class Job:
             finished_at=_time(data.get("finished_at")),
             attempt=_integer(data.get("attempt")),
             queue_position=_integer(data.get("queue_position")),
+            estimated_start_at=_time(data.get("estimated_start_at")),
+            waiting_for=_text(data.get("waiting_for")),
             progress=Progress.from_json(_object(data.get("progress"))),
             environment=_object(data.get("environment")),
             result=_object(data.get("result")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -252,13 +253,24 @@ def _subject(job: Job) -> str:
 def _done(job: Job) -> str:
     progress = job.progress
     if job.status == "queued":
-        return f"{job.queue_position} in queue" if job.queue_position is not None else "queued"
+        return _place(job)
     if job.status == "failed" and job.error:
         return job.error.code
     if progress.fraction is None:
         return ""
     left = f", {duration(progress.eta_seconds)} left" if job.status == "running" and progress.eta_seconds else ""
     return f"{progress.fraction:.0%}{left}"
+
+
+def _place(job: Job) -> str:
+    """Of a queued job."""
+    if job.waiting_for is not None:
+        return job.waiting_for
+    if job.queue_position is None:
+        return "queued"
+    at = job.estimated_start_at
+    starts = "" if at is None else f", starts in {duration(max(0.0, (at - datetime.now(UTC)).total_seconds()))}"
+    return f"{job.queue_position} in queue{starts}"
 
 
 def _show_job(job: Job) -> None:
@@ -276,6 +288,8 @@ def _show_job(job: Job) -> None:
         ("took", duration(job.seconds) if job.seconds is not None else None),
         ("attempt", job.attempt),
         ("queue position", job.queue_position),
+        ("expected to start", job.estimated_start_at),
+        ("waits because", job.waiting_for),
         ("progress", at),
         ("result", job.result),
         ("model", job.model_id),
