@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import structlog
 from celery import Celery
@@ -58,8 +59,15 @@ class Relay:
     relays may send one wake-up twice, which is harmless.
     """
 
-    def __init__(self, settings: Settings, database: Database, app: Celery) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        app: Celery,
+        on_error: Callable[[Exception], None] = lambda error: None,
+    ) -> None:
         self._settings = settings
+        self._on_error = on_error
         self._database = database
         self._app = app
         self._wanted = threading.Event()
@@ -96,5 +104,6 @@ class Relay:
                     recovery.wakeups_sent(session, [row_id for row_id, _ in rows])
             return True
         except Exception as error:  # noqa: BLE001  (a thread that must go on; said in the log)
+            self._on_error(error)
             log.warning("outbox.deferred", error=str(error), kind=type(error).__name__)
             return False

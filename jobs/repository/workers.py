@@ -49,9 +49,12 @@ def undrain(session: Session, worker: Worker) -> None:
     worker.draining = None
 
 
-def asked_to_drain(session: Session, worker_id: str) -> Drain | None:
-    found = session.execute(select(Worker.draining).where(Worker.id == worker_id)).scalar_one_or_none()
-    return None if found is None else Drain(found)
+def asked_to_drain(session: Session, worker_id: str, known: Drain | None) -> Drain | None:
+    """What is asked of the worker; `known` where it stands on no list now: it was away for too long."""
+    found = session.execute(select(Worker.draining).where(Worker.id == worker_id)).one_or_none()
+    if found is None:
+        return known
+    return None if found.draining is None else Drain(found.draining)
 
 
 def running(session: Session, worker_ids: Iterable[str]) -> dict[str, int]:
