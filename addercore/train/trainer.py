@@ -329,9 +329,9 @@ class Trainer:
         where = {"step": self.place.step, "epoch": self.place.epoch}
         self.callbacks.on_event("resumed", f"resumed from {source.name} after step {self.place.step}", where)
         changed = {
-            key: {"before": before.get(key), "now": self.environment[key]}
+            key: {"before": before[key], "now": self.environment[key]}
             for key in EXACT
-            if before.get(key) != self.environment[key]
+            if key in before and before[key] != self.environment[key]  # an older checkpoint may not tell
         }
         if changed:
             listed = ", ".join(f"{key} {item['before']} → {item['now']}" for key, item in changed.items())

@@ -16,7 +16,7 @@ from addercore.errors import LoaderLost
 from addercore.train.batches import Batches
 from addercore.train.isolation import rng_state
 from addercore.train.loader import Loader, share, shared
-from tests.support.attempts import children_of
+from benchmarks.cpu import children
 from tests.support.servers import wait_until
 
 DIGITS = load("digits", None, "train")
@@ -47,7 +47,7 @@ def test_batches_are_the_same_from_any_place(config: Any) -> None:
     assert torch.equal(before["torch"], after["torch"])
     assert before["python"] == after["python"]
     assert torch.equal(before["numpy"]["key"], after["numpy"]["key"])
-    assert children_of(os.getpid()) == []
+    assert children(os.getpid()) == []
 
 
 @pytest.mark.parametrize(("by", "error"), [(signal.SIGKILL, LoaderLost), (signal.SIGSEGV, RuntimeError)])
@@ -60,7 +60,7 @@ def test_a_loader_that_ends_is_told(config: Any, by: signal.Signals, error: type
 
     try:
         loader.take(128)
-        [pid] = children_of(os.getpid())
+        [pid] = children(os.getpid())
         os.kill(pid, by)
         with pytest.raises(error, match=f"process {pid} .* by signal 9|crashed with signal 11"):
             drain()
@@ -84,7 +84,7 @@ def test_loaders_end_with_a_training_that_is_killed_alone(tmp_path: Path, config
     assert training.stdout is not None
     with training.stdout:
         assert training.stdout.readline() == b"training\n"
-        loaders = children_of(training.pid)
+        loaders = children(training.pid)
         assert len(loaders) == 2
         training.kill()
         training.wait()

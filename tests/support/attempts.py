@@ -103,19 +103,6 @@ class Attempts:
         return {note.event: note.message for note in self.heard(protocol.Note)}
 
 
-def children_of(pid: int) -> list[int]:
-    """Process ids of the living children of a process."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-        except (OSError, ValueError):
-            continue
-        if entry.name.isdigit() and int(fields[1]) == pid and fields[0] != "Z":
-            found.append(int(entry.name))
-    return found
-
-
 def kill_process(child: ChildProcess) -> None:
     """The process alone, not its group."""
     os.kill(child.pid, signal.SIGKILL)

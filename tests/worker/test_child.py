@@ -16,11 +16,12 @@ from addercore.io import encode, manifest_of
 from addercore.networks import build
 from addercore.spec import TrainConfig
 from addercore.train.checkpoint import is_whole
+from benchmarks.cpu import children
 from jobs.repository import lifecycle
 from jobs.spec import SPEC
 from jobs.states import FailureCode, Status
 from tests.conftest import quick_settings
-from tests.support.attempts import Attempts, children_of
+from tests.support.attempts import Attempts
 from tests.support.servers import Valkey
 from tests.support.specs import train_spec
 from worker import protocol
@@ -143,7 +144,7 @@ def test_a_killed_loader_is_no_fault_of_the_job(tmp_path: Path) -> None:
 
     def kill_one(child: ChildProcess, message: protocol.Message) -> None:
         if isinstance(message, protocol.CheckpointSaved) and len(job.heard(protocol.CheckpointSaved)) == 2:
-            os.kill(children_of(child.pid)[0], signal.SIGKILL)
+            os.kill(children(child.pid)[0], signal.SIGKILL)
 
     assert job.run(kill_one) == 1
     end = job.said[-1]
