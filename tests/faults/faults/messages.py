@@ -1,0 +1,102 @@
+"""Wake-ups duplicated, delayed, reordered and lost, by a hand in the broker's list."""
+
+from __future__ import annotations
+
+import json
+import time
+from abc import abstractmethod
+
+from tests.faults.chain import Task
+from tests.faults.fault import Fault, Injection, keep_busy, now_ms, submit_next
+from tests.faults.plan import Strike
+from tests.faults.stage import Options, Stage
+from tests.support.servers import wait_until
+
+JOBS = 5
+
+
+class Messages(Fault):
+    times = 5
+    task = Task(steps=8, ms=40)
+    options = Options(workers=2)
+
+    def inject(self, stage: Stage, strike: Strike) -> Injection:
+        """All workers are busy, so that the messages of the next jobs wait in the list."""
+        keep_busy(stage, self.task, 3)
+        injection = Injection(now_ms())
+        for _ in range(JOBS):
+            submit_next(stage, self.task)
+        injection.facts["touched"] = self._touch(stage, strike)
+        injection.facts["lines"] = {worker.name: len(worker.said()) for worker in stage.workers}
+        stage.settle()
+        return injection
+
+    def _touch(self, stage: Stage, strike: Strike) -> list[str]:
+        with stage.servers.valkey.client() as client:
+            queue = stage.settings.queue
+            wait_until(lambda: client.llen(queue) >= 2, "messages to wait", 30)
+            with client.pipeline(transaction=True) as both:
+                both.lrange(queue, 0, -1)
+                both.delete(queue)
+                taken = both.execute()[0]
+            for message in self.change(taken, strike):
+                client.rpush(queue, message)
+        return [json.loads(message)["headers"]["id"] for message in taken]
+
+    @abstractmethod
+    def change(self, messages: list[bytes], strike: Strike) -> list[bytes]:
+        """What is put back, first at the end that is read last."""
+
+    def received(self, stage: Stage, ids: list[str]) -> list[str]:
+        """Ids of those messages in the order in which workers said that they got them; one can be there twice."""
+        lines = [line for line in stage.said("received") if "adder.wake[" in line]
+        found = [line.partition("adder.wake[")[2].partition("]")[0] for line in lines]
+        return [id for id in found if id in ids]
+
+    def recovery_ms(self, stage: Stage, injection: Injection) -> int | None:
+        return None
+
+
+class Duplicated(Messages):
+    name = "messages duplicated"
+    about = "Every waiting wake-up is put into the list three times."
+    proof = "the workers' logs: one message received several times"
+
+    def change(self, messages: list[bytes], strike: Strike) -> list[bytes]:
+        return [message for message in messages for _ in range(3)]
+
+    def confirm(self, stage: Stage, injection: Injection) -> str:
+        ids = injection.facts["touched"]
+        got = self.received(stage, ids)
+        return f"{len(ids)} messages were received {len(got)} times" if len(got) > len(set(got)) else ""
+
+
+class Delayed(Messages):
+    name = "messages delayed and reordered"
+    about = "All waiting wake-ups are held for one to three seconds and put back in the reverse order."
+    proof = "the workers' logs: the messages were received in another order than they were sent"
+
+    def change(self, messages: list[bytes], strike: Strike) -> list[bytes]:
+        time.sleep(1 + 2 * strike.pick)
+        return messages[::-1]
+
+    def confirm(self, stage: Stage, injection: Injection) -> str:
+        ids = injection.facts["touched"]
+        got = self.received(stage, ids)
+        return f"{len(got)} messages were received, in the reverse order" if len(got) > 1 and got != ids[::-1] else ""
+
+
+class Lost(Messages):
+    name = "messages lost"
+    about = "All waiting wake-ups are taken out of the list."
+    proof = "the workers' logs: none of them was ever received"
+
+    def change(self, messages: list[bytes], strike: Strike) -> list[bytes]:
+        return []
+
+    def confirm(self, stage: Stage, injection: Injection) -> str:
+        ids = injection.facts["touched"]
+        return f"{len(ids)} messages were never received" if ids and not self.received(stage, ids) else ""
+
+
+FAULTS = (Duplicated(), Delayed(), Lost())

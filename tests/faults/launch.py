@@ -1,0 +1,93 @@
+"""`python -m tests.faults.launch worker|api …`: the service's own program, with what the fault suite adds to it.
+
+- It can be held at the edges of its transactions (`holds.py`), found by the statements it sends, so that it does not
+  matter which function sends them.
+- It need not load torch at each start: what the probe found once is in the file that `FAULTS_PROBE` names.
+- With `FAULTS_WITHOUT_FENCE` a worker ignores its fence.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, event
+from sqlalchemy.orm import Session
+
+from tests.faults import holds
+
+EDGES = {
+    "claim": re.compile(r"INSERT INTO attempts\b"),
+    "checkpoint": re.compile(r"INSERT INTO checkpoints\b"),
+    "result": re.compile(r"INSERT INTO artifacts\b"),
+    "submit": re.compile(r"INSERT INTO jobs\b"),
+    "model": re.compile(r"INSERT INTO models\b"),
+}
+"""`before-NAME`: inside the transaction, before that statement. `after-NAME`: that transaction is committed."""
+
+
+class Edges(threading.local):
+    """The edges that this thread's transaction has met, each with its job."""
+
+    def __init__(self) -> None:
+        self.met: dict[str, str] = {}
+
+
+def job_of(parameters: Any) -> str:
+    """The job that a statement names among its parameters; empty: none."""
+    rows = parameters if isinstance(parameters, list | tuple) else [parameters]
+    values = [value for row in rows if isinstance(row, dict) for value in row.values()]
+    return next((value for value in values if isinstance(value, str) and value.startswith("job_")), "")
+
+
+def hold_transactions() -> None:
+    edges = Edges()
+
+    def statement(_connection: Any, _cursor: Any, text: str, parameters: Any, *_: Any) -> None:
+        for name, pattern in EDGES.items():
+            if name not in edges.met and pattern.match(text):
+                edges.met[name] = job_of(parameters)
+                holds.reach(f"before-{name}", edges.met[name])
+
+    def committed(_session: Session) -> None:
+        met, edges.met = edges.met, {}
+        for name, job in met.items():
+            holds.reach(f"after-{name}", job)
+
+    def rolled_back(_session: Session) -> None:
+        edges.met = {}
+
+    event.listen(Engine, "before_cursor_execute", statement)
+    event.listen(Session, "after_commit", committed)
+    event.listen(Session, "after_rollback", rolled_back)
+
+
+def probe_from(path: Path) -> None:
+    import worker.probe
+
+    worker.probe.probe = lambda: json.loads(path.read_text())
+
+
+def main() -> int:
+    role = sys.argv.pop(1)
+    if found := os.environ.get("FAULTS_PROBE"):
+        probe_from(Path(found))
+    if os.environ.get("FAULTS_WITHOUT_FENCE"):
+        from tests.support.unfenced_worker import remove_fence
+
+        remove_fence()
+    hold_transactions()
+    if role == "worker":
+        from worker.__main__ import main as run
+    else:
+        from api.__main__ import main as run
+    return run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
