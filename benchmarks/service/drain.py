@@ -53,7 +53,7 @@ def _through(
     setup: Setup, database: str, count: int, spec: dict[str, Any], child: str, **settings: str
 ) -> Iterator[Row]:
     load = os.getloadavg()
-    with api_alone(setup, database, max_queued=str(count + 1), **settings) as service:
+    with api_alone(setup, database, max_queued_jobs=str(count + 1), **settings) as service:
         began = time.time()
         submitted = _submit(service.url, spec, count)
         filled = time.time()
