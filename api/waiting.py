@@ -18,7 +18,7 @@ from jobs.tables import Job
 FRESH = 200
 """Queued jobs up to which every request reads the whole queue; it takes some milliseconds."""
 KEEP_SECONDS = 2.0
-"""How old a picture of a longer queue may be."""
+"""How old a picture of a longer queue may be; older where one takes long, so that looking takes a tenth of the time."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,11 @@ class Line:
     def _look(self, session: Session) -> Forecast:
         if self._kept is not None and time.monotonic() < self._until:
             return self._kept  # somebody else just looked
+        began = time.monotonic()
         found = queue.forecast(session, self._live_ms)
         if len(found.waiting) > FRESH:
-            self._kept, self._until = found, time.monotonic() + KEEP_SECONDS
+            now = time.monotonic()
+            self._kept, self._until = found, now + max(KEEP_SECONDS, 10 * (now - began))
         else:
             self._kept = None
         return found

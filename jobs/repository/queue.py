@@ -100,15 +100,17 @@ def claim(session: Session, offer: Offer, lease_ms: int) -> Claim | None:
     if not demands:
         return None
     heads = _heads(demands, _fits(offer))
-    job = None
     for _ in range(TRIES):
-        job = session.execute(_best(heads).with_for_update(skip_locked=True)).scalar_one_or_none()
-        # None with candidates there: all of them were just being taken. What comes behind them shows next time.
-        if job is not None or session.execute(heads.limit(1)).first() is None:
-            break
-    if job is None or (not offer.idle and scheduling.last_chance(job.faults, job.max_attempts)):
-        return None
-    return _take(session, job, offer, lease_ms)
+        # Two statements: with both in one, PostgreSQL without statistics was seen to look for the heads row by row.
+        found = session.execute(heads).scalars().all()
+        if not found:
+            return None
+        job = session.execute(_best(found)).scalar_one_or_none()
+        if job is not None:
+            alone = scheduling.last_chance(job.faults, job.max_attempts)
+            return _take(session, job, offer, lease_ms) if offer.idle or not alone else None
+        # All of them were just being taken; what stands behind them shows now.
+    return None
 
 
 def _take(session: Session, job: Job, offer: Offer, lease_ms: int) -> Claim:
@@ -176,12 +178,14 @@ def _heads(demands: Sequence[Demand], fits: ColumnElement[bool]) -> Select[tuple
     return select(found.c.id)
 
 
-def _best(heads: Select[tuple[str]]) -> Select[tuple[Job]]:
+def _best(ids: Sequence[str]) -> Select[tuple[Job]]:
+    """Of these jobs the next one that is still queued and that nobody else is taking, locked."""
     return (
         select(Job)
-        .where(Job.id.in_(heads), Job.status == Status.QUEUED)
+        .where(Job.id.in_(ids), Job.status == Status.QUEUED)
         .order_by(Job.priority.desc(), Job.turn, Job.id)
         .limit(1)
+        .with_for_update(skip_locked=True)
         .execution_options(populate_existing=True)
     )
 
@@ -303,9 +307,10 @@ LOOKED_AT = 500
 def waiting_of(job: Any) -> Waiting:
     """A queued job's row (or the columns of it that are named here) as the forecast sees it."""
     key = None if job.any_environment else job.exact_key
-    alone = scheduling.last_chance(job.faults, job.max_attempts)
+    alone = job.faults > 0 and scheduling.last_chance(job.faults, job.max_attempts)
     needs = Needs(job.needs_device, job.needs_memory_mb, key, alone)
-    return Waiting(job.id, job.priority, job.turn, needs, _work_left(job))
+    work = job.work if job.progress is None else _work_left(job)
+    return Waiting(job.id, job.priority, job.turn, needs, work)
 
 
 def _work_left(job: Any) -> int:
