@@ -7,14 +7,14 @@ Examples are the same in each run. `ADDER_STATE_MACHINE_EXAMPLES=2000` looks at 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, Phase
 from hypothesis import settings as profile
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
@@ -44,11 +44,13 @@ from tests.jobs.actors import (
 from tests.jobs.model import KEEP, Expected, Model
 from tests.support.specs import train_body, train_spec
 
+T = TypeVar("T")
+
 LEASE_MS = 3_600_000  # only `expire` makes a lease run out
 LONG_RUN = os.environ.get("ADDER_STATE_MACHINE_EXAMPLES")
 LINE = select(Job.id).where(Job.status == Status.QUEUED).order_by(Job.priority.desc(), Job.turn, Job.id)
 EXAMPLES = profile(
-    max_examples=int(LONG_RUN or 30),
+    max_examples=int(LONG_RUN or 25),
     stateful_step_count=40,
     derandomize=LONG_RUN is None,
     database=None,
@@ -63,11 +65,15 @@ class Power(Exception):
     """It is cut in the middle of a transaction."""
 
 
-class JobsMachine(RuleBasedStateMachine):
-    jobs = Bundle("jobs")
-    claims = Bundle("claims")
-    """Titles to jobs, also those that have been lost since."""
+picks = st.integers(0, 5)
 
+
+def picked(among: Sequence[T], pick: int) -> T:
+    """One of the newest."""
+    return among[-1 - pick % len(among)]
+
+
+class JobsMachine(RuleBasedStateMachine):
     def __init__(self, database: Database) -> None:
         super().__init__()
         self.db = database
@@ -76,6 +82,10 @@ class JobsMachine(RuleBasedStateMachine):
         self.stored = 0
         self.digests: set[str] = set()
         self.draining: set[str] = set()
+        self.ids: list[str] = []
+        """Jobs, also deleted ones."""
+        self.claims: list[Claim] = []
+        """Titles to jobs, also those that have been lost since."""
 
     def teardown(self) -> None:
         for job_id in self.model.jobs:
@@ -93,9 +103,12 @@ class JobsMachine(RuleBasedStateMachine):
             self.model.check(session)
 
     @initialize()
-    def start_workers(self) -> None:
+    def begin(self) -> None:
         for worker in WORKERS:
             self._heartbeat(worker)
+        for _ in range(2):
+            self._submit(None, train_body())
+        self._claim("worker_b")
 
     def _heartbeat(self, worker: str) -> None:
         kind = WORKERS[worker]
@@ -106,24 +119,17 @@ class JobsMachine(RuleBasedStateMachine):
 
     # Users
 
-    @initialize(target=jobs)
-    def begin(self) -> Any:
-        return multiple(*(self.submit_one(None, train_body()) for _ in range(2)))
-
-    @rule(target=jobs, key=st.sampled_from([None, None, "k", "l"]), body=bodies)
-    def submit(self, key: str | None, body: dict[str, Any]) -> Any:
+    @rule(key=st.sampled_from([None, None, "k", "l"]), body=bodies)
+    def submit(self, key: str | None, body: dict[str, Any]) -> None:
         earlier = self.model.keys.get(key or "")
         if earlier is not None and earlier[1] != body:
             with pytest.raises(IdempotencyMismatch), self.db.write() as session:
                 lifecycle.submit(session, SPEC.validate_python(body), key=key, body=body)
-            return multiple()
-        job_id = self.submit_one(key, body)
-        if earlier is not None:
-            assert job_id == earlier[0]
-            return multiple()
-        return job_id
+            return
+        job_id = self._submit(key, body)
+        assert earlier is None or job_id == earlier[0]
 
-    def submit_one(self, key: str | None, body: dict[str, Any]) -> str:
+    def _submit(self, key: str | None, body: dict[str, Any]) -> str:
         spec = SPEC.validate_python(body)
         with self.db.write() as session:
             done = lifecycle.submit(session, spec, key=key, body=body)
@@ -132,6 +138,7 @@ class JobsMachine(RuleBasedStateMachine):
             needs = spec.resources
             memory = int((needs.memory_gb or 0) * 1024)
             self.model.jobs[done.job.id] = Expected(needs.device, memory, needs.exact, spec.limits.max_attempts)
+            self.ids.append(done.job.id)
             if key is not None:
                 self.model.keys[key] = (done.job.id, body)
         return done.job.id
@@ -147,10 +154,9 @@ class JobsMachine(RuleBasedStateMachine):
             what(session, job_id)
         return False
 
-    @rule(target=jobs, job_id=jobs, what=st.sampled_from(["cancel", "pause", "resume", "retry", "go on", "delete"]))
-    def ask(self, job_id: str, what: str) -> Any:
-        made = getattr(self, f"_{what.replace(' ', '_')}")(job_id)
-        return multiple() if made is None else made
+    @rule(pick=picks, what=st.sampled_from(["cancel", "pause", "resume", "retry", "go_on", "delete", "read", "read"]))
+    def ask(self, pick: int, what: str) -> None:
+        getattr(self, f"_{what}")(picked(self.ids, pick))
 
     def _cancel(self, job_id: str) -> None:
         if not self._asked(job_id, set(Status) - {Status.SUCCEEDED, Status.FAILED}, lifecycle.cancel):
@@ -170,7 +176,7 @@ class JobsMachine(RuleBasedStateMachine):
         if self._asked(job_id, {Status.PAUSED}, lifecycle.resume):
             self.model.jobs[job_id].queue()
 
-    def _retry(self, job_id: str, from_checkpoint: bool = False) -> str | None:
+    def _retry(self, job_id: str, from_checkpoint: bool = False) -> None:
         old, made = self.model.jobs.get(job_id), []
         possible = old is not None and bool(old.checkpoints or not from_checkpoint)
 
@@ -178,15 +184,15 @@ class JobsMachine(RuleBasedStateMachine):
             made.append(lifecycle.retry(session, job_id, train_spec(), from_checkpoint=from_checkpoint).id)
 
         if not self._asked(job_id, set(FINAL) if possible else set(), ask) or old is None:
-            return None
+            return
+        self.ids += made
         self.model.jobs[made[0]] = new = Expected()
         if from_checkpoint:
             step = max(old.checkpoints)
             new.checkpoint(step, old.checkpoints[step])
-        return made[0]
 
-    def _go_on(self, job_id: str) -> str | None:
-        return self._retry(job_id, from_checkpoint=True)
+    def _go_on(self, job_id: str) -> None:
+        self._retry(job_id, from_checkpoint=True)
 
     def _delete(self, job_id: str) -> None:
         stored: list[str] = []
@@ -196,13 +202,10 @@ class JobsMachine(RuleBasedStateMachine):
             self.model.keys = {k: v for k, v in self.model.keys.items() if v[0] != job_id}
             assert set(stored) == job.digests()
 
-    @rule(job_id=jobs, limit=st.integers(1, 4))
-    def read(self, job_id: str, limit: int) -> None:
-        if job_id in self.model.jobs:
-            self._read(job_id, limit)
-
-    def _read(self, job_id: str, limit: int) -> None:
+    def _read(self, job_id: str, limit: int = 3) -> None:
         """Follows a job as the API's stream does: what is new of both, by `seq`, up to where both were read."""
+        if job_id not in self.model.jobs:
+            return
         seen = self.seen.setdefault(job_id, [])
         after = seen[-1] if seen else 0
         with self.db.read() as session:
@@ -215,12 +218,12 @@ class JobsMachine(RuleBasedStateMachine):
 
     # Workers
 
-    @rule(target=claims, worker=st.sampled_from(sorted(WORKERS)), idle=st.sampled_from([True, True, False]))
-    def claim(self, worker: str, idle: bool) -> Any:
+    @rule(worker=st.sampled_from(sorted(WORKERS)), idle=st.sampled_from([True, True, False]))
+    def claim(self, worker: str, idle: bool) -> None:
         """Woken by a message, by the same one twice, or by none: that makes no difference."""
-        return self._claim(worker, idle) or multiple()
+        self._claim(worker, idle)
 
-    def _claim(self, worker: str, idle: bool = True) -> Claim | None:
+    def _claim(self, worker: str, idle: bool = True) -> None:
         kind = WORKERS[worker]
         offer = Offer(worker, kind.devices, kind.gpus, kind.memory_mb, kind.keys, NAMES, idle)
         with self.db.write() as session:
@@ -229,7 +232,7 @@ class JobsMachine(RuleBasedStateMachine):
         able = [job_id for job_id in line if self._fits(self.model.jobs[job_id], worker, idle)]
         if claim is None:
             assert not able
-            return None
+            return
         assert claim.job_id == able[0]
         job = self.model.jobs[claim.job_id]
         assert claim.fence > job.fence
@@ -241,7 +244,7 @@ class JobsMachine(RuleBasedStateMachine):
         if job.exact and job.exact_key is not None:
             assert job.exact_key == exact_key(environment(NAMES.get(claim.device, claim.device)))
         job.status, job.owner = Status.RUNNING, claim
-        return claim
+        self.claims.append(claim)
 
     def _fits(self, job: Expected, worker: str, idle: bool) -> bool:
         kind = WORKERS[worker]
@@ -251,7 +254,7 @@ class JobsMachine(RuleBasedStateMachine):
             return False
         return idle or not 0 < job.faults >= job.max_attempts - 1
 
-    @rule(worker=st.sampled_from(sorted(WORKERS)), mode=st.sampled_from([None, *Drain]))
+    @rule(worker=st.sampled_from(sorted(WORKERS)), mode=st.sampled_from([None, None, None, *Drain]))
     def drain(self, worker: str, mode: Drain | None) -> None:
         """A worker that drains claims nothing; its heartbeats do not undo that, and its jobs stay its own."""
         with self.db.write() as session:
@@ -283,8 +286,15 @@ class JobsMachine(RuleBasedStateMachine):
             assert attempts.landed(session, claim, mark) or attempts.cause_of(session, claim) is not None
         return True
 
-    @rule(claim=claims, step=st.integers(1, 6), what=st.sampled_from(["history", "checkpoint", "artifact", "die"]))
-    def write(self, claim: Claim, step: int, what: str) -> None:
+    @rule(
+        pick=picks,
+        step=st.integers(1, 6),
+        what=st.sampled_from(["history", "history", "checkpoint", "artifact", "die"]),
+    )
+    def write(self, pick: int, step: int, what: str) -> None:
+        self._wake(picked(self.claims, pick), what, step)
+
+    def _wake(self, claim: Claim, what: str, step: int) -> None:
         getattr(self, f"_write_{what}")(claim, step)
         with self.db.read() as session:
             if self.model.owns(claim):
@@ -349,8 +359,11 @@ class JobsMachine(RuleBasedStateMachine):
         with self.db.write() as session:
             assert not any(attempts.landed(session, claim, mark) for mark in marks)
 
-    @rule(claim=claims, how=ends)
-    def end(self, claim: Claim, how: tuple[str, Any]) -> None:
+    @rule(pick=picks, how=ends)
+    def end(self, pick: int, how: tuple[str, Any]) -> None:
+        self._end(picked(self.claims, pick), how)
+
+    def _end(self, claim: Claim, how: tuple[str, Any]) -> None:
         what, to = how
         getattr(self, f"_{what}")(claim, to)
 
@@ -397,15 +410,26 @@ class JobsMachine(RuleBasedStateMachine):
 
     # What nobody asks for
 
-    @rule(target=claims, claim=claims, reconcilers=st.integers(0, 2), heir=st.sampled_from([None, *sorted(WORKERS)]))
-    def stop(self, claim: Claim, reconcilers: int, heir: str | None) -> Any:
-        """The owner's worker stands still beyond its lease, and may wake up later: its claim stays among the claims."""
+    @rule(
+        pick=picks,
+        reconcilers=st.sampled_from([1, 1, 2, 0]),
+        heirs=st.lists(st.sampled_from(sorted(WORKERS)), min_size=1, max_size=3),
+        wakes=st.sampled_from(["history", "checkpoint", "artifact", "die"]),
+        how=ends,
+    )
+    def stop(self, pick: int, reconcilers: int, heirs: list[str], wakes: str, how: tuple[str, Any]) -> None:
+        """The owner's worker stands still beyond its lease, others take over, it wakes up and goes on."""
+        claim = picked(self.claims, pick)
         if self.model.owns(claim):
             self.model.jobs[claim.job_id].expired = True
             with self.db.write() as session:
                 session.execute(update(Job).where(Job.id == claim.job_id).values(lease_expires_at=1))
         self._reclaim(reconcilers)
-        return (heir and self._claim(heir)) or multiple()
+        for heir in heirs:
+            self._claim(heir)
+        self._wake(claim, wakes, 1)
+        if not self.model.owns(claim):
+            self._end(claim, how)
 
     def _reclaim(self, reconcilers: int) -> None:
         for _ in range(reconcilers):
