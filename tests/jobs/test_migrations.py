@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from jobs.database import Database
 from jobs.errors import DatabaseNotMigrated, DatabaseTooNew
-from jobs.migrate import migrate, require_current
-from jobs.tables import Base
+from jobs.migrate import alembic_config, migrate, require_current
+from jobs.repository import lifecycle, queue, recovery
+from jobs.repository.queue import Offer
+from jobs.settings import Settings
+from jobs.spec import SPEC
+from jobs.states import OWNED, Status
+from jobs.store import store_of
+from jobs.tables import Base, Job
+from tests.api.attempt import Worker
+from tests.jobs import revision_rows
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -77,9 +89,9 @@ def test_a_database_newer_than_the_code_is_refused_and_left_alone(database_url: 
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(DatabaseTooNew, match="9999"):
         require_current(database)
-    command = [sys.executable, "-m", "jobs.migrate"]
+    program = [sys.executable, "-m", "jobs.migrate"]
     done = subprocess.run(
-        command, env={"ADDER_DATABASE_URL": database_url}, capture_output=True, text=True, check=False
+        program, env={"ADDER_DATABASE_URL": database_url}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
     assert "newer than the code" in done.stderr
@@ -100,3 +112,102 @@ def test_the_table_refuses_an_unknown_state(database: Database, status: str) -> 
             ),
             {"status": status},
         )
+
+
+SCRIPT = ScriptDirectory.from_config(alembic_config())
+EARLIER = [revision.revision for revision in SCRIPT.walk_revisions() if revision.revision != SCRIPT.get_current_head()]
+NOT_KEPT = {("0001", "workers")}
+"""Rows that a migration drops on purpose: workers write theirs again with the next heartbeat."""
+
+
+def database_at(url: str, revision: str) -> Database:
+    """A database at an earlier revision with the rows that its version wrote."""
+    database = Database(url)
+    config = alembic_config()
+    with database.engine.execution_options(adder_write=True).begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+    tables = reflected(database)
+    with database.write() as session:
+        for name in (table.name for table in tables.sorted_tables):
+            if rows := rows_of(revision).get(name):
+                session.execute(sa.insert(tables.tables[name]), rows)
+        if not database.sqlite:
+            session.execute(sa.text("SELECT setval(pg_get_serial_sequence('outbox', 'id'), max(id)) FROM outbox"))
+    return database
+
+
+def reflected(database: Database) -> sa.MetaData:
+    tables = sa.MetaData()
+    tables.reflect(database.engine)
+    return tables
+
+
+def rows_of(revision: str) -> dict[str, list[dict[str, Any]]]:
+    path = revision_rows.FOLDER / f"{revision}.json"
+    assert path.exists(), f"no rows of revision {revision}: run python -m tests.jobs.revision_rows with that version"
+    found: dict[str, list[dict[str, Any]]] = json.loads(path.read_text())
+    return found
+
+
+@pytest.mark.parametrize("revision", EARLIER)
+def test_rows_of_every_earlier_revision_survive(revision: str, empty_url: str) -> None:
+    database = database_at(empty_url, revision)
+    migrate(database)
+    require_current(database)
+    assert differences(database) == []
+    tables = reflected(database)
+    with database.read() as session:
+        for name, rows in rows_of(revision).items():
+            table = tables.tables[name]
+            keys = [column.name for column in table.primary_key]
+            found = [dict(row._mapping) for row in session.execute(sa.select(table))]
+            now = {tuple(row[key] for key in keys): row for row in found}
+            if (revision, name) in NOT_KEPT:
+                assert now == {}
+                continue
+            assert len(now) == len(rows) > 0, name
+            for row in rows:
+                after = now[tuple(row[key] for key in keys)]
+                assert {column: after[column] for column in row} == row
+    database.dispose()
+
+
+@pytest.mark.parametrize("revision", EARLIER)
+def test_jobs_of_every_earlier_revision_go_on(revision: str, empty_url: str, tmp_path: Path) -> None:
+    database = database_at(empty_url, revision)
+    migrate(database)
+    worker = Worker(database, store_of(Settings(data_dir=tmp_path)))
+    worker.heartbeat()
+    jobs = rows_of(revision)["jobs"]
+    queued = sorted(
+        (job for job in jobs if job["status"] == "queued"),
+        key=lambda job: (-job["priority"], job["queued_at"], job["id"]),
+    )
+    assert [job["id"] for job in queued] != sorted(job["id"] for job in queued)
+    assert len(queued) == len(revision_rows.PRIORITIES) + 1
+    claims = [worker.claim() for _ in queued]
+    assert [claim.job_id for claim in claims] == [job["id"] for job in queued], "highest priority, then longest queued"
+    for claim in claims:
+        SPEC.validate_python(claim.spec)
+        worker.metrics(claim, 1, 13)
+        worker.checkpoint(claim, 13)
+        worker.finish(claim)
+    with database.write() as session:
+        session.execute(sa.update(Job).where(Job.status.in_(OWNED)).values(lease_expires_at=1))
+        lost = {job["id"]: job["status"] for job in jobs if job["status"] in OWNED}
+        assert set(recovery.reclaim_expired(session)) == set(lost)
+        ends = {Status(status): session.get_one(Job, id).status for id, status in lost.items()}
+        assert ends == {Status.RUNNING: "queued", Status.PAUSING: "paused", Status.CANCELLING: "cancelled"}
+        for job in jobs:
+            if job["status"] == "paused":
+                lifecycle.resume(session, job["id"])
+            elif job["status"] == "failed":
+                lifecycle.retry(session, job["id"], SPEC.validate_python(job["spec"]), from_checkpoint=True)
+            elif job["status"] == "succeeded":
+                lifecycle.delete_job(session, job["id"])
+    resumed = [worker.claim() for _ in range(3)]
+    assert [claim.attempt for claim in resumed].count(2) == 2, "the reclaimed and the resumed job; the retry is new"
+    with database.write() as session:
+        assert queue.claim(session, Offer(worker.id), 1000) is None
+    database.dispose()
