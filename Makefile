@@ -8,7 +8,7 @@ RUN := $(VENV)/bin
 KERNELS := addercore/ops/c/libadder.so
 KERNEL_SOURCES := $(wildcard addercore/ops/c/src/*.[ch] addercore/ops/c/src/*.inc) addercore/ops/c/build.py
 
-.PHONY: setup kernels demo up test check faults format bench bench-service compose-test lock clean
+.PHONY: setup kernels demo up test check faults format bench bench-service bench-load soak compose-test lock clean
 
 setup: $(VENV)/.installed $(KERNELS)
 
@@ -55,6 +55,13 @@ bench: setup
 
 bench-service: setup
 	$(RUN)/python -m benchmarks.service
+
+bench-load: setup
+	$(RUN)/python -m benchmarks.service --only claims,queue,points,clients
+	$(RUN)/python -m benchmarks.service --only real --databases postgresql
+
+soak: setup
+	$(RUN)/python -m benchmarks.service --only soak --databases postgresql
 
 compose-test: setup
 	$(RUN)/python -m tests.deploy.compose_trial
