@@ -24,10 +24,12 @@ from adderclient.errors import (
     NotFoundError,
     ServerError,
     WaitTimeout,
+    WorkerBusy,
 )
 from adderclient.records import (
     FINAL,
     Artifact,
+    Attempt,
     Dataset,
     Event,
     Job,
@@ -39,6 +41,7 @@ from adderclient.records import (
     Readiness,
     StreamEvent,
     Validation,
+    Worker,
 )
 
 __all__ = [
@@ -46,6 +49,7 @@ __all__ = [
     "AdderClientError",
     "ApiError",
     "Artifact",
+    "Attempt",
     "AuthenticationError",
     "ChecksumMismatch",
     "Client",
@@ -68,4 +72,6 @@ __all__ = [
     "StreamEvent",
     "Validation",
     "WaitTimeout",
+    "Worker",
+    "WorkerBusy",
 ]

@@ -12,6 +12,7 @@ from adderclient.jobs import Jobs
 from adderclient.models import Models
 from adderclient.records import Readiness
 from adderclient.transport import Transport, problem
+from adderclient.workers import Workers
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
@@ -32,6 +33,7 @@ class Client:
         self.jobs = Jobs(self._transport)
         self.models = Models(self._transport)
         self.datasets = Datasets(self._transport)
+        self.workers = Workers(self._transport)
 
     @property
     def url(self) -> str:

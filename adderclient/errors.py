@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from adderclient.records import Job
+    from adderclient.records import Job, Worker
 
 
 class AdderClientError(Exception):
@@ -133,6 +133,14 @@ class WaitTimeout(AdderClientError):
     def __init__(self, job: Job, seconds: float) -> None:
         self.job = job
         super().__init__(f"{job.id} is still {job.status} after {seconds:g} s; it goes on by itself")
+
+
+class WorkerBusy(AdderClientError):
+    """A drained worker still ran jobs after the time given; it goes on draining."""
+
+    def __init__(self, worker: Worker, seconds: float) -> None:
+        self.worker = worker
+        super().__init__(f"{worker.id} still runs {worker.running} jobs after {seconds:g} s; it goes on draining")
 
 
 class ChecksumMismatch(AdderClientError):

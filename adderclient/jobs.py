@@ -13,7 +13,7 @@ from urllib.parse import quote
 from adderclient import stream
 from adderclient.download import Progress, fetch
 from adderclient.errors import ConnectionFailed, JobFailed, NotFoundError, ServerError, WaitTimeout
-from adderclient.records import Artifact, Event, Job, MetricPoint, Page, StreamEvent, Validation
+from adderclient.records import Artifact, Attempt, Event, Job, MetricPoint, Page, StreamEvent, Validation
 from adderclient.transport import Params, Transport
 
 T = TypeVar("T")
@@ -119,6 +119,10 @@ class Jobs:
     def events(self, job_id: str) -> builtins.list[Event]:
         """State changes and notable moments, in order."""
         return self._all(f"{_path(job_id)}/events", Event.from_json)
+
+    def attempts(self, job_id: str) -> builtins.list[Attempt]:
+        """Where each attempt ran and why it ended, in order."""
+        return self._all(f"{_path(job_id)}/attempts", Attempt.from_json)
 
     def logs(self, job_id: str, tail: int | None = None, follow: bool = False) -> Iterator[str]:
         """The log's lines, or its last ``tail``; with ``follow`` those to come as well, until the job ends."""

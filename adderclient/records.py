@@ -319,6 +319,73 @@ class Dataset:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One attempt at a job: where it ran and why it ended."""
+
+    attempt: int
+    worker: str
+    device: str = ""
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    cause: str | None = None
+    """None while it runs."""
+    message: str | None = None
+    raw: Json = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def from_json(cls, data: Json) -> Attempt:
+        """Parses the object of the contract."""
+        return cls(
+            attempt=int(data["attempt"]),
+            worker=str(data.get("worker", "")),
+            device=str(data.get("device", "")),
+            started_at=_time(data.get("started_at")),
+            ended_at=_time(data.get("ended_at")),
+            cause=_text(data.get("cause")),
+            message=_text(data.get("message")),
+            raw=data,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worker:
+    """A worker that is alive."""
+
+    id: str
+    hostname: str = ""
+    pid: int | None = None
+    slots: int | None = None
+    devices: tuple[str, ...] = ()
+    """Of each slot."""
+    state: str = ""
+    """``active``, ``draining``, or ``drained``: it claims nothing more and runs nothing."""
+    draining: str | None = None
+    """``finish`` or ``hand_over``: how it was asked to leave."""
+    running: int | None = None
+    """Jobs that it owns."""
+    started_at: datetime | None = None
+    heartbeat_at: datetime | None = None
+    raw: Json = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def from_json(cls, data: Json) -> Worker:
+        """Parses the object of the contract."""
+        return cls(
+            id=str(data["id"]),
+            hostname=str(data.get("hostname", "")),
+            pid=_integer(data.get("pid")),
+            slots=_integer(data.get("slots")),
+            devices=tuple(map(str, data.get("devices") or ())),
+            state=str(data.get("state", "")),
+            draining=_text(data.get("draining")),
+            running=_integer(data.get("running")),
+            started_at=_time(data.get("started_at")),
+            heartbeat_at=_time(data.get("heartbeat_at")),
+            raw=data,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Readiness:
     """The answer of ``/readyz``."""
 

@@ -72,7 +72,9 @@ def _worker(service: Service) -> str:
         raise _Missing("unknown: the database does not answer") from error
     if not workers:
         raise _Missing("no worker is alive; queued jobs wait until one is")
-    return f"{len(workers)} alive with {sum(worker.slots for worker in workers)} slots"
+    leaving = sum(worker.draining is not None for worker in workers)
+    drained = f", {leaving} of them asked to drain" if leaving else ""
+    return f"{len(workers)} alive with {sum(worker.slots for worker in workers)} slots{drained}"
 
 
 async def _inference(service: Service) -> Check:

@@ -30,6 +30,7 @@ TAGS = [
     {"name": "artifacts", "description": "Files of a finished job."},
     {"name": "models", "description": "Trained and imported models."},
     {"name": "datasets", "description": "What can be trained on."},
+    {"name": "workers", "description": "Who runs the jobs."},
     {"name": "system", "description": "The service itself."},
 ]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from api.waiting import Place
 from jobs.clock import to_datetime
-from jobs.states import Status
+from jobs.states import Cause, Drain, Status
 from jobs.tables import Job as JobRow
+from jobs.tables import Worker as WorkerRow
 
 T = TypeVar("T")
 
@@ -239,6 +240,23 @@ class Event(Answer):
     data: dict[str, Any] | None
 
 
+class Attempt(Answer):
+    """One attempt at a job: where it ran and why it ended."""
+
+    model_config = ConfigDict(from_attributes=True, use_attribute_docstrings=True)
+
+    attempt: int
+    worker: str = Field(validation_alias=AliasChoices("worker", "worker_id"))
+    device: str
+    """Of that worker: `cpu`, `cuda:1`."""
+    started_at: Time
+    ended_at: Time | None
+    """Null while it runs."""
+    cause: Cause | None
+    """Why it ended; only `worker_lost` counts against `limits.max_attempts`."""
+    message: str | None
+
+
 class StatusFrame(Answer):
     """`data` of a `status` event of the stream."""
 
@@ -319,15 +337,34 @@ class Versions(Answer):
 
 
 class WorkerState(Answer):
+    """A worker that is alive."""
+
     id: str
     hostname: str
     pid: int
     slots: int
     device: str
+    """The best kind it has: `cpu` or `cuda`."""
+    devices: list[str]
+    """Of each slot."""
+    memory_mb: int
+    """Memory that its jobs share, in MiB."""
+    state: Literal["active", "draining", "drained"]
+    """`draining`: it claims nothing more; `drained`: and runs nothing any more."""
+    draining: Drain | None
+    """How it was asked to leave."""
+    running: int
+    """Jobs that it owns."""
     info: dict[str, Any]
     """Versions, threads, kernel backends and devices of this worker."""
     started_at: Time
     heartbeat_at: Time
+
+    @classmethod
+    def of(cls, row: WorkerRow, running: int) -> WorkerState:
+        state = "active" if row.draining is None else "draining" if running else "drained"
+        own = {name: getattr(row, name) for name in cls.model_fields if name not in ("state", "running")}
+        return cls.model_validate({**own, "state": state, "running": running})
 
 
 class Queue(Answer):

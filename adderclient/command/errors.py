@@ -10,6 +10,7 @@ from adderclient.errors import (
     JobFailed,
     NotFoundError,
     ServerError,
+    WorkerBusy,
 )
 from adderclient.up.folder import UpError
 
@@ -36,7 +37,7 @@ def exit_code_for(error: AdderClientError | UpError) -> int:
         return error.exit_code
     if isinstance(error, JobFailed):
         return JOB_FAILED
-    if isinstance(error, NotFoundError | ConflictError):
+    if isinstance(error, NotFoundError | ConflictError | WorkerBusy):
         return NOT_FOUND
     if isinstance(error, ConnectionFailed | ServerError | ChecksumMismatch):
         return SERVER

@@ -141,6 +141,7 @@ def show(
             print_json(job.raw)
             return
         _show_job(job)
+        _show_attempts(client, job)
         if job.finished:
             _show_artifacts(client, job)
 
@@ -299,6 +300,15 @@ def _show_job(job: Job) -> None:
     if job.error:
         pairs += [("error", f"{job.error.message} ({job.error.code})"), ("log", job.error.log_tail)]
     fields(pairs)
+
+
+def _show_attempts(client: Client, job: Job) -> None:
+    """Where there is more to say than that the only one succeeds."""
+    attempts = client.jobs.attempts(job.id) if job.attempt else []
+    if len(attempts) > 1 or any(one.cause not in (None, "succeeded") for one in attempts):
+        console().print()
+        rows = ([one.attempt, one.started_at, one.cause or "runs", one.worker, one.device] for one in attempts)
+        table(["ATTEMPT>", "STARTED", "ENDED BY", "WORKER", "DEVICE"], rows)
 
 
 def _show_artifacts(client: Client, job: Job) -> None:

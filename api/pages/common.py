@@ -23,6 +23,7 @@ class WorkerView:
     device: str
     slots: int
     details: str
+    draining: bool
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Health:
 
 def health(session: Session, settings: Settings) -> Health:
     workers = [
-        WorkerView(row.hostname, row.device, row.slots, _details(row.info))
+        WorkerView(row.hostname, row.device, row.slots, _details(row.info), row.draining is not None)
         for row in recovery.live_workers(session, live_ms(settings))
     ]
     return Health(recovery.depth(session), workers)

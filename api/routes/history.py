@@ -13,9 +13,9 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 from api.dependencies import MAX_SEQ, AfterSeq, JobId, ServiceDep, is_head, known_query
 from api.live import LiveResponse, Piece, until_final
 from api.problems import Problem, documented
-from api.schemas import Event, Metric, Page, rfc3339
+from api.schemas import Attempt, Event, Metric, Page, rfc3339
 from api.service import Service
-from jobs.repository import history, lifecycle
+from jobs.repository import attempts, history, lifecycle
 from jobs.states import Status
 
 router = APIRouter(prefix="/v1/jobs/{id}", tags=["history"], dependencies=[Depends(known_query)])
@@ -154,6 +154,15 @@ def events(
         lifecycle.get(session, id)
         start = max(after_seq, after or 0)
         return _page(Page[Event], history.events(session, id, after_seq=start, limit=limit + 1), limit)
+
+
+@router.get("/attempts", response_model=Page[Attempt], summary="A job's attempts", responses=documented("not_found"))
+def list_attempts(service: ServiceDep, id: JobId) -> Page[Attempt]:
+    """Where each ran and why it ended, oldest first, all on one page."""
+    with service.database.read() as session:
+        lifecycle.get(session, id)
+        rows = attempts.attempts_of(session, id)
+    return Page(data=[Attempt.model_validate(row) for row in rows], has_more=False, next=None)
 
 
 @router.get(

@@ -1,0 +1,108 @@
+"""``adder worker``: list, drain, undrain, start."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adderclient.command.app import AsJson, Url, connect
+from adderclient.command.output import ago, note, print_json, print_list, table
+from adderclient.records import Worker
+
+WorkerName = Annotated[
+    str, typer.Argument(metavar="WORKER", help="A worker's id, its beginning, or the name of a host with one worker.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds this module's commands."""
+    group = typer.Typer(name="worker", help="See who runs the jobs, and let a worker leave.", no_args_is_help=True)
+    group.command(name="list")(list_workers)
+    group.command()(drain)
+    group.command()(undrain)
+    group.command()(start)
+    app.add_typer(group)
+
+
+def list_workers(url: Url = None, as_json: AsJson = False) -> None:
+    """List the workers that are alive."""
+    with connect(url) as client:
+        workers = client.workers.list()
+    if as_json:
+        print_list(worker.raw for worker in workers)
+        return
+    columns = ["ID", "HOST", "PID>", "STATE", "RUNNING>", "SLOTS>", "DEVICES", "HEARD OF"]
+    table(columns, (_row(worker) for worker in workers))
+    if not workers:
+        note("No worker is alive; queued jobs wait. Start one with: adder worker start")
+
+
+def drain(
+    name: WorkerName,
+    hand_over: Annotated[
+        bool,
+        typer.Option("--hand-over/--finish", help="Jobs save a checkpoint and go on elsewhere, or are finished first."),
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Until it runs nothing any more.")] = False,
+    timeout: Annotated[float | None, typer.Option(help="Seconds that --wait waits at most.", min=0)] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a worker claim no more jobs; it stays alive, idle. `adder worker undrain` takes it back."""
+    with connect(url) as client:
+        worker = client.workers.drain(name, "hand_over" if hand_over else "finish")
+        if wait:
+            client.workers.wait_drained(worker.id, timeout)
+    if as_json:
+        print_json(worker.raw)
+    elif wait:
+        note(f"{worker.id} runs nothing any more")
+    else:
+        note(f"{worker.id} claims no more jobs; {worker.running} running")
+
+
+def undrain(name: WorkerName, url: Url = None, as_json: AsJson = False) -> None:
+    """Let a worker that was drained claim jobs again."""
+    with connect(url) as client:
+        worker = client.workers.undrain(name)
+    if as_json:
+        print_json(worker.raw)
+    else:
+        note(f"{worker.id} claims jobs again")
+
+
+def start(
+    data: Annotated[
+        Path | None, typer.Option(help="The service's data folder.", show_default="$ADDER_DATA_DIR or ./data")
+    ] = None,
+) -> None:
+    """Run one more worker here, until SIGTERM or Ctrl-C; it hands its jobs over then.
+
+    ADDER_DATABASE_URL, ADDER_BROKER_URL and ADDER_ARTIFACTS_URL say which service it works for; without them it joins
+    the `adder up` of the data folder.
+    """
+    folder = data or Path(os.environ.get("ADDER_DATA_DIR") or "data")
+    # -P: a folder named worker/ in the current directory is not ours.
+    os.execve(
+        sys.executable,
+        [sys.executable, "-P", "-m", "worker"],
+        os.environ | {"ADDER_DATA_DIR": str(folder.absolute())},
+    )
+
+
+def _row(worker: Worker) -> list[object]:
+    devices = ", ".join(dict.fromkeys(worker.devices))
+    return [
+        worker.id,
+        worker.hostname,
+        worker.pid,
+        worker.state,
+        worker.running,
+        worker.slots,
+        devices,
+        ago(worker.heartbeat_at),
+    ]
