@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from addercore.errors import BadModel as BadModel
     from addercore.errors import CheckpointError as CheckpointError
     from addercore.errors import Diverged as Diverged
+    from addercore.errors import LoaderLost as LoaderLost
+    from addercore.errors import Stopped as Stopped
     from addercore.io import Model as Model
     from addercore.io import Prediction as Prediction
     from addercore.io import load as load
@@ -40,6 +42,8 @@ _HOME = {
     "BadModel": "errors",
     "CheckpointError": "errors",
     "Diverged": "errors",
+    "LoaderLost": "errors",
+    "Stopped": "errors",
     "TrainConfig": "spec",
     "Adder2d": "nn",
     "AdderLinear": "nn",
