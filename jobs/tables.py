@@ -123,7 +123,12 @@ class Job(Base):
         Index("ix_jobs_claim", "status", "needs_device", "needs_memory_mb", priority.desc(), "turn", "id"),
         Index("ix_jobs_share", "priority", "share", "needs_device", "turn"),
         Index(
-            "ix_jobs_served", "priority", "turn", postgresql_where=text("attempt > 0"), sqlite_where=text("attempt > 0")
+            "ix_jobs_served",
+            "priority",
+            "needs_device",
+            "turn",
+            postgresql_where=text("attempt > 0"),
+            sqlite_where=text("attempt > 0"),
         ),
         Index("ix_jobs_finished_at", "finished_at"),
         Index("ix_jobs_model_id", "model_id"),

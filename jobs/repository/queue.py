@@ -227,23 +227,26 @@ SELECT device, mb FROM levels LIMIT :limit
 def turn_for(session: Session, job: Job, rules: scheduling.Rules) -> int:
     """The turn of a job that is being submitted: `max(V, last) + work`.
 
-    `last` is the turn of its share's newest job that may want the same slots. V is the largest turn ever claimed in
-    this priority, but no more than where the queues stand that the job could join: a worker that is alone with its kind
-    of job may serve turns far ahead of all others, and whoever comes new must not line up behind those.
+    Only jobs of its priority count that may want the same slots. `last` is the turn of the newest one of its share. V
+    is the largest turn ever claimed, but no more than where the queues stand that the job could join: a worker that
+    alone has much memory may serve turns far ahead of all others, and whoever comes new must not line up behind those.
     """
     if session.get_bind().dialect.name == "postgresql":
         # Jobs that one share submits side by side must not get one turn.
         share = f"{job.priority} {job.share}"
         session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(share, 1))))
-    lines = [
+    conditions = [Job.share == job.share, text("attempt > 0")]
+    turns = [
         select(func.max(Job.turn))
-        .where(Job.priority == job.priority, Job.share == job.share, Job.needs_device == device)
+        .where(Job.priority == job.priority, Job.needs_device == device, condition)
         .scalar_subquery()
+        for condition in conditions
         for device in scheduling.COMPETES[job.needs_device]
     ]
-    claimed = select(func.max(Job.turn)).where(Job.priority == job.priority, text("attempt > 0")).scalar_subquery()
-    served, *mine = session.execute(select(claimed, *lines)).one()
-    last = max((turn for turn in mine if turn is not None), default=0)
+    found = session.execute(select(*turns)).one()
+    half = len(found) // 2
+    last = max((turn for turn in found[:half] if turn is not None), default=0)
+    served = max((turn for turn in found[half:] if turn is not None), default=None)
     if served is None or served > last:
         ahead = _standing(session, job, rules.live_ms)
         served = min(served, ahead) if served is not None and ahead is not None else served or ahead or 0
@@ -251,21 +254,19 @@ def turn_for(session: Session, job: Job, rules: scheduling.Rules) -> int:
 
 
 def _standing(session: Session, job: Job, live_ms: int) -> int | None:
-    """Where the queues stand that the job may join: of each live worker that could take it the smallest turn queued
-    for that worker, and the largest of those. None where such a worker has nothing in its queue.
+    """Where the queues stand that the job may join: at each live worker that could take it the smallest turn that
+    waits for the same slots, and the largest of those. None where such a worker has nothing in its queue.
 
     Jobs that have run before are left out: they keep their old turn, however long ago that was.
     """
-    workers = {
-        (places, worker.memory_mb)
+    lines = {
+        (_rivals(job.needs_device, worker.devices), worker.memory_mb)
         for worker in live_workers(session, live_ms)
-        if worker.draining is None
-        and job.needs_device
-        in (places := frozenset(scheduling.placement(worker.devices, scheduling.has_gpu(worker.devices))))
-        and worker.memory_mb >= job.needs_memory_mb
-    } or {(frozenset(scheduling.COMPETES[job.needs_device]), MOST_MB)}
-    devices = sorted(frozenset[str]().union(*(places for places, _ in workers)))
-    demands = _demands(session, devices, max(memory for _, memory in workers))
+        if worker.draining is None and worker.memory_mb >= job.needs_memory_mb
+    }
+    lines = {line for line in lines if line[0]} or {(frozenset(scheduling.COMPETES[job.needs_device]), MOST_MB)}
+    devices = sorted(frozenset[str]().union(*(rivals for rivals, _ in lines)))
+    demands = _demands(session, devices, max(memory for _, memory in lines))
     if not demands:
         return None
     first = [
@@ -278,16 +279,25 @@ def _standing(session: Session, job: Job, live_ms: int) -> int | None:
     ]
     turns = dict(zip(demands, session.execute(select(*first)).one(), strict=True))
     heads = []
-    for places, memory in workers:
+    for rivals, memory in lines:
         mine = [
             turn
             for demand, turn in turns.items()
-            if turn is not None and demand.device in places and (demand.upto or demand.memory_mb <= memory)
+            if turn is not None and demand.device in rivals and (demand.upto or demand.memory_mb <= memory)
         ]
         if not mine:
             return None
         heads.append(min(mine))
     return max(heads)
+
+
+def _rivals(needs_device: str, devices: Sequence[str]) -> frozenset[str]:
+    """Which demands for a device take the slots that such a job would take of a worker; none where it has no such."""
+    places = scheduling.placement(devices, scheduling.has_gpu(devices))
+    if needs_device not in places:
+        return frozenset()
+    kind = scheduling.kind_of(places[needs_device])
+    return frozenset(needs for needs, device in places.items() if scheduling.kind_of(device) == kind)
 
 
 def require_room(session: Session, most: int | None) -> None:

@@ -43,7 +43,13 @@ def _jobs() -> None:
         ["status", "needs_device", "needs_memory_mb", sa.literal_column("priority DESC"), "turn", "id"],
     )
     op.create_index("ix_jobs_share", "jobs", ["priority", "share", "needs_device", "turn"])
-    op.create_index("ix_jobs_served", "jobs", ["priority", "turn"], postgresql_where=SERVED, sqlite_where=SERVED)
+    op.create_index(
+        "ix_jobs_served",
+        "jobs",
+        ["priority", "needs_device", "turn"],
+        postgresql_where=SERVED,
+        sqlite_where=SERVED,
+    )
     op.create_index("ix_jobs_finished_at", "jobs", ["finished_at"])
 
 
