@@ -14,6 +14,8 @@ from jobs.errors import StoreError
 from worker.context import WorkerContext
 
 LONGEST_PAUSE_SECONDS = 10.0
+LONGEST_PAUSE_LEASES = 0.25
+"""A database that is back must hear from the owners of jobs well before others, who wait a lease, take them."""
 
 T = TypeVar("T")
 
@@ -46,7 +48,9 @@ class Outage:
             raise error
         if not store:
             self._context.stats.count("database_errors")
-        self._pause = min(max(2 * self._pause, self._context.settings.poll_seconds), LONGEST_PAUSE_SECONDS)
+        settings = self._context.settings
+        longest = min(LONGEST_PAUSE_SECONDS, LONGEST_PAUSE_LEASES * settings.lease_seconds)
+        self._pause = min(max(2 * self._pause, settings.poll_seconds), longest)
         self._until = time.monotonic() + self._pause
         said = str(error.__cause__ or error)
         self._log.warning("store.away" if store else "database.away", error=said, retry_seconds=self._pause)
