@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 rows.append(row)
     say(f"\n{table.text(rows)}\n\n{time.monotonic() - began:.0f} s")
     if options.markdown:
-        options.markdown.write_text(table.markdown(rows))
+        options.markdown.write_text(f"{table.markdown(rows)}\n{described(plan)}")
     return 0 if all(row.green for row in rows) else 1
 
 
@@ -75,6 +75,13 @@ def chosen(options: argparse.Namespace) -> list[Fault]:
 
 def times(fault: Fault, options: argparse.Namespace) -> int:
     return options.times or (fault.short if options.short and fault.short else fault.times)
+
+
+def described(plan: Sequence[tuple[Fault, int]]) -> str:
+    """What each fault does and where that is seen, as a table of the docs."""
+    lines = [("fault", "what is done", "where the system says so"), ("---", "---", "---")]
+    lines += [(fault.name, fault.about, fault.proof) for fault, _ in plan]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def show(plan: Sequence[tuple[Fault, int]], seed: int) -> None:

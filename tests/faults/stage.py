@@ -113,7 +113,7 @@ class Stage:
             **options.settings,
         )
         self.database = Database(self.settings.resolved_database_url)
-        self.store = FolderStore(self.settings.artifacts_dir, self.settings.orphan_seconds)
+        self.store = FolderStore(self.settings.artifacts_dir, self.settings.store_grace_seconds)
         self.holds = Holds(folder / "holds")
         self.facts: dict[str, Any] = {}
         """What a fault remembers of its own stage."""

@@ -74,5 +74,6 @@ def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    lines = [HEADER, ("---", *("---:" for _ in HEADER[1:])), *(row.cells for row in (*rows, total(rows)))]
+    """The table as the docs show it."""
+    lines = [HEADER, ("---", *["---:"] * (len(HEADER) - 1)), *(row.cells for row in (*rows, total(rows)))]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

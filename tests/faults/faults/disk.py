@@ -32,7 +32,7 @@ said so and paused the job, the room is given back and the job resumed."
     def inject(self, stage: Stage, strike: Strike) -> Injection:
         job = submit_next(stage, self.task)
         running = stage.wait_running(job.id)
-        wait_until(lambda: len(stage.checkpoints(job.id)) >= 1 + int(3 * strike.pick), "checkpoints")
+        wait_until(lambda: len(stage.checkpoints(job.id)) >= 1 + int(2 * strike.pick), "checkpoints")
         injection = Injection(now_ms(), job.id, running.attempt)
         filler = stage.settings.data_dir / "filler"
         try:

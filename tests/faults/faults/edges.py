@@ -49,7 +49,7 @@ CASES = tuple((edge, victim) for edge in EDGES for victim in edge.victims)
 
 class KilledAtEdge(Fault):
     times = 3
-    task = Task(steps=30, ms=40, every=5)
+    task = Task(steps=60, ms=40, every=5)
     options = Options(workers=2)
 
     def __init__(self, edge: Edge) -> None:
@@ -63,6 +63,21 @@ class KilledAtEdge(Fault):
 
     def inject(self, stage: Stage, strike: Strike) -> Injection:
         victim = self.edge.victims[strike.number % len(self.edge.victims)]
+        job, at, pid = self._hold(stage)
+        running = self._there(stage, job, pid)
+        injection = Injection(now_ms(), job.id, running.attempt, {"victim": victim, "running": running})
+        kill(running, victim)
+        if victim == "training":
+            wait_until(lambda: not alive(running.child), "the training process to be gone")
+        stage.holds.release(*at)
+        if victim != "training" or self.edge.asked == "drain":
+            running.worker.process.wait(timeout=30)  # it was killed, or it drains
+            stage.replace(running.worker)
+        self._after(stage, job, injection)
+        return injection
+
+    def _hold(self, stage: Stage) -> tuple[Accepted, tuple[str, str], int]:
+        """A job, its edge, and the process that is held there."""
         ends = (Status.CANCELLED,) if self.edge.asked == "cancel" else (Status.SUCCEEDED,)
         anybody = self.edge.hold == "after-claim"  # it is claimed before we know its name
         if anybody:
@@ -74,21 +89,8 @@ class KilledAtEdge(Fault):
             self._ask(stage, job)
         elif not anybody:
             stage.holds.arm(*at)
-        wait_until(lambda: stage.holds.held(*at) is not None, f"somebody to be at {' '.join(at)}")
-        running = self._there(stage, job, stage.holds.held(*at))
-        injection = Injection(now_ms(), job.id, running.attempt, {"victim": victim, "running": running})
-        kill(running, victim)
-        if victim == "training":
-            wait_until(lambda: not alive(running.child), "the training process to be gone")
-        else:
-            running.worker.process.wait(timeout=20)
-        stage.holds.release(*at)
-        if victim != "training" or self.edge.asked == "drain":
-            if victim == "training":
-                running.worker.process.wait(timeout=30)  # it drains
-            stage.replace(running.worker)
-        self._after(stage, job, injection)
-        return injection
+        wait_until(lambda: stage.holds.held(*at) is not None, f"somebody to be at {' '.join(at)}", 60)
+        return job, at, stage.holds.held(*at) or 0
 
     def _ask(self, stage: Stage, job: Accepted) -> None:
         running = stage.wait_running(job.id)
@@ -99,12 +101,12 @@ class KilledAtEdge(Fault):
         else:
             getattr(stage.client.jobs, self.edge.asked)(job.id)
 
-    def _there(self, stage: Stage, job: Accepted, pid: int | None) -> Running:
+    def _there(self, stage: Stage, job: Accepted, pid: int) -> Running:
         """The attempt whose process is held; a child that has not begun has process id 0."""
         attempt = stage.job(job.id).attempt
         child = stage.children().get((job.id, attempt), 0)
         workers = {worker.pid: worker for worker in stage.workers}
-        owner = workers[pid] if pid is not None and pid in workers else stage.owner(job.id)
+        owner = workers[pid] if pid in workers else stage.owner(job.id)
         return Running(job.id, attempt, owner, child)
 
     def _after(self, stage: Stage, job: Accepted, injection: Injection) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from abc import abstractmethod
 
 from tests.faults.chain import Task
-from tests.faults.fault import Fault, Injection, keep_busy, now_ms, submit_next
+from tests.faults.fault import Fault, Injection, now_ms, submit_next
 from tests.faults.plan import Strike
 from tests.faults.stage import Options, Stage
 from tests.support.servers import wait_until
@@ -21,27 +22,22 @@ class Messages(Fault):
     options = Options(workers=2)
 
     def inject(self, stage: Stage, strike: Strike) -> Injection:
-        """All workers are busy, so that the messages of the next jobs wait in the list."""
-        keep_busy(stage, self.task, 3)
+        """The workers are stopped for less than a lease, so that the messages of the next jobs wait in the list."""
         injection = Injection(now_ms())
-        for _ in range(JOBS):
-            submit_next(stage, self.task)
-        injection.facts["touched"] = self._touch(stage, strike)
-        injection.facts["lines"] = {worker.name: len(worker.said()) for worker in stage.workers}
-        stage.settle()
-        return injection
-
-    def _touch(self, stage: Stage, strike: Strike) -> list[str]:
+        for worker in stage.workers:
+            worker.signal(signal.SIGSTOP)
+        try:
+            for _ in range(JOBS):
+                submit_next(stage, self.task)
+            messages = take(stage)
+        finally:
+            for worker in stage.workers:
+                worker.signal(signal.SIGCONT)
         with stage.servers.valkey.client() as client:
-            queue = stage.settings.queue
-            wait_until(lambda: client.llen(queue) >= 2, "messages to wait", 30)
-            with client.pipeline(transaction=True) as both:
-                both.lrange(queue, 0, -1)
-                both.delete(queue)
-                taken = both.execute()[0]
-            for message in self.change(taken, strike):
-                client.rpush(queue, message)
-        return [json.loads(message)["headers"]["id"] for message in taken]
+            for message in self.change(messages, strike):
+                client.rpush(stage.settings.queue, message)
+        injection.facts["touched"] = [json.loads(message)["headers"]["id"] for message in messages]
+        return injection
 
     @abstractmethod
     def change(self, messages: list[bytes], strike: Strike) -> list[bytes]:
@@ -55,6 +51,18 @@ class Messages(Fault):
 
     def recovery_ms(self, stage: Stage, injection: Injection) -> int | None:
         return None
+
+
+def take(stage: Stage) -> list[bytes]:
+    """All messages that wait, at least two of them, out of the list."""
+    with stage.servers.valkey.client() as client:
+        queue = stage.settings.queue
+        wait_until(lambda: client.llen(queue) >= 2, "messages to wait", 30)
+        with client.pipeline(transaction=True) as both:
+            both.lrange(queue, 0, -1)
+            both.delete(queue)
+            taken: list[bytes] = both.execute()[0]
+    return taken
 
 
 class Duplicated(Messages):
