@@ -25,7 +25,7 @@ from jobs.database import Database
 from jobs.settings import Settings
 from jobs.spec import merge
 from jobs.states import FINAL, Status
-from jobs.store_folder import FolderStore
+from jobs.store import store_of
 from jobs.tables import Attempt, Checkpoint, Job, Worker
 from tests.conftest import quick_settings
 from tests.faults.chain import Task
@@ -113,7 +113,7 @@ class Stage:
             **options.settings,
         )
         self.database = Database(self.settings.resolved_database_url)
-        self.store = FolderStore(self.settings.artifacts_dir, self.settings.store_grace_seconds)
+        self.store = store_of(self.settings)
         self.holds = Holds(folder / "holds")
         self.facts: dict[str, Any] = {}
         """What a fault remembers of its own stage."""
@@ -286,6 +286,10 @@ class Stage:
 
     def wait_status(self, job_id: str, *statuses: Status) -> None:
         wait_until(lambda: self.job(job_id).status in statuses, f"{job_id} to be {statuses}", PATIENCE_SECONDS)
+
+    def blob(self, sha256: str) -> Path:
+        """The stored file of those bytes."""
+        return self.settings.artifacts_dir / sha256[:2] / sha256
 
     def settle(self) -> None:
         """Until all accepted jobs have ended, or the patience is over: the check then says which are lost."""

@@ -161,7 +161,7 @@ def count_models(stage: Stage, sha256: str) -> int:
 
 def incoming(stage: Stage) -> int:
     """Bytes of unfinished uploads in the store."""
-    folder = stage.store.root / "incoming"
+    folder = stage.settings.artifacts_dir / "incoming"
     return sum(path.stat().st_size for path in folder.glob("*")) if folder.exists() else 0
 
 

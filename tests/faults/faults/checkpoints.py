@@ -46,7 +46,7 @@ bit flipped."
         kill(running, "host")
         running.worker.process.wait(timeout=20)
         newest, older = stage.checkpoints(job.id)[:2]
-        injection.facts["how"] = tear(stage.store.path(newest.sha256), strike.pick)
+        injection.facts["how"] = tear(stage.blob(newest.sha256), strike.pick)
         injection.facts["older"] = older.step
         stage.replace(running.worker)
         keep_busy(stage, self.task, 2)

@@ -122,7 +122,7 @@ class Torn(Training):
         kill(running, "host")
         running.worker.process.wait(timeout=20)
         newest = stage.checkpoints(running.job)[0]
-        injection.facts["how"] = tear(stage.store.path(newest.sha256), strike.pick)
+        injection.facts["how"] = tear(stage.blob(newest.sha256), strike.pick)
         stage.replace(running.worker)
 
     def confirm(self, stage: Stage, injection: Injection) -> str:

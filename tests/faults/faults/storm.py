@@ -115,7 +115,7 @@ struck several times."
         running.worker.process.wait(timeout=20)
         stage.replace(running.worker)
         saved = stage.checkpoints(running.job)
-        how = tear(stage.store.path(saved[0].sha256), strike.pick) if saved else "it had none"
+        how = tear(stage.blob(saved[0].sha256), strike.pick) if saved else "it had none"
 
         def confirm() -> str:
             events = stage.client.jobs.events(running.job)
