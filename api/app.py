@@ -15,7 +15,8 @@ from starlette.exceptions import HTTPException
 from api import pages, problems, reference
 from api.middleware import Guard
 from api.openapi import document_of
-from api.routes import artifacts, datasets, history, jobs, models, stream, system
+from api.readings import Readings
+from api.routes import artifacts, datasets, history, jobs, models, stream, system, workers
 from api.service import Service
 from jobs.settings import Settings
 
@@ -26,6 +27,7 @@ ROUTERS = (
     artifacts.router,
     models.router,
     datasets.router,
+    workers.router,
     system.router,
     pages.router,
 )
@@ -53,6 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.service = service
+    app.state.readings = Readings(service)
     for router in ROUTERS:
         app.include_router(router)
     app.openapi = document_of(app)  # type: ignore[method-assign]

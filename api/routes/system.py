@@ -6,12 +6,15 @@ import platform
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import APIRouter, Depends, Response
+import anyio.to_thread
+from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from api import health
 from api.dependencies import ServiceDep, known_query
-from api.schemas import Alive, Queue, Ready, System, Versions, WorkerState
+from api.families import render
+from api.routes.workers import states
+from api.schemas import Alive, Queue, Ready, System, Versions
 from jobs.repository import recovery
 
 router = APIRouter(tags=["system"], dependencies=[Depends(known_query)])
@@ -41,8 +44,7 @@ async def readyz(service: ServiceDep, response: Response) -> Ready:
 @router.get("/v1/system", response_model=System, summary="Workers, devices, versions, queue")
 def system(service: ServiceDep) -> System:
     with service.database.read() as session:
-        rows = recovery.live_workers(session, health.live_ms(service.settings))
-        workers = [WorkerState.model_validate(row, from_attributes=True) for row in rows]
+        workers = states(session, service)
         depth = recovery.depth(session)
         oldest = recovery.oldest_queued_ms(session)
     return System(
@@ -65,6 +67,8 @@ def system(service: ServiceDep) -> System:
     summary="Numbers for Prometheus",
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
-def metrics(service: ServiceDep) -> Response:
-    """Jobs by status, age of the queue, unsent wake-ups, requests and their time."""
-    return Response(service.monitor.render(service.database), media_type=CONTENT_TYPE_LATEST)
+async def metrics(request: Request, service: ServiceDep) -> Response:
+    """Jobs, queue, workers, stores, requests. Answers in a few seconds at most, whatever is away."""
+    readings = request.app.state.readings
+    content = await anyio.to_thread.run_sync(render, service, readings, limiter=readings.threads)
+    return Response(content, media_type=CONTENT_TYPE_LATEST)
