@@ -278,15 +278,17 @@ def test_a_transaction_that_dies_is_as_if_it_had_never_been(db: Database, state:
 
 
 def test_a_stale_attempt_that_is_made_to_wait_writes_nothing(db: Database) -> None:
-    """The reconciler holds the row when the old owner wakes up: it waits, then learns that it lost."""
+    """Others take its job over when the old owner wakes up: it waits for them, then learns that it lost."""
     job_id, old = prepare(db, "expired")
-    taking = Actor(db, lambda s: reclaim(s))
+    taking = Actor(db, lambda s: reclaim(s) and claim_it(s))
     assert not taking.settle()
     waking = Actor(db, lambda s: lock_and_write(s, job_id, old))
     assert waking.settle(), "its UPDATE waits for the reconciler's transaction"
-    assert (taking.end(), waking.end()) == (True, FenceLost.__name__)
+    assert (taking.end(), waking.end()) == (True, FenceLost.__name__), "the job runs again, for another owner"
     with db.read() as session:
         assert session.execute(select(Metric)).all() == []
+        ended = session.execute(select(Attempt.attempt, Attempt.cause).order_by(Attempt.attempt)).all()
+        assert [tuple(row) for row in ended] == [(1, Cause.WORKER_LOST), (2, None)]
 
 
 def test_an_owner_that_wrote_before_the_reconciler_came_keeps_its_job(db: Database) -> None:

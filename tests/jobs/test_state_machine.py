@@ -7,27 +7,26 @@ Examples are the same in each run. `ADDER_STATE_MACHINE_EXAMPLES=2000` looks at 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable
+from typing import Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, Phase
 from hypothesis import settings as profile
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
-from sqlalchemy import delete, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from jobs.database import Database
 from jobs.environment import exact_key
-from jobs.errors import Conflict, FenceLost, IdempotencyMismatch, NotFound
-from jobs.repository import attempts, catalog, history, lifecycle, queue, recovery, workers
+from jobs.errors import Conflict, FenceLost
+from jobs.repository import attempts, catalog, queue, recovery, workers
 from jobs.repository.attempts import Claim, Mark, NewArtifact, Stored
 from jobs.repository.core import append_events
 from jobs.repository.queue import Offer
-from jobs.spec import SPEC
-from jobs.states import FINAL, Cause, Drain, FailureCode, Status
+from jobs.states import Cause, Drain, FailureCode, Status
 from jobs.tables import Job, Worker
 from tests.jobs.actors import (
     FINISHES,
@@ -37,16 +36,14 @@ from tests.jobs.actors import (
     RELEASED,
     SUSPENDS,
     WORKERS,
-    bodies,
     ends,
     environment,
 )
-from tests.jobs.model import KEEP, Expected, Model
-from tests.support.specs import train_body, train_spec
+from tests.jobs.model import KEEP, Expected
+from tests.jobs.users import Users, picked, picks
+from tests.support.specs import train_body
 
-T = TypeVar("T")
-
-LEASE_MS = 3_600_000  # only `expire` makes a lease run out
+LEASE_MS = 3_600_000  # only `stop` makes a lease run out
 LONG_RUN = os.environ.get("ADDER_STATE_MACHINE_EXAMPLES")
 LINE = select(Job.id).where(Job.status == Status.QUEUED).order_by(Job.priority.desc(), Job.turn, Job.id)
 EXAMPLES = profile(
@@ -65,43 +62,7 @@ class Power(Exception):
     """It is cut in the middle of a transaction."""
 
 
-picks = st.integers(0, 5)
-
-
-def picked(among: Sequence[T], pick: int) -> T:
-    """One of the newest."""
-    return among[-1 - pick % len(among)]
-
-
-class JobsMachine(RuleBasedStateMachine):
-    def __init__(self, database: Database) -> None:
-        super().__init__()
-        self.db = database
-        self.model = Model()
-        self.seen: dict[str, list[int]] = {}
-        self.stored = 0
-        self.digests: set[str] = set()
-        self.draining: set[str] = set()
-        self.ids: list[str] = []
-        """Jobs, also deleted ones."""
-        self.claims: list[Claim] = []
-        """Titles to jobs, also those that have been lost since."""
-
-    def teardown(self) -> None:
-        for job_id in self.model.jobs:
-            self._read(job_id, 10_000)
-            with self.db.read() as session:
-                rows = [*history.metrics(session, job_id), *history.events(session, job_id)]
-            assert self.seen[job_id] == sorted(row.seq for row in rows), "a reader that followed has seen every row"
-        with self.db.write() as session:
-            for table in (Job, Worker):
-                session.execute(delete(table))
-
-    @invariant()
-    def the_database_holds_what_it_should(self) -> None:
-        with self.db.read() as session:
-            self.model.check(session)
-
+class JobsMachine(Users):
     @initialize()
     def begin(self) -> None:
         for worker in WORKERS:
@@ -116,107 +77,6 @@ class JobsMachine(RuleBasedStateMachine):
         row |= {"device": "cuda" if kind.gpus else "cpu", "devices": list(kind.devices), "offers": list(kind.keys)}
         with self.db.write() as session:
             recovery.heartbeat(session, row | {"memory_mb": kind.memory_mb})
-
-    # Users
-
-    @rule(key=st.sampled_from([None, None, "k", "l"]), body=bodies)
-    def submit(self, key: str | None, body: dict[str, Any]) -> None:
-        earlier = self.model.keys.get(key or "")
-        if earlier is not None and earlier[1] != body:
-            with pytest.raises(IdempotencyMismatch), self.db.write() as session:
-                lifecycle.submit(session, SPEC.validate_python(body), key=key, body=body)
-            return
-        job_id = self._submit(key, body)
-        assert earlier is None or job_id == earlier[0]
-
-    def _submit(self, key: str | None, body: dict[str, Any]) -> str:
-        spec = SPEC.validate_python(body)
-        with self.db.write() as session:
-            done = lifecycle.submit(session, spec, key=key, body=body)
-        assert done.created == (key not in self.model.keys)
-        if done.created:
-            needs = spec.resources
-            memory = int((needs.memory_gb or 0) * 1024)
-            self.model.jobs[done.job.id] = Expected(needs.device, memory, needs.exact, spec.limits.max_attempts)
-            self.ids.append(done.job.id)
-            if key is not None:
-                self.model.keys[key] = (done.job.id, body)
-        return done.job.id
-
-    def _asked(self, job_id: str, allowed: set[Status], what: Callable[[Session, str], Any]) -> bool:
-        """Whether the user gets what was asked for; a job that is gone or in another state says so."""
-        job = self.model.jobs.get(job_id)
-        if job is not None and job.status in allowed:
-            with self.db.write() as session:
-                what(session, job_id)
-            return True
-        with pytest.raises(NotFound if job is None else Conflict), self.db.write() as session:
-            what(session, job_id)
-        return False
-
-    @rule(pick=picks, what=st.sampled_from(["cancel", "pause", "resume", "retry", "go_on", "delete", "read", "read"]))
-    def ask(self, pick: int, what: str) -> None:
-        getattr(self, f"_{what}")(picked(self.ids, pick))
-
-    def _cancel(self, job_id: str) -> None:
-        if not self._asked(job_id, set(Status) - {Status.SUCCEEDED, Status.FAILED}, lifecycle.cancel):
-            return
-        job = self.model.jobs[job_id]
-        if job.status in (Status.QUEUED, Status.PAUSED):
-            job.status = Status.CANCELLED
-        elif job.status is not Status.CANCELLED:
-            job.status = Status.CANCELLING
-
-    def _pause(self, job_id: str) -> None:
-        allowed = {Status.RUNNING, Status.PAUSING, Status.PAUSED}
-        if self._asked(job_id, allowed, lifecycle.pause) and self.model.jobs[job_id].status is Status.RUNNING:
-            self.model.jobs[job_id].status = Status.PAUSING
-
-    def _resume(self, job_id: str) -> None:
-        if self._asked(job_id, {Status.PAUSED}, lifecycle.resume):
-            self.model.jobs[job_id].queue()
-
-    def _retry(self, job_id: str, from_checkpoint: bool = False) -> None:
-        old, made = self.model.jobs.get(job_id), []
-        possible = old is not None and bool(old.checkpoints or not from_checkpoint)
-
-        def ask(session: Session, job_id: str) -> None:
-            made.append(lifecycle.retry(session, job_id, train_spec(), from_checkpoint=from_checkpoint).id)
-
-        if not self._asked(job_id, set(FINAL) if possible else set(), ask) or old is None:
-            return
-        self.ids += made
-        self.model.jobs[made[0]] = new = Expected()
-        if from_checkpoint:
-            step = max(old.checkpoints)
-            new.checkpoint(step, old.checkpoints[step])
-
-    def _go_on(self, job_id: str) -> None:
-        self._retry(job_id, from_checkpoint=True)
-
-    def _delete(self, job_id: str) -> None:
-        stored: list[str] = []
-        if self._asked(job_id, set(FINAL), lambda s, id: stored.extend(lifecycle.delete_job(s, id))):
-            job = self.model.jobs.pop(job_id)
-            self.seen.pop(job_id, None)
-            self.model.keys = {k: v for k, v in self.model.keys.items() if v[0] != job_id}
-            assert set(stored) == job.digests()
-
-    def _read(self, job_id: str, limit: int = 3) -> None:
-        """Follows a job as the API's stream does: what is new of both, by `seq`, up to where both were read."""
-        if job_id not in self.model.jobs:
-            return
-        seen = self.seen.setdefault(job_id, [])
-        after = seen[-1] if seen else 0
-        with self.db.read() as session:
-            pages = [
-                [row.seq for row in read(session, job_id, after_seq=after, limit=limit)]
-                for read in (history.metrics, history.events)
-            ]
-        end = min((page[-1] for page in pages if len(page) == limit), default=2**63)
-        seen += sorted(seq for page in pages for seq in page if seq <= end)
-
-    # Workers
 
     @rule(worker=st.sampled_from(sorted(WORKERS)), idle=st.sampled_from([True, True, False]))
     def claim(self, worker: str, idle: bool) -> None:
