@@ -44,7 +44,7 @@ def share(examples: Examples) -> int:
 
 def shared(handle: int, shape: tuple[int, ...]) -> Examples:
     """The examples of `share`, whose images have `shape`, without a copy."""
-    content = mmap.mmap(handle, 0, access=mmap.ACCESS_COPY)  # torch wants memory that could be written
+    content = mmap.mmap(handle, 0)  # writable, as torch wants it; nothing writes
     images = np.frombuffer(content, dtype=np.float32, count=int(np.prod(shape)))
     labels = np.frombuffer(content, dtype=np.int64, offset=images.nbytes, count=shape[0])
     return Examples(torch.from_numpy(images).view(shape), torch.from_numpy(labels))
