@@ -88,7 +88,7 @@ def backup(settings: Settings, target: Path) -> Backup:
     partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
     try:
         partial.mkdir(parents=True, mode=0o700)
-        with FolderStore(settings.artifacts_dir, settings.orphan_seconds).holding():
+        with FolderStore(settings.artifacts_dir, settings.store_grace_seconds).holding():
             made = Backup(_now(), version("adderworks"), _copy_database(database, partial / DATABASE))
             made.files[DATABASE] = _entry(partial / DATABASE)
             for sha256 in _blobs(partial / DATABASE):

@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 
 from jobs.database import Database
 from jobs.errors import NotFound
-from jobs.repository import core, lifecycle
+from jobs.repository import catalog, core, lifecycle
 from jobs.settings import Settings
 from jobs.states import FINAL, OWNED
 from jobs.store import ArtifactStore, remove_if_empty, remove_tree
@@ -109,9 +109,7 @@ class Sweeper:
             self._remove_keys(swept)
             swept["work_folders"] += self._remove_work()
             swept["uploads"] += self._store.clear_incoming(UPLOAD_SECONDS)
-            for _ in range(FOLDERS):
-                swept["blobs"] += self._store.sweep(self._database, f"{self._folder:02x}")
-                self._folder = (self._folder + 1) % 256
+            self._remove_orphans(swept)
         finally:
             removed = +swept
             self.totals += removed
@@ -154,7 +152,7 @@ class Sweeper:
             after = (Job.finished_at > ended) | ((Job.finished_at == ended) & (Job.id > id_))
             query = select(Job.finished_at, Job.id).where(Job.finished_at < before, Job.finished_at >= ended, after)
             rows = session.execute(query.where(*conditions).order_by(Job.finished_at, Job.id).limit(BATCH)).all()
-            found = [(int(row[0]), str(row[1])) for row in rows]
+            found: list[Place] = [(row[0] or 0, row[1]) for row in rows]
         if not found:
             self._places[name] = max(self._places.get(name, START), (before - 1, ""))
         return found
@@ -195,6 +193,15 @@ class Sweeper:
                 gone = session.execute(delete(IdempotencyKey).where(IdempotencyKey.key.in_(keys)))
                 swept["idempotency_keys"] += gone.rowcount  # type: ignore[attr-defined]
 
+    def _remove_orphans(self, swept: Swept) -> None:
+        with self._database.read() as session:
+            if not catalog.names_any(session):
+                return  # more likely another database than this store's own
+        for _ in range(FOLDERS):
+            age = self._settings.orphan_hours * 3600
+            swept["blobs"] += self._store.sweep(self._database, f"{self._folder:02x}", age)
+            self._folder = (self._folder + 1) % 256
+
     def _remove_work(self) -> int:
         """Work folders `JOB/ATTEMPT-FENCE` of attempts that own their job no more, once nothing in them changes."""
         removed = 0
@@ -227,7 +234,7 @@ def sweep(database: Database, store: ArtifactStore, settings: Settings) -> Swept
 
 def _last_change(folder: Path) -> float:
     """Of the folder or anything in it, seconds since 1970."""
-    latest = folder.stat().st_mtime
+    latest: float = folder.stat().st_mtime
     for root, _, files in os.walk(folder):
         for path in (root, *(os.path.join(root, name) for name in files)):
             with suppress(FileNotFoundError):

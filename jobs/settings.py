@@ -82,8 +82,10 @@ class Settings(BaseSettings):
 
     store_retry_seconds: float = Field(10, gt=0)
     """How long one request to an S3 store is tried again, pauses included, before the store is called unreachable."""
-    orphan_seconds: float = Field(300, gt=0)
-    """How long a stored file that no row names is kept: longer than one ever waits for its row."""
+    store_grace_seconds: float = Field(300, gt=0)
+    """How long a stored file may wait for the row that names it; no younger one is removed, whoever asks for it."""
+    orphan_hours: float = Field(24, gt=0)
+    """Age from which a stored file that no row names, and nobody asked to be removed, is taken for an orphan."""
     sweep_seconds: float = Field(60, gt=0)
     """How often a worker takes one small step of the house-keeping below (``jobs/retention.py``)."""
     keep_checkpoints_days: Days = 7

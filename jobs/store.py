@@ -150,9 +150,12 @@ class ArtifactStore(ABC):
                 self._later |= set(sorted(kept)[: max(0, MAX_LATER - len(self._later))])
         return removed
 
-    def sweep(self, database: Database, prefix: str) -> int:
-        """Removes orphans: blobs with this prefix that no row refers to, older than the grace. Returns their number."""
-        before = self.now() - self.grace
+    def sweep(self, database: Database, prefix: str, older_than_seconds: float = 0.0) -> int:
+        """Removes orphans: blobs with this prefix that no row refers to. Returns their number.
+
+        They are at least as old as the grace, whatever `older_than_seconds`.
+        """
+        before = self.now() - max(self.grace, older_than_seconds)
         old = {blob.sha256 for blob in self.blobs(prefix) if blob.modified < before}
         unused, before = self._unused(database, old)
         return sum(self._remove(sha256, before) for sha256 in unused)
@@ -246,12 +249,12 @@ def store_of(settings: Settings) -> ArtifactStore:
         return S3Store(
             settings.artifacts_url,
             settings.data_dir / "incoming",
-            settings.orphan_seconds,
+            settings.store_grace_seconds,
             settings.store_retry_seconds,
         )
     from jobs.store_folder import FolderStore
 
-    return FolderStore(settings.artifacts_dir, settings.orphan_seconds)
+    return FolderStore(settings.artifacts_dir, settings.store_grace_seconds)
 
 
 def pieces(stream: BinaryIO) -> Iterator[bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from addercore.spec import check_manifest, count
@@ -94,3 +94,9 @@ def unreferenced(session: Session, digests: Iterable[str]) -> set[str]:
                 left -= set(session.execute(select(column).where(column.in_(left))).scalars())
         unused |= left
     return unused
+
+
+def names_any(session: Session) -> bool:
+    """Whether any row names a stored file."""
+    named = (exists().select_from(table) for table in (Artifact, Checkpoint, Model))
+    return bool(session.execute(select(or_(*named))).scalar_one())

@@ -35,7 +35,7 @@ def settings(tmp_path: Path, sqlite_template: Path) -> Settings:
     data = tmp_path / "data"
     data.mkdir()
     shutil.copy(sqlite_template, data / "adder.db")
-    return Settings(data_dir=data, orphan_seconds=0.01)
+    return Settings(data_dir=data, store_grace_seconds=0.01)
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ SHORT_GRACE = 2.0
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path / "data", orphan_seconds=SHORT_GRACE, **FOR_EVER)
+    return Settings(data_dir=tmp_path / "data", store_grace_seconds=SHORT_GRACE, orphan_hours=1e-6, **FOR_EVER)
 
 
 @pytest.fixture
@@ -158,6 +158,16 @@ def test_orphans_and_work_folders_go_when_nobody_owns_them(
     assert sweep(database, store, settings) == {"blobs": 1, "work_folders": 2}
     assert {folder: folder.exists() for folder in folders} == folders
     assert late.exists()
+
+
+def test_a_store_beside_an_empty_database_is_left_alone(
+    database: Database, store: ArtifactStore, settings: Settings
+) -> None:
+    """Somebody named another database by mistake: that is no reason to empty the store."""
+    stored = store.put_stream([b"a blob of another database"])
+    grown_old(store)
+    assert sweep(database, store, settings) == {}
+    store.open(stored.sha256).close()
 
 
 def grown_old(store: ArtifactStore) -> None:

@@ -46,7 +46,7 @@ def settings(
         for name, value in s3_server.environment.items():
             monkeypatch.setenv(name, value)
         url = s3_server.bucket()
-    return Settings(data_dir=tmp_path / "data", artifacts_url=url, orphan_seconds=GRACE, store_retry_seconds=0.5)
+    return Settings(data_dir=tmp_path / "data", artifacts_url=url, store_grace_seconds=GRACE, store_retry_seconds=0.5)
 
 
 @pytest.fixture
