@@ -1,8 +1,9 @@
 """A child that speaks `worker.protocol` without torch or pydantic: a hundred attempts in the time of one training.
 
 What it does is in the job's labels: `points` (number of metric points), `seconds` (how long it takes), `do` (how it
-ends: done, checkpoint, crash, suicide, exit, garbage, fail, stubborn). With `TINY_JOURNAL` set it appends a line there
-when it begins and when it ends, so that a test sees whether two children of one job ever ran at a time.
+ends: done, checkpoint, crash, suicide, poison (kills its worker), hog (of memory), exit, garbage, fail, disk_full,
+stubborn). With `TINY_JOURNAL` set it appends a line there when it begins and when it ends, so that a test sees whether
+two children of one job ever ran at a time.
 """
 
 import argparse
@@ -71,6 +72,14 @@ if do == "suicide":
     time.sleep(float(labels.get("linger", 0)))
     journal("end")
     os.kill(os.getpid(), signal.SIGKILL)
+elif do == "poison":
+    os.kill(os.getppid(), signal.SIGKILL)
+elif do == "hog":
+    hoard = []
+    while True:
+        hoard.append(bytearray(b"x") * 2**20)
+elif do == "disk_full":
+    send(type="stopped", reason="disk_full", message="The disk is full: /somewhere has 0.0 MiB left.")
 elif do == "crash":
     os.kill(os.getpid(), signal.SIGSEGV)
 elif do == "exit":
