@@ -5,6 +5,8 @@ A wake-up only saves time: `Housekeeping` looks at the queue by itself, so that 
 
 from __future__ import annotations
 
+from typing import Any
+
 import structlog
 from celery import Celery, signals
 from sqlalchemy.exc import SQLAlchemyError
@@ -16,6 +18,10 @@ from jobs.wakeups import TASK
 from worker.context import WorkerContext
 from worker.slots import Free
 from worker.supervisor import Supervisor
+
+TURN_SECONDS = 0.1
+"""How often Celery's loop turns at least. A slot that falls free does not wake it, and only when it turns it asks the
+broker for the next message: by itself an idle loop turns once a second."""
 
 log = structlog.get_logger()
 
@@ -32,6 +38,10 @@ def build(context: WorkerContext) -> Celery:
         # In a signal handler: nothing here may take a lock, so it is not logged.
         context.draining.set()
 
+    def ready(sender: Any, **_: object) -> None:
+        sender.timer.call_repeatedly(TURN_SECONDS, lambda: None)
+
+    signals.worker_ready.connect(ready, weak=False)
     signals.worker_shutting_down.connect(stopping, weak=False)
     return context.app
 
