@@ -95,8 +95,8 @@ def _workers(session: Session, stamp: int) -> Sequence[WorkerHealth]:
 
 def stored_bytes(session: Session) -> Mapping[str, int]:
     """Bytes that rows name, by what names them. Reads three tables whole: not for every scrape."""
-    tables = {"artifact": Artifact, "checkpoint": Checkpoint, "model": Model}
+    columns = {"artifact": Artifact.bytes, "checkpoint": Checkpoint.bytes, "model": Model.bytes}
     return {
-        name: int(session.execute(select(func.coalesce(func.sum(table.bytes), 0))).scalar_one())
-        for name, table in tables.items()
+        name: int(session.execute(select(func.coalesce(func.sum(column), 0))).scalar_one())
+        for name, column in columns.items()
     }
