@@ -141,11 +141,11 @@ class Forecast:
 
         A job that is not in the snapshot starts no earlier than the one before it that asks for the same.
         """
-        if job.id in self._starts:
-            return self._starts[job.id]
         orders = self._lines.get(job.needs, [])
-        before = bisect_left(orders, job.order)
-        return self._starts.get(orders[before - 1][2]) if before else None
+        at = bisect_left(orders, job.order)
+        if at < len(orders) and orders[at] == job.order:
+            return self._starts.get(job.id)
+        return self._starts.get(orders[at - 1][2]) if at else None
 
     def waiting_for(self, needs: Needs) -> str | None:
         """What no live worker has; None where one could take such a job."""

@@ -247,14 +247,18 @@ def turn_for(session: Session, job: Job, rules: scheduling.Rules) -> int:
     half = len(found) // 2
     last = max((turn for turn in found[:half] if turn is not None), default=0)
     served = max((turn for turn in found[half:] if turn is not None), default=None)
-    if served is None or served > last:
-        ahead = _standing(session, job, rules.live_ms)
-        served = min(served, ahead) if served is not None and ahead is not None else served or ahead or 0
-    return int(max(served, last)) + job.work
+    if served is None:  # nothing was claimed yet: the first in the queue begins at V
+        virtual = _standing(session, job, rules.live_ms, Job.turn - Job.work) or 0
+    elif served > last:
+        standing = _standing(session, job, rules.live_ms, Job.turn)
+        virtual = served if standing is None else min(served, standing)
+    else:
+        virtual = last  # V is no more than that
+    return int(max(virtual, last)) + job.work
 
 
-def _standing(session: Session, job: Job, live_ms: int) -> int | None:
-    """Where the queues stand that the job may join: at each live worker that could take it the smallest turn that
+def _standing(session: Session, job: Job, live_ms: int, place: ColumnElement[int]) -> int | None:
+    """Where the queues stand that the job may join: at each live worker that could take it the smallest `place` that
     waits for the same slots, and the largest of those. None where such a worker has nothing in its queue.
 
     Jobs that have run before are left out: they keep their old turn, however long ago that was.
@@ -270,7 +274,7 @@ def _standing(session: Session, job: Job, live_ms: int) -> int | None:
     if not demands:
         return None
     first = [
-        select(Job.turn)
+        select(place)
         .where(Job.status == Status.QUEUED, demand.of, Job.priority == job.priority, text("attempt = 0"))
         .order_by(Job.turn)
         .limit(1)

@@ -121,7 +121,8 @@ def test_who_was_idle_gets_no_credit_for_it(database: Database) -> None:
     long_ago = [Request(0, "ann", 0, "cpu", None, 10) for _ in range(10)]
     now = [Request(1200, user, 0, "cpu", None, 10) for _ in range(5) for user in ("ann", "bob")]
     place.play([*long_ago, *now])
-    order = [s.job.request.user for s in sorted(place.starts.values(), key=lambda s: s.time) if s.job.request.at == 1200]
+    starts = sorted(place.starts.values(), key=lambda start: start.time)
+    order = [start.job.request.user for start in starts if start.job.request.at == 1200]
     assert sorted(order[:4]) == ["ann", "ann", "bob", "bob"]
     assert sorted(order[4:8]) == ["ann", "ann", "bob", "bob"]
 
