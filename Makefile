@@ -57,7 +57,7 @@ bench-service: setup
 	$(RUN)/python -m benchmarks.service
 
 bench-load: setup
-	$(RUN)/python -m benchmarks.service --only claims,queue,points,clients
+	$(RUN)/python -m benchmarks.service --only claims,queue,points,clients,upkeep
 	$(RUN)/python -m benchmarks.service --only real --databases postgresql
 
 soak: setup

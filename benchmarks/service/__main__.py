@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from benchmarks import rows
-from benchmarks.service import claims, clients, drain, latency, overhead, points, soak, throughput
+from benchmarks.service import claims, clients, drain, latency, overhead, points, soak, throughput, upkeep
 from benchmarks.service.setup import DATABASES, QUICK, Amounts, Setup, prepared
 
 BENCHMARKS: dict[str, Callable[[Setup], Iterator[rows.Row]]] = {
@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, Callable[[Setup], Iterator[rows.Row]]] = {
     "real": drain.measure_real,
     "points": points.measure,
     "clients": clients.measure,
+    "upkeep": upkeep.measure,
     "soak": soak.measure,
 }
 USUAL = ("latency", "throughput", "overhead")

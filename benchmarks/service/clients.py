@@ -27,22 +27,22 @@ CROWDS = ((500, 0), (0, 200), (500, 200))
 PERIOD = 2.0  # seconds between two looks of a polling client: the Python client's, once a job runs for a while
 WORKERS, SLOTS = 2, 25
 SAMPLE_SECONDS = 0.25
-JOB_SECONDS = 3600  # of a running job that says one point a second; it is cancelled long before
+JOB_SECONDS = 3600  # of a running job that says one point a second, if it were not cancelled long before
 
 
 def measure(setup: Setup) -> Iterator[Row]:
     child = f"{sys.executable} -I -S {TINY_CHILD}"
     for database in setup.databases:
         settings = {"child_command": child, "max_streams": str(max(streams for _, streams in CROWDS))}
-        with api_alone(setup, database, **settings) as service, _running(service) as jobs:
+        with api_alone(setup, database, **settings) as service, running(service, JOB_SECONDS) as jobs:
             for pollers, streams in CROWDS:
                 yield from _crowd(setup, database, service, jobs, pollers, streams)
 
 
 @contextmanager
-def _running(service: Alone) -> Iterator[list[str]]:
-    """Jobs that run, one point a second each."""
-    labels = {"points": str(JOB_SECONDS), "seconds": str(JOB_SECONDS)}
+def running(service: Alone, points: int) -> Iterator[list[str]]:
+    """Jobs that run, on as many slots; each would say so many points in an hour."""
+    labels = {"points": str(points), "seconds": str(JOB_SECONDS)}
     spec = {"kind": "train", "model": {"arch": "lenet5_bn"}, "dataset": {"name": "digits"}, "labels": labels}
     with service.workers(WORKERS, worker_slots=str(SLOTS)), Client(service.url) as client:
         jobs = [client.jobs.submit(spec).id for _ in range(WORKERS * SLOTS)]
@@ -54,6 +54,8 @@ def _running(service: Alone) -> Iterator[list[str]]:
         yield jobs
         for job in jobs:
             client.jobs.cancel(job)
+        for job in jobs:
+            client.jobs.wait(job, timeout=60, check=False)
 
 
 def _crowd(setup: Setup, database: str, service: Alone, jobs: list[str], pollers: int, streams: int) -> Iterator[Row]:
