@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import structlog
-from sqlalchemy import delete, exists, select
+from sqlalchemy import CursorResult, delete, exists, select
 from sqlalchemy.orm import Session
 
 from jobs.database import Database
@@ -176,7 +176,7 @@ class Sweeper:
                     part = mine if bound is None else mine & (rule.key <= bound)
                     if rule.table in (Artifact, Checkpoint):
                         digests += session.execute(select(rule.table.sha256).where(part)).scalars()
-                    removed += session.execute(delete(rule.table).where(part)).rowcount  # type: ignore[attr-defined]
+                    removed += _delete(session, rule.table, part)
                     if bound is None:
                         return removed
         return removed
@@ -190,8 +190,7 @@ class Sweeper:
             keys = session.execute(query).scalars().all()
         if keys:
             with self._database.write() as session:
-                gone = session.execute(delete(IdempotencyKey).where(IdempotencyKey.key.in_(keys)))
-                swept["idempotency_keys"] += gone.rowcount  # type: ignore[attr-defined]
+                swept["idempotency_keys"] += _delete(session, IdempotencyKey, IdempotencyKey.key.in_(keys))
 
     def _remove_orphans(self, swept: Swept) -> None:
         with self._database.read() as session:
@@ -230,6 +229,11 @@ def sweep(database: Database, store: ArtifactStore, settings: Settings) -> Swept
             sweeper.step()
         if sweeper.totals == before:
             return sweeper.totals
+
+
+def _delete(session: Session, table: Any, which: Any) -> int:
+    """Returns the number of rows."""
+    return cast(CursorResult[Any], session.execute(delete(table).where(which))).rowcount
 
 
 def _last_change(folder: Path) -> float:
