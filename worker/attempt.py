@@ -211,6 +211,11 @@ class AttemptWriter:
         self._pending, self._sent, self._doubt = Batch(), None, None
 
     @property
+    def stuck(self) -> bool:
+        """Whether the last transaction failed; nothing more is to be absorbed until it is made up for."""
+        return self._sent is not None
+
+    @property
     def pending(self) -> bool:
         self._collect()
         return bool(self._pending) or self._sent is not None

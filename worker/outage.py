@@ -36,11 +36,6 @@ class Outage:
         """Whether it is too early to ask again."""
         return time.monotonic() < self._until
 
-    @property
-    def lasting(self) -> bool:
-        """Whether the last try failed."""
-        return self._pause > 0
-
     def note(self, error: SQLAlchemyError | StoreError) -> None:
         """Sets the next pause. Raises an error that says something else than that a server is away."""
         store = isinstance(error, StoreError)

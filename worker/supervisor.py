@@ -221,9 +221,10 @@ class Supervisor:
         if self._outage.pausing:
             return None  # what the child says stays in the spool, which is bounded
         try:
-            if absorb:
+            stuck = self._writer.stuck
+            if absorb and not stuck:
                 self._writer.absorb(self._spool.take())
-            due = self._writer.pending and (self._outage.lasting or now - self._written >= self._settings.write_seconds)
+            due = stuck or (self._writer.pending and now - self._written >= self._settings.write_seconds)
             if due or now - self._renewed >= self._settings.renew_seconds:
                 asked = self._writer.flush()
                 self._renewed = self._written = now
