@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from celery import Celery, signals
 from sqlalchemy.exc import SQLAlchemyError
+from structlog.contextvars import bound_contextvars
 
 from jobs.database import database_away
 from jobs.repository import queue
@@ -55,7 +56,9 @@ def run_available(context: WorkerContext) -> None:
 def run_claimed(context: WorkerContext, claim: Claim) -> None:
     """Runs a job of `claim_next` and gives its slot free."""
     try:
-        Supervisor(context, claim).run()
+        # On every line of this thread, also of libraries; the attempt's other threads name the job themselves.
+        with bound_contextvars(job=claim.job_id, attempt=claim.attempt, fence=claim.fence):
+            Supervisor(context, claim).run()
     finally:
         context.slots.release(claim)
 
