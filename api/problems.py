@@ -245,5 +245,7 @@ def documented(*codes: str) -> dict[int | str, dict[str, Any]]:
                 "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}, "examples": {}}},
             },
         )
+        if kind.status in (429, 503):
+            entry["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}}
         entry["content"][MEDIA_TYPE]["examples"][code] = {"value": Problem(code, kind.remedy).body()}
     return responses
