@@ -46,16 +46,20 @@ from tests.support.specs import train_body
 LEASE_MS = 3_600_000  # only `stop` makes a lease run out
 LONG_RUN = os.environ.get("ADDER_STATE_MACHINE_EXAMPLES")
 LINE = select(Job.id).where(Job.status == Status.QUEUED).order_by(Job.priority.desc(), Job.turn, Job.id)
-EXAMPLES = profile(
-    max_examples=int(LONG_RUN or 25),
-    stateful_step_count=40,
-    derandomize=LONG_RUN is None,
-    database=None,
-    deadline=None,
-    # Shrinking replays hundreds of examples; a failure says its steps anyway.
-    phases=(Phase.generate, Phase.shrink) if LONG_RUN else (Phase.generate,),
-    suppress_health_check=list(HealthCheck),
-)
+EXAMPLES = {"sqlite": 25, "postgresql": 15}
+
+
+def settings_for(kind: str) -> profile:
+    return profile(
+        max_examples=int(LONG_RUN or EXAMPLES[kind]),
+        stateful_step_count=40,
+        derandomize=LONG_RUN is None,
+        database=None,
+        deadline=None,
+        # Shrinking replays hundreds of examples; a failure says its steps anyway.
+        phases=(Phase.generate, Phase.shrink) if LONG_RUN else (Phase.generate,),
+        suppress_health_check=list(HealthCheck),
+    )
 
 
 class Power(Exception):
@@ -334,4 +338,4 @@ class JobsMachine(Users):
 
 
 def test_the_database_holds_what_it_should_whoever_acts_when(database: Database) -> None:
-    run_machine(lambda: JobsMachine(database), settings=EXAMPLES)
+    run_machine(lambda: JobsMachine(database), settings=settings_for(database.engine.dialect.name))
