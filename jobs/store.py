@@ -58,7 +58,7 @@ class ArtifactStore(ABC):
         self.name = name
         self.incoming_dir = incoming
         self.grace = grace_seconds
-        self._later: set[str] = set()
+        self._later: dict[str, float] = {}
         self._later_lock = threading.Lock()
 
     @abstractmethod
@@ -134,8 +134,7 @@ class ArtifactStore(ABC):
 
         The younger ones are tried again with the next call, and by the sweep; so are all when the store is away.
         """
-        with self._later_lock:
-            kept, self._later = self._later | set(digests), set()
+        kept = set(digests) | self._due()
         removed = 0
         try:
             kept, before = self._unused(database, kept)
@@ -146,9 +145,23 @@ class ArtifactStore(ABC):
         except StoreError as error:
             log.warning("store.discard_deferred", error=str(error), blobs=len(kept))
         finally:
-            with self._later_lock:
-                self._later |= set(sorted(kept)[: max(0, MAX_LATER - len(self._later))])
+            self._try_later(kept)
         return removed
+
+    def _due(self) -> set[str]:
+        """Blobs of earlier discards that were young then and are not now."""
+        now = time.monotonic()
+        with self._later_lock:
+            due = {sha256 for sha256, at in self._later.items() if at <= now}
+            for sha256 in due:
+                del self._later[sha256]
+        return due
+
+    def _try_later(self, digests: set[str]) -> None:
+        at = time.monotonic() + self.grace
+        with self._later_lock:
+            for sha256 in sorted(digests)[: max(0, MAX_LATER - len(self._later))]:
+                self._later.setdefault(sha256, at)
 
     def sweep(self, database: Database, prefix: str, older_than_seconds: float = 0.0) -> int:
         """Removes orphans: blobs with this prefix that no row refers to. Returns their number.

@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from obstore import ObjectMeta
     from obstore.store import S3Store as Bucket
 
+REQUEST_SECONDS = 30
+"""For one request, which may carry some MiB of a file, to its end."""
+RESUMES = 3
+"""How often a download goes on after a break without having got a byte in between."""
 MAX_RETRIES = 10
 MAX_REASON = 400  # characters of a library's error that are repeated
 FULL = ("QuotaExceeded", "StorageFull", "InsufficientStorage", "EntityTooLarge", "507 ")
@@ -51,7 +55,7 @@ class S3Store(ArtifactStore):
             bucket,
             prefix=prefix or None,
             client_options={
-                "timeout": "300s",  # of one request, which may carry a part of a large file
+                "timeout": f"{REQUEST_SECONDS}s",
                 "connect_timeout": "5s",
                 "allow_http": os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"),
             },
@@ -220,19 +224,30 @@ class _Reader(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        if self._at >= self._size:
-            return 0
-        if self._stream is None:
-            self._stream = self._store.stream(self._sha256, self._at, self._size)
-        if not self._rest:
-            with self._store.reaching():
-                self._rest = memoryview(next(self._stream, b""))
+        if not self._rest and self._at < self._size:
+            self._rest = memoryview(self._next())
         target = memoryview(buffer).cast("B")
         count = min(len(target), len(self._rest))
         target[:count] = self._rest[:count]
         self._rest = self._rest[count:]
         self._at += count
         return count
+
+    def _next(self) -> bytes:
+        """Bytes from here on. A break in the middle, as of a reader slower than the time of a request, is mended."""
+        breaks = 0
+        while True:
+            self._stream = self._stream or self._store.stream(self._sha256, self._at, self._size)
+            try:
+                with self._store.reaching():
+                    return next(self._stream)
+            except (StoreUnavailable, StopIteration) as error:
+                self._stream = None
+                breaks += 1
+                if breaks > RESUMES:
+                    raise StoreUnavailable(
+                        self._store.name, f"a download breaks off {breaks} times: {error}"
+                    ) from error
 
 
 def missing(sha256: str) -> StoreError:

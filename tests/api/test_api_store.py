@@ -1,7 +1,9 @@
-"""The service with its artifacts in a real S3 server: files over HTTP, a worker's checkpoints, the server gone."""
+"""Artifacts in a real S3 server: files over HTTP, checkpoints of a worker, the server gone. A folder that is full."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,6 +62,28 @@ def test_files_come_from_the_bucket_and_its_absence_is_a_503(settings: Settings,
         assert [item["id"] for item in api.get("/v1/models").json()["data"]] == [model["id"]]
         assert api.delete(f"/v1/models/{model['id']}").status_code == 204
     assert list((settings.data_dir / "incoming").iterdir()) == []
+
+
+def test_a_full_folder_is_a_507_and_leaves_the_rest_alone(tmp_path: Path, sqlite_url: str, valkey: Valkey) -> None:
+    settings = quick_settings(tmp_path, sqlite_url, valkey.url)
+    settings.artifacts_dir.mkdir()
+    size = len(model_file()) + 65536  # room for one model, not for two
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(settings.artifacts_dir)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+        pytest.skip("mounting a small file system needs root")
+    try:
+        with running(settings) as site, site.client() as api:
+            first = api.post("/v1/models", files={"weights": model_file()})
+            assert first.status_code == 201
+            full = api.post("/v1/models", files={"weights": model_file(fill=b"\x01")})
+            assert (full.status_code, full.json()["code"]) == (507, "store_full")
+            assert str(tmp_path) not in full.text
+            assert api.get(f"/v1/models/{first.json()['id']}/download").content == model_file()
+            assert list((settings.artifacts_dir / "incoming").iterdir()) == []
+            subprocess.run(["mount", "-o", "remount,size=64m", str(settings.artifacts_dir)], check=True)
+            assert api.post("/v1/models", files={"weights": model_file(fill=b"\x01")}).status_code == 201
+    finally:
+        subprocess.run(["umount", str(settings.artifacts_dir)], check=True)
 
 
 def test_a_worker_goes_on_from_a_checkpoint_in_the_bucket(settings: Settings, tmp_path: Path) -> None:

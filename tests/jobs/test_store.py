@@ -8,12 +8,14 @@ import os
 import random
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import delete
 
+from jobs import store_s3
 from jobs.database import Database
 from jobs.errors import StoreError, StoreFull, StoreUnavailable
 from jobs.repository import lifecycle
@@ -223,6 +225,29 @@ def test_a_full_or_read_only_folder_is_said_and_leaves_nothing_half_done(tmp_pat
         assert holds(store, good.sha256)
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_a_download_slower_than_a_request_may_take_is_mended(
+    tmp_path: Path, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(store_s3, "REQUEST_SECONDS", 1)
+    store = S3Store(s3_server.bucket(), tmp_path, GRACE, 0.3)
+    content = random.Random(1).randbytes(24 * 2**20)
+    stored = store.put_stream([content])
+    requests: list[int] = []
+    stream = store.stream
+    monkeypatch.setattr(
+        store, "stream", lambda sha256, begin, end: requests.append(begin) or stream(sha256, begin, end)
+    )
+    got = bytearray()
+    with store.open(stored.sha256) as file:
+        while piece := file.read(2**20):
+            got += piece
+            time.sleep(0.15)  # the slow reader that this is about
+    assert got == content
+    assert len(requests) > 1
 
 
 def test_an_absent_s3_store_is_tried_again_and_then_said(
