@@ -1,4 +1,4 @@
-"""What the service asks of PostgreSQL all the time: transactions, write-ahead log and connections a worker and a job."""
+"""What the service asks of PostgreSQL all the time: transactions, log and connections a worker and a running job."""
 
 from __future__ import annotations
 
