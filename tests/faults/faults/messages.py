@@ -10,7 +10,7 @@ from abc import abstractmethod
 from tests.faults.chain import Task
 from tests.faults.fault import Fault, Injection, now_ms, submit_next
 from tests.faults.plan import Strike
-from tests.faults.stage import Options, Stage
+from tests.faults.stage import Options, Stage, with_patience
 from tests.support.servers import wait_until
 
 JOBS = 5
@@ -38,6 +38,12 @@ class Messages(Fault):
                 client.rpush(stage.settings.queue, message)
         injection.facts["touched"] = [json.loads(message)["headers"]["id"] for message in messages]
         return injection
+
+    def after(self, stage: Stage) -> None:
+        """Workers read messages when they have nothing to do: those left over must not change anything either."""
+        stage.settle()
+        with stage.servers.valkey.client() as client:
+            with_patience(lambda: client.llen(stage.settings.queue) == 0, 30)
 
     @abstractmethod
     def change(self, messages: list[bytes], strike: Strike) -> list[bytes]:
