@@ -15,8 +15,8 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor
 
-QUIET_LOGGERS = ("httpx2", "obstore")
-"""Libraries whose every request would be a line."""
+QUIET_LOGGERS = ("httpx2", "obstore", "alembic", "celery.worker.strategy", "celery.app.trace")
+"""Libraries that have a line for each request or each wake-up, and nothing else to say below a warning."""
 
 log = structlog.get_logger()
 

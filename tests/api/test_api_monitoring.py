@@ -16,6 +16,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import event, update
 
+from api.families import COUNTERS, GAUGES
 from jobs.database import Database
 from jobs.repository import health, recovery
 from jobs.settings import Settings
@@ -25,8 +26,9 @@ from tests.api.attempt import Worker
 from tests.api.conftest import Running, running
 from tests.api.test_api_system import closed
 from tests.conftest import quick_settings
-from tests.support.servers import Valkey
-from tests.support.specs import train_body
+from tests.support.fleet import TINY_CHILD, fleet
+from tests.support.servers import Valkey, wait_until
+from tests.support.specs import train_body, train_spec
 
 ROOT = Path(__file__).parents[2]
 STATS: dict[str, Any] = {
@@ -128,6 +130,25 @@ def test_a_workers_report_is_shown(api: httpx2.Client, worker: Worker) -> None:
     with worker.database.write() as session:
         session.execute(update(WorkerRow).values(heartbeat_at=1))
     assert value(scrape(api), "adder_workers", state="silent") == 1
+
+
+def test_a_real_workers_report_is_shown(tmp_path: Path, sqlite_url: str, valkey: Valkey) -> None:
+    """What a worker calls its numbers is what is looked for."""
+    quick = quick_settings(tmp_path, sqlite_url, valkey.url, child_command=TINY_CHILD)
+    with running(quick) as site, site.client() as api, fleet(quick) as workers:
+        workers.submit([train_spec(labels={"seconds": "1.5"}), train_spec(labels={"do": "fail"})])
+
+        def reported() -> bool:
+            ended = {at["cause"]: count for at, count in scrape(api).get("adder_worker_attempts_ended_total", [])}
+            return (ended.get("succeeded"), ended.get("diverged")) == (1, 1)
+
+        wait_until(reported, "the worker to report how its attempts ended", every=0.2)
+        found = scrape(api)
+    for name in (*(f"{name}_total" for name, _ in COUNTERS.values()), *(name for name, _ in GAUGES.values())):
+        assert f"adder_worker_{name}" in found
+    assert value(found, "adder_worker_lease_renewals_total") >= 1
+    assert value(found, "adder_worker_cpu_seconds_total") > 0
+    assert value(found, "adder_worker_resident_memory_bytes") > 2**20
 
 
 def test_a_queue_of_many_priorities_has_a_bounded_number_of_series(lite: Running, lite_api: httpx2.Client) -> None:
