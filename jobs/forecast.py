@@ -246,10 +246,10 @@ class Replay:
         self._for = [[needs for needs in self._lines if slots.host.may(needs)] for slots in self._hosts]
         self._ends: list[tuple[float, int, str, int, bool]] = []
         number = {slots.host.id: i for i, slots in enumerate(self._hosts)}
-        for job in running:
-            if job.host in number:
-                self._hosts[number[job.host]].take(job.device, job.memory_mb, job.alone)
-                self._end(job.seconds, number[job.host], job.device, job.memory_mb, job.alone)
+        for at in running:
+            if at.host in number:
+                self._hosts[number[at.host]].take(at.device, at.memory_mb, at.alone)
+                self._end(at.seconds, number[at.host], at.device, at.memory_mb, at.alone)
 
     def run(self) -> Iterable[tuple[str, float]]:
         """`(job id, seconds until it starts)`, in that order."""

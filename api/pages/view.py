@@ -94,7 +94,7 @@ def job_view(
         started_at=job.started_at,
         finished_at=job.finished_at,
         seconds=None if job.started_at is None else max(0, end - job.started_at) / 1000,
-        queue_position=place and place.position,
+        queue_position=None if place is None else place.position,
     )
 
 

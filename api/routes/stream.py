@@ -109,7 +109,7 @@ class Cursor:
 
     def _status(self, session: Session, job: JobRow) -> bytes:
         place = self.line.places(session, [job]).get(job.id)
-        frame = StatusFrame.of(job, place and place.position)
+        frame = StatusFrame.of(job, None if place is None else place.position)
         encoded = _frame("status", frame)
         if encoded == self.status:
             return b""

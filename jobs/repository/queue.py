@@ -81,7 +81,7 @@ class Offer:
 
     def place(self, job: Job) -> str:
         """The device for a job that fits."""
-        if job.exact_key in self.free_keys:
+        if job.exact_key is not None and job.exact_key in self.free_keys:
             name = device_of(job.exact_key)
             return next(device for device in self.devices if self._name(device) == name)
         return self.places[job.needs_device]
@@ -162,7 +162,7 @@ def _fits(offer: Offer) -> ColumnElement[bool]:
     return exact & or_(not_last, Job.queued_at < now_ms() - PATIENCE_MS)
 
 
-def _heads(demands: Sequence[Demand], fits: ColumnElement[bool]) -> Select[tuple[str]]:
+def _heads(demands: Sequence[Demand], fits: ColumnElement[bool]) -> Select[str]:
     """Ids of the best jobs of each demand: a short range of `ix_jobs_claim` for each of them."""
     arms = []
     for demand in demands:
@@ -178,7 +178,7 @@ def _heads(demands: Sequence[Demand], fits: ColumnElement[bool]) -> Select[tuple
     return select(found.c.id)
 
 
-def _best(ids: Sequence[str]) -> Select[tuple[Job]]:
+def _best(ids: Sequence[str]) -> Select[Job]:
     """Of these jobs the next one that is still queued and that nobody else is taking, locked."""
     return (
         select(Job)
@@ -235,12 +235,12 @@ def turn_for(session: Session, job: Job, rules: scheduling.Rules) -> int:
         # Jobs that one share submits side by side must not get one turn.
         share = f"{job.priority} {job.share}"
         session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(share, 1))))
-    conditions = [Job.share == job.share, text("attempt > 0")]
     turns = [
-        select(func.max(Job.turn))
-        .where(Job.priority == job.priority, Job.needs_device == device, condition)
-        .scalar_subquery()
-        for condition in conditions
+        newest.where(Job.priority == job.priority, Job.needs_device == device).scalar_subquery()
+        for newest in (
+            select(func.max(Job.turn)).where(Job.share == job.share),
+            select(func.max(Job.turn)).where(text("attempt > 0")),
+        )
         for device in scheduling.COMPETES[job.needs_device]
     ]
     found = session.execute(select(*turns)).one()
@@ -250,7 +250,7 @@ def turn_for(session: Session, job: Job, rules: scheduling.Rules) -> int:
     if served is None:  # nothing was claimed yet: the first in the queue begins at V
         virtual = _standing(session, job, rules.live_ms, Job.turn - Job.work) or 0
     elif served > last:
-        standing = _standing(session, job, rules.live_ms, Job.turn)
+        standing = _standing(session, job, rules.live_ms, Job.turn.expression)
         virtual = served if standing is None else min(served, standing)
     else:
         virtual = last  # V is no more than that
@@ -282,7 +282,7 @@ def _standing(session: Session, job: Job, live_ms: int, place: ColumnElement[int
         for demand in demands
     ]
     turns = dict(zip(demands, session.execute(select(*first)).one(), strict=True))
-    heads = []
+    heads: list[int] = []
     for rivals, memory in lines:
         mine = [
             turn
@@ -329,7 +329,8 @@ def waiting_of(job: Any) -> Waiting:
 
 def _work_left(job: Any) -> int:
     done = _number(job.progress, "fraction") or 0.0
-    return max(1, round(job.work * (1 - min(1.0, done))))
+    work: int = job.work
+    return max(1, round(work * (1 - min(1.0, done))))
 
 
 def _number(progress: Mapping[str, Any] | None, name: str) -> float | None:
@@ -379,10 +380,11 @@ def paces(session: Session) -> dict[str, Pace]:
     rows = session.execute(
         select(Job.work, Attempt.device, Attempt.ended_at - Attempt.started_at)
         .join(Attempt, (Attempt.job_id == Job.id) & (Attempt.attempt == 1))
-        .where(Job.id.in_(lately), Job.status == Status.SUCCEEDED, Job.attempt == 1)
+        .where(Job.id.in_(lately), Job.status == Status.SUCCEEDED, Job.attempt == 1, Attempt.ended_at.is_not(None))
         .order_by(Job.finished_at.desc())
     )
     samples: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for work, device, ms in rows:
+        assert ms is not None  # for types: it has ended
         samples[scheduling.kind_of(device)].append((work, ms / 1000))
     return {kind: pace for kind, found in samples.items() if (pace := pace_of(found[:SAMPLES])) is not None}
