@@ -12,10 +12,12 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from benchmarks.cpu import cpu_seconds
 from benchmarks.programs import python
 from benchmarks.rows import Row, filesystem
 from benchmarks.service.processes import resident_mib
 from benchmarks.service.setup import LOAD, TINY_CHILD, Setup, api_alone
+from benchmarks.service.storage import database_bytes
 from jobs.database import Database
 from jobs.states import FINAL, Status
 from jobs.tables import Artifact, Event, Job
@@ -57,12 +59,15 @@ def _through(
         began = time.time()
         submitted = _submit(service.url, spec, count)
         filled = time.time()
-        before = resident_mib(service.parts["api"])
+        api, database_of = service.parts["api"], Database(service.database_url)
+        before, cpu = resident_mib(api), {"api, submitting": cpu_seconds(api)}
         with service.workers(WORKERS) as workers:
-            database_of = Database(service.database_url)
+            idle = [cpu_seconds(process.pid) for process in workers]
             _wait_final(database_of, count)
             worker_mib = [resident_mib(process.pid) for process in workers]
-        api_mib = [before, resident_mib(service.parts["api"])]
+            cpu["workers"] = sum(cpu_seconds(process.pid) for process in workers) - sum(idle)
+        api_mib = [before, resident_mib(api)]
+        size = database_bytes(database_of)
         _require_once(database_of, count)
         started, ends = _times(database_of)
         database_of.dispose()
@@ -76,6 +81,9 @@ def _through(
     yield Row("queue: ended, 8 workers, each tenth", name, "1/s", _rates(started / 1000, [t / 1000 for t in ends]),
               load, about)  # fmt: skip
     yield Row("queue: submitting and running, one after the other", name, "1/s", [whole], load, about)
+    for part, seconds in cpu.items():
+        yield Row("queue: CPU a job", f"{name}: {part}", "ms", [1000 * seconds / count], load, about)
+    yield Row("queue: database", name, "KiB/job", [size / 1024 / count], load, about)
     yield Row("queue: memory of a worker at the end", name, "MiB", worker_mib, load, about)
     yield Row("queue: memory of the API, before and after", name, "MiB", api_mib, load, about)
 

@@ -19,6 +19,7 @@ from jobs.settings import Settings
 from worker import protocol
 from worker.attempt import AttemptWriter
 from worker.context import WorkerContext
+from worker.transfers import Transfers
 
 NAMES = ("train/loss", "train/accuracy", "train/lr", "train/examples_per_second", "train/gradient_norm")
 
@@ -64,13 +65,14 @@ def feed(feeds: list[Feed], batch: int, deadline: float, seen: Seen) -> None:
 
 
 def claimed(context: WorkerContext, count: int) -> list[Feed]:
-    feeds = []
+    feeds: list[Feed] = []
+    transfers = Transfers()  # no files come with metrics
     for _ in range(count):
         with context.database.write() as session:
             claim = queue.claim(session, Offer(context.id), context.lease_ms)
         if claim is None:
             raise RuntimeError(f"only {len(feeds)} of {count} jobs were in the queue")
-        writer = AttemptWriter(context, claim)
+        writer = AttemptWriter(context, claim, transfers)
         writer.begin()
         feeds.append(Feed(writer))
     return feeds

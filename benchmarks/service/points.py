@@ -20,6 +20,7 @@ from benchmarks.rows import Row, filesystem
 from benchmarks.service.processes import resident_mib
 from benchmarks.service.samples import quantiles
 from benchmarks.service.setup import Alone, Setup, api_alone
+from benchmarks.service.storage import database_bytes, logged_bytes
 from jobs.database import Database
 from jobs.repository import attempts, lifecycle, queue
 from jobs.repository.queue import Offer
@@ -56,11 +57,11 @@ def _writing(setup: Setup, database: str, batch: int) -> Iterator[Row]:
     with api_alone(setup, database, lease_seconds=str(LEASE_MS // 1000)) as service:
         store = Database(service.database_url)
         _fill_queue(store, jobs)
-        before = _bytes(store), _wal(store)
+        before = database_bytes(store), logged_bytes(store)
         reports = _feed(service, jobs, batch, setup.amounts.seconds)
         with store.read() as session:
             stored = session.execute(select(func.count()).select_from(Metric)).scalar_one()
-        grown, logged = _bytes(store) - before[0], _wal(store) - before[1]
+        grown, logged = database_bytes(store) - before[0], logged_bytes(store) - before[1]
         store.dispose()
     times = [1000 * seconds for report in reports for seconds in report["seconds"]]
     if stored != len(times) * batch:
@@ -128,7 +129,7 @@ def _reading(setup: Setup, database: str) -> Iterator[Row]:
         if not store.sqlite:
             with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 connection.execute(text("VACUUM ANALYZE metrics"))  # what autovacuum does within a minute
-        size = _bytes(store)
+        size = database_bytes(store)
         store.dispose()
         before = resident_mib(service.parts["api"])
         path, deep = f"/v1/jobs/{job_id}/metrics", count * 9 // 10
@@ -194,25 +195,3 @@ def _get(connection: http.client.HTTPConnection, target: str, accept: str = "app
     if response.status != 200:
         raise RuntimeError(f"{target} was answered {response.status}")
     return 1000 * (time.perf_counter() - began), size
-
-
-def _bytes(store: Database) -> int:
-    """What the database takes on disk, its log apart."""
-    if store.sqlite:
-        with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(text("PRAGMA wal_checkpoint(PASSIVE)"))
-    query = (
-        "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
-        if store.sqlite
-        else "SELECT pg_database_size(current_database())"
-    )
-    with store.read() as session:
-        return int(session.execute(text(query)).scalar_one())
-
-
-def _wal(store: Database) -> int:
-    """Position in PostgreSQL's write-ahead log, in bytes; 0 for SQLite."""
-    if store.sqlite:
-        return 0
-    with store.read() as session:
-        return int(session.execute(text("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn")).scalar_one())

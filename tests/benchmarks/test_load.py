@@ -97,18 +97,8 @@ def _child(folder: Path, labels: dict[str, str], checkpoints: list[str], *, stop
     order = folder / "job.json"
     order.write_text(json.dumps({"spec": {"labels": labels}, "workdir": str(folder), "checkpoints": checkpoints}))
     (messages, says), (hears, lifeline) = os.pipe(), os.pipe()
-    command = [
-        sys.executable,
-        "-I",
-        "-S",
-        TINY_CHILD,
-        "--job",
-        order,
-        "--messages-fd",
-        str(says),
-        "--lifeline-fd",
-        str(hears),
-    ]
+    pipes = ("--messages-fd", str(says), "--lifeline-fd", str(hears))
+    command = [sys.executable, "-I", "-S", str(TINY_CHILD), "--job", str(order), *pipes]
     process = subprocess.Popen(command, pass_fds=(says, hears))
     os.close(says)
     os.close(hears)
