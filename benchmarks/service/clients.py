@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,24 +35,33 @@ def measure(setup: Setup) -> Iterator[Row]:
     child = f"{sys.executable} -I -S {TINY_CHILD}"
     for database in setup.databases:
         settings = {"child_command": child, "max_streams": str(max(streams for _, streams in CROWDS))}
-        with api_alone(setup, database, **settings) as service, running(service, JOB_SECONDS) as jobs:
+        with api_alone(setup, database, **settings) as service, running(service, JOB_SECONDS) as busy:
             for pollers, streams in CROWDS:
-                yield from _crowd(setup, database, service, jobs, pollers, streams)
+                yield from _crowd(setup, database, service, busy.jobs, pollers, streams)
+
+
+@dataclass(frozen=True)
+class Busy:
+    """Jobs that run."""
+
+    jobs: list[str]
+    workers: list[int]
+    """Process ids."""
 
 
 @contextmanager
-def running(service: Alone, points: int) -> Iterator[list[str]]:
+def running(service: Alone, points: int) -> Iterator[Busy]:
     """Jobs that run, on as many slots; each would say so many points in an hour."""
     labels = {"points": str(points), "seconds": str(JOB_SECONDS)}
     spec = {"kind": "train", "model": {"arch": "lenet5_bn"}, "dataset": {"name": "digits"}, "labels": labels}
-    with service.workers(WORKERS, worker_slots=str(SLOTS)), Client(service.url) as client:
+    with service.workers(WORKERS, worker_slots=str(SLOTS)) as workers, Client(service.url) as client:
         jobs = [client.jobs.submit(spec).id for _ in range(WORKERS * SLOTS)]
         deadline = time.monotonic() + 60
         while any(client.jobs.get(job).status != "running" for job in jobs):
             if time.monotonic() > deadline:
                 raise RuntimeError(f"not all of {len(jobs)} jobs run after 60 s")
             time.sleep(0.2)
-        yield jobs
+        yield Busy(jobs, [worker.pid for worker in workers])
         for job in jobs:
             client.jobs.cancel(job)
         for job in jobs:
