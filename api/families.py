@@ -144,6 +144,8 @@ def _workers(workers: Sequence[WorkerHealth], live_seconds: float) -> Iterator[M
         [([w.row.id, cause], _ended(w).get(cause, 0)) for w in workers if w.row.stats for cause in Cause],
         ["worker", "cause"],
     )
+    swept = [([w.row.id, what], count) for w in workers for what, count in w.row.stats.get("swept_total", {}).items()]
+    yield _counter("adder_worker_swept", "What the house-keeping of a worker removed.", swept, ["worker", "what"])
     gpus = [([w.row.id, str(gpu["index"])], gpu) for w in workers for gpu in w.row.stats.get("gpu", ())]
     labels = ["worker", "gpu"]
     busy = [(key, gpu["utilization"] / 100) for key, gpu in gpus]

@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,12 +74,20 @@ JOBS = "jobs"
 class Sweeper:
     """One worker's share of the house-keeping, in a thread of its own: it may wait for a slow store."""
 
-    def __init__(self, database: Database, store: ArtifactStore, settings: Settings) -> None:
+    def __init__(
+        self,
+        database: Database,
+        store: ArtifactStore,
+        settings: Settings,
+        on_swept: Callable[[Swept], None] = lambda swept: None,
+    ) -> None:
+        """`on_swept` gets what each step removed."""
+        self._on_swept = on_swept
         self._database = database
         self._store = store
         self._settings = settings
         self.totals: Swept = Counter()
-        """Since the start, for metrics."""
+        """Since the start."""
         self._places: dict[str, Place] = {}
         self._folder = random.randrange(256)  # workers begin at different ones
         self._stopping = threading.Event()
@@ -114,6 +122,7 @@ class Sweeper:
             removed = +swept
             self.totals += removed
             if removed:
+                self._on_swept(removed)
                 log.info("swept", **removed)
         return removed
 

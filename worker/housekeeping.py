@@ -59,7 +59,7 @@ class Housekeeping:
         self._context = context
         self._settings = context.settings
         self._relay = Relay(context.settings, context.database, context.app, self._note_relay_error)
-        self.sweeper = Sweeper(context.database, context.store, context.settings)
+        self.sweeper = Sweeper(context.database, context.store, context.settings, context.stats.swept)
         self._stopping = threading.Event()
         self._watch = Watch(self._settings.lease_seconds)
         self._unheard: set[tuple[str, int]] = set()

@@ -18,6 +18,7 @@ class Stats:
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._ended: Counter[str] = Counter()
+        self._swept: Counter[str] = Counter()
 
     def count(self, name: str) -> None:
         """`lease_renewals`, `lease_lost`, `database_errors` or `broker_errors`."""
@@ -28,14 +29,20 @@ class Stats:
         with self._lock:
             self._ended[cause] += 1
 
+    def swept(self, removed: Counter[str]) -> None:
+        """What a step of the house-keeping removed (`jobs.retention`)."""
+        with self._lock:
+            self._swept += removed
+
     def report(self, *, running: int, spooled: int, gpus: list[dict[str, int]]) -> dict[str, Any]:
         """The JSON of the worker's row: counters end in `_total`, sizes are in bytes, times in seconds."""
         with self._lock:
             counts = {f"{name}_total": self._counts[name] for name in COUNTERS}
-            ended = dict(self._ended)
+            ended, swept = dict(self._ended), dict(self._swept)
         used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
         report = counts | {
             "attempts_ended_total": ended,
+            "swept_total": swept,
             "spool_items": spooled,
             "running": running,
             "cpu_seconds_total": round(sum(one.ru_utime + one.ru_stime for one in used), 3),

@@ -35,6 +35,7 @@ STATS: dict[str, Any] = {
     "lease_renewals_total": 7,
     "lease_lost_total": 1,
     "attempts_ended_total": {"succeeded": 3, "worker_lost": 2},
+    "swept_total": {"blobs": 4},
     "spool_items": 4,
     "database_errors_total": 5,
     "broker_errors_total": 6,
@@ -119,6 +120,7 @@ def test_a_workers_report_is_shown(api: httpx2.Client, worker: Worker) -> None:
     assert value(found, "adder_worker_attempts_ended_total", cause="worker_lost", **of) == 2
     assert value(found, "adder_worker_attempts_ended_total", cause="diverged", **of) == 0
     assert len(found["adder_worker_attempts_ended_total"]) == len(Cause)
+    assert value(found, "adder_worker_swept_total", what="blobs", **of) == 4
     assert value(found, "adder_worker_spool_items", **of) == 4
     assert value(found, "adder_worker_database_errors_total", **of) == 5
     assert value(found, "adder_worker_broker_errors_total", **of) == 6

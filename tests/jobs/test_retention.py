@@ -277,7 +277,8 @@ def test_a_sweeper_works_by_itself_and_survives_an_absent_database(
     age(database, claim.job_id, 10)
     away = Database("postgresql://nobody@127.0.0.1:1/none")
     quick = settings.model_copy(update={"keep_jobs_days": 7, "sweep_seconds": 0.05})
-    sweepers = [Sweeper(away, store, quick), Sweeper(database, store, quick)]
+    told: list[dict[str, int]] = []
+    sweepers = [Sweeper(away, store, quick), Sweeper(database, store, quick, told.append)]
     for sweeper in sweepers:
         sweeper.start()
     wait_until(lambda: sweepers[1].totals["jobs"] == 1, "the old job to be removed")
@@ -287,3 +288,4 @@ def test_a_sweeper_works_by_itself_and_survives_an_absent_database(
     for sweeper in sweepers:
         sweeper._thread.join(timeout=20)
     away.dispose()
+    assert sum(swept["jobs"] for swept in told) == 1
