@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from jobs.forecast import Forecast
-from jobs.repository import queue
+from jobs.repository import outlook
 from jobs.settings import Settings
 from jobs.states import Status
 from jobs.tables import Job
@@ -50,7 +50,7 @@ class Line:
         forecast = self._forecast(session)
         found = {}
         for job in queued:
-            waiting = queue.waiting_of(job)
+            waiting = outlook.waiting_of(job)
             seconds = forecast.start_in(waiting)
             starts_at = None if seconds is None else forecast.at_ms + round(1000 * seconds)
             found[job.id] = Place(forecast.position(waiting), starts_at, forecast.waiting_for(waiting.needs))
@@ -72,7 +72,7 @@ class Line:
         if self._kept is not None and time.monotonic() < self._until:
             return self._kept  # somebody else just looked
         began = time.monotonic()
-        found = queue.forecast(session, self._live_ms)
+        found = outlook.forecast(session, self._live_ms)
         if len(found.waiting) > FRESH:
             now = time.monotonic()
             self._kept, self._until = found, now + max(KEEP_SECONDS, 10 * (now - began))

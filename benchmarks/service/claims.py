@@ -13,7 +13,7 @@ from sqlalchemy import text
 from benchmarks.rows import Row, filesystem
 from benchmarks.service.setup import Alone, Setup, api_alone
 from jobs.database import Database
-from jobs.repository import lifecycle, queue
+from jobs.repository import lifecycle, outlook, queue
 from jobs.repository.queue import Offer
 from jobs.spec import SPEC, Spec
 from jobs.tables import Job
@@ -99,7 +99,7 @@ def _turnover(store: Database, chance: random.Random) -> tuple[list[float], list
 def _places(store: Database, job_id: str) -> list[float]:
     def place() -> None:
         with store.read() as session:
-            queue.forecast(session, LEASE_MS).position(queue.waiting_of(session.get_one(Job, job_id)))
+            outlook.forecast(session, LEASE_MS).position(outlook.waiting_of(session.get_one(Job, job_id)))
 
     return [_ms(place) for _ in range(TIMES)]
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, insert, or_, select, text, union_all, update
 from sqlalchemy.orm import Session
@@ -16,11 +13,11 @@ from jobs import scheduling
 from jobs.clock import now_ms
 from jobs.environment import device_of
 from jobs.errors import QueueFull
-from jobs.forecast import Forecast, Host, Needs, Pace, Running, Waiting, pace_of
 from jobs.repository.attempts import Claim
-from jobs.repository.core import append_events, now
+from jobs.repository.core import append_events
+from jobs.repository.outlook import live_hosts, waiting_of
 from jobs.repository.recovery import live_workers
-from jobs.states import OWNED, Status
+from jobs.states import Status
 from jobs.tables import Attempt, Job
 
 HEADS = 16
@@ -29,7 +26,7 @@ TRIES = 20
 MOST_LEVELS = 100
 """Different demands for memory up to which each is looked at by itself; with more of them, jobs are filtered."""
 PATIENCE_MS = 60_000
-"""A job that must run alone and has waited so long holds back every busy worker that comes to it."""
+"""A job that must run alone and has waited so long makes a busy worker wait until it is idle."""
 
 MOST_MB = 2**62
 
@@ -106,10 +103,13 @@ def claim(session: Session, offer: Offer, lease_ms: int) -> Claim | None:
         if not found:
             return None
         job = session.execute(_best(found)).scalar_one_or_none()
+        if job is not None and (offer.idle or not scheduling.last_chance(job.faults, job.max_attempts)):
+            return _take(session, job, offer, lease_ms)
+        if job is not None and _holds_back(session, job, offer, lease_ms):
+            return None
         if job is not None:
-            alone = scheduling.last_chance(job.faults, job.max_attempts)
-            return _take(session, job, offer, lease_ms) if offer.idle or not alone else None
-        # All of them were just being taken; what stands behind them shows now.
+            heads = _heads(demands, _fits(offer, patient=True))
+        # Else all of them were just being taken; what stands behind them shows now.
     return None
 
 
@@ -153,13 +153,24 @@ def _take(session: Session, job: Job, offer: Offer, lease_ms: int) -> Claim:
     )  # fmt: skip
 
 
-def _fits(offer: Offer) -> ColumnElement[bool]:
-    """What the offer asks of a job besides its demand."""
+def _holds_back(session: Session, job: Job, offer: Offer, live_ms: int) -> bool:
+    """Whether it is this worker that takes no more jobs until it is idle, for one that has long waited to run alone.
+
+    One worker does, the first that could take it, so that a job for which none gets idle does not wait for ever, and
+    the others go on. Whichever is idle first takes it.
+    """
+    needs = waiting_of(job).needs
+    able = [host.id for host in live_hosts(session, live_ms) if host.may(needs)]
+    return not able or offer.worker_id == min(able)
+
+
+def _fits(offer: Offer, patient: bool = False) -> ColumnElement[bool]:
+    """What the offer asks of a job besides its demand. `patient`: none that must run alone, however long it waits."""
     exact = or_(Job.exact_key.is_(None), Job.any_environment, Job.exact_key.in_(offer.free_keys))
     if offer.idle:
         return exact
     not_last = or_(Job.faults == 0, Job.faults < Job.max_attempts - 1)  # scheduling.last_chance
-    return exact & or_(not_last, Job.queued_at < now_ms() - PATIENCE_MS)
+    return exact & (not_last if patient else or_(not_last, Job.queued_at < now_ms() - PATIENCE_MS))
 
 
 def _heads(demands: Sequence[Demand], fits: ColumnElement[bool]) -> Select[str]:
@@ -311,80 +322,3 @@ def require_room(session: Session, most: int | None) -> None:
     waiting = select(Job.id).where(Job.status == Status.QUEUED).limit(most).subquery()
     if session.execute(select(func.count()).select_from(waiting)).scalar_one() >= most:
         raise QueueFull(most)
-
-
-SAMPLES = 100
-"""Recently finished jobs from which is learned how long jobs take."""
-LOOKED_AT = 500
-
-
-def waiting_of(job: Any) -> Waiting:
-    """A queued job's row (or the columns of it that are named here) as the forecast sees it."""
-    key = None if job.any_environment else job.exact_key
-    alone = job.faults > 0 and scheduling.last_chance(job.faults, job.max_attempts)
-    needs = Needs(job.needs_device, job.needs_memory_mb, key, alone)
-    work = job.work if job.progress is None else _work_left(job)
-    return Waiting(job.id, job.priority, job.turn, needs, work)
-
-
-def _work_left(job: Any) -> int:
-    done = _number(job.progress, "fraction") or 0.0
-    work: int = job.work
-    return max(1, round(work * (1 - min(1.0, done))))
-
-
-def _number(progress: Mapping[str, Any] | None, name: str) -> float | None:
-    value = (progress or {}).get(name)
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-
-
-def forecast(session: Session, live_ms: int) -> Forecast:
-    """The whole queue as it stands, to be asked for positions and starts."""
-    columns = (
-        Job.id, Job.priority, Job.turn, Job.needs_device, Job.needs_memory_mb, Job.exact_key, Job.any_environment,
-        Job.faults, Job.max_attempts, Job.work, Job.progress,
-    )  # fmt: skip
-    waiting = session.execute(select(*columns).where(Job.status == Status.QUEUED)).all()
-    hosts = [
-        Host(worker.id, tuple(worker.devices), worker.memory_mb, frozenset(worker.offers), worker.draining is not None)
-        for worker in live_workers(session, live_ms)
-    ]
-    found = paces(session)
-    return Forecast([waiting_of(row) for row in waiting], hosts, _running(session, found), found, now(session))
-
-
-def _running(session: Session, paces: Mapping[str, Pace]) -> list[Running]:
-    rows = session.execute(
-        select(
-            Job.worker_id, Job.device, Job.needs_memory_mb, Job.faults, Job.max_attempts, Job.work, Job.progress,
-            (now_ms() - Attempt.started_at).label("age"),
-        )
-        .outerjoin(Attempt, (Attempt.job_id == Job.id) & (Attempt.attempt == Job.attempt))
-        .where(Job.status.in_(OWNED))
-    )  # fmt: skip
-    found = []
-    for row in rows:
-        device = row.device or "cpu"
-        left = _number(row.progress, "eta_seconds")
-        pace = paces.get(scheduling.kind_of(device))
-        if left is None and pace is not None:
-            left = max(0.0, pace.seconds(row.work) - (row.age or 0) / 1000)
-        alone = scheduling.last_chance(row.faults, row.max_attempts)
-        found.append(Running(row.worker_id, device, left, row.needs_memory_mb, alone))
-    return found
-
-
-def paces(session: Session) -> dict[str, Pace]:
-    """By kind of device, how long jobs took that lately succeeded at once."""
-    lately = select(Job.id).where(Job.finished_at.is_not(None)).order_by(Job.finished_at.desc()).limit(LOOKED_AT)
-    rows = session.execute(
-        select(Job.work, Attempt.device, Attempt.ended_at - Attempt.started_at)
-        .join(Attempt, (Attempt.job_id == Job.id) & (Attempt.attempt == 1))
-        .where(Job.id.in_(lately), Job.status == Status.SUCCEEDED, Job.attempt == 1, Attempt.ended_at.is_not(None))
-        .order_by(Job.finished_at.desc())
-    )
-    samples: dict[str, list[tuple[int, float]]] = defaultdict(list)
-    for work, device, ms in rows:
-        assert ms is not None  # for types: it has ended
-        samples[scheduling.kind_of(device)].append((work, ms / 1000))
-    return {kind: pace for kind, found in samples.items() if (pace := pace_of(found[:SAMPLES])) is not None}

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import event, insert, text, update
 
 from jobs.database import Database
 from jobs.errors import QueueFull
@@ -197,11 +197,18 @@ def test_a_last_chance_runs_alone(database: Database) -> None:
     assert claimed(database, idle=True) == job_id
 
 
-def test_a_last_chance_that_has_waited_long_holds_busy_workers_back(database: Database) -> None:
-    job_id = submit(database)
-    submit(database)
-    change(database, job_id, faults=2, queued_at=1)
+def test_a_last_chance_that_has_waited_long_holds_a_busy_worker_back(database: Database) -> None:
+    """One worker, the first of those that could take it; the others go on."""
+    heartbeat(database, "worker_0", devices=("cuda:0",))
+    heartbeat(database, "worker_a")
+    heartbeat(database, "worker_b")
+    job_id, other = submit(database), submit(database)
+    change(database, job_id, faults=2, queued_at=1, needs_device="cpu")
     assert claim(database, idle=False) is None
+    with database.write() as session:
+        found = queue.claim(session, Offer("worker_b", idle=False), LEASE_MS)
+    assert found is not None
+    assert found.job_id == other
     assert claimed(database, idle=True) == job_id
 
 
@@ -261,3 +268,38 @@ def test_a_retry_keeps_its_share_and_freezes_nothing(database: Database) -> None
     assert events[-1].message == (
         f"Goes on from step 12 of {found.job_id}, which ran on {CPU_KEY}; elsewhere the last bits differ."
     )
+
+
+def test_neither_a_claim_nor_a_submission_reads_the_whole_table(database: Database) -> None:
+    """Plans of the very statements, with a table long enough that a database would rather not scan it."""
+    heartbeat(database)
+    rules = Rules(max_queued=10_000)
+    with database.write() as session:
+        row = {
+            column.key: getattr(lifecycle.submit(session, train_spec()).job, column.key) for column in Job.__table__.c
+        }
+        rows = [row | {"id": f"job_{n:026d}", "turn": n, "share": f"user {n % 7}"} for n in range(3000)]
+        session.execute(insert(Job), rows)
+        session.execute(text("ANALYZE"))
+    asked: list[tuple[str, Any]] = []
+
+    def note(conn: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
+        if statement.lstrip().startswith(("SELECT", "WITH", "UPDATE")) and "jobs" in statement:
+            asked.append((statement, parameters))
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    found = claim(database, memory_mb=8 * 1024)
+    submit(database, "somebody new", rules)
+    event.remove(database.engine, "before_cursor_execute", note)
+    assert found is not None
+    assert len(asked) >= 6
+    how = "EXPLAIN QUERY PLAN " if database.sqlite else "EXPLAIN "
+    with database.engine.connect() as connection:
+        for statement, parameters in asked:
+            if "count(" in statement:
+                continue  # reads the queue up to its bound, by which index is all one
+            plan = [str(row[-1]) for row in connection.exec_driver_sql(how + statement, parameters)]
+            scans = [line for line in plan if "Seq Scan on jobs" in line or line.strip().startswith("SCAN jobs")]
+            assert all("INDEX" in line for line in scans), (statement, plan)
+            few = " IN (" in statement  # the candidates of a claim, named one by one, may be sorted
+            assert few or not any("Sort" in line or "TEMP B-TREE" in line for line in plan), (statement, plan)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jobs.database import Database
 from jobs.errors import BadCursor, Conflict, FenceLost, IdempotencyMismatch, NotFound
 from jobs.ids import ID_PATTERN, new_id
-from jobs.repository import attempts, core, history, lifecycle, queue, recovery
+from jobs.repository import attempts, core, history, lifecycle, outlook, queue, recovery
 from jobs.repository.attempts import Claim, NewArtifact, Stored
 from jobs.repository.queue import Offer
 from jobs.states import EDGES, FINAL, OWNED, Status
@@ -262,8 +262,8 @@ def test_queue_positions_follow_the_order_of_claims(database: Database) -> None:
     ids = [submit(database), submit(database, priority=5), submit(database)]
     with database.read() as session:
         jobs = [lifecycle.get(session, job_id) for job_id in ids]
-        found = queue.forecast(session, LEASE_MS)
-        assert [found.position(queue.waiting_of(job)) for job in jobs] == [2, 1, 3]
+        found = outlook.forecast(session, LEASE_MS)
+        assert [found.position(outlook.waiting_of(job)) for job in jobs] == [2, 1, 3]
 
 
 def test_log_tail_counts_bytes_and_lines(database: Database) -> None:

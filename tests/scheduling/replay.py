@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from jobs.database import Database
 from jobs.forecast import Forecast, Pace, Running
-from jobs.repository import attempts, lifecycle, queue, recovery
+from jobs.repository import attempts, lifecycle, outlook, queue, recovery
 from jobs.repository.attempts import Claim
 from jobs.repository.queue import Offer
 from jobs.scheduling import kind_of
@@ -170,7 +170,7 @@ class Site:
     def forecast(self) -> Forecast:
         """The service's own picture of the queue, but that time is the virtual one."""
         with self.database.read() as session:
-            found = queue.forecast(session, LEASE_MS)
+            found = outlook.forecast(session, LEASE_MS)
         left = {claim.job_id: end - self.now for end, _, claim in self.running.values()}
         jobs = {claim.job_id: (number, claim) for _, number, claim in self.running.values()}
         assert len(found.running) == len(jobs)

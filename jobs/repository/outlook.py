@@ -1,0 +1,105 @@
+"""The queue as those see it who wait in it: reads what `jobs/forecast.py` needs."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from jobs.clock import now_ms
+from jobs.forecast import Forecast, Host, Needs, Pace, Running, Waiting, pace_of
+from jobs.repository.core import now
+from jobs.repository.recovery import live_workers
+from jobs.scheduling import kind_of, last_chance
+from jobs.states import OWNED, Status
+from jobs.tables import Attempt, Job
+
+SAMPLES = 100
+"""Recently finished jobs from which is learned how long jobs take."""
+LOOKED_AT = 500
+
+
+def waiting_of(job: Any) -> Waiting:
+    """A queued job's row (or the columns of it that are named here) as the forecast sees it."""
+    key = None if job.any_environment else job.exact_key
+    alone = job.faults > 0 and last_chance(job.faults, job.max_attempts)
+    needs = Needs(job.needs_device, job.needs_memory_mb, key, alone)
+    work = job.work if job.progress is None else _work_left(job)
+    return Waiting(job.id, job.priority, job.turn, needs, work)
+
+
+def _work_left(job: Any) -> int:
+    done = _number(job.progress, "fraction") or 0.0
+    work: int = job.work
+    return max(1, round(work * (1 - min(1.0, done))))
+
+
+def _number(progress: Mapping[str, Any] | None, name: str) -> float | None:
+    value = (progress or {}).get(name)
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def forecast(session: Session, live_ms: int) -> Forecast:
+    """The whole queue as it stands, to be asked for positions and starts."""
+    columns = (
+        Job.id, Job.priority, Job.turn, Job.needs_device, Job.needs_memory_mb, Job.exact_key, Job.any_environment,
+        Job.faults, Job.max_attempts, Job.work, Job.progress,
+    )  # fmt: skip
+    waiting = session.execute(select(*columns).where(Job.status == Status.QUEUED)).all()
+    found = paces(session)
+    return Forecast(
+        [waiting_of(row) for row in waiting],
+        live_hosts(session, live_ms),
+        _running(session, found),
+        found,
+        now(session),
+    )
+
+
+def live_hosts(session: Session, live_ms: int) -> list[Host]:
+    """Live workers, by id."""
+    return [
+        Host(worker.id, tuple(worker.devices), worker.memory_mb, frozenset(worker.offers), worker.draining is not None)
+        for worker in live_workers(session, live_ms)
+    ]
+
+
+def _running(session: Session, paces: Mapping[str, Pace]) -> list[Running]:
+    rows = session.execute(
+        select(
+            Job.worker_id, Job.device, Job.needs_memory_mb, Job.faults, Job.max_attempts, Job.work, Job.progress,
+            (now_ms() - Attempt.started_at).label("age"),
+        )
+        .outerjoin(Attempt, (Attempt.job_id == Job.id) & (Attempt.attempt == Job.attempt))
+        .where(Job.status.in_(OWNED))
+    )  # fmt: skip
+    found = []
+    for row in rows:
+        device = row.device or "cpu"
+        left = _number(row.progress, "eta_seconds")
+        pace = paces.get(kind_of(device))
+        if left is None and pace is not None:
+            left = max(0.0, pace.seconds(row.work) - (row.age or 0) / 1000)
+        alone = last_chance(row.faults, row.max_attempts)
+        found.append(Running(row.worker_id, device, left, row.needs_memory_mb, alone))
+    return found
+
+
+def paces(session: Session) -> dict[str, Pace]:
+    """By kind of device, how long jobs took that lately succeeded at once."""
+    lately = select(Job.id).where(Job.finished_at.is_not(None)).order_by(Job.finished_at.desc()).limit(LOOKED_AT)
+    rows = session.execute(
+        select(Job.work, Attempt.device, Attempt.ended_at - Attempt.started_at)
+        .join(Attempt, (Attempt.job_id == Job.id) & (Attempt.attempt == 1))
+        .where(Job.id.in_(lately), Job.status == Status.SUCCEEDED, Job.attempt == 1, Attempt.ended_at.is_not(None))
+        .order_by(Job.finished_at.desc())
+    )
+    samples: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    for work, device, ms in rows:
+        assert ms is not None  # for types: it has ended
+        samples[kind_of(device)].append((work, ms / 1000))
+    return {kind: pace for kind, found in samples.items() if (pace := pace_of(found[:SAMPLES])) is not None}
