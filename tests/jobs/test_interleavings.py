@@ -87,7 +87,7 @@ class Actor:
 
     def settle(self) -> bool:
         """Waits until its work is done or waits for somebody; whether it waits."""
-        wait_until(lambda: self._done.is_set() or self.blocked, "the transaction to get on", every=0.001)
+        wait_until(lambda: self._done.wait(0.005) or self.blocked, "the transaction to get on", every=0)
         return not self._done.is_set()
 
     def end(self, *, undo: bool = False) -> Any:
@@ -171,7 +171,7 @@ BY_STATE: dict[str, tuple[Act, ...]] = {
     "queued": (claim_it, cancel, pause, remove),
     "running": (lock_and_write, succeed, hand_back, release, cancel, pause),
     "expired": (*OWNERS, *USERS, reclaim),
-    "cancelling": (lock_and_write, succeed, fault, release, cancel),
+    "cancelling": (succeed, fault, release, cancel),
     "paused": (resume, cancel, pause),
     "failed": (again, remove, resume, *OWNERS[:1]),
 }
