@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import json
 import os
+import signal
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -189,10 +190,17 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def leave_on_signals() -> None:
+    """SIGTERM and Ctrl-C end this program by an exception, so that it removes what it has half done."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda got, _: sys.exit(128 + got))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="adder backup", description="Copies the embedded stores of ADDER_DATA_DIR.")
     parser.add_argument("target", type=Path, help="the folder to make")
     arguments = parser.parse_args()
+    leave_on_signals()
     try:
         made = backup(Settings(), arguments.target)
     except (JobsError, SQLAlchemyError, ValueError) as error:

@@ -21,7 +21,17 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from jobs.backup import DATABASE, FORMAT, MANIFEST, Backup, BackupError, copy_file, embedded, sync_tree
+from jobs.backup import (
+    DATABASE,
+    FORMAT,
+    MANIFEST,
+    Backup,
+    BackupError,
+    copy_file,
+    embedded,
+    leave_on_signals,
+    sync_tree,
+)
 from jobs.database import Database
 from jobs.errors import DatabaseTooNew, JobsError
 from jobs.migrate import migrate
@@ -158,6 +168,7 @@ def main() -> int:
     parser.add_argument("source", type=Path, help="the backup's folder")
     parser.add_argument("--force", action="store_true", help="move a data folder that is not empty aside")
     arguments = parser.parse_args()
+    leave_on_signals()
     settings = Settings()
     try:
         aside = restore(settings, arguments.source, force=arguments.force)
