@@ -75,6 +75,7 @@ class AttemptWriter:
         self._cursor: dict[str, int] = {}
         self.tail = ""
         self.started = False
+        """Whether the training has said anything but log text."""
         self.outcome: protocol.Outcome | None = None
         self.artifacts: list[tuple[protocol.ArtifactReady, Copy]] = []
         self.model: tuple[protocol.ModelReady, Copy] | None = None
@@ -89,6 +90,7 @@ class AttemptWriter:
     def absorb(self, items: Sequence[protocol.Message | str]) -> None:
         """Strings are log text. Files are copied to the store meanwhile, before the transaction that names them."""
         for item in items:
+            self.started = self.started or not isinstance(item, str)
             if isinstance(item, str):
                 self._absorb_log(item)
             elif isinstance(item, protocol.Metrics):
@@ -96,7 +98,7 @@ class AttemptWriter:
             elif isinstance(item, protocol.Progress):
                 self._pending.progress = item.progress
             elif isinstance(item, protocol.Environment):
-                self._pending.environment, self.started = item.environment, True
+                self._pending.environment = item.environment
             elif isinstance(item, protocol.Note):
                 self.event(item.event, item.message, item.data)
             elif isinstance(item, protocol.CheckpointSaved):

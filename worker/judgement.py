@@ -74,9 +74,11 @@ class Ending:
     returncode: int | None
     """Exit status; negative: the signal that ended it."""
     started: bool
-    """Whether it came as far as naming what it runs on: torch is loaded by then."""
+    """Whether it came as far as saying something: torch is loaded by then."""
     stop_sent: bool
     timed_out: bool
+    starved: bool
+    """Whether it was ended as it stood silent at the spec's limit of memory."""
     max_seconds: float | None
     out_of_memory: bool
     """Whether the kernel ended it, or a process it needs, for want of memory."""
@@ -97,6 +99,8 @@ def judge(ending: Ending) -> Conclusion:
     if ending.timed_out:
         said = f"The job ran longer than limits.max_seconds = {ending.max_seconds:g} s."
         return Conclusion(error=(FailureCode.TIMED_OUT, said))
+    if ending.starved:
+        return _crash(ending)
     if isinstance(outcome, protocol.Stopped) and outcome.reason == "disk_full":
         return Conclusion(suspension=(Cause.DISK_FULL, outcome.message))
     if isinstance(outcome, protocol.Stopped) or ending.stop_sent:

@@ -107,6 +107,14 @@ class ChildProcess:
         """To be called every few seconds while it runs, for `out_of_memory`."""
         self._oom.look()
 
+    def data_bytes(self) -> int:
+        """What RLIMIT_DATA counts of the child, 0 once it has ended."""
+        try:
+            lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        except OSError:
+            return 0
+        return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmData:")), 0)
+
     def out_of_memory(self) -> bool:
         """Whether it was the kernel, for want of memory, that ended the child or a process of it. Ask once."""
         return self._oom.struck()

@@ -21,7 +21,7 @@ from jobs.store import remove_if_empty, remove_tree
 from worker import protocol
 from worker.attempt import AttemptWriter, Copy
 from worker.context import WorkerContext
-from worker.judgement import Conclusion, Ending, judge
+from worker.judgement import GIB, Conclusion, Ending, judge
 from worker.outage import Abandoned, Outage
 from worker.process import ChildProcess
 from worker.spool import Spool
@@ -30,6 +30,8 @@ from worker.transfers import NO_ROOM, Transfer, Transfers
 SPOOL_ITEMS = 10_000
 """Messages and pieces of log kept while the database is away; then the training waits."""
 SPOOL_BYTES = 64 * 1024 * 1024
+STARVED_SECONDS = 60.0
+"""How long a training may take to say something while it stands at `resources.memory_gb`."""
 
 log = structlog.get_logger()
 
@@ -58,6 +60,7 @@ class Supervisor:
         self._renewed = self._written = time.monotonic()
         self._stop_sent: float | None = None
         self._timed_out = False
+        self._starved = False
         self._trouble_told = False
         self._suspension: tuple[Cause, str] | None = None
         self._final = False
@@ -240,6 +243,10 @@ class Supervisor:
         limit = self._claim.spec["limits"]["max_seconds"]
         if limit is not None and seconds > limit:
             self._timed_out = True
+        if self._is_starved(child, seconds):
+            self._starved = True
+            child.kill()
+            return
         self._heed_trouble()
         stops = self._timed_out or self._suspension or self._context.leaving or asked not in (Status.RUNNING, None)
         if not stops:
@@ -251,6 +258,14 @@ class Supervisor:
             child.terminate()
         elif now - self._stop_sent > self._settings.cancel_grace_seconds:
             child.kill()
+
+    def _is_starved(self, child: ChildProcess, seconds: float) -> bool:
+        """Whether the training stands at its limit of memory and has never said a word: libraries that are loaded
+        under too small a limit may try for memory for ever."""
+        limit = self._claim.spec["resources"]["memory_gb"]
+        if limit is None or self._writer.started or seconds < STARVED_SECONDS:
+            return False
+        return child.data_bytes() > 0.9 * limit * GIB
 
     def _heed_trouble(self) -> None:
         """Says that copies fail; once they have failed for too long the job shall be paused."""
@@ -279,6 +294,7 @@ class Supervisor:
             started=self._writer.started,
             stop_sent=self._stop_sent is not None,
             timed_out=self._timed_out,
+            starved=self._starved,
             max_seconds=limits["max_seconds"],
             out_of_memory=(child.returncode == -9 or lost) and child.out_of_memory(),
             memory_gb=self._claim.spec["resources"]["memory_gb"],

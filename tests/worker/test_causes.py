@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from jobs.repository import lifecycle
 from jobs.states import Cause, Drain, FailureCode, Status
 from tests.support.fleet import violations
 from tests.worker.steps import attempts_of, causes, events_of, job_of, run_in_background, submit, wait_step
-from worker import protocol
+from worker import protocol, supervisor
 from worker.app import run_available
 from worker.context import WorkerContext
 from worker.judgement import Conclusion, Ending, judge
@@ -23,6 +24,7 @@ ENDING = Ending(
     started=True,
     stop_sent=False,
     timed_out=False,
+    starved=False,
     max_seconds=60,
     out_of_memory=False,
     memory_gb=None,
@@ -48,6 +50,11 @@ LOADER_LOST = protocol.Failed(code=FailureCode.WORKER_LOST, message="A loader wa
         (replace(ENDING, outcome=protocol.Stopped(reason="disk_full", message="Full.")), "disk_full", "Full."),
         (replace(ENDING, returncode=-11), "code_error", "signal 11"),
         (replace(ENDING, returncode=-6, started=False, memory_gb=0.1), "out_of_memory", "memory_gb = 0.1"),
+        (
+            replace(ENDING, returncode=-9, started=False, starved=True, memory_gb=0.3),
+            "out_of_memory",
+            "memory_gb = 0.3",
+        ),
         (replace(ENDING, returncode=-6, started=False), "code_error", "signal 6"),
         (replace(ENDING, memory_gb=2, tail="what(): std::bad_alloc"), "out_of_memory", "Raise it"),
         (replace(ENDING, memory_gb=2, tail="KeyError"), "code_error", "exit status 1"),
@@ -180,3 +187,18 @@ def test_a_job_goes_on_with_the_backend_and_threads_of_its_first_attempt(lite_co
     error = job_of(context, job_id).error
     assert error is not None
     assert error["log_tail"] == "c-avx2,7,\n"
+
+
+def test_a_training_that_starves_in_silence_is_ended(
+    lite_context: WorkerContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch's import spins for ever under 0.3 GiB; here: whoever holds its memory and says nothing."""
+    monkeypatch.setattr(supervisor, "STARVED_SECONDS", 0.3)
+    script = "import time; hoard = bytearray(96 * 2**20); time.sleep(600)"
+    lite_context.settings = lite_context.settings.model_copy(update={"child_command": (sys.executable, "-c", script)})
+    starving = submit(lite_context, resources={"memory_gb": 0.1}, limits={"max_seconds": 30})
+    patient = submit(lite_context, resources={"memory_gb": 2}, limits={"max_seconds": 2})
+    run_available(lite_context)
+    errors = [job_of(lite_context, job_id).error or {} for job_id in (starving, patient)]
+    assert [error["code"] for error in errors] == [FailureCode.OUT_OF_MEMORY, FailureCode.TIMED_OUT]
+    assert "resources.memory_gb = 0.1" in errors[0]["message"]
