@@ -122,6 +122,18 @@ def test_show(service: Service, adder: Adder) -> None:
     assert json.loads(adder("show", "job_1", "--json").stdout) == service.jobs["job_1"]
 
 
+def test_a_queued_job_says_where_it_stands(service: Service, adder: Adder) -> None:
+    service.jobs["job_1"] = job("job_1", queue_position=3)
+    service.jobs["job_2"] = job("job_2", queue_position=4, estimated_start_at="2026-11-20T10:00:05.000Z")
+    service.jobs["job_3"] = job("job_3", queue_position=1, waiting_for="no live worker has a GPU")
+    listed = {line.split()[0]: line for line in adder("jobs").stdout.splitlines()}
+    assert "3 in queue" in listed["job_1"]
+    assert "4 in queue, starts in 0s" in listed["job_2"], "that moment has passed: it may start at any time"
+    assert "no live worker has a GPU" in listed["job_3"]
+    assert "2026-11-20 10:00:05" in adder("show", "job_2").stdout
+    assert "no live worker has a GPU" in adder("show", "job_3").stdout
+
+
 def test_actions(service: Service, adder: Adder) -> None:
     service.jobs["job_0001"] = job("job_0001", "running")
     assert adder("pause", "job_0001").stdout == "job_0001 paused\n"
