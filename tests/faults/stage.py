@@ -38,7 +38,6 @@ from tests.support.specs import train_body
 Answer = TypeVar("Answer")
 CHILD = (sys.executable, "-m", "tests.faults.chain_child")
 PATIENCE_SECONDS = 90.0
-"""After the last fault of a row: a job that is not final by then is lost."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +94,8 @@ class Options:
 
     workers: int = 4
     lease_seconds: float = 2.0
+    patience: float = PATIENCE_SECONDS
+    """Seconds after the last fault: a job that has not ended by then is lost."""
     data_mb: int = 0
     """Size of a file system of its own for the data folder; 0: an ordinary folder."""
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -104,6 +105,7 @@ class Stage:
     def __init__(self, folder: Path, servers: Servers, options: Options, *, fenced: bool) -> None:
         self.servers = servers
         self.folder = folder
+        self._patience = options.patience
         self.settings: Settings = quick_settings(
             folder / "data",
             servers.new_database(),
@@ -127,7 +129,7 @@ class Stage:
         self.everyone: list[Program] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.client = Client(self.url)
+        self.client = Client(self.url, timeout=120.0)  # a busy machine takes its time to start another API
         own = {"FAULTS_JOURNAL": str(self.journal), FOLDER: str(self.holds.folder), "FAULTS_PROBE": str(servers.probe)}
         self._env = environment(self.settings, **own) | ({} if fenced else {"FAULTS_WITHOUT_FENCE": "1"})
         self.api = self._start_api()
@@ -293,7 +295,7 @@ class Stage:
 
     def settle(self) -> None:
         """Until all accepted jobs have ended, or the patience is over: the check then says which are lost."""
-        with_patience(lambda: self.unfinished() == 0)
+        with_patience(lambda: self.unfinished() == 0, self._patience)
 
     def said(self, *words: str) -> list[str]:
         """Lines of all processes' logs that hold all these words."""

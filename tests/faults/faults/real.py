@@ -16,10 +16,10 @@ from tests.faults.stage import Options, Running, Stage
 from tests.support.servers import wait_until
 
 SPEC: dict[str, Any] = {
-    "epochs": 24,
+    "epochs": 10,
     "seed": 4,
     "augment": "crop",
-    "checkpoint": {"every_epochs": 3, "every_seconds": 0.5},
+    "checkpoint": {"every_epochs": 2, "every_seconds": 0.5},
 }
 SAME = ("model.safetensors", "model.json")
 """Artifacts that hold nothing of time or place."""
@@ -28,7 +28,7 @@ SAME = ("model.safetensors", "model.json")
 class Training(Fault):
     """Two trainings at a time; each strike hits one of them at a random instant after its first checkpoint."""
 
-    options = Options(workers=2, lease_seconds=4.0)
+    options = Options(workers=2, lease_seconds=4.0, patience=240.0)
 
     def before(self, stage: Stage) -> None:
         job = stage.submit_real(**SPEC)
