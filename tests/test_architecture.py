@@ -18,7 +18,7 @@ ALLOWED = {
     "addercore": {"addercore"},
     "adderclient": {"adderclient"},
     "migrations": {"migrations", "jobs"},
-    "benchmarks": {"benchmarks", "addercore", "adderclient"},
+    "benchmarks": {"benchmarks", "addercore", "adderclient", "jobs", "worker"},
 }
 HEAVY = ("torch", "numpy", "sklearn", "matplotlib")
 
