@@ -15,11 +15,10 @@ def exact_key(environment: Mapping[str, Any]) -> str | None:
 
     Device is `cpu` or a GPU's name, `kernels` the build of compiled kernels (empty where torch computes).
     """
-    named = [environment.get(name) for name in ("device", "backend", "torch", "cpu_capability", "threads")]
-    if not all(named):
+    if not all(environment.get(name) for name in ("device", "backend", "torch", "cpu_capability", "threads")):
         return None
-    device, backend, torch, capability, _ = named
-    key = "|".join((device, backend, environment.get("kernels") or "", torch, capability))
+    parts = (environment.get(name) for name in ("device", "backend", "kernels", "torch", "cpu_capability"))
+    key = "|".join("" if part is None else str(part) for part in parts)
     return key if len(key) <= MAX_LENGTH else f"{key[:100]}…{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 

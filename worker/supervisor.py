@@ -262,7 +262,7 @@ class Supervisor:
     def _is_starved(self, child: ChildProcess, seconds: float) -> bool:
         """Whether the training stands at its limit of memory and has never said a word: libraries that are loaded
         under too small a limit may try for memory for ever."""
-        limit = self._claim.spec["resources"]["memory_gb"]
+        limit: float | None = self._claim.spec["resources"]["memory_gb"]
         if limit is None or self._writer.started or seconds < STARVED_SECONDS:
             return False
         return child.data_bytes() > 0.9 * limit * GIB

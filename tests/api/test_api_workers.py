@@ -39,7 +39,8 @@ def test_a_worker_is_found_by_its_beginning_or_its_host(lite_api: httpx2.Client,
     other.heartbeat()
     several = lite_api.post("/v1/workers/here/drain", json={"mode": "finish"})
     assert several.status_code == 409
-    assert lite_worker.id in several.json()["detail"] and other.id in several.json()["detail"]
+    assert lite_worker.id in several.json()["detail"]
+    assert other.id in several.json()["detail"]
     for name in ("worker_gone", "%25", "%00"):
         missing = lite_api.delete(f"/v1/workers/{name}/drain")
         assert (missing.status_code, missing.json()["code"]) == (404, "not_found"), name
@@ -58,6 +59,7 @@ def test_attempts_say_where_and_why(api: httpx2.Client, worker: Worker) -> None:
     worker.finish(claim)
     first, second = api.get(f"/v1/jobs/{job}/attempts").json()["data"]
     assert (first["attempt"], first["cause"], first["worker"], first["device"]) == (1, "worker_lost", worker.id, "cpu")
-    assert "signal 9" in first["message"] and first["ended_at"] is not None
+    assert "signal 9" in first["message"]
+    assert first["ended_at"] is not None
     assert (second["attempt"], second["cause"]) == (2, "succeeded")
     assert api.get("/v1/jobs/job_00000000000000000000000000/attempts").status_code == 404
