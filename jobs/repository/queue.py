@@ -258,11 +258,11 @@ def turn_for(session: Session, job: Job, rules: scheduling.Rules) -> int:
     half = len(found) // 2
     last = max((turn for turn in found[:half] if turn is not None), default=0)
     served = max((turn for turn in found[half:] if turn is not None), default=None)
-    if served is None:  # nothing was claimed yet: the first in the queue begins at V
-        virtual = _standing(session, job, rules.live_ms, Job.turn - Job.work) or 0
-    elif served > last:
+    if served is not None and served > last:
         standing = _standing(session, job, rules.live_ms, Job.turn.expression)
         virtual = served if standing is None else min(served, standing)
+    elif served is None and last == 0:  # nothing was claimed yet: the first in the queue begins at V
+        virtual = _standing(session, job, rules.live_ms, Job.turn - Job.work) or 0
     else:
         virtual = last  # V is no more than that
     return int(max(virtual, last)) + job.work

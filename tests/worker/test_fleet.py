@@ -71,10 +71,11 @@ def test_hundreds_of_jobs_run_once_each(tiny: Settings, valkey: Valkey) -> None:
         for seed in range(real)
     ]
     with fleet(tiny, workers=3) as running:
-        stalled = running.submit([train_spec(labels={"seconds": "5", "points": "10"}, priority=9)])[0]
         ids = running.submit([train_spec(labels={"points": str(POINTS)})] * TINY_JOBS, copies=2)
         assert lose_messages(running, valkey) > 0
         real_ids = running.submit(trained, copies=0)
+        # Last, as on a busy machine it would have ended before all the others are submitted.
+        stalled = running.submit([train_spec(labels={"seconds": "5", "points": "10"}, priority=9)])[0]
         stall_past_lease(running, stalled)
         for job in running.wait_final([stalled, *ids, *real_ids], seconds=500):
             assert job.status == Status.SUCCEEDED, (job.id, job.error)
