@@ -1,4 +1,4 @@
-"""Request bodies, bounded while they arrive, whatever Content-Length says."""
+"""Request bodies, bounded while they arrive, whatever Content-Length says; and answers that are encoded at once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any, NoReturn
 
-from fastapi import Request
+from fastapi import Request, Response
+from pydantic import BaseModel
 
 from api.problems import Problem
 
@@ -63,3 +64,12 @@ def parse_json(body: bytes) -> Any:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a number in JSON")
+
+
+def encoded(answer: BaseModel) -> Response:
+    """The answer as JSON, made in the call's own thread.
+
+    FastAPI would validate the model once more, in another thread, and encode it on the event loop: a fifth of the time
+    of a small answer, and for thousands of rows a halt of everything else.
+    """
+    return Response(answer.model_dump_json(), media_type="application/json")

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
+from api.bodies import encoded
 from api.dependencies import MAX_SEQ, AfterSeq, JobId, ServiceDep, is_head, known_query
 from api.live import LiveResponse, Piece, until_final
 from api.problems import Problem, documented
@@ -61,14 +62,11 @@ def _weight(weights: dict[str, float], kind: str) -> float:
 
 
 def _page(kind: type[Page[Any]], rows: Sequence[Any], limit: int) -> Response:
-    """A page of at most `limit` of the `limit + 1` rows that were asked for.
-
-    Encoded here, in the call's own thread: thousands of rows would hold up the event loop.
-    """
+    """A page of at most `limit` of the `limit + 1` rows that were asked for."""
     more = len(rows) > limit
     rows = rows[:limit]
     page = kind.model_validate({"data": rows, "has_more": more, "next": str(rows[-1].seq) if more else None})
-    return Response(page.model_dump_json(), media_type="application/json")
+    return encoded(page)
 
 
 @router.get(

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from sqlalchemy.orm import Session
 
 from api import checks
-from api.bodies import read_json
+from api.bodies import encoded, read_json
 from api.dependencies import After, JobId, Limit, ServiceDep, known_query
 from api.problems import Problem, documented
 from api.schemas import Job, Page, Validation
@@ -150,18 +150,19 @@ def list_jobs(
     kind: Annotated[Literal["train", "evaluate"] | None, Query()] = None,
     limit: Limit = 20,
     after: After = None,
-) -> Page[Job]:
+) -> Response:
     """Newest first."""
     with service.database.read() as session:
         page = lifecycle.list_jobs(session, status=status, kind=kind, labels=labels, limit=limit, after=after)
         jobs = views(service, session, list(page.rows))
-    return Page(data=jobs, has_more=page.next is not None, next=page.next)
+    return encoded(Page(data=jobs, has_more=page.next is not None, next=page.next))
 
 
 @router.get("/{id}", response_model=Job, summary="Show a job", responses=documented("not_found"))
-def show(service: ServiceDep, id: JobId) -> Job:
+def show(service: ServiceDep, id: JobId) -> Response:
     with service.database.read() as session:
-        return views(service, session, [lifecycle.get(session, id)])[0]
+        job = views(service, session, [lifecycle.get(session, id)])[0]
+    return encoded(job)
 
 
 def _act(service: Service, id: str, action: Callable[[Session, str], JobRow]) -> Job:
