@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import func, select
@@ -16,7 +17,7 @@ from benchmarks.cpu import cpu_seconds
 from benchmarks.programs import python
 from benchmarks.rows import Row, filesystem
 from benchmarks.service.processes import resident_mib
-from benchmarks.service.setup import LOAD, TINY_CHILD, Setup, api_alone
+from benchmarks.service.setup import LOAD, TINY_CHILD, Alone, Setup, api_alone
 from benchmarks.service.storage import database_bytes
 from jobs.database import Database
 from jobs.states import FINAL, Status
@@ -51,41 +52,75 @@ def measure_real(setup: Setup) -> Iterator[Row]:
         yield from _through(setup, database, setup.amounts.real_jobs, REAL_SPEC, "real")
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What one run took."""
+
+    began: float
+    submitted: list[float]
+    """Moments of the answers, in order."""
+    started: float
+    ended: list[float]
+    """Moments at which jobs ended, in order."""
+    cpu: dict[str, float]
+    """Seconds a job, by part."""
+    api_mib: list[float]
+    """At the start, once all is submitted, at the end."""
+    worker_mib: list[float]
+    bytes: int
+
+    @property
+    def rate(self) -> float:
+        count = len(self.ended)
+        return count / (self.submitted[-1] - self.began + self.ended[-1] - self.started)
+
+
 def _through(
     setup: Setup, database: str, count: int, spec: dict[str, Any], child: str, **settings: str
 ) -> Iterator[Row]:
     load = os.getloadavg()
     with api_alone(setup, database, max_queued_jobs=str(count + 1), **settings) as service:
-        began = time.time()
-        submitted = _submit(service.url, spec, count)
-        filled = time.time()
-        api, database_of = service.parts["api"], Database(service.database_url)
-        before, cpu = resident_mib(api), {"api, submitting": cpu_seconds(api)}
-        with service.workers(WORKERS) as workers:
-            idle = [cpu_seconds(process.pid) for process in workers]
-            _wait_final(database_of, count)
-            worker_mib = [resident_mib(process.pid) for process in workers]
-            cpu["workers"] = sum(cpu_seconds(process.pid) for process in workers) - sum(idle)
-        api_mib = [before, resident_mib(api)]
-        size = database_bytes(database_of)
-        _require_once(database_of, count)
-        started, ends = _times(database_of)
-        database_of.dispose()
-    whole = count / (filled - began + (ends[-1] - started) / 1000)
+        found = _run(service, count, spec)
     about = {
         "database": database, "quick": setup.quick, "jobs": count, "workers": WORKERS, "child": child,
         "connections": CONNECTIONS, "filesystem": filesystem(setup.scratch),
     }  # fmt: skip
     name = f"{database}, {count} jobs, child {child}"
-    yield Row("queue: submitted by REST, each tenth", name, "1/s", _rates(began, submitted), load, about)
-    yield Row("queue: ended, 8 workers, each tenth", name, "1/s", _rates(started / 1000, [t / 1000 for t in ends]),
-              load, about)  # fmt: skip
-    yield Row("queue: submitting and running, one after the other", name, "1/s", [whole], load, about)
-    for part, seconds in cpu.items():
-        yield Row("queue: CPU a job", f"{name}: {part}", "ms", [1000 * seconds / count], load, about)
-    yield Row("queue: database", name, "KiB/job", [size / 1024 / count], load, about)
-    yield Row("queue: memory of a worker at the end", name, "MiB", worker_mib, load, about)
-    yield Row("queue: memory of the API, before and after", name, "MiB", api_mib, load, about)
+
+    def row(benchmark: str, unit: str, values: list[float], variant: str = name) -> Row:
+        return Row(benchmark, variant, unit, values, load, about)
+
+    yield row("queue: submitted by REST, each tenth", "1/s", _rates(found.began, found.submitted))
+    yield row("queue: ended, 8 workers, each tenth", "1/s", _rates(found.started, found.ended))
+    yield row("queue: submitting and running, one after the other", "1/s", [found.rate])
+    for part, seconds in found.cpu.items():
+        yield row("queue: CPU a job", "ms", [1000 * seconds], f"{name}: {part}")
+    yield row("queue: database", "KiB/job", [found.bytes / 1024 / count])
+    yield row("queue: memory of a worker at the end", "MiB", found.worker_mib)
+    yield row("queue: memory of the API: at the start, all queued, all ended", "MiB", found.api_mib)
+
+
+def _run(service: Alone, count: int, spec: dict[str, Any]) -> Outcome:
+    """Submits all, then starts the workers, and sees all end."""
+    api, store = service.parts["api"], Database(service.database_url)
+    api_mib, cpu = [resident_mib(api)], cpu_seconds(api)
+    began = time.time()
+    submitted = _submit(service.url, spec, count)
+    used = {"api, submitting": (cpu_seconds(api) - cpu) / count}
+    api_mib.append(resident_mib(api))
+    with service.workers(WORKERS) as workers:
+        pids = [process.pid for process in workers]
+        cpu, early = sum(map(cpu_seconds, pids)), _final(store)
+        _wait_final(store, count)
+        if early < count:
+            used["workers"] = (sum(map(cpu_seconds, pids)) - cpu) / (count - early)
+        worker_mib = [resident_mib(pid) for pid in pids]
+    api_mib.append(resident_mib(api))
+    size = database_bytes(store)
+    _require_once(store, count)
+    started, ended = _times(store)
+    store.dispose()
+    return Outcome(began, submitted, started, ended, used, api_mib, worker_mib, size)
 
 
 def _submit(url: str, spec: dict[str, Any], count: int) -> list[float]:
@@ -106,26 +141,28 @@ def _rates(began: float, ends: Sequence[float]) -> list[float]:
     return [(borders[i + 1] - borders[i]) / (moments[i + 1] - moments[i]) for i in range(PARTS)]
 
 
-def _wait_final(database: Database, count: int) -> None:
-    final = select(func.count()).select_from(Job).where(Job.status.in_(FINAL))
+def _final(store: Database) -> int:
+    with store.read() as session:
+        return session.execute(select(func.count()).select_from(Job).where(Job.status.in_(FINAL))).scalar_one()
+
+
+def _wait_final(store: Database, count: int) -> None:
     seen, moved = -1, time.monotonic()
     while seen < count:
         time.sleep(0.5)
-        with database.read() as session:
-            now = session.execute(final).scalar_one()
+        now = _final(store)
         if now != seen:
             seen, moved = now, time.monotonic()
         elif time.monotonic() - moved > JOB_SECONDS:
             raise RuntimeError(f"only {seen} of {count} jobs ended, and none for {JOB_SECONDS:g} s")
 
 
-def _times(database: Database) -> tuple[int, list[int]]:
-    """The first start and all ends, in ms of the database's clock."""
-    with database.read() as session:
-        started = session.execute(select(func.min(Job.started_at))).scalar_one()
-        return int(started or 0), [
-            int(t or 0) for t in session.execute(select(Job.finished_at).order_by("finished_at")).scalars()
-        ]
+def _times(store: Database) -> tuple[float, list[float]]:
+    """The first start and all ends, in seconds of the database's clock."""
+    with store.read() as session:
+        started = session.execute(select(func.min(Job.started_at))).scalar_one() or 0
+        ended = session.execute(select(Job.finished_at).order_by(Job.finished_at)).scalars()
+        return started / 1000, [(moment or 0) / 1000 for moment in ended]
 
 
 def _require_once(database: Database, count: int) -> None:
