@@ -32,7 +32,7 @@ class Postgres:
         self.log = folder / "log"
         self._home = folder / "home"
         self._runner = runner
-        self._command = [
+        self._command: list[str | Path] = [
             binaries / "postgres", "-D", self._home / "data", "-k", self._home, "-c", "listen_addresses=", *options,
         ]  # fmt: skip
         self._server: subprocess.Popen[bytes] | None = None

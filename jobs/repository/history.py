@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from jobs.errors import NotFound
 from jobs.tables import Artifact, Event, Job, LogChunk, Metric
 
-Point = Row[tuple[int, str, int, int, float | None, int]]
+Point = Row[int, str, int, int, float | None, int]
 """`(seq, name, step, epoch, value, time)`; a plain row, as there may be thousands."""
 
 
@@ -25,7 +25,7 @@ def metrics(
     return session.execute(query.order_by(Metric.seq).limit(limit)).all()
 
 
-def versions(session: Session, job_ids: Sequence[str]) -> Sequence[Row[tuple[str, str, int, int, Any]]]:
+def versions(session: Session, job_ids: Sequence[str]) -> Sequence[Row[str, str, int, int, Any]]:
     """`(id, status, last_seq, log_bytes, progress)` of those jobs that exist: what a reader sees changes with it."""
     wanted = (Job.id, Job.status, Job.last_seq, Job.log_bytes, Job.progress)
     return session.execute(select(*wanted).where(Job.id.in_(job_ids))).all()
