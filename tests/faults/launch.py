@@ -3,6 +3,7 @@
 - It can be held at the edges of its transactions (`holds.py`), found by the statements it sends, so that it does not
   matter which function sends them.
 - It need not load torch at each start: what the probe found once is in the file that `FAULTS_PROBE` names.
+- A worker says which messages it gets (`message.received`): its own log leaves wake-ups out.
 - With `FAULTS_WITHOUT_FENCE` a worker ignores its fence.
 """
 
@@ -16,6 +17,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import structlog
+from celery import signals
 from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session
 
@@ -29,6 +32,7 @@ EDGES = {
     "model": re.compile(r"INSERT INTO models\b"),
 }
 """`before-NAME`: inside the transaction, before that statement. `after-NAME`: that transaction is committed."""
+RECEIVED = "message.received"
 
 
 class Edges(threading.local):
@@ -73,6 +77,13 @@ def probe_from(path: Path) -> None:
     worker.probe.probe = lambda: json.loads(path.read_text())
 
 
+def say_messages() -> None:
+    def received(request: Any, **_: Any) -> None:
+        structlog.get_logger().info(RECEIVED, message=request.id)
+
+    signals.task_received.connect(received, weak=False)
+
+
 def main() -> int:
     role = sys.argv.pop(1)
     if found := os.environ.get("FAULTS_PROBE"):
@@ -82,6 +93,7 @@ def main() -> int:
 
         remove_fence()
     hold_transactions()
+    say_messages()
     if role == "worker":
         from worker.__main__ import main as run
     else:

@@ -93,7 +93,7 @@ def calls(info: dict[str, dict[str, int]], command: str) -> int:
 
 class BrokerUnreachable(Broker):
     name = "broker stopped (SIGSTOP): accepts connections, does not answer"
-    about = "Valkey is stopped for 4 to 12 s; jobs are submitted meanwhile."
+    about = "Valkey is stopped for 4 to 12 s, the third time for 45 s; jobs are submitted meanwhile."
     proof = "the kernel: state T; the jobs were accepted meanwhile"
     times = 3
 
@@ -102,7 +102,7 @@ class BrokerUnreachable(Broker):
         os.kill(pid, signal.SIGSTOP)
         try:
             self.during(stage, injection)
-            time.sleep(4 + 8 * strike.pick)
+            time.sleep(45 if strike.number == 2 else 4 + 8 * strike.pick)
             injection.facts["state"] = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
         finally:
             os.kill(pid, signal.SIGCONT)

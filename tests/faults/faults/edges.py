@@ -58,7 +58,7 @@ class KilledAtEdge(Fault):
         who = " or ".join(edge.victims)
         self.about = f"The {who} is killed while it stands there ({edge.hold})."  # type: ignore[misc]
         self.proof = "the process was held there; the attempt's row says how it ended"  # type: ignore[misc]
-        self.times = 3 * len(edge.victims) if len(edge.victims) > 1 else 4  # type: ignore[misc]
+        self.times = 2 * len(edge.victims) if len(edge.victims) > 1 else 3  # type: ignore[misc]
         self.short = 1 if edge.name == "pausing" else 0  # type: ignore[misc]
 
     def inject(self, stage: Stage, strike: Strike) -> Injection:

@@ -9,6 +9,7 @@ from abc import abstractmethod
 
 from tests.faults.chain import Task
 from tests.faults.fault import Fault, Injection, now_ms, submit_next
+from tests.faults.launch import RECEIVED
 from tests.faults.plan import Strike
 from tests.faults.stage import Options, Stage, with_patience
 from tests.support.servers import wait_until
@@ -51,8 +52,8 @@ class Messages(Fault):
 
     def received(self, stage: Stage, ids: list[str]) -> list[str]:
         """Ids of those messages in the order in which workers said that they got them; one can be there twice."""
-        lines = [line for line in stage.said("received") if "adder.wake[" in line]
-        found = [line.partition("adder.wake[")[2].partition("]")[0] for line in lines]
+        lines = sorted(map(json.loads, stage.said(RECEIVED)), key=lambda line: line["timestamp"])
+        found = [line["message"] for line in lines]
         return [id for id in found if id in ids]
 
     def recovery_ms(self, stage: Stage, injection: Injection) -> int | None:

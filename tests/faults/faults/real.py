@@ -19,6 +19,7 @@ SPEC: dict[str, Any] = {
     "epochs": 10,
     "seed": 4,
     "augment": "crop",
+    "resources": {"loader_workers": 1},
     "checkpoint": {"every_epochs": 2, "every_seconds": 0.5},
 }
 SAME = ("model.safetensors", "model.json")
@@ -87,7 +88,7 @@ class HostKilled(TrainingKilled):
     name = "real training: kill -9 of the host"
     about = "Worker and training are killed at one random instant."
     proof = "the attempt's row: its worker stopped renewing the lease"
-    times = 8
+    times = 6
     victim = "host"
 
 
@@ -95,7 +96,7 @@ class WorkerStopped(Training):
     name = "real training: SIGSTOP past the lease"
     about = "The worker and its training are stopped until another worker has taken the job, then go on."
     proof = "the worker's log after it woke: attempt.fenced"
-    times = 4
+    times = 3
 
     def fault(self, stage: Stage, strike: Strike, running: Running, injection: Injection) -> None:
         running.worker.signal(signal.SIGSTOP)
@@ -113,7 +114,7 @@ class Torn(Training):
     name = "real training: newest checkpoint torn, its host killed"
     about = "The stored file of the newest checkpoint is cut short or has one bit flipped while nobody owns the job."
     proof = "the job's events: checkpoint_lost"
-    times = 4
+    times = 3
 
     def _fresh(self, stage: Stage, running: Running) -> bool:
         return super()._fresh(stage, running) and len(stage.checkpoints(running.job)) >= 2
