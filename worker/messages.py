@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+import sys
 import threading
 
 from pydantic import BaseModel
+
+PR_SET_PDEATHSIG = 1
 
 
 class Messages:
@@ -32,11 +36,17 @@ def stop_on_sigterm() -> threading.Event:
 
 
 def die_with_supervisor(lifeline: int) -> None:
-    """Ends the whole process group when the supervisor's end of the pipe closes, however it ended."""
+    """Ends the whole process group when the supervisor's end of the pipe closes, however it ended.
+
+    On Linux the kernel does it as well, to this process alone, once the thread that started it is gone: a training that
+    hangs in a library with the interpreter's lock would never come to read its lifeline.
+    """
 
     def wait() -> None:
         while os.read(lifeline, 1):
             pass
         os.killpg(0, signal.SIGKILL)
 
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     threading.Thread(target=wait, name="lifeline", daemon=True).start()
