@@ -50,14 +50,16 @@ def main() -> int:
     out: Path | None = arguments.out or (None if arguments.quick else rows.RESULTS / "service.jsonl")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything started is stopped
     found: list[rows.Row] = []
-    with prepared(arguments.databases, arguments.scratch, arguments.quick, amounts) as setup:
-        for name in arguments.only:
-            print(f"{name} …", file=sys.stderr, flush=True)
-            for row in BENCHMARKS[name](setup):
-                if out is not None:
-                    rows.write([row], out)
-                found.append(row)
-    print(rows.table(found))
+    try:
+        with prepared(arguments.databases, arguments.scratch, arguments.quick, amounts) as setup:
+            for name in arguments.only:
+                print(f"{name} …", file=sys.stderr, flush=True)
+                for row in BENCHMARKS[name](setup):
+                    if out is not None:
+                        rows.write([row], out)
+                    found.append(row)
+    finally:
+        print(rows.table(found), flush=True)
     return 0
 
 

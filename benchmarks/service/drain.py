@@ -135,10 +135,11 @@ def _submit(url: str, spec: dict[str, Any], count: int) -> list[float]:
 
 
 def _rates(began: float, ends: Sequence[float]) -> list[float]:
-    """Per second, of each of `PARTS` parts with (nearly) equally many ends."""
-    borders = [len(ends) * part // PARTS for part in range(PARTS + 1)]
+    """Per second, of each of `PARTS` parts (fewer of fewer ends) with nearly equally many ends."""
+    parts = min(PARTS, len(ends))
+    borders = [len(ends) * part // parts for part in range(parts + 1)]
     moments = [began] + [ends[border - 1] for border in borders[1:]]
-    return [(borders[i + 1] - borders[i]) / (moments[i + 1] - moments[i]) for i in range(PARTS)]
+    return [(borders[i + 1] - borders[i]) / (moments[i + 1] - moments[i]) for i in range(parts)]
 
 
 def _final(store: Database) -> int:
