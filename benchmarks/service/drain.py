@@ -67,7 +67,10 @@ class Outcome:
     api_mib: list[float]
     """At the start, once all is submitted, at the end."""
     worker_mib: list[float]
-    bytes: int
+    broker_mib: list[float]
+    """At the start, and with a wake-up for each job."""
+    growth: int
+    """Bytes of the database."""
 
     @property
     def rate(self) -> float:
@@ -95,19 +98,26 @@ def _through(
     yield row("queue: submitting and running, one after the other", "1/s", [found.rate])
     for part, seconds in found.cpu.items():
         yield row("queue: CPU a job", "ms", [1000 * seconds], f"{name}: {part}")
-    yield row("queue: database", "KiB/job", [found.bytes / 1024 / count])
+    yield row("queue: database", "KiB/job", [found.growth / 1024 / count])
     yield row("queue: memory of a worker at the end", "MiB", found.worker_mib)
     yield row("queue: memory of the API: at the start, all queued, all ended", "MiB", found.api_mib)
+    yield row("queue: memory of the broker: at the start, all queued", "MiB", found.broker_mib)
 
 
 def _run(service: Alone, count: int, spec: dict[str, Any]) -> Outcome:
     """Submits all, then starts the workers, and sees all end."""
-    api, store = service.parts["api"], Database(service.database_url)
-    api_mib, cpu = [resident_mib(api)], cpu_seconds(api)
+    api, broker, store = service.parts["api"], service.parts["broker"], Database(service.database_url)
+    size, api_mib, broker_mib, cpu = (
+        database_bytes(store),
+        [resident_mib(api)],
+        [resident_mib(broker)],
+        cpu_seconds(api),
+    )
     began = time.time()
     submitted = _submit(service.url, spec, count)
     used = {"api, submitting": (cpu_seconds(api) - cpu) / count}
     api_mib.append(resident_mib(api))
+    broker_mib.append(resident_mib(broker))
     with service.workers(WORKERS) as workers:
         pids = [process.pid for process in workers]
         cpu, early = sum(map(cpu_seconds, pids)), _final(store)
@@ -116,11 +126,11 @@ def _run(service: Alone, count: int, spec: dict[str, Any]) -> Outcome:
             used["workers"] = (sum(map(cpu_seconds, pids)) - cpu) / (count - early)
         worker_mib = [resident_mib(pid) for pid in pids]
     api_mib.append(resident_mib(api))
-    size = database_bytes(store)
+    size = database_bytes(store) - size
     _require_once(store, count)
     started, ended = _times(store)
     store.dispose()
-    return Outcome(began, submitted, started, ended, used, api_mib, worker_mib, size)
+    return Outcome(began, submitted, started, ended, used, api_mib, worker_mib, broker_mib, size)
 
 
 def _submit(url: str, spec: dict[str, Any], count: int) -> list[float]:
