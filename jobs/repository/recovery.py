@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import delete, func, select
@@ -77,28 +76,6 @@ def unsent_wakeups(session: Session) -> int:
 
 def wakeups_sent(session: Session, ids: Sequence[int]) -> None:
     session.execute(delete(Outbox).where(Outbox.id.in_(ids)))
-
-
-@dataclass(frozen=True)
-class Backlog:
-    """Queued jobs whose first wake-up had its time, and the slots that stand free."""
-
-    jobs: Sequence[str]
-    free_slots: int
-
-
-def backlog(session: Session, older_than_ms: int, live_ms: int) -> Backlog:
-    waiting = session.execute(
-        select(Job.id)
-        .where(Job.status == Status.QUEUED, Job.queued_at < now_ms() - older_than_ms)
-        .order_by(Job.priority.desc(), Job.turn, Job.id)
-        .limit(BATCH)
-    ).scalars()
-    slots = select(func.coalesce(func.sum(Worker.slots), 0)).where(Worker.heartbeat_at > now_ms() - live_ms)
-    taken = select(func.count()).select_from(Job).where(Job.status.in_(OWNED))
-    return Backlog(
-        list(waiting), max(0, int(session.execute(slots).scalar_one()) - int(session.execute(taken).scalar_one()))
-    )
 
 
 def heartbeat(session: Session, worker: dict[str, Any]) -> None:

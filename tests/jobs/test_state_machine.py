@@ -303,11 +303,9 @@ class JobsMachine(Users):
             for job_id in lost:
                 self.model.jobs[job_id].fault()
 
-    @rule(what=st.sampled_from(["relay once", "relay twice", "rewake", "collect garbage"]))
+    @rule(what=st.sampled_from(["relay once", "relay twice", "collect garbage"]))
     def keep_house(self, what: str) -> None:
-        if what == "rewake":
-            self._rewake()
-        elif what == "collect garbage":
+        if what == "collect garbage":
             self._collect_garbage()
         else:
             self._relay("once" if what == "relay once" else "twice")
@@ -321,14 +319,6 @@ class JobsMachine(Users):
                 recovery.wakeups_sent(session, [row_id for row_id, _ in rows])
             for job in self.model.jobs.values():
                 job.unsent = 0
-
-    def _rewake(self) -> None:
-        """A queued job whose message was lost is found, whatever became of the outbox."""
-        with self.db.read() as session:
-            backlog = recovery.backlog(session, older_than_ms=-60_000, live_ms=LEASE_MS)
-        assert set(backlog.jobs) == self.model.of(Status.QUEUED)
-        owned = self.model.of(Status.RUNNING, Status.PAUSING, Status.CANCELLING)
-        assert backlog.free_slots == max(0, 2 * len(WORKERS) - len(owned))
 
     def _collect_garbage(self) -> None:
         """Bytes that something names are never taken for garbage, and all others are."""
