@@ -28,6 +28,7 @@ EDGES = {
     "claim": re.compile(r"INSERT INTO attempts\b"),
     "checkpoint": re.compile(r"INSERT INTO checkpoints\b"),
     "result": re.compile(r"INSERT INTO artifacts\b"),
+    "end": re.compile(r"UPDATE attempts SET ended_at\b"),
     "submit": re.compile(r"INSERT INTO jobs\b"),
     "model": re.compile(r"INSERT INTO models\b"),
 }

@@ -37,11 +37,11 @@ EDGES = (
     Edge("publishing the result", "before-result", ("worker",)),
     Edge("after the result is published", "after-result", ("worker",)),
     Edge("pausing", "child-stopping", ("training", "worker", "host"), "pause"),
-    Edge("pausing, at the last write", "before-result", ("worker",), "pause"),
+    Edge("pausing, at the last write", "before-end", ("worker",), "pause"),
     Edge("cancelling", "child-stopping", ("training", "worker", "host"), "cancel"),
-    Edge("cancelling, at the last write", "before-result", ("worker",), "cancel"),
+    Edge("cancelling, at the last write", "before-end", ("worker",), "cancel"),
     Edge("draining", "child-stopping", ("training", "worker", "host"), "drain"),
-    Edge("draining, at the last write", "before-result", ("worker",), "drain"),
+    Edge("draining, at the last write", "before-end", ("worker",), "drain"),
 )
 """Where the training process has not begun or has ended, worker and host are the same."""
 CASES = tuple((edge, victim) for edge in EDGES for victim in edge.victims)

@@ -6,6 +6,7 @@ import json
 import signal
 import time
 from abc import abstractmethod
+from datetime import datetime
 
 from tests.faults.chain import Task
 from tests.faults.fault import Fault, Injection, now_ms, submit_next
@@ -34,30 +35,34 @@ class Messages(Fault):
         finally:
             for worker in stage.workers:
                 worker.signal(signal.SIGCONT)
-        with stage.servers.valkey.client() as client:
-            for message in self.change(messages, strike):
-                client.rpush(stage.settings.queue, message)
-        injection.facts["touched"] = [json.loads(message)["headers"]["id"] for message in messages]
-        return injection
-
-    def after(self, stage: Stage) -> None:
-        """Workers read messages when they have nothing to do: those left over must not change anything either."""
+        changed = self.change(messages, strike)
+        injection.facts["put_back"] = now_ms()
+        if changed:  # all of them at once: an idle worker would have the first before the second is there
+            with stage.servers.valkey.client() as client:
+                client.rpush(stage.settings.queue, *changed)
+        injection.facts["touched"] = [id_of(message) for message in messages]
+        # Workers read messages when they have nothing to do: those left over must not change anything either.
         stage.settle()
-        with stage.servers.valkey.client() as client:
-            with_patience(lambda: client.llen(stage.settings.queue) == 0, 30)
+        back = sorted({id_of(message) for message in changed})
+        with_patience(lambda: {id for _, id in self.received(stage, back)} == set(back), 30)
+        return injection
 
     @abstractmethod
     def change(self, messages: list[bytes], strike: Strike) -> list[bytes]:
         """What is put back, first at the end that is read last."""
 
-    def received(self, stage: Stage, ids: list[str]) -> list[str]:
-        """Ids of those messages in the order in which workers said that they got them; one can be there twice."""
+    def received(self, stage: Stage, ids: list[str]) -> list[tuple[int, str]]:
+        """`(wall time in ms, id)` of those messages as workers said that they got them; one can be there twice."""
         lines = sorted(map(json.loads, stage.said(RECEIVED)), key=lambda line: line["timestamp"])
-        found = [line["message"] for line in lines]
-        return [id for id in found if id in ids]
+        times = [int(datetime.fromisoformat(line["timestamp"]).timestamp() * 1000) for line in lines]
+        return [(at, line["message"]) for at, line in zip(times, lines, strict=True) if line["message"] in ids]
 
     def recovery_ms(self, stage: Stage, injection: Injection) -> int | None:
         return None
+
+
+def id_of(message: bytes) -> str:
+    return str(json.loads(message)["headers"]["id"])
 
 
 def take(stage: Stage) -> list[bytes]:
@@ -82,23 +87,25 @@ class Duplicated(Messages):
 
     def confirm(self, stage: Stage, injection: Injection) -> str:
         ids = injection.facts["touched"]
-        got = self.received(stage, ids)
+        got = [id for _, id in self.received(stage, ids)]
         return f"{len(ids)} messages were received {len(got)} times" if len(got) > len(set(got)) else ""
 
 
 class Delayed(Messages):
     name = "messages delayed and reordered"
     about = "All waiting wake-ups are held for one to three seconds and put back in the reverse order."
-    proof = "the workers' logs: the messages were received in another order than they were sent"
+    proof = "the workers' logs: each was received only after it was put back, the last one before the first"
 
     def change(self, messages: list[bytes], strike: Strike) -> list[bytes]:
         time.sleep(1 + 2 * strike.pick)
         return messages[::-1]
 
     def confirm(self, stage: Stage, injection: Injection) -> str:
-        ids = injection.facts["touched"]
+        ids, back = injection.facts["touched"], injection.facts["put_back"]
         got = self.received(stage, ids)
-        return f"{len(got)} messages were received, in the reverse order" if len(got) > 1 and got != ids[::-1] else ""
+        late = len({id for _, id in got}) == len(ids) and all(at >= back for at, _ in got)
+        # The list is read from its end: the newest comes first in `ids`.
+        return f"{len(ids)} messages came late, the newest before the oldest" if late and got[0][1] != ids[-1] else ""
 
 
 class Lost(Messages):
