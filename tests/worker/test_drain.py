@@ -165,3 +165,7 @@ def test_a_job_that_kills_its_workers_fails_and_takes_nobody_along(tiny: Setting
         with running.database.read() as session:
             rows = session.query(Attempt).filter_by(job_id=poison)
             assert [row.cause for row in rows] == [Cause.WORKER_LOST] * 3
+            last = session.get_one(Attempt, (poison, 3))
+            for other in session.query(Attempt).where(Attempt.worker_id == last.worker_id, Attempt.job_id != poison):
+                apart = other.started_at >= last.ended_at or other.ended_at <= last.started_at
+                assert apart, "its last attempt ran alone"
