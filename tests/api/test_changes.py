@@ -66,6 +66,9 @@ def test_a_change_wakes_the_streams_of_its_job_and_no_other(database: Database) 
                 while second.version == seen or "cancelled" not in str(second.version):
                     await second.wait(second.version, LONG)
                 assert first.version == second.version
+                rounds = changes._round
+                while changes._round < rounds + 3:
+                    await asyncio.sleep(0.01)
                 assert not asleep.done()
                 asleep.cancel()
 
