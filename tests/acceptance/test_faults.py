@@ -13,7 +13,7 @@ from tests.acceptance.test_one_job import metrics_of
 from tests.support.servers import wait_until
 from tests.support.specs import train_body
 
-BODY = train_body(epochs=4, seed=5, resources={"threads": 1}, labels={"part": "faults"})
+BODY = train_body(epochs=24, seed=5, resources={"threads": 1}, labels={"part": "faults"})
 
 
 def sha256_of(client: Client, job_id: str) -> str:
