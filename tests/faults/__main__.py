@@ -18,15 +18,17 @@ from tests.faults.plan import strikes
 from tests.faults.runner import run, say
 from tests.faults.servers import open_servers
 
+MISSED = "attempts were lost although nothing was done to them (a busy machine misses leases) and went on elsewhere"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is cleaned up
     plan = [(fault, times(fault, options)) for fault in chosen(options)]
     say(f"seed {options.seed}: {', '.join(f'{fault.name} × {n}' for fault, n in plan)}")
     if options.plan:
         show(plan, options.seed)
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is cleaned up
     began, rows = time.monotonic(), []
     with tempfile.TemporaryDirectory(prefix="adder-faults-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -38,13 +40,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 say(f"  {row.seconds:.0f} s, {row.confirmed} of {row.tried} confirmed")
                 for sentence in row.sentences[:20]:
                     say(f"  {sentence}")
-                if not row.green and options.keep:
-                    shutil.copytree(folder / f"{number}", options.keep / fault.name, dirs_exist_ok=True)
+                if not row.green:
+                    say(f"  {kept(folder / f'{number}', fault, options.keep)}")
                 rows.append(row)
-    say(f"\n{table.text(rows)}\n\n{time.monotonic() - began:.0f} s")
+    say(f"\n{table.text(rows)}\n\n{time.monotonic() - began:.0f} s; {table.total(rows).missed} {MISSED}")
     if options.markdown:
         options.markdown.write_text(f"{table.markdown(rows)}\n{described(plan)}")
     return 0 if all(row.green for row in rows) else 1
+
+
+def kept(logs: Path, fault: Fault, where: Path | None) -> str:
+    """Where the logs of a red row are."""
+    if where is None:
+        return "its logs go; --keep FOLDER keeps them"
+    return f"its logs: {shutil.copytree(logs, where / fault.name, dirs_exist_ok=True)}"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -55,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--times", type=int, help="how often each fault is caused, instead of its own number")
     parser.add_argument("--plan", action="store_true", help="print all injections that the seed leads to, and stop")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there as well")
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="move the logs of red rows into this folder")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="copy the logs of red rows into this folder")
     parser.add_argument("--without-fence", action="store_true", help="workers ignore their fence: must end red")
     return parser
 

@@ -92,7 +92,7 @@ def verdicts(stage: Stage, real: Expected | None) -> list[Verdict]:
     """Of all accepted jobs; `real` is what an untouched training came to."""
     found = []
     for accepted in stage.accepted:
-        record = stage.ask(lambda session, job_id=accepted.id: read(session, job_id))  # type: ignore[misc]
+        record = stage.ask(lambda session, job_id=accepted.id: read(session, job_id))
         expected = real if accepted.task is None else expected_of(accepted.task)
         found.append(_judge(stage, accepted, record, expected))
     return found

@@ -6,7 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from sqlalchemy import func, select
 
@@ -37,19 +37,19 @@ class Injection:
 
 
 class Fault(ABC):
-    name: ClassVar[str]
-    about: ClassVar[str]
+    name: str
+    about: str
     """One sentence for the table's reader: what is done."""
-    proof: ClassVar[str]
+    proof: str
     """Where the system says that it happened."""
-    times: ClassVar[int]
+    times: int
     """How often the long form does it."""
-    short: ClassVar[int] = 0
+    short: int = 0
     """How often the short form does it; 0: not at all."""
-    options: ClassVar[Options] = Options()
-    waves: ClassVar[int] = 0
+    options: Options = Options()
+    waves: int = 0
     """Chain jobs that are kept waiting or running while the fault strikes at random; 0: it submits its own."""
-    task: ClassVar[Task] = Task()
+    task: Task = Task()
 
     def unavailable(self) -> str:
         """Why this machine cannot do it; empty: it can."""

@@ -8,6 +8,10 @@ import time
 import traceback
 from pathlib import Path
 
+from sqlalchemy import select
+
+from jobs.states import Cause
+from jobs.tables import Attempt
 from tests.faults.check import Verdict, verdicts
 from tests.faults.fault import Fault, Injection
 from tests.faults.plan import strikes
@@ -36,8 +40,6 @@ def run(fault: Fault, times: int, seed: int, servers: Servers, folder: Path, *, 
     row.seconds = time.monotonic() - began
     if row.green:
         shutil.rmtree(folder, ignore_errors=True)
-    else:
-        say(f"  logs: {folder}")
     return row
 
 
@@ -58,9 +60,24 @@ def _strike(fault: Fault, times: int, seed: int, stage: Stage, row: Row) -> None
         else:
             row.unconfirmed.append(f"{injection.job or fault.name} {injection.attempt or ''} at {injection.at}")
         row.lost += fault.wrong(stage, injection)
-        if (recovery := fault.recovery_ms(stage, injection)) is not None:
+        recovery = fault.recovery_ms(stage, injection)
+        if recovery is not None and not _struck_again(injection, recovery, injections):
             row.recoveries_ms.append(recovery)
+    row.missed = _missed(stage, injections)
     _count(row, verdicts(stage, fault.untouched))
+
+
+def _struck_again(injection: Injection, recovery_ms: int, injections: list[Injection]) -> bool:
+    """Whether its job was struck again before it made progress: what that took says nothing about either."""
+    until = injection.at + recovery_ms
+    return any(injection.at < other.at < until for other in injections if injection.job and other.job == injection.job)
+
+
+def _missed(stage: Stage, injections: list[Injection]) -> int:
+    """Attempts that were lost and that no injection struck."""
+    lost = select(Attempt.job_id, Attempt.attempt).where(Attempt.cause == Cause.WORKER_LOST)
+    struck = {(injection.job, injection.attempt) for injection in injections}
+    return len({tuple(row) for row in stage.ask(lambda session: session.execute(lost).all())} - struck)
 
 
 def _count(row: Row, found: list[Verdict]) -> None:

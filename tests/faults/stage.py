@@ -198,7 +198,7 @@ class Stage:
                 program.process.send_signal(signal.SIGCONT)
                 program.kill()
         for child in self.children().values():
-            with_patience(lambda pid=child: not alive(pid))  # type: ignore[misc]
+            with_patience(lambda pid=child: not alive(pid))
         self.client.close()
         self._listener.close()
         self.database.dispose()

@@ -22,6 +22,8 @@ class Row:
     alike: int = 0
     recoveries_ms: list[int] = field(default_factory=list)
     unconfirmed: list[str] = field(default_factory=list)
+    missed: int = 0
+    """Attempts that were lost although nothing was done to them: a busy machine missed their lease."""
     skipped: str = ""
     seconds: float = 0.0
 
@@ -54,7 +56,7 @@ def total(rows: Sequence[Row]) -> Row:
     done = [row for row in rows if not row.skipped]
     whole = Row("all")
     for row in done:
-        for name in ("tried", "confirmed", "jobs", "compared", "alike"):
+        for name in ("tried", "confirmed", "jobs", "compared", "alike", "missed"):
             setattr(whole, name, getattr(whole, name) + getattr(row, name))
         for name in ("lost", "duplicated", "different", "unconfirmed", "recoveries_ms"):
             getattr(whole, name).extend(getattr(row, name))

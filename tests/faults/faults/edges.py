@@ -54,12 +54,12 @@ class KilledAtEdge(Fault):
 
     def __init__(self, edge: Edge) -> None:
         self.edge = edge
-        self.name = f"kill -9 at an edge: {edge.name}"  # type: ignore[misc]
+        self.name = f"kill -9 at an edge: {edge.name}"
         who = " or ".join(edge.victims)
-        self.about = f"The {who} is killed while it stands there ({edge.hold})."  # type: ignore[misc]
-        self.proof = "the process was held there; the attempt's row says how it ended"  # type: ignore[misc]
-        self.times = 2 * len(edge.victims) if len(edge.victims) > 1 else 3  # type: ignore[misc]
-        self.short = 1 if edge.name == "pausing" else 0  # type: ignore[misc]
+        self.about = f"The {who} is killed while it stands there ({edge.hold})."
+        self.proof = "the process was held there; the attempt's row says how it ended"
+        self.times = 2 * len(edge.victims) if len(edge.victims) > 1 else 3
+        self.short = 1 if edge.name == "pausing" else 0
 
     def inject(self, stage: Stage, strike: Strike) -> Injection:
         victim = self.edge.victims[strike.number % len(self.edge.victims)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import ClassVar, Literal
+from typing import Literal
 
 from tests.faults.fault import Fault, Injection, ended, now_ms
 from tests.faults.plan import Strike
@@ -35,8 +35,8 @@ def some_running(stage: Stage, strike: Strike) -> Running:
 
 
 class KilledAtRandom(Fault):
-    victim: ClassVar[Victim]
-    gap: ClassVar[float]
+    victim: Victim
+    gap: float
     """Mean seconds between two kills."""
     times = 100
     waves = 7

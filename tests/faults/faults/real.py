@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import Any, ClassVar
+from typing import Any
 
 from tests.faults.check import observed, read
 from tests.faults.fault import Fault, Injection, ended, now_ms
@@ -69,7 +69,7 @@ class TrainingKilled(Training):
     )
     proof = "the attempt's row: signal 9"
     times = 20
-    victim: ClassVar[Victim] = "training"
+    victim: Victim = "training"
 
     def fault(self, stage: Stage, strike: Strike, running: Running, injection: Injection) -> None:
         kill(running, self.victim)
