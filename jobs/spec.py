@@ -6,7 +6,7 @@ defaults that depend on the dataset come from the paper's recipes in `addercore.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
@@ -24,11 +24,11 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-def _one_of(known: Collection[str]) -> AfterValidator:
-    """Refuses what is not among the names that addercore knows, and lists them."""
+def _one_of(known: Collection[str], *also: Callable[[str], bool]) -> AfterValidator:
+    """Refuses what is not among the names that addercore knows, and lists them; `also` accepts further ones."""
 
     def check(name: str) -> str:
-        if name not in known:
+        if name not in known and not any(accepts(name) for accepts in also):
             raise PydanticCustomError("unknown_name", "must be one of {known}", {"known": ", ".join(known)})
         return name
 
@@ -47,7 +47,8 @@ class ModelSpec(Strict):
 
 
 class DatasetSpec(Strict):
-    name: Annotated[str, Field(max_length=100, examples=["digits"]), _one_of(core.DATASETS)]
+    name: Annotated[str, Field(max_length=100, examples=["digits"]), _one_of(core.DATASETS, core.is_dataset)]
+    """A published dataset, or a user's: its name (the newest version) or its id."""
 
 
 class OptimizerSpec(Strict):
@@ -137,7 +138,7 @@ class TrainSpec(CommonSpec):
         dataset, model = data.get("dataset"), data.get("model")
         name = dataset.get("name") if isinstance(dataset, dict) else None
         method = model.get("method", "adder") if isinstance(model, dict) else None
-        if not (isinstance(name, str) and name in core.DATASETS and method in core.METHODS):
+        if not (core.is_dataset(name) and method in core.METHODS):
             return data  # the fields' own validators say so
         return merge(core.recipe(name, method), data)
 

@@ -76,3 +76,32 @@ class Drain(StrEnum):
 
     FINISH = "finish"
     HAND_OVER = "hand_over"
+
+
+class DatasetStatus(StrEnum):
+    """Of a dataset that a user uploaded."""
+
+    VALIDATING = "validating"
+    READY = "ready"
+    FAILED = "failed"
+
+
+class SweepStatus(StrEnum):
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+    """No trial begins any more; those that run are being cancelled."""
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class TrialStatus(StrEnum):
+    WAITING = "waiting"
+    """Known, but its job is not submitted yet."""
+    RUNNING = "running"
+    """Its job is queued, running or paused."""
+    SUCCEEDED = "succeeded"
+    PRUNED = "pruned"
+    """Ended early, as others did better at the same step."""
+    FAILED = "failed"
+    CANCELLED = "cancelled"

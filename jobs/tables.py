@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from jobs.states import Cause, Drain, Status
+from jobs.states import Cause, DatasetStatus, Drain, Status, SweepStatus, TrialStatus
 
 # SQLite gives rowid keys to INTEGER columns only.
 BigKey = BigInteger().with_variant(Integer, "sqlite")
@@ -299,3 +299,76 @@ class Worker(Base):
         CheckConstraint("device IN ('cpu', 'cuda')", name="device"),
         CheckConstraint(_one_of("draining", Drain), name="draining"),
     )
+
+
+class Dataset(Base):
+    """One version of a dataset that a user uploaded; its bytes lie in the store. What it holds never changes."""
+
+    __tablename__ = "datasets"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64))
+    version: Mapped[int]
+    """Counts from 1 under a name."""
+    status: Mapped[str] = mapped_column(String(10))
+    format: Mapped[str] = mapped_column(String(10))
+    """Of the upload."""
+    source_sha256: Mapped[str] = mapped_column(String(64), index=True)
+    """The upload, as it came."""
+    sha256: Mapped[str | None] = mapped_column(String(64), index=True)
+    """What trainings read: the validated images."""
+    bytes: Mapped[int]
+    """Of the upload, then of the validated images."""
+    info: Mapped[dict[str, Any] | None]
+    """An `addercore.spec.DatasetInfo`, once it is ready."""
+    problems: Mapped[list[str] | None]
+    """Why it failed, or what was left out: a sentence each."""
+    job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"), index=True)
+    """The job that validates it."""
+    created_at: Mapped[int]
+
+    __table_args__ = (
+        CheckConstraint(_one_of("status", DatasetStatus), name="status"),
+        CheckConstraint("status != 'ready' OR (sha256 IS NOT NULL AND info IS NOT NULL)", name="ready"),
+        Index("uq_datasets_name_version", "name", "version", unique=True),
+    )
+
+
+class Sweep(Base):
+    """Ordinary jobs that vary a base spec. It holds no slot."""
+
+    __tablename__ = "sweeps"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    status: Mapped[str] = mapped_column(String(12))
+    spec: Mapped[dict[str, Any]]
+    message: Mapped[str | None] = mapped_column(Text)
+    """Why it ended as it did, where that needs saying."""
+    created_at: Mapped[int]
+    finished_at: Mapped[int | None]
+
+    __table_args__ = (
+        CheckConstraint(_one_of("status", SweepStatus), name="status"),
+        CheckConstraint(
+            "(finished_at IS NOT NULL) = (status IN ('succeeded', 'failed', 'cancelled'))", name="finished"
+        ),
+        Index("ix_sweeps_status_id", "status", "id"),
+    )
+
+
+class Trial(Base):
+    """One child of a sweep: what it changes in the base spec, the job that tries it, and how well that did."""
+
+    __tablename__ = "trials"
+
+    sweep_id: Mapped[str] = mapped_column(ForeignKey("sweeps.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    status: Mapped[str] = mapped_column(String(10))
+    parameters: Mapped[dict[str, Any]]
+    """Dotted name of a field → value."""
+    job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"), index=True)
+    """NULL before it is submitted and after its job is deleted."""
+    value: Mapped[float | None]
+    """The sweep's objective."""
+
+    __table_args__ = (CheckConstraint(_one_of("status", TrialStatus), name="status"),)

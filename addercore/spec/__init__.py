@@ -12,7 +12,7 @@ from addercore.spec.config import (
     check,
 )
 from addercore.spec.counts import Counts, LayerCount, Operations, count
-from addercore.spec.datasets import DATASETS, DatasetInfo, dataset
+from addercore.spec.datasets import DATASETS, DatasetInfo, dataset, is_dataset, register
 from addercore.spec.manifest import check_manifest, read_manifest
 from addercore.spec.networks import ARCHS, FIRST_LAST, METHODS, Network, network, tensors
 from addercore.spec.recipes import recipe
@@ -40,8 +40,10 @@ __all__ = [
     "check_manifest",
     "count",
     "dataset",
+    "is_dataset",
     "network",
     "read_manifest",
     "recipe",
+    "register",
     "tensors",
 ]

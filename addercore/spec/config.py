@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Final, Literal, Self, get_args
 
 from addercore.spec.checks import FieldError, InvalidConfig, Problems
-from addercore.spec.datasets import DATASETS, dataset
+from addercore.spec.datasets import DATASETS, dataset, is_dataset
 from addercore.spec.networks import ARCHS, FIRST_LAST, METHODS, Network, network
 from addercore.spec.recipes import recipe
 
@@ -47,7 +47,8 @@ class DatasetConfig:
 
     def __post_init__(self) -> None:
         problems = Problems("dataset.")
-        problems.choice("name", self.name, tuple(DATASETS))
+        if not is_dataset(self.name):
+            problems.choice("name", self.name, tuple(DATASETS))
         problems.raise_any()
 
 

@@ -1,7 +1,7 @@
 """What is known of a dataset before it is there: shapes, sizes, classes, files, normalisation."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self, TypeGuard
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,12 @@ class DatasetInfo:
             "std": list(self.std),
             "files": list(self.files),
         }
+
+    @classmethod
+    def from_dict(cls, document: dict[str, Any]) -> Self:
+        """What `to_dict` gave."""
+        lists = {name: tuple(value) for name, value in document.items() if isinstance(value, list)}
+        return cls(**document | lists)
 
 
 _DIGIT_NAMES: Final = tuple("0123456789")
@@ -75,8 +81,28 @@ DATASETS: Final[dict[str, DatasetInfo]] = {
 }
 
 
+_UPLOADED: Final[dict[str, DatasetInfo]] = {}
+"""Users' datasets that this process has heard of, by id. An id's content never changes, so nothing here gets stale."""
+
+
+def register(info: DatasetInfo) -> None:
+    """Makes a user's dataset known to this process under `info.name`, its id; twice is no harm.
+
+    Raises:
+        ValueError: the name is a published dataset's, or was registered with another content.
+    """
+    if info.name in DATASETS or _UPLOADED.get(info.name, info) != info:
+        raise ValueError(f"another dataset is known as {info.name!r}")
+    _UPLOADED[info.name] = info
+
+
+def is_dataset(name: object) -> TypeGuard[str]:
+    """Whether `dataset(name)` knows it."""
+    return isinstance(name, str) and (name in DATASETS or name in _UPLOADED)
+
+
 def dataset(name: str) -> DatasetInfo:
-    """The dataset called `name`; `ValueError` naming it and the known ones."""
-    if name not in DATASETS:
+    """The dataset called `name`, published or registered; `ValueError` naming it and the published ones."""
+    if not is_dataset(name):
         raise ValueError(f"unknown dataset {name!r}; known: {', '.join(DATASETS)}")
-    return DATASETS[name]
+    return DATASETS.get(name) or _UPLOADED[name]

@@ -42,7 +42,7 @@ def recipe(dataset_name: str, method: str = "adder") -> dict[str, Any]:
     dataset(dataset_name)
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
-    spec = deepcopy(_PAPER) | _CHANGES[dataset_name]
+    spec = deepcopy(_PAPER) | _CHANGES.get(dataset_name, {})
     spec["model"]["method"] = method
     spec["dataset"] = {"name": dataset_name}
     if method != "adder":

@@ -1,5 +1,7 @@
 """Networks as data, exact counts, recipes, and configurations that name every bad field."""
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,13 +13,16 @@ from addercore.spec import (
     ARCHS,
     DATASETS,
     METHODS,
+    DatasetInfo,
     InvalidConfig,
     TrainConfig,
     check,
     count,
     dataset,
+    is_dataset,
     network,
     recipe,
+    register,
     tensors,
 )
 from addercore.spec.layers import BatchNorm, Conv, Flatten, Linear, MaxPool, ReLU, Residual, Sequential
@@ -213,3 +218,15 @@ def test_all_bad_fields_are_reported_together() -> None:
     pointers = {error.pointer for error in caught.value.errors}
     assert pointers == {"/optimizer/lr", "/optimizer/eta", "/epochs", "/what"}
     check(TrainConfig.default("lenet5_bn", "digits"))
+
+
+def test_a_users_dataset_is_known_once_it_is_registered() -> None:
+    info = replace(dataset("digits"), name="ds_registered")
+    assert not is_dataset("ds_registered")
+    register(DatasetInfo.from_dict(json.loads(json.dumps(info.to_dict()))))
+    register(info)
+    assert is_dataset("ds_registered")
+    assert dataset("ds_registered") == info
+    for other in (replace(info, train_size=1), replace(info, name="digits")):
+        with pytest.raises(ValueError, match="another dataset"):
+            register(other)

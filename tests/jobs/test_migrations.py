@@ -182,12 +182,12 @@ def test_jobs_of_every_earlier_revision_go_on(revision: str, empty_url: str, tmp
     jobs = rows_of(revision)["jobs"]
     queued = sorted(
         (job for job in jobs if job["status"] == "queued"),
-        key=lambda job: (-job["priority"], job["queued_at"], job["id"]),
+        key=lambda job: (-job["priority"], job.get("turn", job["queued_at"]), job["id"]),
     )
     assert [job["id"] for job in queued] != sorted(job["id"] for job in queued)
     assert len(queued) == len(revision_rows.PRIORITIES) + 1
     claims = [worker.claim() for _ in queued]
-    assert [claim.job_id for claim in claims] == [job["id"] for job in queued], "highest priority, then longest queued"
+    assert [claim.job_id for claim in claims] == [job["id"] for job in queued], "by priority, then turn"
     for claim in claims:
         SPEC.validate_python(claim.spec)
         worker.metrics(claim, 1, 13)
