@@ -12,10 +12,8 @@ from api.problems import field_errors, invalid
 from jobs.errors import NotFound
 from jobs.repository import catalog
 from jobs.settings import Settings
-from jobs.spec import SPEC, EvaluateSpec, Spec, TrainSpec
+from jobs.spec import KINDS, SPEC, EvaluateSpec, Spec, TrainSpec
 from jobs.tables import Model
-
-KINDS = ("train", "evaluate")
 
 
 def parse_spec(document: object) -> Spec:
@@ -23,7 +21,7 @@ def parse_spec(document: object) -> Spec:
     try:
         return SPEC.validate_python(document)
     except ValidationError as error:
-        raise invalid(field_errors(error, KINDS)) from None
+        raise invalid(field_errors(error, tuple(KINDS))) from None
 
 
 def missing_files(settings: Settings, info: core.DatasetInfo) -> list[Path]:

@@ -12,7 +12,7 @@ from pydantic.json_schema import models_json_schema
 from addercore.spec import ARCHS, DATASETS
 from api.problems import ProblemDetails, documented
 from api.schemas import StatusFrame
-from jobs.spec import EvaluateSpec, TrainSpec
+from jobs.spec import KINDS
 
 METHODS = frozenset({"get", "post", "delete", "put", "patch"})
 
@@ -61,7 +61,7 @@ def _build(app: FastAPI) -> dict[str, Any]:
 
 def _own_schemas() -> dict[str, Any]:
     _, found = models_json_schema(
-        [(model, "validation") for model in (TrainSpec, EvaluateSpec, ProblemDetails)],
+        [(model, "validation") for model in (*KINDS.values(), ProblemDetails)],
         ref_template="#/components/schemas/{model}",
     )
     _, sent = models_json_schema([(StatusFrame, "serialization")], ref_template="#/components/schemas/{model}")

@@ -9,6 +9,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PlainSerializer
 
 from api.waiting import Place
 from jobs.clock import to_datetime
+from jobs.spec import KINDS, Kind
 from jobs.states import Cause, Drain, Status
 from jobs.tables import Job as JobRow
 from jobs.tables import Worker as WorkerRow
@@ -34,9 +35,7 @@ Time = Annotated[
 
 SpecDocument = Annotated[
     dict[str, Any],
-    WithJsonSchema(
-        {"oneOf": [{"$ref": "#/components/schemas/TrainSpec"}, {"$ref": "#/components/schemas/EvaluateSpec"}]}
-    ),
+    WithJsonSchema({"oneOf": [{"$ref": f"#/components/schemas/{model.__name__}"} for model in KINDS.values()]}),
 ]
 """A stored spec goes out as it is: one of an older version need not fit today's model."""
 
@@ -121,7 +120,7 @@ class Job(Answer):
     )
 
     id: str
-    kind: Literal["train", "evaluate"]
+    kind: Kind
     status: Status
     spec: SpecDocument
     """With every default filled in."""

@@ -7,7 +7,7 @@ defaults that depend on the dataset come from the paper's recipes in `addercore.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 from pydantic_core import PydanticCustomError
@@ -162,8 +162,11 @@ class EvaluateSpec(CommonSpec):
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 256
 
 
+Kind = Literal["train", "evaluate"]
 Spec = TrainSpec | EvaluateSpec
-AnySpec = Annotated[TrainSpec | EvaluateSpec, Field(discriminator="kind")]
+KINDS: Final[dict[str, type[Spec]]] = dict(zip(get_args(Kind), get_args(Spec), strict=True))
+"""The model of each kind's spec: `Kind` and `Spec`, in one order, are where a new kind is entered."""
+AnySpec = Annotated[Spec, Field(discriminator="kind")]
 SPEC: TypeAdapter[Spec] = TypeAdapter(AnySpec)
 
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from jobs.spec import Kind
 from jobs.states import FailureCode
 
 
@@ -27,7 +28,7 @@ class JobOrder(_Frozen):
 
     job_id: str
     attempt: int
-    kind: Literal["train", "evaluate"]
+    kind: Kind
     spec: dict[str, Any]
     workdir: str
     datasets_dir: str

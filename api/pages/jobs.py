@@ -21,12 +21,12 @@ from api.waiting import Line
 from jobs.errors import BadCursor, NotFound
 from jobs.ids import ID_PATTERN
 from jobs.repository import attempts, core, history, lifecycle
+from jobs.spec import KINDS
 from jobs.states import Status
 from jobs.tables import Job
 
 router = APIRouter()
 
-KINDS = ("train", "evaluate")
 LOG_LINES = 500
 EVENTS = 200
 

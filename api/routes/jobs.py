@@ -16,29 +16,22 @@ from api.schemas import Job, Page, Validation
 from api.service import Service
 from jobs.repository import lifecycle
 from jobs.scheduling import Rules
+from jobs.spec import KINDS, Kind
 from jobs.states import Status
 from jobs.store import remove_tree
 from jobs.tables import Job as JobRow
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(known_query)])
 
+SCHEMAS = {kind: f"#/components/schemas/{model.__name__}" for kind, model in KINDS.items()}
 SPEC_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
             "application/json": {
                 "schema": {
-                    "oneOf": [
-                        {"$ref": "#/components/schemas/TrainSpec"},
-                        {"$ref": "#/components/schemas/EvaluateSpec"},
-                    ],
-                    "discriminator": {
-                        "propertyName": "kind",
-                        "mapping": {
-                            "train": "#/components/schemas/TrainSpec",
-                            "evaluate": "#/components/schemas/EvaluateSpec",
-                        },
-                    },
+                    "oneOf": [{"$ref": where} for where in SCHEMAS.values()],
+                    "discriminator": {"propertyName": "kind", "mapping": SCHEMAS},
                 },
                 "examples": {
                     "smallest": {
@@ -147,7 +140,7 @@ def list_jobs(
     service: ServiceDep,
     labels: Annotated[list[tuple[str, str]], Depends(_labels)],
     status: Annotated[list[Status], Query(max_length=8, description="Any of these.")] = [],  # noqa: B006
-    kind: Annotated[Literal["train", "evaluate"] | None, Query()] = None,
+    kind: Annotated[Kind | None, Query()] = None,
     limit: Limit = 20,
     after: After = None,
 ) -> Response:
