@@ -79,6 +79,22 @@ def lenet5_bn(input_shape: Shape, classes: int) -> Network:
     return Network("lenet5_bn", input_shape, classes, Sequential("", features + classifier))
 
 
+def lenet5_bn_2d(input_shape: Shape, classes: int) -> Network:
+    """LeNet-5-BN with a last hidden layer of two units, `features`: the plane of the paper's Figure 1.
+
+    No ReLU follows `feature_bn`, so that the plane is used on all sides of its origin.
+    """
+    base = lenet5_bn(input_shape, classes).body.children
+    upto = next(place for place, node in enumerate(base) if node.name == "fc2")
+    head: tuple[Node, ...] = (
+        Linear("features", 84, 2),
+        BatchNorm("feature_bn", 2),
+        Linear("classifier", 2, classes, role="last"),
+        BatchNorm("classifier_bn", classes),
+    )
+    return Network("lenet5_bn_2d", input_shape, classes, Sequential("", base[:upto] + head))
+
+
 def _stage(name: str, blocks: int, inputs: int, outputs: int, stride: int) -> tuple[Sequential, int]:
     """`blocks` basic blocks, relu(bn(conv(relu(bn(conv(x))))) + x), and the channels that leave them.
 
@@ -151,6 +167,7 @@ def resnet18(input_shape: Shape, classes: int) -> Network:
 
 ARCHS: Final[dict[str, Callable[[Shape, int], Network]]] = {
     "lenet5_bn": lenet5_bn,
+    "lenet5_bn_2d": lenet5_bn_2d,
     "resnet20": partial(_cifar_resnet, 3),
     "resnet32": partial(_cifar_resnet, 5),
     "resnet18": resnet18,
