@@ -26,6 +26,7 @@ from adderclient.errors import (
     WaitTimeout,
     WorkerBusy,
 )
+from adderclient.recipes import Recipe
 from adderclient.records import (
     FINAL,
     Artifact,
@@ -68,6 +69,7 @@ __all__ = [
     "Page",
     "Progress",
     "Readiness",
+    "Recipe",
     "ServerError",
     "StreamEvent",
     "Validation",

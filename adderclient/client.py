@@ -10,6 +10,7 @@ from typing import Any
 from adderclient.datasets import Datasets
 from adderclient.jobs import Jobs
 from adderclient.models import Models
+from adderclient.recipes import Recipes
 from adderclient.records import Readiness
 from adderclient.transport import Transport, problem
 from adderclient.workers import Workers
@@ -33,6 +34,7 @@ class Client:
         self.jobs = Jobs(self._transport)
         self.models = Models(self._transport)
         self.datasets = Datasets(self._transport)
+        self.recipes = Recipes(self._transport)
         self.workers = Workers(self._transport)
 
     @property

@@ -6,7 +6,7 @@ import sys
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
@@ -29,6 +29,7 @@ from adderclient.command.output import (
     status,
     table,
 )
+from adderclient.command.recipes import DatasetOption, outcome
 from adderclient.download import Progress
 from adderclient.records import Job, Validation
 
@@ -60,7 +61,11 @@ def register(app: typer.Typer) -> None:
 
 
 def submit(
-    spec: Annotated[str, typer.Argument(metavar="SPEC", help="A .yaml or .json file, or - for stdin.")],
+    spec: Annotated[str | None, typer.Argument(metavar="[SPEC]", help="A .yaml or .json file, or - for stdin.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(metavar="NAME", help="In place of SPEC: a table or figure that `adder recipes` lists.")
+    ] = None,
+    dataset: DatasetOption = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Override a field: optimizer.lr=0.05.")
     ] = None,
@@ -73,7 +78,7 @@ def submit(
     as_json: AsJson = False,
 ) -> None:
     """Submit a job. Its id goes to stdout: JOB=$(adder submit spec.yaml)."""
-    document = specs.load(spec, overrides or ())
+    document = _document(spec, recipe, dataset, overrides or [])
     with connect(url) as client:
         if validate_only:
             _show_validation(client.jobs.validate(document), as_json)
@@ -88,6 +93,16 @@ def submit(
         else:
             print(job.id)
             note(f"{job.status}; follow it with: adder watch {job.id}")
+
+
+def _document(spec: str | None, recipe: str | None, dataset: str | None, overrides: list[str]) -> dict[str, Any]:
+    """The spec of the file or of the recipe, with what the options say over it."""
+    if (spec is None) == (recipe is None):
+        raise UsageError("name either a SPEC file or --recipe NAME (`adder recipes` lists them)")
+    document = specs.of_recipe(recipe, overrides) if recipe is not None else specs.load(str(spec), overrides)
+    if dataset is not None:
+        document["dataset"] = {"name": dataset}
+    return document
 
 
 def jobs(
@@ -247,8 +262,9 @@ def _subject(job: Job) -> str:
     model, dataset = job.spec.get("model") or {}, job.spec.get("dataset") or {}
     if isinstance(model, dict) and model.get("arch"):
         named = f"{model['arch']} {model.get('method', '')}".strip()
-        return f"{named} on {dataset['name']}" if isinstance(dataset, dict) and dataset.get("name") else named
-    return str(job.spec.get("model_id") or "")
+    else:
+        named = str(job.spec.get("recipe") or job.spec.get("model_id") or "")
+    return f"{named} on {dataset['name']}" if named and isinstance(dataset, dict) and dataset.get("name") else named
 
 
 def _done(job: Job) -> str:
@@ -292,7 +308,7 @@ def _show_job(job: Job) -> None:
         ("expected to start", job.estimated_start_at),
         ("waits because", job.waiting_for),
         ("progress", at),
-        ("result", job.result),
+        ("result", outcome(job)),
         ("model", job.model_id),
         ("retry of", job.retry_of),
         ("environment", {key: value for key, value in job.environment.items() if value is not None}),

@@ -29,6 +29,14 @@ def load(source: str, overrides: Iterable[str] = ()) -> dict[str, Any]:
     return spec
 
 
+def of_recipe(name: str, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """The spec of a job that computes a recipe; the server fills in what is left out."""
+    spec: dict[str, Any] = {"kind": "analyze", "recipe": name}
+    for override in overrides:
+        _apply(spec, override)
+    return spec
+
+
 def labels(pairs: Iterable[str]) -> dict[str, str]:
     """``k:v`` or ``k=v`` labels as a mapping."""
     found = {}
