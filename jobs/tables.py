@@ -344,6 +344,10 @@ class Sweep(Base):
     spec: Mapped[dict[str, Any]]
     message: Mapped[str | None] = mapped_column(Text)
     """Why it ended as it did, where that needs saying."""
+    idempotency_key: Mapped[str | None] = mapped_column(String(255))
+    """Of the request that made it; good for as long as the sweep is there."""
+    body_sha256: Mapped[str] = mapped_column(String(64))
+    """Of that request."""
     created_at: Mapped[int]
     finished_at: Mapped[int | None]
 
@@ -353,6 +357,7 @@ class Sweep(Base):
             "(finished_at IS NOT NULL) = (status IN ('succeeded', 'failed', 'cancelled'))", name="finished"
         ),
         Index("ix_sweeps_status_id", "status", "id"),
+        Index("uq_sweeps_idempotency_key", "idempotency_key", unique=True),
     )
 
 
@@ -370,5 +375,13 @@ class Trial(Base):
     """NULL before it is submitted and after its job is deleted."""
     value: Mapped[float | None]
     """The sweep's objective."""
+    message: Mapped[str | None] = mapped_column(Text)
+    """Why it ended as it did, where that needs saying."""
+    seconds: Mapped[float | None]
+    """For how long its job ran, once that has ended."""
+    curve: Mapped[dict[str, Any] | None]
+    """Epoch → the objective there, as far as it was read: what a search prunes by."""
+    curve_seq: Mapped[int] = mapped_column(default=0, server_default="0")
+    """`seq` of the last metric that `curve` has."""
 
     __table_args__ = (CheckConstraint(_one_of("status", TrialStatus), name="status"),)

@@ -47,6 +47,8 @@ def _sweeps() -> None:
         sa.Column("status", sa.String(length=12), nullable=False),
         sa.Column("spec", sa.JSON(none_as_null=True), nullable=False),
         sa.Column("message", sa.Text(), nullable=True),
+        sa.Column("idempotency_key", sa.String(length=255), nullable=True),
+        sa.Column("body_sha256", sa.String(length=64), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("finished_at", sa.BigInteger(), nullable=True),
         sa.CheckConstraint(
@@ -59,6 +61,7 @@ def _sweeps() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sweeps")),
     )
     op.create_index("ix_sweeps_status_id", "sweeps", ["status", "id"])
+    op.create_index("uq_sweeps_idempotency_key", "sweeps", ["idempotency_key"], unique=True)
     op.create_table(
         "trials",
         sa.Column("sweep_id", sa.String(length=40), nullable=False),
@@ -67,6 +70,10 @@ def _sweeps() -> None:
         sa.Column("parameters", sa.JSON(none_as_null=True), nullable=False),
         sa.Column("job_id", sa.String(length=40), nullable=True),
         sa.Column("value", sa.Double(), nullable=True),
+        sa.Column("message", sa.Text(), nullable=True),
+        sa.Column("seconds", sa.Double(), nullable=True),
+        sa.Column("curve", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("curve_seq", sa.BigInteger(), server_default="0", nullable=False),
         sa.CheckConstraint(
             "status IN ('waiting', 'running', 'succeeded', 'pruned', 'failed', 'cancelled')",
             name=op.f("ck_trials_status"),
