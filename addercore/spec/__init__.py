@@ -1,5 +1,6 @@
 """Networks, counts, datasets, recipes, configurations and manifests in pure Python: no torch, no numpy."""
 
+from addercore.spec.catalogue import RECIPES, RecipeInfo
 from addercore.spec.checks import FieldError, InvalidConfig
 from addercore.spec.config import (
     SERVICE_KEYS,
@@ -16,13 +17,16 @@ from addercore.spec.datasets import DATASETS, DatasetInfo, dataset, is_dataset, 
 from addercore.spec.manifest import check_manifest, read_manifest
 from addercore.spec.networks import ARCHS, FIRST_LAST, METHODS, Network, network, tensors
 from addercore.spec.recipes import recipe
+from addercore.spec.studies import AnalyzeConfig
 
 __all__ = [
     "ARCHS",
     "DATASETS",
     "FIRST_LAST",
     "METHODS",
+    "RECIPES",
     "SERVICE_KEYS",
+    "AnalyzeConfig",
     "CheckpointConfig",
     "Counts",
     "DatasetConfig",
@@ -35,6 +39,7 @@ __all__ = [
     "Network",
     "Operations",
     "OptimizerConfig",
+    "RecipeInfo",
     "TrainConfig",
     "check",
     "check_manifest",
