@@ -1,6 +1,8 @@
 """What is known of a dataset before it is there: shapes, sizes, classes, files, normalisation."""
 
 from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final, Self, TypeGuard
 
 
@@ -8,7 +10,8 @@ from typing import Any, Final, Self, TypeGuard
 class DatasetInfo:
     """A dataset as a network sees it.
 
-    Pixels are scaled to 0…1, resized (bilinear) to `input_shape`'s height and width, then (x − mean) / std a channel.
+    Pixels are bytes, 0…`top`. They are scaled to 0…1, resized (bilinear) to `input_shape`'s height and width, then
+    (x − mean) / std a channel.
     """
 
     name: str
@@ -21,7 +24,10 @@ class DatasetInfo:
     validation_size: int
     mean: tuple[float, ...]  # of the training images, pixels in 0…1
     std: tuple[float, ...]
-    files: tuple[str, ...] = ()  # needed in the data folder; a name with .gz added is taken as well
+    files: tuple[str, ...] = ()  # needed in the data folder (or folders of images); a name with .gz is taken as well
+    checksums: tuple[str, ...] = ()  # sha256 of the files' contents, uncompressed, where they are published
+    archive: str = ""  # published file that holds `files`; it can be read as it is
+    top: int = 255  # the value of a white pixel
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -36,6 +42,9 @@ class DatasetInfo:
             "mean": list(self.mean),
             "std": list(self.std),
             "files": list(self.files),
+            "checksums": list(self.checksums),
+            "archive": self.archive,
+            "top": self.top,
         }
 
     @classmethod
@@ -46,6 +55,22 @@ class DatasetInfo:
 
 
 _DIGIT_NAMES: Final = tuple("0123456789")
+
+_MNIST_FILES: Final = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+
+_CIFAR_MEAN: Final = (0.4914, 0.4822, 0.4465)
+_CIFAR_STD: Final = (0.2023, 0.1994, 0.2010)  # the authors' code has these for both
+
+
+def _names(file: str) -> tuple[str, ...]:
+    """Class names, one a line."""
+    return tuple((files("addercore.spec") / file).read_text(encoding="ascii").splitlines())
+
 
 DATASETS: Final[dict[str, DatasetInfo]] = {
     "digits": DatasetInfo(
@@ -59,6 +84,7 @@ DATASETS: Final[dict[str, DatasetInfo]] = {
         validation_size=360,
         mean=(0.3054,),
         std=(0.3228,),
+        top=16,
     ),
     "mnist": DatasetInfo(
         name="mnist",
@@ -71,14 +97,122 @@ DATASETS: Final[dict[str, DatasetInfo]] = {
         validation_size=10_000,
         mean=(0.1307,),
         std=(0.3081,),
-        files=(
-            "train-images-idx3-ubyte",
-            "train-labels-idx1-ubyte",
-            "t10k-images-idx3-ubyte",
-            "t10k-labels-idx1-ubyte",
+        files=_MNIST_FILES,
+        checksums=(
+            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
         ),
     ),
+    "fashion_mnist": DatasetInfo(
+        name="fashion_mnist",
+        description="70,000 articles of clothing, 28×28, light on dark; the 10,000 test images validate",
+        source="https://github.com/zalandoresearch/fashion-mnist (four IDX files, plain or .gz)",
+        input_shape=(1, 32, 32),
+        stored_shape=(28, 28),
+        classes=(
+            "T-shirt/top",
+            "Trouser",
+            "Pullover",
+            "Dress",
+            "Coat",
+            "Sandal",
+            "Shirt",
+            "Sneaker",
+            "Bag",
+            "Ankle boot",
+        ),
+        train_size=60_000,
+        validation_size=10_000,
+        mean=(0.2860,),
+        std=(0.3530,),
+        files=_MNIST_FILES,
+    ),
+    "cifar10": DatasetInfo(
+        name="cifar10",
+        description="60,000 colour photographs, 32×32, of ten classes; the 10,000 test images validate",
+        source="https://www.cs.toronto.edu/~kriz/cifar.html (binary version)",
+        input_shape=(3, 32, 32),
+        stored_shape=(32, 32),
+        classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+        train_size=50_000,
+        validation_size=10_000,
+        mean=_CIFAR_MEAN,
+        std=_CIFAR_STD,
+        files=(*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"),
+        checksums=(
+            "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
+            "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
+            "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
+            "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
+            "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
+            "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
+        ),
+        archive="cifar-10-binary.tar.gz",
+    ),
+    "cifar100": DatasetInfo(
+        name="cifar100",
+        description="60,000 colour photographs, 32×32, of a hundred classes; the 10,000 test images validate",
+        source="https://www.cs.toronto.edu/~kriz/cifar.html (binary version, fine labels)",
+        input_shape=(3, 32, 32),
+        stored_shape=(32, 32),
+        classes=_names("cifar100.txt"),  # the fine labels
+        train_size=50_000,
+        validation_size=10_000,
+        mean=_CIFAR_MEAN,
+        std=_CIFAR_STD,
+        files=("train.bin", "test.bin"),
+        checksums=(
+            "f31298fc616915fa142368359df1c4ca2ae984d6915ca468b998a5ec6aeebf29",
+            "d8b1e6b7b3bee4020055f0699b111f60b1af1e262aeb93a0b659061746f8224a",
+        ),
+        archive="cifar-100-binary.tar.gz",
+    ),
+    "imagenet": DatasetInfo(
+        name="imagenet",
+        description="ILSVRC 2012: 1,281,167 photographs of a thousand classes; the 50,000 validation images validate",
+        source="https://www.image-net.org/download.php (after registration; ILSVRC2012, CLS-LOC)",
+        input_shape=(3, 224, 224),
+        stored_shape=(224, 224),  # as they leave the decoder
+        # `n01440764 tench`: the folder's name, then WordNet's first word for it, which two classes may share
+        classes=_names("imagenet.txt"),
+        train_size=1_281_167,
+        validation_size=50_000,
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+        files=("train", "val"),
+    ),
 }
+
+
+def dataset_folder(info: DatasetInfo, data_dir: Path) -> Path:
+    """Where the files of a published dataset lie: a folder of its name, or `data_dir` itself."""
+    own = data_dir / info.name
+    return own if own.is_dir() else data_dir
+
+
+def missing_files(info: DatasetInfo, data_dir: Path) -> list[Path]:
+    """What of `info.files` is not in `data_dir/NAME`, plain, with .gz, or in the published archive there."""
+    folder = data_dir / info.name
+    if info.archive and (folder / info.archive).is_file():
+        return []
+    wanted = [folder / name for name in info.files]
+    return [path for path in wanted if not (path.exists() or path.with_name(f"{path.name}.gz").is_file())]
+
+
+def how_to_get(info: DatasetInfo, data_dir: Path) -> str:
+    """One sentence for a user who lacks it: the command, or the files and their place."""
+    if not info.files:
+        return info.source
+    folder = data_dir / info.name
+    if info.name == "imagenet":
+        return (
+            f"Unpack train/ and val/, a folder of images for each class, into {folder}, or run `adder datasets fetch "
+            f"imagenet --from FOLDER` there. Source: {info.source}"
+        )
+    what = info.archive or f"{', '.join(info.files)} (plain or .gz)"
+    return f"Run `adder datasets fetch {info.name}` on the server, or put {what} into {folder}. Source: {info.source}"
 
 
 _UPLOADED: Final[dict[str, DatasetInfo]] = {}
