@@ -16,7 +16,7 @@ Gradient = Literal["full_precision", "sign"]
 AdaptiveLr = Literal["alr", "ilr", "none"]
 Schedule = Literal["cosine", "constant"]
 Precision = Literal["fp32", "bf16"]
-Augment = Literal["none", "crop"]
+Augment = Literal["none", "crop", "crop_flip", "affine", "imagenet"]
 Publish = Literal["last", "best"]
 
 SERVICE_KEYS: Final = frozenset({"kind", "resources", "priority", "limits", "labels"})
