@@ -49,8 +49,12 @@ def require_dataset(settings: Settings, name: str) -> None:
 
 
 def require_model(session: Session, spec: Spec) -> Model | None:
-    """The model that a spec names, if it names one. Raises Problem at that field when it is unknown or does not fit."""
+    """The model that a spec names, if it names one. Raises Problem at that field when it is unknown or does not fit.
+
+    So does a training's teacher.
+    """
     if isinstance(spec, TrainSpec):
+        _require_teacher(session, spec)
         return None if spec.init_from is None else _fitting_start(session, spec, spec.init_from)
     model = _model(session, spec.model_id, "/model_id")
     _same_task(model, spec)
@@ -74,6 +78,15 @@ def _fitting_start(session: Session, spec: TrainSpec, model_id: str) -> Model:
         reason = "{} is {} for images of {} and {} classes; this training has {}, {} and {}"
         raise invalid([("/init_from", reason.format(model_id, *its, *mine))])
     return model
+
+
+def _require_teacher(session: Session, spec: TrainSpec) -> None:
+    if spec.distill is None:
+        return
+    teacher = _model(session, spec.distill.teacher, "/distill/teacher")
+    reason = core.unfit_teacher(teacher.manifest, core.dataset(spec.dataset.name))
+    if reason is not None:
+        raise invalid([("/distill/teacher", f"{teacher.id} cannot teach this training: {reason}")])
 
 
 def _same_task(model: Model, spec: EvaluateSpec) -> None:

@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 
 from jobs.database import Database
 from jobs.errors import NotFound
+from jobs.lost_logs import keep_logs
 from jobs.repository import catalog, core, lifecycle
 from jobs.settings import Settings
 from jobs.states import FINAL, OWNED
@@ -108,7 +109,10 @@ class Sweeper:
                 log.warning("sweep.deferred", error=str(error), kind=type(error).__name__)
 
     def step(self) -> Swept:
-        """Every rule for a few jobs, leftovers of this machine, orphans in a few of the store's folders."""
+        """Every rule for a few jobs, leftovers of this machine, orphans in a few of the store's folders.
+
+        At last, as it takes room, the logs of jobs that nobody saw end.
+        """
         swept: Swept = Counter()
         try:
             for rule in RULES:
@@ -118,6 +122,7 @@ class Sweeper:
             swept["work_folders"] += self._remove_work()
             swept["uploads"] += self._store.clear_incoming(UPLOAD_SECONDS)
             self._remove_orphans(swept)
+            keep_logs(self._database, self._store)
         finally:
             removed = +swept
             self.totals += removed

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from addercore import spec as core
 from jobs.settings import Settings
-from jobs.spec import Spec, TrainSpec
+from jobs.spec import IngestSpec, Spec, TrainSpec
 
 MEGA = 1_000_000
 PASSES = 3
@@ -58,20 +58,31 @@ def needs_memory_mb(memory_gb: float | None) -> int:
 
 
 def work_of(spec: Spec, manifest: Mapping[str, Any] | None = None) -> int:
-    """Estimated mega-operations of a job, at least 1. `manifest` is that of the model an evaluation names."""
+    """Estimated mega-operations of a job, at least 1.
+
+    Args:
+        manifest: of the model that an evaluation names, or of a training's teacher.
+    """
+    if isinstance(spec, IngestSpec):
+        return 1  # minutes of one core at most
     info = core.dataset(spec.dataset.name)
     if isinstance(spec, TrainSpec):
         model = spec.model
         each = _operations(model.arch, info.input_shape, len(info.classes), model.method, model.first_last)
         total = each * spec.epochs * (PASSES * info.train_size + info.validation_size)
+        if manifest is not None:
+            total += _operations_of(manifest) * spec.epochs * info.train_size
     elif manifest is not None:
-        net = manifest["network"]
-        shape = tuple(net["input_shape"])
-        each = _operations(net["arch"], shape, len(manifest["classes"]), net["method"], net["first_last"])
-        total = each * (info.train_size if spec.split == "train" else info.validation_size)
+        total = _operations_of(manifest) * (info.train_size if spec.split == "train" else info.validation_size)
     else:
         total = 0
     return min(max(1, total // MEGA), MOST_WORK)
+
+
+def _operations_of(manifest: Mapping[str, Any]) -> int:
+    net = manifest["network"]
+    shape = tuple(net["input_shape"])
+    return _operations(net["arch"], shape, len(manifest["classes"]), net["method"], net["first_last"])
 
 
 @lru_cache(maxsize=256)

@@ -74,6 +74,16 @@ class EarlyStopSpec(Strict):
     min_delta: NonNegativeFloat = 0.0
 
 
+class DistillSpec(Strict):
+    teacher: Annotated[str, Field(pattern=r"^model_\w+$", max_length=40)]
+    """Id of the model whose scores the training shall match: the convolutional twin, or any other that takes the same
+    images and knows the same classes."""
+    temperature: PositiveFloat = 4.0
+    """What the scores of both are divided by before they are compared."""
+    weight: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Of the teacher in the loss; the labels have the rest."""
+
+
 class CheckpointSpec(Strict):
     every_epochs: Annotated[int, Field(ge=1)] | None = 1
     every_seconds: PositiveFloat | None = 300
@@ -127,6 +137,8 @@ class TrainSpec(CommonSpec):
     """`crop`: padded by 4 pixels and cut back at random; `crop_flip`: and mirrored; `affine`: turned, scaled and shifted
     a little; `imagenet`: a random part of the image at the input's size, and mirrored."""
     early_stop: EarlyStopSpec | None = None
+    distill: DistillSpec | None = None
+    """Learn from a trained model beside the labels."""
     publish: Literal["last", "best"] = "last"
     checkpoint: CheckpointSpec = CheckpointSpec()
     metrics_every_steps: Annotated[int, Field(ge=1)] = 10

@@ -269,9 +269,18 @@ class AttemptWriter:
                 return f"The result {copy.path.name} cannot be stored: {copy.transfer.error}"
         return None
 
+    def _published(self, end: Conclusion) -> list[tuple[protocol.ArtifactReady, Copy]]:
+        """The files that stay: all of a result; of a training that says itself why it failed, those that are stored."""
+        if end.result is not None:
+            return self.artifacts
+        if end.error is None or end.unstorable or not isinstance(self.outcome, protocol.Failed):
+            return []
+        return [(m, copy) for m, copy in self.artifacts if copy.transfer.done and copy.transfer.error is None]
+
     def conclude(self, end: Conclusion, log_file: Copy | None) -> Status:
         """The attempt's last transaction: artifacts, model, final state; all of it or nothing. Call `flush` before."""
-        published = [copy for _, copy in self.artifacts] if end.result is not None else []
+        files = self._published(end)
+        published = [copy for _, copy in files]
         kept_log = log_file if log_file and log_file.transfer.done and not log_file.transfer.error else None
         for copy in [*published, *([kept_log] if kept_log else [])]:
             self._ensure(copy)
@@ -279,11 +288,13 @@ class AttemptWriter:
             with self._context.database.write() as session:
                 job = attempts.lock(session, self._claim, self._context.lease_ms)
                 asked = Status(job.status)
+                new = [NewArtifact(m.name, m.kind, m.media_type, copy.transfer.result) for m, copy in files]
+                attempts.add_artifacts(session, job, new)
                 if end.result is not None:
                     self._publish(session, job, end.result)
                 if kept_log is not None:
                     stored = kept_log.transfer.result
-                    attempts.add_artifacts(session, job, [NewArtifact("log.txt", "log", LOG_TYPE, stored)])
+                    attempts.add_artifacts(session, job, [attempts.log_artifact(stored)])
                 cause = end.apply(session, job, asked, self.tail)
                 status = Status(job.status)
                 self._concluding = True
@@ -309,14 +320,9 @@ class AttemptWriter:
 
     def _publish(self, session: Session, job: Job, result: dict[str, Any]) -> None:
         job.result = result
-        files = [NewArtifact(m.name, m.kind, m.media_type, copy.transfer.result) for m, copy in self.artifacts]
-        attempts.add_artifacts(session, job, files)
         if self.model is not None:
             message, copy = self.model
             model = catalog.new_model(
                 message.manifest, copy.transfer.result, source="trained", job_id=job.id, metrics=message.metrics
             )
             attempts.publish_model(session, job, model)
-
-
-LOG_TYPE = "text/plain; charset=utf-8"

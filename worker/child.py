@@ -22,6 +22,7 @@ from worker.messages import Messages, die_with_supervisor, stop_on_sigterm
 
 if TYPE_CHECKING:
     import addercore
+    from addercore.train import Artifact
 
 GIB = 1024**3
 FAILURES: dict[type[Exception], FailureCode] = {
@@ -130,13 +131,16 @@ def train(order: protocol.JobOrder, messages: Messages, stop: threading.Event) -
     if result.stopped:
         return protocol.Stopped()
     for item in result.artifacts:
-        ready = protocol.ArtifactReady(path=str(item.path), name=item.name, kind=item.kind, media_type=item.media_type)
-        messages.send(ready)
+        messages.send(artifact_ready(item))
         if item.name == "model.safetensors":
             model = protocol.ModelReady(path=str(item.path), manifest=read_manifest(item.path), metrics=result.metrics)
             messages.send(model)
     print(f"Done: {result.step} steps, {result.epoch} epochs.", flush=True)
     return protocol.Done(result=finite(result.metrics))
+
+
+def artifact_ready(item: Artifact) -> protocol.ArtifactReady:
+    return protocol.ArtifactReady(path=str(item.path), name=item.name, kind=item.kind, media_type=item.media_type)
 
 
 def resumed_fit(order: protocol.JobOrder, callbacks: addercore.Callbacks) -> addercore.FitResult:
@@ -156,6 +160,7 @@ def resumed_fit(order: protocol.JobOrder, callbacks: addercore.Callbacks) -> add
                 callbacks=callbacks,
                 resume_from=checkpoint,
                 init_from=Path(order.model) if order.model else None,
+                teacher=Path(order.teacher) if order.teacher else None,
             )
         except CheckpointError as error:
             if checkpoint is None:
@@ -217,6 +222,10 @@ def training_callbacks(messages: Messages, stop: threading.Event) -> addercore.C
         def on_event(self, type: str, message: str, data: dict[str, Any]) -> None:
             print(message, flush=True)
             messages.send(protocol.Note(event=type, message=message, data=finite(data)))
+
+        def on_failed(self, artifacts: list[Artifact]) -> None:
+            for item in artifacts:
+                messages.send(artifact_ready(item))
 
         def on_checkpoint(self, path: Path, step: int, epoch: int, sha256: str) -> None:
             messages.send(protocol.CheckpointSaved(path=str(path), step=step, epoch=epoch, sha256=sha256))

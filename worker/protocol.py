@@ -37,6 +37,8 @@ class JobOrder(_Frozen):
     """Files to go on from, newest first; the first one that is whole is used."""
     model: str | None = None
     """File of the model that the spec names."""
+    teacher: str | None = None
+    """File of the model that a training learns from."""
 
 
 class Point(_Frozen):

@@ -123,7 +123,7 @@ class Supervisor:
         self._workdir.mkdir(parents=True, exist_ok=True)
         spec = self._claim.spec
         model_id = spec.get("model_id") or spec.get("init_from")
-        saved, model = self._outage.bear(partial(self._look_up, model_id))
+        saved, (model, teacher) = self._outage.bear(partial(self._look_up, model_id, catalog.teacher_of(spec)))
         order = protocol.JobOrder(
             job_id=self._claim.job_id,
             attempt=self._claim.attempt,
@@ -134,16 +134,17 @@ class Supervisor:
             threads=self._threads,
             checkpoints=tuple(str(path) for step, sha256 in saved if (path := self._fetch_checkpoint(step, sha256))),
             model=str(self._fetch(model, "source.safetensors")) if model else None,
+            teacher=str(self._fetch(teacher, "teacher.safetensors")) if teacher else None,
         )
         path = self._workdir / "job.json"
         path.write_text(order.model_dump_json())
         return path
 
-    def _look_up(self, model_id: str | None) -> tuple[list[tuple[int, str]], str | None]:
-        """Checkpoints `(step, sha256)`, newest first, and the model's sha256."""
+    def _look_up(self, *model_ids: str | None) -> tuple[list[tuple[int, str]], list[str | None]]:
+        """Checkpoints `(step, sha256)`, newest first, and each model's sha256."""
         with self._context.database.read() as session:
             saved = [(step, stored.sha256) for step, stored in attempts.checkpoints(session, self._claim.job_id)]
-            return saved, catalog.get_model(session, model_id).sha256 if model_id else None
+            return saved, [catalog.get_model(session, id_).sha256 if id_ else None for id_ in model_ids]
 
     def _fetch_checkpoint(self, step: int, sha256: str) -> Path | None:
         """A checkpoint's file, or None where the store's copy is missing or corrupt: the one before it serves then."""
@@ -362,7 +363,7 @@ class Supervisor:
 
     def _store_log(self) -> Copy | None:
         """The whole log of all attempts, as the artifact that stays; None where the disk has no room for it."""
-        path = self._workdir / "log.txt"
+        path = self._workdir / attempts.LOG
         try:
             self._workdir.mkdir(parents=True, exist_ok=True)
             self._outage.bear(partial(self._write_log, path))

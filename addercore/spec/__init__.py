@@ -6,11 +6,13 @@ from addercore.spec.config import (
     SERVICE_KEYS,
     CheckpointConfig,
     DatasetConfig,
+    DistillConfig,
     EarlyStopConfig,
     ModelConfig,
     OptimizerConfig,
     TrainConfig,
     check,
+    unfit_teacher,
 )
 from addercore.spec.counts import Counts, LayerCount, Operations, count
 from addercore.spec.datasets import DATASETS, DatasetInfo, dataset, is_dataset, register
@@ -31,6 +33,7 @@ __all__ = [
     "Counts",
     "DatasetConfig",
     "DatasetInfo",
+    "DistillConfig",
     "EarlyStopConfig",
     "FieldError",
     "InvalidConfig",
@@ -51,4 +54,5 @@ __all__ = [
     "recipe",
     "register",
     "tensors",
+    "unfit_teacher",
 ]

@@ -63,6 +63,10 @@ class Problems:
         if not (_is_number(value) and 0 <= value < 1):  # type: ignore[operator]
             self.add(name, f"must be at least 0 and below 1, got {value!r}")
 
+    def share(self, name: str, value: object) -> None:
+        if not (_is_number(value) and 0 <= value <= 1):  # type: ignore[operator]
+            self.add(name, f"must be at least 0 and at most 1, got {value!r}")
+
     def boolean(self, name: str, value: object) -> None:
         if not isinstance(value, bool):
             self.add(name, f"must be true or false, got {value!r}")

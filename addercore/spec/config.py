@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Final, Literal, Self, get_args
 
 from addercore.spec.checks import FieldError, InvalidConfig, Problems
-from addercore.spec.datasets import DATASETS, dataset, is_dataset
+from addercore.spec.datasets import DATASETS, DatasetInfo, dataset, is_dataset
 from addercore.spec.networks import ARCHS, FIRST_LAST, METHODS, Network, network
 from addercore.spec.recipes import recipe
 
@@ -116,6 +116,23 @@ class EarlyStopConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class DistillConfig:
+    """Learn from a trained model's scores beside the labels (`addercore.train.distillation` has the formula)."""
+
+    teacher: str  # a model's id
+    temperature: float = 4.0  # T: scores of both are divided by it
+    weight: float = 0.5  # of the teacher; the labels have the rest
+
+    def __post_init__(self) -> None:
+        problems = Problems("distill.")
+        if not (isinstance(self.teacher, str) and self.teacher):
+            problems.add("teacher", f"must be a model's id, got {self.teacher!r}")
+        problems.positive("temperature", self.temperature)
+        problems.share("weight", self.weight)
+        problems.raise_any()
+
+
+@dataclass(frozen=True, slots=True)
 class TrainConfig:
     """What to train, on what, and how; field names and nesting are those of the API's training spec."""
 
@@ -129,6 +146,7 @@ class TrainConfig:
     init_from: str | None
     augment: Augment
     early_stop: EarlyStopConfig | None
+    distill: DistillConfig | None
     publish: Publish
     checkpoint: CheckpointConfig
     metrics_every_steps: int
@@ -138,6 +156,7 @@ class TrainConfig:
         "dataset": DatasetConfig,
         "optimizer": OptimizerConfig,
         "early_stop": EarlyStopConfig,
+        "distill": DistillConfig,
         "checkpoint": CheckpointConfig,
     }
 
@@ -172,7 +191,7 @@ class TrainConfig:
         for field in fields(cls):
             value = given.pop(field.name, base.get(field.name))
             section = cls._SECTIONS.get(field.name)
-            if section is None or (value is None and field.name == "early_stop"):
+            if section is None or (value is None and field.name in ("early_stop", "distill")):
                 values[field.name] = value
             else:
                 values[field.name] = problems.section(field.name, section, value, base.get(field.name) or {})
@@ -240,3 +259,17 @@ def check(config: TrainConfig) -> None:
     except ValueError as error:
         problems.add_sentence("model.arch", str(error))
     problems.raise_any()
+
+
+def unfit_teacher(manifest: dict[str, Any], info: DatasetInfo) -> str | None:
+    """Why the model of `manifest` cannot teach a training on `info`; None where it takes the same images and knows the
+    same classes. Its architecture, method and normalisation may be others."""
+    shape, classes = manifest["network"]["input_shape"], manifest["classes"]
+    if tuple(shape) != info.input_shape:
+        return f"it takes images of {tuple(shape)}, this training has {info.input_shape}"
+    if len(classes) != len(info.classes):
+        return f"it knows {len(classes)} classes, this training has {len(info.classes)}"
+    for number, (its, mine) in enumerate(zip(classes, info.classes, strict=True)):
+        if its != mine:
+            return f"it calls class {number} {its!r}, this training {mine!r}"
+    return None

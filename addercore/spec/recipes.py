@@ -26,6 +26,7 @@ _PAPER: Final[dict[str, Any]] = {
     "init_from": None,
     "augment": "none",
     "early_stop": None,
+    "distill": None,
     "publish": "last",
     "checkpoint": {"every_epochs": 1, "every_seconds": 300, "keep": 2},
     "metrics_every_steps": 10,

@@ -33,19 +33,31 @@ def write_artifacts(
     metrics: dict[str, float],
     history: History,
     summary: dict[str, Any],
+    teacher: dict[str, Any] | None = None,
 ) -> list[Artifact]:
-    """Model, manifest, metrics, summary and (where matplotlib is installed) curves, each written atomically."""
-    manifest = manifest_of(config, metrics)
-    counts = count(config.network(), config.model.method, config.model.first_last)
+    """Model, manifest and what `write_record` gives, each written atomically. `teacher` is who taught, for both."""
+    taught = {} if teacher is None else {"teacher": teacher}
+    manifest = manifest_of(config, metrics) | taught
     written = [
         Artifact("model.safetensors", "model", "application/octet-stream", workdir / "model.safetensors"),
         Artifact("model.json", "manifest", "application/json", workdir / "model.json"),
+    ]
+    model, described = (artifact.path for artifact in written)
+    write_atomic(model, encode(weights, manifest))
+    write_atomic(described, _json(manifest))
+    return written + write_record(workdir, config, metrics, history, summary | taught)
+
+
+def write_record(
+    workdir: Path, config: TrainConfig, metrics: dict[str, float], history: History, summary: dict[str, Any]
+) -> list[Artifact]:
+    """What tells of a run, also of one that failed: metrics, summary and (where matplotlib is installed) curves."""
+    counts = count(config.network(), config.model.method, config.model.first_last)
+    written = [
         Artifact("metrics.csv", "metrics", "text/csv", workdir / "metrics.csv"),
         Artifact("summary.json", "summary", "application/json", workdir / "summary.json"),
     ]
-    model, described, table, overview = (artifact.path for artifact in written)
-    write_atomic(model, encode(weights, manifest))
-    write_atomic(described, _json(manifest))
+    table, overview = (artifact.path for artifact in written)
     write_atomic(table, history.csv().encode())
     write_atomic(
         overview, _json({**summary, "metrics": metrics, "model": counts.to_dict(), "config": config.to_dict()})
@@ -82,7 +94,8 @@ def draw_curves(history: History, title: str) -> bytes:
         _line(axes, history, f"train/{what}", "training")
         _line(axes, history, f"val/{what}", "validation")
         axes.set(title=what, xlabel="step")
-    loss.set_yscale("log")
+    if loss.lines:
+        loss.set_yscale("log")
     accuracy.yaxis.set_major_formatter("{x:.0%}")
     local = [name for name in history.names() if name.startswith("local_lr/")]
     _line(rates, history, "lr", "global γ")
@@ -94,8 +107,10 @@ def draw_curves(history: History, title: str) -> bytes:
     for axes in (loss, accuracy, rates):
         axes.grid(alpha=0.3)
     for axes in (loss, accuracy):
-        axes.legend(fontsize="small")
-    rates.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+        if axes.lines:  # a run that diverged at once has no loss to show
+            axes.legend(fontsize="small")
+    if rates.lines:
+        rates.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()

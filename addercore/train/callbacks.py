@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from addercore.train.artifacts import Artifact
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,9 @@ class Callbacks:
 
     def on_event(self, type: str, message: str, data: dict[str, Any]) -> None:
         """A notable moment: `resumed`, `resume_inexact`, `checkpoint_lost`, `early_stop`, `stopped`, `no_curves`."""
+
+    def on_failed(self, artifacts: list["Artifact"]) -> None:
+        """A run that ends with `Diverged` or `BadData` has written its metrics, its summary and its curves."""
 
     def on_checkpoint(self, path: Path, step: int, epoch: int, sha256: str) -> None:
         """A checkpoint lies at `path`, complete and synced to disk; older ones are removed when this returns.

@@ -7,14 +7,15 @@ import torch
 from torch import nn
 
 from addercore.data import load as load_data
-from addercore.errors import BadModel
+from addercore.errors import BadData, BadModel, Diverged
 from addercore.io import load_weights
 from addercore.networks import build
 from addercore.ops import select
 from addercore.spec import TrainConfig, tensors
 from addercore.train import checkpoint
-from addercore.train.artifacts import Artifact, can_draw, write_artifacts
+from addercore.train.artifacts import Artifact, can_draw, write_artifacts, write_record
 from addercore.train.callbacks import Callbacks
+from addercore.train.distillation import load_teacher
 from addercore.train.environment import describe
 from addercore.train.isolation import isolated, resolve_device
 from addercore.train.loader import MOST
@@ -44,14 +45,16 @@ def fit(
     callbacks: Callbacks | None = None,
     resume_from: Path | None = None,
     init_from: Path | None = None,
+    teacher: Path | None = None,
 ) -> FitResult:
     """Trains as `config` says; artifacts go to `workdir`, checkpoints to `workdir/checkpoints`.
 
     Equal configurations give equal bytes on the same machine, torch, backend and thread count, also when a run was
     stopped or killed and goes on from `resume_from` (a checkpoint, or the folder that holds them, whose newest whole
-    one is taken). `init_from` is a model file whose weights a new run starts from. `loader_workers` processes make the
-    batches; their number changes no byte. Raises `BadData`, `BadModel`, `CheckpointError`, `Diverged`, `LoaderLost`,
-    and `OSError` where the disk is full.
+    one is taken). `init_from` is a model file whose weights a new run starts from, `teacher` that of the model that
+    `config.distill` names. `loader_workers` processes make the batches; their number changes no byte. Raises `BadData`,
+    `BadModel`, `CheckpointError`, `Diverged`, `LoaderLost`, and `OSError` where the disk is full. A run that diverges,
+    or finds its data damaged, leaves metrics, summary and curves in `workdir` (`Callbacks.on_failed`).
     """
     target = resolve_device(device)
     chosen = select(target, torch.float32, backend)
@@ -68,6 +71,7 @@ def fit(
         environment = describe(target, chosen.backend, chosen.note)
         callbacks.on_start(environment)
         model = _model(config, chosen.backend.name, init_from)
+        taught_by = load_teacher(config, None if teacher is None else Path(teacher), target, chosen.backend.name)
         train, validation = (load_data(config.dataset.name, data_dir, split) for split in ("train", "validation"))
         trainer = Trainer(
             config,
@@ -79,10 +83,15 @@ def fit(
             callbacks,
             environment,
             loader_workers,
+            taught_by,
         )
         if resume_from is not None:
             _resume(trainer, Path(resume_from), callbacks)
-        trainer.run()
+        try:
+            trainer.run()
+        except (BadData, Diverged) as error:
+            _leave_record(trainer, workdir, callbacks, error)
+            raise
         return _result(trainer, workdir, callbacks)
 
 
@@ -112,6 +121,23 @@ def _start_from(model: nn.Module, config: TrainConfig, path: Path) -> None:
     model.load_state_dict(weights)
 
 
+def _leave_record(trainer: Trainer, workdir: Path, callbacks: Callbacks, error: Exception) -> None:
+    """What there is to see of a run that fails. A disk that has no room for it does not hide why the run failed."""
+    place = trainer.place
+    summary = {
+        "failed": str(error),
+        "epochs": place.epoch,
+        "steps": place.step,
+        "environment": trainer.environment,
+    }
+    try:
+        artifacts = write_record(workdir, trainer.config, dict(trainer.metrics), trainer.history, summary)
+    except OSError as full:
+        callbacks.on_event("no_curves", f"the metrics of the failed run cannot be written: {full}", {})
+    else:
+        callbacks.on_failed(artifacts)
+
+
 def _result(trainer: Trainer, workdir: Path, callbacks: Callbacks) -> FitResult:
     place = trainer.place
     if trainer.stopped:
@@ -127,5 +153,6 @@ def _result(trainer: Trainer, workdir: Path, callbacks: Callbacks) -> FitResult:
     }
     if not can_draw():
         callbacks.on_event("no_curves", "curves.png needs matplotlib: pip install 'adderworks[data]'", {})
-    artifacts = write_artifacts(workdir, trainer.config, weights, dict(metrics), trainer.history, summary)
+    teacher = None if trainer.teacher is None else trainer.teacher.record()
+    artifacts = write_artifacts(workdir, trainer.config, weights, dict(metrics), trainer.history, summary, teacher)
     return FitResult(False, place.step, place.epoch, dict(metrics), artifacts)

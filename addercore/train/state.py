@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class Sums:
-    """Loss, right answers and images since the last reset; on the device, so that adding never waits for it."""
+    """Losses, right answers and images since the last reset; on the device, so that adding never waits for it."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -16,11 +16,15 @@ class Sums:
 
     def reset(self) -> None:
         self.loss = torch.zeros((), dtype=torch.float64, device=self.device)
+        self.distilled = torch.zeros((), dtype=torch.float64, device=self.device)
         self.correct = torch.zeros((), dtype=torch.int64, device=self.device)
         self.images = 0
 
-    def add(self, loss: Tensor, correct: Tensor, images: int) -> None:
+    def add(self, loss: Tensor, correct: Tensor, images: int, distilled: Tensor | None = None) -> None:
+        """`loss` and `distilled` (the teacher's part, where there is one) are means over `images`."""
         self.loss += loss * images
+        if distilled is not None:
+            self.distilled += distilled * images
         self.correct += correct
         self.images += images
 
@@ -28,11 +32,20 @@ class Sums:
         """(loss, accuracy)"""
         return self.loss.item() / self.images, self.correct.item() / self.images
 
+    def distilled_mean(self) -> float:
+        return self.distilled.item() / self.images
+
     def state_dict(self) -> dict[str, Any]:
-        return {"loss": self.loss.item(), "correct": int(self.correct.item()), "images": self.images}
+        return {
+            "loss": self.loss.item(),
+            "distilled": self.distilled.item(),
+            "correct": int(self.correct.item()),
+            "images": self.images,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.loss.fill_(state["loss"])
+        self.distilled.fill_(state.get("distilled", 0.0))  # an older checkpoint does not tell
         self.correct.fill_(state["correct"])
         self.images = state["images"]
 

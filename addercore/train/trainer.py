@@ -18,6 +18,7 @@ from addercore.spec import TrainConfig
 from addercore.train import checkpoint
 from addercore.train.batches import Batches, learning_rate
 from addercore.train.callbacks import Callbacks, MetricPoint, Progress
+from addercore.train.distillation import Teacher
 from addercore.train.environment import EXACT
 from addercore.train.evaluation import score
 from addercore.train.history import History
@@ -47,8 +48,9 @@ class Trainer:
         callbacks: Callbacks,
         environment: dict[str, Any],
         loader_workers: int = 0,
+        teacher: Teacher | None = None,
     ) -> None:
-        self.config, self.model, self.device = config, model, device
+        self.config, self.model, self.device, self.teacher = config, model, device, teacher
         self.validation, self.folder, self.callbacks, self.environment = validation, folder, callbacks, environment
         o = config.optimizer
         self.optimizer = AdderSGD(
@@ -124,11 +126,15 @@ class Trainer:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
                 scores = self.model(images)
             scores = scores.float()
-            loss = nnf.cross_entropy(scores, labels)
-            (loss * (labels.shape[0] / total)).backward()  # type: ignore[no-untyped-call]
+            objective = loss = nnf.cross_entropy(scores, labels)
+            distilled: Tensor | None = None
+            if self.teacher is not None:
+                distilled = self.teacher.loss(images, scores)
+                objective, distilled = self.teacher.objective(loss, distilled), distilled.detach()
+            (objective * (labels.shape[0] / total)).backward()  # type: ignore[no-untyped-call]
             correct = (scores.detach().argmax(1) == labels).sum()
             for sums in (self.window, self.whole_epoch):
-                sums.add(loss.detach(), correct, labels.shape[0])
+                sums.add(loss.detach(), correct, labels.shape[0], distilled)
         self.optimizer.step()
         self.place.step += 1
         self.place.step_in_epoch += 1
@@ -223,6 +229,7 @@ class Trainer:
         now = time.monotonic()
         values = {
             "train/loss": loss,
+            **({} if self.teacher is None else {"train/distill_loss": self.window.distilled_mean()}),
             "train/accuracy": accuracy,
             "lr": lr,
             "images_per_second": self.window.images / max(now - self._window_at, 1e-9),
@@ -290,6 +297,7 @@ class Trainer:
             "format": 1,
             "config": self.config.to_dict(),
             "environment": self.environment,
+            "teacher": None if self.teacher is None else self.teacher.sha256,
             **self._snapshot.take({"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}),
             "rng": rng_state(self.device),
             "place": asdict(self.place),
@@ -313,6 +321,10 @@ class Trainer:
         different = sorted(key for key in mine if key not in free and mine[key] != its.get(key))
         if different:
             raise CheckpointError(f"checkpoint {source} is of another configuration: {', '.join(different)} differ")
+        if self.teacher is not None and self.teacher.sha256 != state["teacher"]:
+            raise CheckpointError(
+                f"checkpoint {source} learns from a teacher with sha256 {state['teacher']}, not {self.teacher.sha256}"
+            )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.place = Place(**state["place"])

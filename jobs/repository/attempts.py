@@ -56,6 +56,14 @@ class NewArtifact:
     stored: Stored
 
 
+LOG = "log.txt"
+
+
+def log_artifact(stored: Stored) -> NewArtifact:
+    """The whole log of a job that has ended."""
+    return NewArtifact(LOG, "log", "text/plain; charset=utf-8", stored)
+
+
 def lock(session: Session, claim: Claim, lease_ms: int) -> Job:
     """Locks the job's row for this attempt and renews the lease.
 

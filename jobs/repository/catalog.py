@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import exists, func, or_, select, update
@@ -12,10 +12,11 @@ from addercore.spec import check_manifest, count
 from jobs.clock import now_ms
 from jobs.errors import Conflict, NotFound
 from jobs.ids import new_id
+from jobs.repository import datasets
 from jobs.repository.attempts import Stored
 from jobs.repository.paging import Page, page
 from jobs.states import FINAL
-from jobs.tables import Artifact, Checkpoint, Job, Model
+from jobs.tables import Artifact, Checkpoint, Dataset, Job, Model
 
 MAX_IN = 500  # values of one IN
 
@@ -60,18 +61,29 @@ def delete_model(session: Session, model_id: str) -> str:
     """Removes a model that no unfinished job needs. Returns its sha256, for `ArtifactStore.discard`.
 
     Raises:
-        Conflict: an unfinished job trains on from it or evaluates it.
+        Conflict: an unfinished job trains on from it, learns from it or evaluates it.
     """
     model = session.get(Model, model_id, with_for_update=True)
     if model is None:  # or somebody else has just deleted it
         raise NotFound("model", model_id)
     for job in session.execute(select(Job).where(Job.status.not_in(FINAL)).order_by(Job.id)).scalars():
-        if model_id in (job.spec.get("init_from"), job.spec.get("model_id")):
+        if model_id in models_of(job.spec):
             raise Conflict(f"{job.id} is {job.status} and needs the model. Cancel it or wait until it has ended.")
     session.execute(update(Job).where(Job.model_id == model_id).values(model_id=None))
     session.delete(model)
     session.flush()
     return model.sha256
+
+
+def models_of(spec: Mapping[str, Any]) -> set[str]:
+    """Ids of the models that a job needs while it runs."""
+    named = (spec.get("init_from"), spec.get("model_id"), teacher_of(spec))
+    return {model_id for model_id in named if model_id}
+
+
+def teacher_of(spec: Mapping[str, Any]) -> str | None:
+    """Id of the model that a training learns from; older specs do not know of any."""
+    return (spec.get("distill") or {}).get("teacher")
 
 
 def add_model(session: Session, model: Model) -> None:
@@ -84,7 +96,7 @@ def list_models(session: Session, *, limit: int, after: str | None) -> Page:
 
 
 def unreferenced(session: Session, digests: Iterable[str]) -> set[str]:
-    """Those of `digests` that no artifact, checkpoint or model names."""
+    """Those of `digests` that no artifact, checkpoint, model or dataset names."""
     unused: set[str] = set()
     ordered = sorted(set(digests))
     for at in range(0, len(ordered), MAX_IN):
@@ -92,11 +104,11 @@ def unreferenced(session: Session, digests: Iterable[str]) -> set[str]:
         for column in (Artifact.sha256, Checkpoint.sha256, Model.sha256):
             if left:
                 left -= set(session.execute(select(column).where(column.in_(left))).scalars())
-        unused |= left
+        unused |= left - datasets.stored_by(session, left) if left else left
     return unused
 
 
 def names_any(session: Session) -> bool:
     """Whether any row names a stored file."""
-    named = (exists().select_from(table) for table in (Artifact, Checkpoint, Model))
+    named = (exists().select_from(table) for table in (Artifact, Checkpoint, Model, Dataset))
     return bool(session.execute(select(or_(*named))).scalar_one())

@@ -14,11 +14,11 @@ from sqlalchemy.orm import Session
 from jobs.clock import now_ms
 from jobs.errors import Conflict, IdempotencyMismatch, NotFound
 from jobs.ids import new_id
-from jobs.repository import queue
+from jobs.repository import datasets, queue
 from jobs.repository.core import append_events, change_status, lock_job, now, queue_wakeup
 from jobs.repository.paging import Page, page
 from jobs.scheduling import Rules, needs_memory_mb, share_of, work_of
-from jobs.spec import EvaluateSpec, Spec
+from jobs.spec import EvaluateSpec, IngestSpec, Spec, TrainSpec
 from jobs.states import FINAL, OWNED, Status
 from jobs.tables import Artifact, Checkpoint, IdempotencyKey, Job, Label, Model
 
@@ -47,10 +47,13 @@ def submit(
     Raises:
         IdempotencyMismatch: the key was used with another body.
         QueueFull: `rules.max_queued` jobs wait already.
+        Conflict: the spec's dataset has been deleted.
     """
     if (earlier := submitted_before(session, key, body)) is not None:
         return Submission(earlier, created=False)
     queue.require_room(session, rules.max_queued)
+    if not isinstance(spec, IngestSpec):
+        datasets.hold(session, spec.dataset.name)
     job_id = new_id("job")
     stamp = now(session)
     job = Job(
@@ -90,8 +93,11 @@ def submit(
 
 
 def _manifest(session: Session, spec: Spec) -> dict[str, Any] | None:
-    """Of the model that an evaluation names, if that is there."""
-    model = session.get(Model, spec.model_id) if isinstance(spec, EvaluateSpec) else None
+    """Of the model that an evaluation names, or of a training's teacher, if that is there."""
+    if isinstance(spec, TrainSpec):
+        model = session.get(Model, spec.distill.teacher) if spec.distill else None
+    else:
+        model = session.get(Model, spec.model_id) if isinstance(spec, EvaluateSpec) else None
     return None if model is None else model.manifest
 
 

@@ -1,0 +1,84 @@
+"""Distillation: beside the labels, a training matches the softened scores of a trained model.
+
+    L = (1 − w) · CE(labels, s) + w · T² · KL(softmax(t / T) ‖ softmax(s / T))
+
+with the network's scores s, the teacher's t, temperature T and weight w (Hinton, Vinyals, Dean 2015,
+https://arxiv.org/abs/1503.02531, section 2; T² keeps the second term's gradient in the first one's range).
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor
+
+from addercore.errors import BadModel
+from addercore.io import Model, load
+from addercore.spec import DatasetInfo, DistillConfig, TrainConfig, dataset, unfit_teacher
+
+
+class Teacher:
+    """A trained network in evaluation mode, whose weights never change: a run's state holds nothing of it.
+
+    Args:
+        sha256: of its file.
+        info: the dataset whose images it is shown, normalised as that says; they are rescaled to its own mean and std.
+    """
+
+    def __init__(self, config: DistillConfig, model: Model, sha256: str, info: DatasetInfo, precision: str) -> None:
+        self.config, self.sha256 = config, sha256
+        self._model, self._precision = model, precision
+        self._module = model.module.requires_grad_(False).eval()
+        self._rescale: tuple[Tensor, Tensor] | None = None  # factor and summand of each channel
+        if (model.mean, model.std) != (list(info.mean), list(info.std)):
+            device = next(self._module.parameters()).device
+            mean, std, its_mean, its_std = (
+                torch.tensor(values, device=device).view(-1, 1, 1)
+                for values in (info.mean, info.std, model.mean, model.std)
+            )
+            self._rescale = std / its_std, (mean - its_mean) / its_std
+
+    @torch.no_grad()
+    def scores(self, images: Tensor) -> Tensor:
+        """Class scores (N, classes) in float32 for (N, c, h, w), normalised as the dataset's."""
+        if self._rescale is not None:
+            factor, summand = self._rescale
+            images = images * factor + summand
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self._precision == "bf16"):
+            scores: Tensor = self._module(images)
+        return scores.float()
+
+    def loss(self, images: Tensor, scores: Tensor) -> Tensor:
+        """T² · KL(softmax(t / T) ‖ softmax(s / T)), the mean over images (N, c, h, w) with scores s (N, classes)."""
+        temperature = self.config.temperature
+        softened = (nnf.log_softmax(x / temperature, 1) for x in (scores, self.scores(images)))
+        return nnf.kl_div(*softened, reduction="batchmean", log_target=True) * temperature**2
+
+    def objective(self, loss: Tensor, distilled: Tensor) -> Tensor:
+        """What is minimised: the labels' cross-entropy and the teacher's part by their weights."""
+        return (1 - self.config.weight) * loss + self.config.weight * distilled
+
+    def record(self) -> dict[str, Any]:
+        """What a manifest says of it."""
+        network = self._model.manifest["network"]
+        return {"id": self.config.teacher, "sha256": self.sha256, "arch": network["arch"], "method": network["method"]}
+
+
+def load_teacher(config: TrainConfig, path: Path | None, device: torch.device, backend: str) -> Teacher | None:
+    """The teacher that `config.distill` asks for, from its model file; `BadModel` if it does another task."""
+    wanted = config.distill
+    if wanted is None:
+        if path is not None:
+            raise ValueError(f"teacher is {str(path)!r}, but the configuration has no distill to use it")
+        return None
+    if path is None:
+        raise ValueError(f"the configuration learns from model {wanted.teacher!r}: pass its file as teacher")
+    model = load(path, device=str(device), backend=backend)
+    info = dataset(config.dataset.name)
+    if (reason := unfit_teacher(model.manifest, info)) is not None:
+        raise BadModel(f"{path}: cannot teach a training on {info.name}: {reason}")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Teacher(wanted, model, digest, info, config.precision)
