@@ -34,7 +34,14 @@ from jobs.store_folder import FolderStore, fsync_folder
 FORMAT = 1
 MANIFEST = "manifest.json"
 DATABASE = "adder.db"
-TABLES_WITH_BLOBS = ("artifacts", "checkpoints", "models")
+BLOBS = {
+    "artifacts": "SELECT sha256 FROM artifacts",
+    "checkpoints": "SELECT sha256 FROM checkpoints",
+    "models": "SELECT sha256 FROM models",
+    "datasets": "SELECT sha256 FROM datasets WHERE sha256 IS NOT NULL "
+    "UNION SELECT source_sha256 FROM datasets WHERE status = 'validating'",
+}
+"""By table, what names stored files; a database of an earlier revision lacks some."""
 
 
 class BackupError(JobsError):
@@ -142,7 +149,8 @@ def _copy_database(source: Path, target: Path) -> str:
 
 def _blobs(database: Path) -> list[str]:
     with closing(sqlite3.connect(database)) as copy:
-        query = " UNION ".join(f"SELECT sha256 FROM {table}" for table in TABLES_WITH_BLOBS)
+        tables = {row[0] for row in copy.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        query = " UNION ".join(query for table, query in BLOBS.items() if table in tables)
         return [row[0] for row in copy.execute(f"{query} ORDER BY 1")]
 
 

@@ -37,6 +37,10 @@ class QueueFull(JobsError):
         )
 
 
+class DatasetUnusable(JobsError):
+    """A spec names a dataset that is not there, or not ready."""
+
+
 class FenceLost(JobsError):
     """Somebody else owns the job: this attempt may write nothing more."""
 

@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     """Largest JSON body the API reads."""
     max_upload_bytes: int = Field(512 * MIB, ge=1024)
     """Largest model file that can be imported."""
+    max_dataset_bytes: int = Field(2048 * MIB, ge=1024)
+    """Largest upload of a dataset."""
     max_streams: int = Field(64, ge=1)
     """Streams (SSE and followed logs) one API process keeps open at a time."""
 

@@ -16,6 +16,7 @@ from addercore import spec as core
 
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Side = Annotated[int, Field(ge=1, le=core.MAX_SIDE)]
 LabelKey = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^:\x00]+$")]
 LabelValue = Annotated[str, Field(max_length=256, pattern=r"^[^\x00]*$")]
 
@@ -176,12 +177,39 @@ class EvaluateSpec(CommonSpec):
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 256
 
 
-Kind = Literal["train", "evaluate"]
-Spec = TrainSpec | EvaluateSpec
+class IngestOptions(Strict):
+    """What the uploader of a dataset chose."""
+
+    size: tuple[Side, Side] | None = None
+    """(height, width) to which images are resized. Left out: their own size where all have the same, else 64×64."""
+    channels: Literal[1, 3] | None = None
+    """1 (grey) or 3 (colour), to which images are converted. Left out: as they are, where all are alike."""
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    """Part of each class that validates, where the upload has no validation part of its own."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Of the choice of that part."""
+
+
+class IngestSpec(CommonSpec):
+    """Validate an uploaded dataset and make it ready. `POST /v1/datasets` submits it, nothing else does."""
+
+    kind: Literal["ingest"]
+    dataset_id: Annotated[str, Field(pattern=r"^ds_\w+$", max_length=40)]
+    options: IngestOptions = IngestOptions()
+    resources: ResourcesSpec = ResourcesSpec(device="cpu", threads=1)
+    priority: Annotated[int, Field(ge=-1000, le=1000)] = 100
+
+
+Kind = Literal["train", "evaluate", "ingest"]
+SubmittedSpec = TrainSpec | EvaluateSpec
+"""What `POST /v1/jobs` takes."""
+Spec = SubmittedSpec | IngestSpec
 KINDS: Final[dict[str, type[Spec]]] = dict(zip(get_args(Kind), get_args(Spec), strict=True))
 """The model of each kind's spec: `Kind` and `Spec`, in one order, are where a new kind is entered."""
 AnySpec = Annotated[Spec, Field(discriminator="kind")]
 SPEC: TypeAdapter[Spec] = TypeAdapter(AnySpec)
+SUBMITTED: Final = tuple(kind for kind, model in KINDS.items() if model is not IngestSpec)
+"""Kinds that `POST /v1/jobs` takes."""
 
 
 def field_errors(errors: Iterable[tuple[str, str]]) -> PydanticCustomError:

@@ -321,6 +321,10 @@ class Dataset(Base):
     """Of the upload, then of the validated images."""
     info: Mapped[dict[str, Any] | None]
     """An `addercore.spec.DatasetInfo`, once it is ready."""
+    options: Mapped[dict[str, Any]]
+    """A `jobs.spec.IngestOptions`: the same upload with others is another dataset."""
+    same_as: Mapped[str | None] = mapped_column(ForeignKey("datasets.id", ondelete="SET NULL"), index=True)
+    """An earlier version of the same name with the very same images and classes."""
     problems: Mapped[list[str] | None]
     """Why it failed, or what was left out: a sentence each."""
     job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"), index=True)

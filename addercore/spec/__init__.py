@@ -20,11 +20,14 @@ from addercore.spec.manifest import check_manifest, read_manifest
 from addercore.spec.networks import ARCHS, FIRST_LAST, METHODS, Network, network, tensors
 from addercore.spec.recipes import recipe
 from addercore.spec.studies import AnalyzeConfig
+from addercore.spec.uploads import FORMATS, MAX_SIDE, IntakeOptions
 
 __all__ = [
     "ARCHS",
     "DATASETS",
     "FIRST_LAST",
+    "FORMATS",
+    "MAX_SIDE",
     "METHODS",
     "RECIPES",
     "SERVICE_KEYS",
@@ -36,6 +39,7 @@ __all__ = [
     "DistillConfig",
     "EarlyStopConfig",
     "FieldError",
+    "IntakeOptions",
     "InvalidConfig",
     "LayerCount",
     "ModelConfig",

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from jobs.clock import now_ms
 from jobs.errors import Conflict, NotFound
-from jobs.states import EDGES, FINAL, Status
-from jobs.tables import Event, Job, Outbox
+from jobs.states import EDGES, FINAL, DatasetStatus, Status
+from jobs.tables import Dataset, Event, Job, Outbox
 
 
 def now(session: Session) -> int:
@@ -58,11 +58,22 @@ def change_status(session: Session, job: Job, to: Status, message: str, data: Ma
         job.device = None
     if to in FINAL:
         job.finished_at = stamp
+        if job.kind == "ingest":
+            _close_dataset(session, job, message)
     if to is Status.QUEUED:
         job.queued_at = stamp
         queue_wakeup(session, job.id)
     append_events(
         session, job, [{"type": "status", "message": message, "data": {"from": before, "to": to, **(data or {})}}]
+    )
+
+
+def _close_dataset(session: Session, job: Job, message: str) -> None:
+    """However the job ended that validates a dataset: one that is not ready by now has failed."""
+    session.execute(
+        update(Dataset)
+        .where(Dataset.job_id == job.id, Dataset.status == DatasetStatus.VALIDATING)
+        .values(status=DatasetStatus.FAILED, problems=[message])
     )
 
 

@@ -24,6 +24,8 @@ def _datasets() -> None:
         sa.Column("sha256", sa.String(length=64), nullable=True),
         sa.Column("bytes", sa.BigInteger(), nullable=False),
         sa.Column("info", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("options", sa.JSON(none_as_null=True), nullable=False),
+        sa.Column("same_as", sa.String(length=40), nullable=True),
         sa.Column("problems", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("job_id", sa.String(length=40), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
@@ -32,12 +34,14 @@ def _datasets() -> None:
             "status != 'ready' OR (sha256 IS NOT NULL AND info IS NOT NULL)", name=op.f("ck_datasets_ready")
         ),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_datasets_job_id"), ondelete="SET NULL"),
+        sa.ForeignKeyConstraint(["same_as"], ["datasets.id"], name=op.f("fk_datasets_same_as"), ondelete="SET NULL"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_datasets")),
     )
     op.create_index("uq_datasets_name_version", "datasets", ["name", "version"], unique=True)
     op.create_index("ix_datasets_sha256", "datasets", ["sha256"])
     op.create_index("ix_datasets_source_sha256", "datasets", ["source_sha256"])
     op.create_index("ix_datasets_job_id", "datasets", ["job_id"])
+    op.create_index("ix_datasets_same_as", "datasets", ["same_as"])
 
 
 def _sweeps() -> None:

@@ -1,0 +1,261 @@
+"""Users' datasets: versions by name, what a spec means by one, and how an upload becomes ready."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from addercore import spec as core
+from addercore.spec.uploads import ID_PREFIX
+from jobs.clock import now_ms
+from jobs.errors import Conflict, DatasetUnusable, NotFound
+from jobs.ids import ID_PATTERN
+from jobs.repository.attempts import Stored
+from jobs.repository.paging import Page, page
+from jobs.states import FINAL, DatasetStatus, SweepStatus
+from jobs.tables import Dataset, Job, Sweep
+
+MAX_LISTED = 20
+"""Names that a sentence lists."""
+
+
+def lock_name(session: Session, name: str) -> None:
+    """Serialises what concerns the versions of a name, until the transaction ends."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"dataset {name}", 0))))
+
+
+def same_upload(session: Session, name: str, source_sha256: str, options: Mapping[str, Any]) -> Dataset | None:
+    """The newest version of `name` that came of the same bytes with the same options and has not failed."""
+    query = select(Dataset).where(
+        Dataset.name == name,
+        Dataset.source_sha256 == source_sha256,
+        Dataset.status != DatasetStatus.FAILED,
+    )
+    rows = session.execute(query.order_by(Dataset.version.desc())).scalars()
+    return next((row for row in rows if row.options == options), None)
+
+
+def add(
+    session: Session, id_: str, name: str, format_: str, source: Stored, options: Mapping[str, Any], job_id: str
+) -> Dataset:
+    """A new version of `name`, to be validated by `job_id`. Call `lock_name` before."""
+    newest = session.execute(select(func.max(Dataset.version)).where(Dataset.name == name)).scalar_one()
+    row = Dataset(
+        id=id_,
+        name=name,
+        version=(newest or 0) + 1,
+        status=DatasetStatus.VALIDATING,
+        format=format_,
+        source_sha256=source.sha256,
+        bytes=source.bytes,
+        options=dict(options),
+        job_id=job_id,
+        created_at=now_ms(),
+    )
+    session.add(row)
+    session.flush()
+    return row
+
+
+def get(session: Session, id_: str) -> Dataset:
+    row = session.get(Dataset, id_)
+    if row is None:
+        raise NotFound("dataset", id_)
+    return row
+
+
+def find(session: Session, reference: str, version: int | None = None) -> Dataset:
+    """By id, by `name@version`, or the newest version of a name. Raises NotFound."""
+    if ID_PATTERN.match(reference):
+        row = session.get(Dataset, reference)
+        if row is None or version not in (None, row.version):
+            raise NotFound("dataset", reference)
+        return row
+    name, _, number = reference.partition("@")
+    if number.isdecimal() and len(number) <= 9 and version is None:
+        version = int(number)
+    elif number:
+        raise NotFound("dataset", reference)
+    query = select(Dataset).where(Dataset.name == name)
+    if version is not None:
+        query = query.where(Dataset.version == version)
+    row = session.execute(query.order_by(Dataset.version.desc()).limit(1)).scalar_one_or_none()
+    if row is None:
+        raise NotFound("dataset", reference if version is None or number else f"{reference}@{version}")
+    return row
+
+
+def list_page(session: Session, *, limit: int, after: str | None) -> Page:
+    """Users' datasets, newest first."""
+    return page(session, select(Dataset), Dataset.id, {"list": "datasets"}, limit, after)
+
+
+# What a spec means
+
+
+def resolved(session: Session, document: object) -> object:
+    """A spec whose `dataset.name` is what the service stores, and known to this process from here on.
+
+    `digits` and `ds_digits` become `digits`, a user's dataset its id: of a name the newest version that is ready. What
+    is no spec with such a name is returned as it came, for its own validators to refuse.
+
+    Raises:
+        DatasetUnusable: there is no such dataset, or it is not ready.
+    """
+    part = document.get("dataset") if isinstance(document, dict) else None
+    name = part.get("name") if isinstance(part, dict) else None
+    if not isinstance(document, dict) or not isinstance(part, dict) or not isinstance(name, str):
+        return document
+    return {**document, "dataset": {**part, "name": resolve(session, name)}}
+
+
+def resolve(session: Session, name: str) -> str:
+    """The dataset that a user calls `name`, as the service stores it; this process knows it from here on.
+
+    Raises:
+        DatasetUnusable: there is no such dataset, or it is not ready.
+    """
+    published = name.removeprefix(ID_PREFIX)
+    if published in core.DATASETS:
+        return published
+    if len(name) > 100 or "\x00" in name:
+        raise DatasetUnusable(f"{name[:60]!r} is no dataset; {_known(session)}")
+    row = _newest_ready(session, name)
+    try:
+        row = row or find(session, name)
+    except NotFound:
+        raise DatasetUnusable(f"{name[:60]!r} is no dataset; {_known(session)}") from None
+    if row.status != DatasetStatus.READY:
+        raise DatasetUnusable(not_ready(row))
+    if row.same_as is not None:
+        row = get(session, row.same_as)
+    know(row)
+    return row.id
+
+
+def not_ready(row: Dataset) -> str:
+    """Why a dataset cannot be used, for a user."""
+    title = f"{row.name}@{row.version} ({row.id})"
+    if row.status == DatasetStatus.VALIDATING:
+        return f"{title} is still being validated, by {row.job_id}; try again once it is ready"
+    return f"{title} is not usable: {(row.problems or ['its upload was not valid'])[0]}"
+
+
+def know(row: Dataset) -> None:
+    """Makes a ready dataset known to this process, for `addercore.spec.dataset`."""
+    if row.info is not None:
+        core.register(core.DatasetInfo.from_dict(row.info))
+
+
+def hold(session: Session, name: object) -> None:
+    """Keeps a user's dataset from being deleted until this transaction, which submits a job on it, has ended.
+
+    Raises:
+        Conflict: it is gone, or not ready.
+    """
+    if not isinstance(name, str) or not ID_PATTERN.match(name):
+        return
+    row = session.execute(select(Dataset).where(Dataset.id == name).with_for_update(read=True)).scalar_one_or_none()
+    if row is None or row.status != DatasetStatus.READY:
+        raise Conflict(f"The dataset {name} is not there (any more).")
+    know(row)
+
+
+def _newest_ready(session: Session, name: str) -> Dataset | None:
+    query = select(Dataset).where(Dataset.name == name, Dataset.status == DatasetStatus.READY)
+    return session.execute(query.order_by(Dataset.version.desc()).limit(1)).scalar_one_or_none()
+
+
+def _known(session: Session) -> str:
+    """A clause that says what there is."""
+    own = session.execute(select(Dataset.name).distinct().order_by(Dataset.name).limit(MAX_LISTED + 1)).scalars().all()
+    more = ", …" if len(own) > MAX_LISTED else ""
+    mine = f"; uploaded: {', '.join(own[:MAX_LISTED])}{more}" if own else ""
+    return f"published: {', '.join(core.DATASETS)}{mine}"
+
+
+# How it ends
+
+
+def ready(
+    session: Session, id_: str, stored: Stored, info: Mapping[str, Any], notes: Sequence[str], format_: str
+) -> Dataset | None:
+    """Makes a dataset ready, in its attempt's last transaction. None: it was deleted meanwhile.
+
+    An earlier version of the name with the same bytes is named in `same_as`; the bytes are stored once.
+    """
+    row = session.get(Dataset, id_, with_for_update=True)
+    if row is None:
+        return None
+    lock_name(session, row.name)
+    twin = session.execute(
+        select(Dataset)
+        .where(Dataset.name == row.name, Dataset.sha256 == stored.sha256, Dataset.id != id_)
+        .where(Dataset.status == DatasetStatus.READY, Dataset.same_as.is_(None))
+        .order_by(Dataset.version)
+        .limit(1)
+    ).scalar_one_or_none()
+    row.sha256, row.bytes, row.info, row.format = stored.sha256, stored.bytes, dict(info), format_
+    row.problems = list(notes) or None
+    row.same_as = None if twin is None else twin.id
+    row.status = DatasetStatus.READY
+    session.flush()
+    return row
+
+
+def explain(session: Session, id_: str, problems: Sequence[str]) -> None:
+    """Says in detail why a dataset has failed, after `core.change_status` has said so in one sentence."""
+    row = session.get(Dataset, id_)
+    if row is not None and row.status == DatasetStatus.FAILED and problems:
+        row.problems = list(problems)
+        session.flush()
+
+
+def delete(session: Session, row: Dataset) -> list[str]:
+    """Removes a dataset. Returns the sha256 of what it stored, for `ArtifactStore.discard`.
+
+    Raises:
+        Conflict: an unfinished job or sweep uses it.
+    """
+    id_, name = row.id, row.name
+    found = session.get(Dataset, id_, with_for_update=True, populate_existing=True)
+    if found is None:  # somebody else has just deleted it
+        raise NotFound("dataset", id_)
+    lock_name(session, name)
+    named = Job.spec[("dataset", "name")].as_string() == id_
+    mine = Job.id == found.job_id
+    job = session.execute(select(Job).where(Job.status.not_in(FINAL), named | mine).order_by(Job.id).limit(1)).scalar()
+    if job is not None:
+        raise Conflict(f"{job.id} is {job.status} and needs the dataset. Cancel it or wait until it has ended.")
+    for sweep in session.execute(select(Sweep).where(Sweep.status.in_(UNFINISHED_SWEEPS))).scalars():
+        if _mentions(sweep.spec, id_):
+            raise Conflict(f"{sweep.id} is {sweep.status} and needs the dataset. Cancel it or wait until it has ended.")
+    session.delete(found)
+    session.flush()
+    return [digest for digest in (found.source_sha256, found.sha256) if digest]
+
+
+UNFINISHED_SWEEPS = (SweepStatus.RUNNING, SweepStatus.CANCELLING)
+
+
+def _mentions(value: object, id_: str) -> bool:
+    """Whether a JSON document has `id_` among its values, at any depth."""
+    if isinstance(value, dict):
+        return any(_mentions(item, id_) for item in value.values())
+    if isinstance(value, list):
+        return any(_mentions(item, id_) for item in value)
+    return value == id_
+
+
+def stored_by(session: Session, digests: set[str]) -> set[str]:
+    """Those of `digests` that a dataset needs: what is ready, and uploads that are being validated."""
+    validated = select(Dataset.sha256).where(Dataset.sha256.in_(digests))
+    waiting = select(Dataset.source_sha256).where(
+        Dataset.source_sha256.in_(digests), Dataset.status == DatasetStatus.VALIDATING
+    )
+    found = session.execute(validated.union(waiting)).scalars()
+    return {digest for digest in found if digest}
