@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from addercore.networks import build as build
     from addercore.nn import Adder2d as Adder2d
     from addercore.nn import AdderLinear as AdderLinear
+    from addercore.nn import Binary2d as Binary2d
+    from addercore.nn import BinaryLinear as BinaryLinear
     from addercore.ops import adder_conv2d as adder_conv2d
     from addercore.ops import adder_linear as adder_linear
     from addercore.optim import AdderSGD as AdderSGD
@@ -47,6 +49,8 @@ _HOME = {
     "TrainConfig": "spec",
     "Adder2d": "nn",
     "AdderLinear": "nn",
+    "Binary2d": "nn",
+    "BinaryLinear": "nn",
     "adder_conv2d": "ops",
     "adder_linear": "ops",
     "AdderSGD": "optim",

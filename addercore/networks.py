@@ -5,11 +5,11 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
-from addercore.nn import Adder2d, AdderLinear, FusingSequential, ResidualBlock
+from addercore.nn import Adder2d, AdderLinear, Binary2d, BinaryLinear, FusingSequential, ResidualBlock
 from addercore.ops import GRADIENTS, Gradient
 from addercore.spec import Network
 from addercore.spec.layers import AvgPool, BatchNorm, Conv, Flatten, Linear, MaxPool, Node, ReLU, Residual, Sequential
-from addercore.spec.networks import check_method, uses_adder
+from addercore.spec.methods import check_method, realisation, realised
 
 
 class _Builder:
@@ -20,14 +20,20 @@ class _Builder:
 
     def conv(self, layer: Conv) -> nn.Module:
         shape = (layer.in_channels, layer.out_channels, layer.kernel, layer.stride, layer.padding, layer.dilation)
-        if uses_adder(layer, self.method, self.first_last):
+        kind = realisation(layer, self.method, self.first_last)
+        if kind == "adder":
             return Adder2d(*shape, layer.groups, backend=self.backend, gradient=self.gradient)
-        return nn.Conv2d(*shape, layer.groups, bias=False)
+        if kind == "conv":
+            return nn.Conv2d(*shape, layer.groups, bias=False)
+        return Binary2d(*shape, layer.groups, binary=kind)
 
     def linear(self, layer: Linear) -> nn.Module:
-        if uses_adder(layer, self.method, self.first_last):
+        kind = realisation(layer, self.method, self.first_last)
+        if kind == "adder":
             return AdderLinear(layer.in_features, layer.out_features, backend=self.backend, gradient=self.gradient)
-        return nn.Linear(layer.in_features, layer.out_features, bias=False)
+        if kind == "conv":
+            return nn.Linear(layer.in_features, layer.out_features, bias=False)
+        return BinaryLinear(layer.in_features, layer.out_features, binary=kind)
 
     def build(self, node: Node, flat: bool) -> tuple[nn.Module, bool]:
         """The module, and whether its output is (N, features) rather than (N, c, H, W)."""
@@ -67,15 +73,15 @@ def build(
 ) -> nn.Module:
     """The torch module of `net`: (N, c, h, w) → class scores (N, classes).
 
-    Adder filters start from N(0, 1), convolutions and linear layers from torch's usual initialisation, drawn from
-    torch's generator, or with `seed` from a fresh one that leaves torch's as it was.
+    Adder filters start from N(0, 1), convolutions, linear layers and the float weights of binary ones from torch's
+    usual initialisation, drawn from torch's generator, or with `seed` from a fresh one that leaves torch's as it was.
     """
     check_method(method, first_last)
     if gradient not in GRADIENTS:
         raise ValueError(f"unknown gradient {gradient!r}; known: {', '.join(GRADIENTS)}")
-    builder = _Builder(method, first_last, gradient, backend)
+    builder, tree = _Builder(method, first_last, gradient, backend), realised(net, method, first_last).body
     if seed is None:
-        return builder.build(net.body, False)[0]
+        return builder.build(tree, False)[0]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return builder.build(net.body, False)[0]
+        return builder.build(tree, False)[0]

@@ -181,6 +181,10 @@ class Layer(Answer):
     output_shape: list[int]
     parameters: int
     operations: Operations
+    parameter_bytes: int
+    activation_bytes: int
+    energy_joules: float
+    latency_cycles: int
 
 
 class ModelCounts(Answer):
@@ -189,9 +193,16 @@ class ModelCounts(Answer):
     parameters: int
     operations: Operations
     layers: list[Layer]
-    energy_joules: float
-    """Arithmetic only, fp32 at 45 nm."""
+    data_type: str
+    """Of all numbers that are not bits; bytes and energy go by it."""
+    parameter_bytes: int
+    """One bit a binary weight, with its scaling factors."""
     activation_bytes: int
+    """Every layer's output."""
+    energy_joules: float
+    """Arithmetic only, at 45 nm."""
+    latency_cycles: int
+    """The paper's latency model: additions 2 cycles, multiplications 4, and XNORs 1."""
 
 
 class Validation(Answer):

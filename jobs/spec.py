@@ -39,10 +39,12 @@ def _one_of(known: Collection[str], *also: Callable[[str], bool]) -> AfterValida
 class ModelSpec(Strict):
     arch: Annotated[str, Field(max_length=40, examples=["lenet5_bn"]), _one_of(core.ARCHS)]
     """Network architecture."""
-    method: Literal["adder", "conv"] = "adder"
-    """What a layer computes: `adder` (negative L1 distance, eq. 2) or `conv` (the multiplying twin)."""
+    method: Literal["adder", "conv", "bnn", "xnor", "bwn"] = "adder"
+    """What a layer computes: `adder` (negative L1 distance, eq. 2), `conv` (the multiplying twin), `bnn` (1-bit weights
+    and activations, DoReFa-Net), `xnor` (XNOR-Net) or `bwn` (binary weights, float activations)."""
     first_last: Literal["adder", "conv"] = "adder"
-    """Whether the first and the last layer of an adder network are adders or stay convolutions."""
+    """Whether the first and the last layer are turned into what the method makes of the others (`adder`), or stay
+    convolutions (`conv`, the default of all methods but `adder`)."""
     gradient: Literal["full_precision", "sign"] = "full_precision"
     """Filter gradient of adder layers: eq. 5, or the sign gradient of eq. 4."""
 

@@ -14,21 +14,25 @@ from addercore.spec.config import (
     check,
     unfit_teacher,
 )
-from addercore.spec.counts import Counts, LayerCount, Operations, count
+from addercore.spec.counts import DATA_TYPES, Counts, LayerCount, Operations, count
 from addercore.spec.datasets import DATASETS, DatasetInfo, dataset, is_dataset, register
 from addercore.spec.manifest import check_manifest, read_manifest
-from addercore.spec.networks import ARCHS, FIRST_LAST, METHODS, Network, network, tensors
+from addercore.spec.methods import BINARY, FIRST_LAST, METHODS, default_first_last
+from addercore.spec.networks import ARCHS, PUBLISHED, Network, network, tensors
 from addercore.spec.recipes import recipe
 from addercore.spec.studies import AnalyzeConfig
 from addercore.spec.uploads import FORMATS, MAX_SIDE, IntakeOptions
 
 __all__ = [
     "ARCHS",
+    "BINARY",
     "DATASETS",
+    "DATA_TYPES",
     "FIRST_LAST",
     "FORMATS",
     "MAX_SIDE",
     "METHODS",
+    "PUBLISHED",
     "RECIPES",
     "SERVICE_KEYS",
     "AnalyzeConfig",
@@ -52,6 +56,7 @@ __all__ = [
     "check_manifest",
     "count",
     "dataset",
+    "default_first_last",
     "is_dataset",
     "network",
     "read_manifest",

@@ -202,3 +202,17 @@ def final_shape(node: Node, shape: Shape, prefix: str = "") -> Shape:
             raise ValueError(f"{name} adds {body} of its body to {shortcut} of its shortcut")
         return body
     return output_shape(name, node, shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network for one image of `input_shape` (c, h, w), with `classes` outputs."""
+
+    arch: str
+    input_shape: Shape
+    classes: int
+    body: Sequential
+
+    def layers(self) -> tuple[Placed, ...]:
+        """Every leaf in order of computation, with its full name and shapes."""
+        return tuple(place(self.body, self.input_shape))

@@ -4,7 +4,7 @@ from copy import deepcopy
 from typing import Any, Final
 
 from addercore.spec.datasets import dataset
-from addercore.spec.networks import METHODS
+from addercore.spec.methods import METHODS, default_first_last
 
 _PAPER: Final[dict[str, Any]] = {
     "model": {"first_last": "adder", "gradient": "full_precision"},
@@ -47,7 +47,6 @@ def recipe(dataset_name: str, method: str = "adder") -> dict[str, Any]:
     spec["model"]["method"] = method
     spec["dataset"] = {"name": dataset_name}
     if method != "adder":
-        # no layer has adder filters: nothing to rescale, and first and last layer are what the method says
-        spec["optimizer"]["adaptive_lr"] = "none"
-        spec["model"]["first_last"] = method
+        spec["optimizer"]["adaptive_lr"] = "none"  # no layer has adder filters: nothing to rescale
+        spec["model"]["first_last"] = default_first_last(method)
     return spec

@@ -117,7 +117,7 @@ def kept_bytes(module: nn.Module, x: Tensor) -> int:
 def test_a_training_step_keeps_no_more_than_the_convolutional_twin_s(arch: str) -> None:
     net = network(arch, (1, 32, 32), 10)
     x = torch.randn(4, 1, 32, 32)
-    adder, conv = (kept_bytes(build(net, method, seed=0), x) for method in METHODS)
+    adder, conv = (kept_bytes(build(net, method, seed=0), x) for method in ("adder", "conv"))
     assert 0 < adder <= 1.02 * conv
 
 

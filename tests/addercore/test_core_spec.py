@@ -128,11 +128,11 @@ def test_residual_networks_fit_the_same_tree() -> None:
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: network("alexnet", (1, 32, 32), 10), "'alexnet'.*lenet5_bn"),
+        (lambda: network("inception", (1, 32, 32), 10), "'inception'.*lenet5_bn"),
         (lambda: network("lenet5_bn", (1, 20, 20), 10), r"\(1, 20, 20\).*conv3.*\(16, 2, 2\)"),
         (lambda: network("lenet5_bn", (32, 32), 10), r"\(32, 32\)"),
         (lambda: network("lenet5_bn", (1, 32, 32), 1), "classes.*1"),
-        (lambda: count(LENET, "xor"), "'xor'.*adder, conv"),
+        (lambda: count(LENET, "xor"), "'xor'.*adder, conv, bnn, xnor, bwn"),
         (lambda: count(LENET, "adder", "both"), "'both'"),
         (lambda: dataset("fashion"), "'fashion'.*digits, mnist"),
         (lambda: recipe("digits", "xor"), "'xor'"),
