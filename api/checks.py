@@ -9,19 +9,36 @@ from sqlalchemy.orm import Session
 
 from addercore import spec as core
 from api.problems import field_errors, invalid
-from jobs.errors import NotFound
-from jobs.repository import catalog
+from jobs.errors import DatasetUnusable, NotFound
+from jobs.repository import catalog, datasets
 from jobs.settings import Settings
-from jobs.spec import KINDS, SPEC, EvaluateSpec, Spec, TrainSpec
+from jobs.spec import SUBMITTED, SUBMITTED_SPEC, EvaluateSpec, SubmittedSpec, TrainSpec
 from jobs.tables import Model
 
 
-def parse_spec(document: object) -> Spec:
-    """The spec with every default filled in. Raises Problem with a pointer to each bad field."""
+DATASET = "/dataset/name"
+
+
+def parse_spec(document: object, session: Session) -> SubmittedSpec:
+    """The spec with every default filled in, its dataset by the name or id that the service stores.
+
+    Raises Problem with a pointer to each bad field.
+    """
+    unusable: str | None = None
     try:
-        return SPEC.validate_python(document)
+        document = datasets.resolved(session, document)
+    except DatasetUnusable as error:
+        unusable = str(error)
+    found: list[tuple[str, str]] = []
+    try:
+        spec = SUBMITTED_SPEC.validate_python(document)
     except ValidationError as error:
-        raise invalid(field_errors(error, tuple(KINDS))) from None
+        found = field_errors(error, SUBMITTED)
+    if unusable is not None:
+        found = [(DATASET, unusable), *((where, why) for where, why in found if where != DATASET)]
+    if found:
+        raise invalid(found)
+    return spec
 
 
 def missing_files(settings: Settings, info: core.DatasetInfo) -> list[Path]:
@@ -48,7 +65,7 @@ def require_dataset(settings: Settings, name: str) -> None:
         raise invalid([("/dataset/name", message)])
 
 
-def require_model(session: Session, spec: Spec) -> Model | None:
+def require_model(session: Session, spec: SubmittedSpec) -> Model | None:
     """The model that a spec names, if it names one. Raises Problem at that field when it is unknown or does not fit.
 
     So does a training's teacher.
@@ -97,7 +114,7 @@ def _same_task(model: Model, spec: EvaluateSpec) -> None:
         raise invalid([("/dataset/name", reason)])
 
 
-def counts_of(spec: Spec, model: Model | None) -> core.Counts:
+def counts_of(spec: SubmittedSpec, model: Model | None) -> core.Counts:
     """Exact counts of the network that a spec trains, or that it evaluates."""
     if isinstance(spec, TrainSpec):
         info = core.dataset(spec.dataset.name)

@@ -67,7 +67,7 @@ def _own_schemas() -> dict[str, Any]:
     _, sent = models_json_schema([(StatusFrame, "serialization")], ref_template="#/components/schemas/{model}")
     schemas: dict[str, Any] = {**sent["$defs"], **found["$defs"]}
     schemas["ModelSpec"]["properties"]["arch"]["enum"] = list(ARCHS)
-    schemas["DatasetSpec"]["properties"]["name"]["enum"] = list(DATASETS)
+    schemas["DatasetSpec"]["properties"]["name"]["examples"] = list(DATASETS)
     return schemas
 
 

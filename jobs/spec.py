@@ -212,6 +212,7 @@ AnySpec = Annotated[Spec, Field(discriminator="kind")]
 SPEC: TypeAdapter[Spec] = TypeAdapter(AnySpec)
 SUBMITTED: Final = tuple(kind for kind, model in KINDS.items() if model is not IngestSpec)
 """Kinds that `POST /v1/jobs` takes."""
+SUBMITTED_SPEC: TypeAdapter[SubmittedSpec] = TypeAdapter(Annotated[SubmittedSpec, Field(discriminator="kind")])
 
 
 def field_errors(errors: Iterable[tuple[str, str]]) -> PydanticCustomError:

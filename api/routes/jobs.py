@@ -16,14 +16,14 @@ from api.schemas import Job, Page, Validation
 from api.service import Service
 from jobs.repository import lifecycle
 from jobs.scheduling import Rules
-from jobs.spec import KINDS, Kind
+from jobs.spec import KINDS, SUBMITTED, Kind
 from jobs.states import Status
 from jobs.store import remove_tree
 from jobs.tables import Job as JobRow
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(known_query)])
 
-SCHEMAS = {kind: f"#/components/schemas/{model.__name__}" for kind, model in KINDS.items()}
+SCHEMAS = {kind: f"#/components/schemas/{KINDS[kind].__name__}" for kind in SUBMITTED}
 SPEC_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -104,7 +104,8 @@ def submit(
     ] = None,
 ) -> Any:
     """Accepts a job and puts it into the queue. Fields left out get the defaults of the paper's recipe."""
-    spec = checks.parse_spec(document)
+    with service.database.read() as session:
+        spec = checks.parse_spec(document, session)
     if validate_only:
         with service.database.read() as session:
             counts = checks.counts_of(spec, checks.require_model(session, spec))
@@ -209,8 +210,10 @@ def retry(
     checkpoint, on one that computes otherwise, the last bits of its numbers differ from the old job's."""
     with service.database.write() as session:
         document = lifecycle.get(session, id).spec
+        if document["kind"] not in SUBMITTED:
+            raise Problem("conflict", "The validation of a dataset is not repeated. Upload the file again.")
         try:
-            spec = checks.parse_spec(document)
+            spec = checks.parse_spec(document, session)
             checks.require_dataset(service.settings, spec.dataset.name)
             checks.require_model(session, spec)
         except Problem as problem:
