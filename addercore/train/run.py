@@ -1,10 +1,11 @@
 """`fit`: one call that trains, and leaves the caller's process as it found it."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from addercore.data import load as load_data
 from addercore.errors import BadData, BadModel, Diverged
@@ -46,13 +47,15 @@ def fit(
     resume_from: Path | None = None,
     init_from: Path | None = None,
     teacher: Path | None = None,
+    relabel: Callable[[Tensor], Tensor] | None = None,
 ) -> FitResult:
     """Trains as `config` says; artifacts go to `workdir`, checkpoints to `workdir/checkpoints`.
 
     Equal configurations give equal bytes on the same machine, torch, backend and thread count, also when a run was
     stopped or killed and goes on from `resume_from` (a checkpoint, or the folder that holds them, whose newest whole
     one is taken). `init_from` is a model file whose weights a new run starts from, `teacher` that of the model that
-    `config.distill` names. `loader_workers` processes make the batches; their number changes no byte. Raises `BadData`,
+    `config.distill` names. `relabel` gives the training images other labels, (N,) → (N,), as controls do.
+    `loader_workers` processes make the batches; their number changes no byte. Raises `BadData`,
     `BadModel`, `CheckpointError`, `Diverged`, `LoaderLost`, and `OSError` where the disk is full. A run that diverges,
     or finds its data damaged, leaves metrics, summary and curves in `workdir` (`Callbacks.on_failed`).
     """
@@ -73,6 +76,8 @@ def fit(
         model = _model(config, chosen.backend.name, init_from)
         taught_by = load_teacher(config, None if teacher is None else Path(teacher), target, chosen.backend.name)
         train, validation = (load_data(config.dataset.name, data_dir, split) for split in ("train", "validation"))
+        if relabel is not None:
+            train = replace(train, labels=relabel(train.labels))
         trainer = Trainer(
             config,
             model.to(target),
