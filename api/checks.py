@@ -8,13 +8,13 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from addercore import spec as core
+from addercore.spec.plans import plan
 from api.problems import field_errors, invalid
 from jobs.errors import DatasetUnusable, NotFound
 from jobs.repository import catalog, datasets
 from jobs.settings import Settings
-from jobs.spec import SUBMITTED, SUBMITTED_SPEC, EvaluateSpec, SubmittedSpec, TrainSpec
+from jobs.spec import SUBMITTED, SUBMITTED_SPEC, AnalyzeSpec, EvaluateSpec, SubmittedSpec, TrainSpec
 from jobs.tables import Model
-
 
 DATASET = "/dataset/name"
 
@@ -73,7 +73,11 @@ def require_model(session: Session, spec: SubmittedSpec) -> Model | None:
     if isinstance(spec, TrainSpec):
         _require_teacher(session, spec)
         return None if spec.init_from is None else _fitting_start(session, spec, spec.init_from)
+    if spec.model_id is None:
+        return None
     model = _model(session, spec.model_id, "/model_id")
+    if isinstance(spec, AnalyzeSpec):
+        _same_images(model, spec)
     _same_task(model, spec)
     return model
 
@@ -106,7 +110,15 @@ def _require_teacher(session: Session, spec: TrainSpec) -> None:
         raise invalid([("/distill/teacher", f"{teacher.id} cannot teach this training: {reason}")])
 
 
-def _same_task(model: Model, spec: EvaluateSpec) -> None:
+def _same_images(model: Model, spec: AnalyzeSpec) -> None:
+    info = core.dataset(spec.dataset.name)
+    shape = model.manifest["network"]["input_shape"]
+    if shape != list(info.input_shape):
+        reason = f"has images of {list(info.input_shape)}, the model takes {shape}; it was trained on {model.dataset}"
+        raise invalid([("/dataset/name", reason)])
+
+
+def _same_task(model: Model, spec: EvaluateSpec | AnalyzeSpec) -> None:
     info = core.dataset(spec.dataset.name)
     classes = len(model.manifest["classes"])
     if classes != len(info.classes):
@@ -115,7 +127,9 @@ def _same_task(model: Model, spec: EvaluateSpec) -> None:
 
 
 def counts_of(spec: SubmittedSpec, model: Model | None) -> core.Counts:
-    """Exact counts of the network that a spec trains, or that it evaluates."""
+    """Exact counts of the network that a spec trains, or that it evaluates; of an analysis the first one."""
+    if isinstance(spec, AnalyzeSpec) and model is None:
+        return _counts_of_training(plan(core.AnalyzeConfig.from_dict(spec.model_dump(mode="json")))[0].config)
     if isinstance(spec, TrainSpec):
         info = core.dataset(spec.dataset.name)
         net = core.network(spec.model.arch, info.input_shape, len(info.classes))
@@ -123,3 +137,7 @@ def counts_of(spec: SubmittedSpec, model: Model | None) -> core.Counts:
     assert model is not None  # for types: `require_model` gave it
     part = model.manifest["network"]
     return core.count(core.check_manifest(model.manifest), part["method"], part["first_last"])
+
+
+def _counts_of_training(config: core.TrainConfig) -> core.Counts:
+    return core.count(config.network(), config.model.method, config.model.first_last)

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from addercore.spec import ARCHS, DATASETS
+from addercore.spec import ARCHS, DATASETS, RECIPES
 from api.problems import ProblemDetails, documented
 from api.schemas import StatusFrame
 from jobs.spec import KINDS
@@ -25,11 +25,12 @@ Every GET also answers HEAD. Requests that change something are refused when the
 """
 
 TAGS = [
-    {"name": "jobs", "description": "Submit trainings and evaluations, and steer them."},
+    {"name": "jobs", "description": "Submit trainings, evaluations and analyses, and steer them."},
     {"name": "history", "description": "Metrics, events, logs, live stream."},
     {"name": "artifacts", "description": "Files of a finished job."},
     {"name": "models", "description": "Trained and imported models."},
     {"name": "datasets", "description": "What can be trained on."},
+    {"name": "recipes", "description": "Tables and figures of the paper, each with a spec that computes it."},
     {"name": "workers", "description": "Who runs the jobs."},
     {"name": "system", "description": "The service itself."},
 ]
@@ -68,6 +69,7 @@ def _own_schemas() -> dict[str, Any]:
     schemas: dict[str, Any] = {**sent["$defs"], **found["$defs"]}
     schemas["ModelSpec"]["properties"]["arch"]["enum"] = list(ARCHS)
     schemas["DatasetSpec"]["properties"]["name"]["examples"] = list(DATASETS)
+    schemas["AnalyzeSpec"]["properties"]["recipe"]["enum"] = list(RECIPES)
     return schemas
 
 

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from addercore import spec as core
 from jobs.settings import Settings
-from jobs.spec import IngestSpec, Spec, TrainSpec
+from jobs.spec import AnalyzeSpec, IngestSpec, Spec, TrainSpec
 
 MEGA = 1_000_000
 PASSES = 3
@@ -65,6 +65,8 @@ def work_of(spec: Spec, manifest: Mapping[str, Any] | None = None) -> int:
     """
     if isinstance(spec, IngestSpec):
         return 1  # minutes of one core at most
+    if isinstance(spec, AnalyzeSpec):
+        return _bounded(core.AnalyzeConfig.from_dict(spec.model_dump(mode="json")).operations())
     info = core.dataset(spec.dataset.name)
     if isinstance(spec, TrainSpec):
         model = spec.model
@@ -76,7 +78,12 @@ def work_of(spec: Spec, manifest: Mapping[str, Any] | None = None) -> int:
         total = _operations_of(manifest) * (info.train_size if spec.split == "train" else info.validation_size)
     else:
         total = 0
-    return min(max(1, total // MEGA), MOST_WORK)
+    return _bounded(total)
+
+
+def _bounded(operations: int) -> int:
+    """As mega-operations."""
+    return min(max(1, operations // MEGA), MOST_WORK)
 
 
 def _operations_of(manifest: Mapping[str, Any]) -> int:

@@ -202,8 +202,59 @@ class IngestSpec(CommonSpec):
     priority: Annotated[int, Field(ge=-1000, le=1000)] = 100
 
 
-Kind = Literal["train", "evaluate", "ingest"]
-SubmittedSpec = TrainSpec | EvaluateSpec
+class AnalyzeSpec(CommonSpec):
+    """Compute a table or figure of the paper: a verdict, a table and a picture."""
+
+    kind: Literal["analyze"]
+    recipe: Annotated[str, Field(max_length=40, examples=["table1"]), _one_of(core.RECIPES)]
+    """Which one; `GET /v1/recipes` lists them, each with its options and defaults."""
+    dataset: DatasetSpec = DatasetSpec(name="digits")
+    model_id: Annotated[str, Field(pattern=r"^model_\w+$", max_length=40)] | None = None
+    """A model to look at in place of networks that the job trains, where the recipe takes one."""
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**63)]], Field(min_length=1, max_length=100)] = [0]
+    """Every row of the table is computed once for each."""
+    epochs: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    """Of each training; null: as many as the dataset's training recipe has."""
+    archs: Annotated[list[Annotated[str, _one_of(core.ARCHS)]], Field(min_length=1, max_length=100)] | None = None
+    """Networks; null: the recipe's."""
+    methods: Annotated[list[Annotated[str, _one_of(core.METHODS)]], Field(min_length=1, max_length=100)] | None = None
+    """What their layers compute; null: the recipe's."""
+    etas: Annotated[list[PositiveFloat], Field(min_length=1, max_length=100)] | None = None
+    """Values of η (eq. 13), where the recipe compares them; null: the recipe's."""
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """Null: the dataset's training recipe's."""
+    control: Literal["none", "permuted_labels", "permuted_weights"] = "none"
+    """Destroys what the verdict is about, which should then say the contrary."""
+    checkpoint: CheckpointSpec = CheckpointSpec()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _recipe_defaults(cls, data: Any) -> Any:
+        """Fields that are left out get the recipe's defaults for the dataset, and for the model if one is named."""
+        if not isinstance(data, dict):
+            return data
+        given = {key: value for key, value in data.items() if value is not None or key not in OPTIONS}
+        named = {key: given[key] for key in ("recipe", "dataset", "model_id") if given.get(key) is not None}
+        try:
+            return merge(core.AnalyzeConfig.from_dict(named).to_dict(), given)
+        except core.InvalidConfig:
+            return data  # the fields' own validators and `_fits` say so
+
+    @model_validator(mode="after")
+    def _fits(self) -> AnalyzeSpec:
+        """What spans fields: options that the recipe has, networks that take the images, trainings few enough."""
+        try:
+            core.AnalyzeConfig.from_dict(self.model_dump(mode="json"))
+        except core.InvalidConfig as error:
+            raise field_errors((e.pointer, e.detail) for e in error.errors) from None
+        return self
+
+
+OPTIONS = ("archs", "methods", "etas")
+"""Of an analysis: null is the recipe's default."""
+
+Kind = Literal["train", "evaluate", "analyze", "ingest"]
+SubmittedSpec = TrainSpec | EvaluateSpec | AnalyzeSpec
 """What `POST /v1/jobs` takes."""
 Spec = SubmittedSpec | IngestSpec
 KINDS: Final[dict[str, type[Spec]]] = dict(zip(get_args(Kind), get_args(Spec), strict=True))

@@ -11,11 +11,12 @@ import shutil
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from addercore.errors import AdderError, BadData, BadModel, CheckpointError, Diverged, LoaderLost, Stopped
-from addercore.spec import InvalidConfig, TrainConfig, read_manifest
+from addercore.spec import AnalyzeConfig, InvalidConfig, TrainConfig, read_manifest
 from jobs.states import FailureCode
 from worker import protocol
 from worker.messages import Messages, die_with_supervisor, stop_on_sigterm
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from addercore.train import Artifact
 
 GIB = 1024**3
+Result = TypeVar("Result")
 FAILURES: dict[type[Exception], FailureCode] = {
     BadData: FailureCode.BAD_DATA,
     BadModel: FailureCode.BAD_DATA,
@@ -48,7 +50,7 @@ def main() -> int:
     order = protocol.JobOrder.model_validate_json(arguments.job.read_text())
     limit_memory(order.spec["resources"]["memory_gb"])
     try:
-        outcome = {"train": train, "evaluate": evaluate}[order.kind](order, messages, stop)
+        outcome = {"train": train, "evaluate": evaluate, "analyze": analyze}[order.kind](order, messages, stop)
     except Exception as error:  # noqa: BLE001  (every failure must become a code and a sentence)
         traceback.print_exc()
         outcome = ending(error, Path(order.workdir))
@@ -144,29 +146,68 @@ def artifact_ready(item: Artifact) -> protocol.ArtifactReady:
 
 
 def resumed_fit(order: protocol.JobOrder, callbacks: addercore.Callbacks) -> addercore.FitResult:
-    """`fit`, from the newest checkpoint that is whole, else from the start."""
     import addercore
 
+    return from_newest(
+        order,
+        callbacks,
+        lambda checkpoint: addercore.fit(
+            TrainConfig.from_dict(order.spec),
+            workdir=Path(order.workdir),
+            data_dir=Path(order.datasets_dir),
+            device=order.spec["resources"]["device"],
+            threads=order.threads,
+            loader_workers=order.spec["resources"].get("loader_workers", 0),  # older specs lack it
+            callbacks=callbacks,
+            resume_from=checkpoint,
+            init_from=Path(order.model) if order.model else None,
+            teacher=Path(order.teacher) if order.teacher else None,
+        ),
+    )
+
+
+def from_newest(
+    order: protocol.JobOrder, callbacks: addercore.Callbacks, run: Callable[[Path | None], Result]
+) -> Result:
+    """What `run` makes from the newest checkpoint that is whole, else from the start."""
     candidates: list[Path | None] = [*(Path(path) for path in order.checkpoints), None]
     for checkpoint in candidates:
         try:
-            return addercore.fit(
-                TrainConfig.from_dict(order.spec),
-                workdir=Path(order.workdir),
-                data_dir=Path(order.datasets_dir),
-                device=order.spec["resources"]["device"],
-                threads=order.threads,
-                loader_workers=order.spec["resources"].get("loader_workers", 0),  # older specs lack it
-                callbacks=callbacks,
-                resume_from=checkpoint,
-                init_from=Path(order.model) if order.model else None,
-                teacher=Path(order.teacher) if order.teacher else None,
-            )
+            return run(checkpoint)
         except CheckpointError as error:
             if checkpoint is None:
                 raise
             callbacks.on_event("checkpoint_lost", f"A checkpoint cannot be used: {error}", {})
     raise AssertionError("unreachable: the last candidate returns or raises")
+
+
+def analyze(order: protocol.JobOrder, messages: Messages, stop: threading.Event) -> protocol.Outcome:
+    from addercore.analysis import analyze as run
+
+    callbacks = training_callbacks(messages, stop)
+    config = AnalyzeConfig.from_dict(order.spec)
+    resources = order.spec["resources"]
+    result = from_newest(
+        order,
+        callbacks,
+        lambda checkpoint: run(
+            config,
+            workdir=Path(order.workdir),
+            data_dir=Path(order.datasets_dir),
+            device=resources["device"],
+            threads=order.threads,
+            loader_workers=resources["loader_workers"],
+            callbacks=callbacks,
+            resume_from=checkpoint,
+            model=Path(order.model) if order.model else None,
+        ),
+    )
+    if result.stopped:
+        return protocol.Stopped()
+    for item in result.artifacts:
+        messages.send(artifact_ready(item))
+    print(f"Done: {config.recipe} on {config.dataset.name}.", flush=True)
+    return protocol.Done(result=finite(result.result))
 
 
 def evaluate(order: protocol.JobOrder, messages: Messages, stop: threading.Event) -> protocol.Outcome:
@@ -237,11 +278,13 @@ def training_callbacks(messages: Messages, stop: threading.Event) -> addercore.C
 
 
 def log_epochs(points: list[addercore.MetricPoint]) -> None:
-    """A line in the job's log for each epoch that was validated."""
+    """A line in the job's log for each epoch that was validated; the runs of an analysis put their name before it."""
     values = {point.name: point.value for point in points}
-    if "val/accuracy" in values:
-        shown = "  ".join(f"{name} {values[name]:.4f}" for name in LOGGED if name in values)
-        print(f"epoch {points[-1].epoch:4d}  step {points[-1].step:7d}  {shown}", flush=True)
+    for name in values:
+        run, found, _ = name.rpartition("val/accuracy")
+        if found:
+            shown = "  ".join(f"{run}{one} {values[run + one]:.4f}" for one in LOGGED if run + one in values)
+            print(f"epoch {points[-1].epoch:4d}  step {points[-1].step:7d}  {shown}", flush=True)
 
 
 LOGGED = ("val/loss", "val/accuracy")

@@ -5,10 +5,10 @@
 
 from fastapi import APIRouter
 
-from api.pages import jobs, models, static
+from api.pages import jobs, models, recipes, static
 
 router = APIRouter(include_in_schema=False)
-for part in (jobs, models, static):
+for part in (jobs, models, recipes, static):
     router.include_router(part.router)
 
 __all__ = ["router"]

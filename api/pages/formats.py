@@ -77,6 +77,14 @@ def number(value: Any) -> str:
     return f"{value:,.5g}" if abs(value) < 1e5 else f"{value:,.0f}"
 
 
+def operations(count: int) -> str:
+    """`840 operations`, `4.2 trillion operations`: digits enough to tell seconds from days."""
+    for limit, name in ((10**15, "quadrillion"), (10**12, "trillion"), (10**9, "billion"), (10**6, "million")):
+        if count >= limit:
+            return f"{count / limit:,.3g} {name} operations"
+    return f"{count:,} operations"
+
+
 def is_number(value: Any) -> TypeGuard[int | float]:
     """A finite number; neither a flag nor NaN, which JSON columns cannot hold but a hand-written row might."""
     return (

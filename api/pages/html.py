@@ -43,7 +43,7 @@ def templates() -> Environment:
     )
     environment.filters |= {
         name: getattr(formats, name)
-        for name in ("duration", "ago", "iso", "absolute", "clock", "size", "percent", "number")
+        for name in ("duration", "ago", "iso", "absolute", "clock", "size", "percent", "number", "operations")
     }
     environment.filters["pretty"] = pretty
     environment.tests["a_number"] = formats.is_number

@@ -47,6 +47,7 @@ SPEC_BODY: dict[str, Any] = {
                             "labels": {"study": "eta"},
                         }
                     },
+                    "a table of the paper": {"value": {"kind": "analyze", "recipe": "table1"}},
                 },
             }
         },

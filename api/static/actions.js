@@ -1,4 +1,4 @@
-// Buttons that call the API: cancel, pause, resume, retry, delete.
+// Buttons that call the API: cancel, pause, resume, retry, delete, run a recipe.
 
 import { live } from "./live.js";
 import { call, showProblem } from "./problems.js";
@@ -15,12 +15,13 @@ function confirmed(question, word) {
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("button[data-path]");
   if (!button) return;
-  const { method, path, confirm, then } = button.dataset;
+  const { method, path, body, confirm, then } = button.dataset;
   if (confirm && !(await confirmed(confirm, button.textContent.trim()))) return;
   showProblem("");
   button.disabled = true;
   try {
-    const response = await call(path, { method });
+    const headers = body ? { "Content-Type": "application/json" } : {};
+    const response = await call(path, { method, headers, body });
     if (then) live.stop();
     if (then === "job") location.assign(`/jobs/${encodeURIComponent((await response.json()).id)}`);
     else if (then) location.assign(then);

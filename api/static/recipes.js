@@ -1,0 +1,4 @@
+// The page of recipes: buttons that submit one.
+
+import "./page.js";
+import "./actions.js";
