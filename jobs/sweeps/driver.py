@@ -1,0 +1,291 @@
+"""What moves a sweep on: one step that any process may do at any time, as often as it likes.
+
+A step locks the sweep's row (on PostgreSQL a sweep that somebody else has is skipped; on SQLite writers take turns),
+reads what became of the children, records values, ends trials that do badly, submits the next ones and, at last, ends
+the sweep. A trial and its job are written in one transaction: a process that is killed anywhere in a step has changed
+nothing, and whoever comes next does the same step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from jobs.database import Database
+from jobs.errors import Conflict, QueueFull
+from jobs.repository import history, lifecycle
+from jobs.repository.core import append_events, now
+from jobs.scheduling import Rules
+from jobs.states import FINAL, Status, SweepStatus, TrialStatus
+from jobs.sweeps import repository, search
+from jobs.sweeps.planning import child, explain
+from jobs.sweeps.search import Known
+from jobs.sweeps.spec import SweepSpec
+from jobs.tables import Job, Sweep, Trial
+
+BATCH = 25
+"""Jobs that one step submits or cancels: some 100 ms, in which SQLite's other writers wait."""
+MOST_STEPS = 1000
+"""Steps of one sweep in a row, so that a round ends."""
+NAMES_SHOWN = 10
+
+log = structlog.get_logger()
+
+
+class Driver:
+    """Moves sweeps on, for a process that does so now and then."""
+
+    def __init__(self, database: Database, rules: Rules, *, searching: bool = True) -> None:
+        """`searching`: whether this process may choose trials of a search, for which it has to load optuna."""
+        self._database = database
+        self._rules = rules
+        self._searching = searching
+
+    def round(self) -> None:
+        """Every sweep as far as it goes now. Raises SQLAlchemyError where the database is away."""
+        with self._database.read() as session:
+            sweeps = repository.unfinished(session)
+        for sweep in sweeps:
+            try:
+                self.advance(sweep)
+            except SQLAlchemyError:
+                raise
+            except Exception as error:  # noqa: BLE001  (one sweep must not hold up the others; said in the log)
+                log.error("sweep.deferred", sweep=sweep.id, error=str(error), kind=type(error).__name__)
+
+    def advance(self, sweep: Sweep, most_steps: int = MOST_STEPS) -> None:
+        """This sweep, as far as it goes now."""
+        if self._searching and sweep.spec.get("search"):
+            search.load()
+        for _ in range(most_steps):
+            with self._database.write() as session:
+                if not step(session, sweep.id, self._rules, searching=self._searching):
+                    return
+
+
+def step(session: Session, sweep_id: str, rules: Rules, *, searching: bool = True) -> bool:
+    """One step, in the caller's transaction; whether a further one has something to do at once."""
+    sweep = repository.try_lock(session, sweep_id)
+    if sweep is None or sweep.status in repository.ENDED:
+        return False
+    return _Step(session, sweep, rules, searching).run()
+
+
+def record(session: Session, sweep: Sweep | None) -> None:
+    """Writes down what became of the children of a *locked* sweep, before something else happens to them."""
+    if sweep is not None and sweep.status not in repository.ENDED:
+        _Step(session, sweep, Rules(), searching=False).record()
+
+
+class _Step:
+    def __init__(self, session: Session, sweep: Sweep, rules: Rules, searching: bool) -> None:
+        self.session = session
+        self.sweep = sweep
+        self.rules = rules
+        self.searching = searching
+        self.spec = SweepSpec.model_validate(sweep.spec)
+        rows = repository.trials_of(session, sweep.id)
+        self.trials = [row[0] for row in rows]
+        self.states: dict[str, str] = {trial.job_id: status for trial, status in rows if trial.job_id and status}
+        self.spent = False
+
+    def run(self) -> bool:
+        self.record()
+        if self.sweep.status == SweepStatus.CANCELLING:
+            more = self._cancel_children()
+        else:
+            self._prune()
+            more = self._submit()
+        if not more:
+            self._end()
+        self.session.flush()
+        return more
+
+    def record(self) -> None:
+        """Values of the children that have ended."""
+        for trial in self._of(TrialStatus.RUNNING, TrialStatus.PRUNED):
+            if trial.status == TrialStatus.RUNNING:
+                self._read_curve(trial)
+            if trial.job_id is None:
+                if trial.status == TrialStatus.RUNNING:
+                    self._end_trial(trial, TrialStatus.CANCELLED, "Its job was deleted.")
+            elif self.states[trial.job_id] in FINAL and trial.seconds is None:
+                self._record_job(trial, lifecycle.get(self.session, trial.job_id))
+
+    def _record_job(self, trial: Trial, job: Job) -> None:
+        trial.seconds = repository.seconds_of(self.session, [job.id]).get(job.id, 0.0)
+        if trial.status == TrialStatus.PRUNED:
+            return
+        if job.status == Status.CANCELLED:
+            self._end_trial(trial, TrialStatus.CANCELLED, "Its job was cancelled.")
+        elif job.status == Status.FAILED:
+            error = job.error or {}
+            self._end_trial(trial, TrialStatus.FAILED, f"{error.get('code', 'failed')}: {error.get('message', '')}")
+        else:
+            trial.value = self._value(job)
+            if trial.value is not None:
+                self._end_trial(trial, TrialStatus.SUCCEEDED, None)
+            else:
+                self._end_trial(trial, TrialStatus.FAILED, self._no_value(job))
+
+    def _value(self, job: Job) -> float | None:
+        """The objective among the job's final metrics, else its last point."""
+        found = (job.result or {}).get(self.spec.objective)
+        if isinstance(found, int | float) and not isinstance(found, bool):
+            return float(found)
+        points = history.metrics(self.session, job.id, names=[self.spec.objective])
+        return next((point.value for point in reversed(points) if point.value is not None), None)
+
+    def _no_value(self, job: Job) -> str:
+        names = [name for name, value in (job.result or {}).items() if isinstance(value, int | float)][:NAMES_SHOWN]
+        return f"The job has no metric {self.spec.objective!r}; name one of {', '.join(names)} as the objective."
+
+    def _read_curve(self, trial: Trial) -> None:
+        """The objective by epochs, as far as it is new: a search with pruning compares it."""
+        if self.spec.pruner != "median" or trial.job_id is None:
+            return
+        points = history.metrics(self.session, trial.job_id, names=[self.spec.objective], after_seq=trial.curve_seq)
+        if points:
+            fresh = {str(point.epoch): point.value for point in points if point.value is not None}
+            trial.curve = {**(trial.curve or {}), **fresh}
+            trial.curve_seq = points[-1].seq
+
+    def _prune(self) -> None:
+        running = self._of(TrialStatus.RUNNING)
+        if not self.searching or self.spec.pruner != "median" or not running:
+            return
+        jobs = {trial.number: lifecycle.get(self.session, trial.job_id) for trial in running if trial.job_id}
+        epochs = max((int(job.spec["epochs"]) for job in jobs.values()), default=1)
+        for number in search.to_prune(self.spec, self._known(), sorted(jobs), epochs):
+            self._prune_one(self.trials[number])
+
+    def _prune_one(self, trial: Trial) -> None:
+        if trial.job_id is None or not self._cancel(trial.job_id):
+            return
+        epoch = max(int(epoch) for epoch in trial.curve or {})
+        trial.value = (trial.curve or {})[str(epoch)]
+        message = (
+            f"Pruned: its best {self.spec.objective} up to epoch {epoch} is worse than the median of the finished "
+            f"trials of {self.sweep.id} there."
+        )
+        job = lifecycle.get(self.session, trial.job_id)  # locked by the cancel
+        append_events(self.session, job, [{"type": "pruned", "message": message, "data": {"sweep": self.sweep.id}}])
+        self._end_trial(trial, TrialStatus.PRUNED, message)
+
+    def _cancel(self, job_id: str) -> bool:
+        """Whether the job is cancelled by this; not where it has just ended."""
+        try:
+            lifecycle.cancel(self.session, job_id)
+        except Conflict:
+            return False
+        return True
+
+    def _cancel_children(self) -> bool:
+        stopping = (*FINAL, Status.CANCELLING)
+        left = [t for t in self._of(TrialStatus.RUNNING) if t.job_id and self.states[t.job_id] not in stopping]
+        for trial in left[:BATCH]:
+            self._cancel(str(trial.job_id))
+        return bool(left)
+
+    def _submit(self) -> bool:
+        """Fills the places that are free; whether more could be submitted at once."""
+        self.spent = self._is_spent()
+        if self.spent:
+            for trial in self._of(TrialStatus.WAITING):
+                self._end_trial(trial, TrialStatus.CANCELLED, "The sweep's budget was used up.")
+            return False
+        free = (self.spec.parallel or 1) - len(repository.open_jobs(self.session, self.sweep.id))
+        try:
+            for _ in range(min(free, BATCH)):
+                trial = self._next()
+                if trial is None:
+                    return False
+                self._submit_one(trial)
+        except QueueFull:
+            return False  # a later round tries again
+        return free > BATCH
+
+    def _is_spent(self) -> bool:
+        if self.spec.budget is None:
+            return False
+        running = [trial.job_id for trial in self.trials if trial.seconds is None and trial.job_id is not None]
+        used = sum(trial.seconds or 0.0 for trial in self.trials)
+        used += sum(repository.seconds_of(self.session, running).values())
+        return used >= self.spec.budget.max_seconds
+
+    def _next(self) -> Trial | None:
+        """The next trial to submit: of a grid the next combination, of a search what the sampler chooses."""
+        waiting = self._of(TrialStatus.WAITING)
+        if waiting:
+            return waiting[0]
+        if self.spec.grid is not None or not self.searching or len(self.trials) >= self.spec.size:
+            return None
+        trial = Trial(
+            sweep_id=self.sweep.id,
+            number=len(self.trials),
+            status=TrialStatus.WAITING,
+            parameters=search.suggest(self.spec, self._known()),
+            curve_seq=0,
+        )
+        self.session.add(trial)
+        self.session.flush()
+        self.trials.append(trial)
+        return trial
+
+    def _submit_one(self, trial: Trial) -> None:
+        """Trial and job in one transaction. Raises QueueFull, with nothing written but a trial that waits."""
+        labels = {"sweep": self.sweep.id, "trial": str(trial.number)}
+        try:
+            spec = child(self.spec, trial.parameters, labels)
+        except ValidationError as error:
+            reasons = "; ".join(f"{where}: {why}" for where, why in explain(error))
+            self._end_trial(trial, TrialStatus.FAILED, f"These parameters make no valid job: {reasons}")
+            return
+        job = lifecycle.submit(self.session, spec, rules=self.rules).job
+        trial.job_id, trial.status = job.id, TrialStatus.RUNNING
+        self.states[job.id] = job.status
+
+    def _end(self) -> None:
+        """Ends the sweep where nothing is left to do."""
+        chosen = self.spent or self.spec.grid is not None or len(self.trials) >= self.spec.size
+        cancelling = self.sweep.status == SweepStatus.CANCELLING
+        if self._of(TrialStatus.WAITING, TrialStatus.RUNNING) or not (chosen or cancelling):
+            return
+        if repository.open_jobs(self.session, self.sweep.id):
+            return
+        done = len(self._of(TrialStatus.SUCCEEDED))
+        status, message = SweepStatus.SUCCEEDED, None
+        if cancelling:
+            status = SweepStatus.CANCELLED
+        elif not done:
+            status = SweepStatus.FAILED
+            first = next((trial.message for trial in self.trials if trial.message), None)
+            message = f"No trial succeeded. {first or ''}".strip()
+        elif self.spent and self.spec.budget is not None:
+            used = f"The budget of {self.spec.budget.max_seconds:g} s was used up"
+            message = f"{used} after {done} of {self.spec.size} trials."
+        elif failed := len(self._of(TrialStatus.FAILED, TrialStatus.CANCELLED)):
+            message = f"{failed} of {len(self.trials)} trials failed or were cancelled."
+        stamp = now(self.session)  # before any change: a query flushes, and half a change breaks the constraints
+        self.sweep.status, self.sweep.message, self.sweep.finished_at = status, message, stamp
+
+    def _known(self) -> Sequence[Known]:
+        return [
+            Known(
+                TrialStatus(trial.status),
+                trial.parameters,
+                trial.value,
+                {int(epoch): float(value) for epoch, value in (trial.curve or {}).items()},
+            )
+            for trial in self.trials
+        ]
+
+    def _of(self, *statuses: TrialStatus) -> list[Trial]:
+        return [trial for trial in self.trials if trial.status in statuses]
+
+    def _end_trial(self, trial: Trial, status: TrialStatus, message: str | None) -> None:
+        trial.status, trial.message = status, message

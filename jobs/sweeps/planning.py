@@ -1,0 +1,150 @@
+"""The specs of a sweep's children, and what is wrong with them: all of it before anything is created."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from jobs.spec import SPEC, TrainSpec, merge
+from jobs.sweeps.spec import Choice, SweepSpec
+
+Parameters = dict[str, Any]
+"""Dotted name of a field → value."""
+Fields = Sequence[tuple[str, str]]
+"""`(pointer, sentence)` of each bad field."""
+Explain = Callable[[ValidationError], Fields]
+MOST_ERRORS = 50
+
+
+class InvalidSweep(ValueError):
+    """A sweep that cannot be run; `errors` has every bad field as (pointer into the request, sentence)."""
+
+    def __init__(self, errors: Fields) -> None:
+        super().__init__("; ".join(f"{pointer}: {detail}" for pointer, detail in errors))
+        self.errors = tuple(errors)
+
+
+def explain(error: ValidationError) -> Fields:
+    """Bad fields of a training spec in pydantic's own words."""
+    found: list[tuple[str, str]] = []
+    for item in error.errors(include_url=False):
+        loc = item["loc"][1:]  # the first is the kind of job
+        if item["type"] == "field_errors":
+            found += [(str(where), str(why)) for where, why in item["ctx"]["errors"]]
+        else:
+            found.append(("".join(f"/{part}" for part in loc), item["msg"]))
+    return found
+
+
+def combinations(spec: SweepSpec) -> Iterator[Parameters]:
+    """The children of a grid, in order: the last field changes fastest."""
+    grid = spec.grid or {}
+    for values in itertools.product(*grid.values()):
+        yield dict(zip(grid, values, strict=True))
+
+
+def document(base: Mapping[str, Any], parameters: Parameters) -> dict[str, Any]:
+    """The base with these fields set."""
+    changes: dict[str, Any] = {}
+    for name, value in parameters.items():
+        *parents, last = name.split(".")
+        place = changes
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    return merge(dict(base), changes)
+
+
+def child(spec: SweepSpec, parameters: Parameters, labels: Mapping[str, str] = {}) -> TrainSpec:
+    """The whole spec of a child, with the sweep's labels and these. Raises pydantic's ValidationError."""
+    given = document(spec.base, parameters)
+    own = given.get("labels")
+    if own is None or isinstance(own, dict):
+        given["labels"] = {**(own or {}), **spec.labels, **labels}
+    parsed = SPEC.validate_python(given)
+    if not isinstance(parsed, TrainSpec):
+        raise TypeError(f"the base of a sweep is a training, not {parsed.kind}")
+    return parsed
+
+
+def require_size(spec: SweepSpec, most: int) -> None:
+    """Raises InvalidSweep where it would make more than `most` jobs."""
+    if spec.size <= most:
+        return
+    limit = f"a sweep may make at most {most:,} (ADDER_MAX_SWEEP_JOBS)"
+    if spec.grid is None:
+        raise InvalidSweep([("/trials", f"asks for {spec.size:,} jobs; {limit}")])
+    factors = " × ".join(str(len(values)) for values in spec.grid.values())
+    reason = f"makes {factors} = {spec.size:,} jobs; {limit}. Take fewer values, or a search with so many trials"
+    raise InvalidSweep([("/grid", reason)])
+
+
+def plan(spec: SweepSpec, most: int, explain: Explain = explain) -> list[tuple[Parameters, TrainSpec]]:
+    """Every child of a grid; of a search, whose trials are not known before, the one with the first of each range.
+
+    Args:
+        most: children that a sweep may have.
+        explain: names the bad fields of a child's spec.
+
+    Raises:
+        InvalidSweep: some child would be refused; each bad field once, with a pointer to the value that causes it.
+    """
+    require_size(spec, most)
+    _require_training(spec)
+    candidates = list(combinations(spec)) if spec.grid is not None else _corners(spec)
+    found: dict[tuple[str, str], None] = {}  # in order, each once
+    planned: list[tuple[Parameters, TrainSpec]] = []
+    for parameters in candidates:
+        try:
+            planned.append((parameters, child(spec, parameters)))
+        except ValidationError as error:
+            for where, why in explain(error):
+                found[_blame(spec, parameters, where, why)] = None
+        if len(found) >= MOST_ERRORS:
+            break
+    if found:
+        raise InvalidSweep(list(found))
+    return planned if spec.grid is not None else planned[:1]
+
+
+def _require_training(spec: SweepSpec) -> None:
+    if spec.base.get("kind") != "train":
+        raise InvalidSweep([("/base/kind", 'must be "train": a sweep varies a training')])
+
+
+def _corners(spec: SweepSpec) -> list[Parameters]:
+    """The search's first point, then each field's other ends with the rest as there."""
+    ends = {
+        name: list(space.choices) if isinstance(space, Choice) else [space.low, space.high]
+        for name, space in (spec.search or {}).items()
+    }
+    first = {name: values[0] for name, values in ends.items()}
+    return [first, *(first | {name: value} for name, values in ends.items() for value in values[1:])]
+
+
+def _blame(spec: SweepSpec, parameters: Parameters, where: str, why: str) -> tuple[str, str]:
+    """The place in the sweep's request that a child's bad field comes from."""
+    for name, value in parameters.items():
+        at = "/" + name.replace(".", "/")
+        if where == at or where.startswith(at + "/"):
+            return _value_pointer(spec, name, value) + where[len(at) :], why
+        if at.startswith(where + "/"):
+            return f"/{'search' if spec.grid is None else 'grid'}/{name}", why
+    return f"/base{where}", why
+
+
+def _value_pointer(spec: SweepSpec, name: str, value: Any) -> str:
+    if spec.grid is not None:
+        return f"/grid/{name}/{_place(spec.grid[name], value)}"
+    space = (spec.search or {})[name]
+    if isinstance(space, Choice):
+        return f"/search/{name}/choices/{_place(space.choices, value)}"
+    return f"/search/{name}/{'low' if value == space.low else 'high'}"
+
+
+def _place(values: Sequence[Any], value: Any) -> int:
+    """By identity of type too: 1 and true are two values."""
+    return next(at for at, one in enumerate(values) if one is value or (type(one) is type(value) and one == value))

@@ -1,0 +1,287 @@
+"""Rows of sweeps and trials. Functions take an open transaction; the caller commits.
+
+Whoever changes a sweep or its trials locks the sweep's row first, before any job's: with one order nobody waits in a
+circle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Row, case, delete, func, insert, select, update
+from sqlalchemy.orm import Session
+
+from jobs.errors import Conflict, IdempotencyMismatch, NotFound
+from jobs.ids import new_id
+from jobs.repository.core import now
+from jobs.repository.paging import Page, page
+from jobs.states import FINAL, Status, SweepStatus, TrialStatus
+from jobs.sweeps.planning import Parameters
+from jobs.sweeps.spec import SweepSpec
+from jobs.tables import Attempt, Job, Sweep, Trial
+
+ENDED = frozenset({SweepStatus.SUCCEEDED, SweepStatus.FAILED, SweepStatus.CANCELLED})
+ROWS = 500  # of one INSERT
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How many trials of a sweep are where."""
+
+    done: int = 0
+    running: int = 0
+    waiting: int = 0
+    """Not submitted yet, or queued, or paused."""
+    failed: int = 0
+    """Failed, or cancelled one by one."""
+    pruned: int = 0
+    total: int = 0
+    """In the end: a search chooses its trials as it goes."""
+
+
+@dataclass(frozen=True)
+class Best:
+    trial: int
+    job_id: str | None
+    parameters: Parameters
+    value: float
+
+
+def create(
+    session: Session,
+    spec: SweepSpec,
+    combinations: Sequence[Parameters],
+    *,
+    key: str | None = None,
+    body: object = None,
+) -> Sweep:
+    """A sweep with the trials of its grid, none of them submitted. The driver does the rest."""
+    sweep = Sweep(
+        id=new_id("sweep"),
+        status=SweepStatus.RUNNING,
+        spec=spec.model_dump(mode="json"),
+        idempotency_key=key,
+        body_sha256=_digest(body),
+        created_at=now(session),
+    )
+    session.add(sweep)
+    session.flush()
+    if spec.grid is not None:
+        add_trials(session, sweep.id, 0, combinations)
+    return sweep
+
+
+def add_trials(session: Session, sweep_id: str, first: int, found: Sequence[Parameters]) -> None:
+    """Trials that wait, numbered from `first` on."""
+    rows = [
+        {"sweep_id": sweep_id, "number": number, "status": TrialStatus.WAITING, "parameters": parameters}
+        for number, parameters in enumerate(found, start=first)
+    ]
+    for at in range(0, len(rows), ROWS):
+        session.execute(insert(Trial), rows[at : at + ROWS])
+
+
+def created_before(session: Session, key: str | None, body: object) -> Sweep | None:
+    """The sweep that an earlier request with this key made, if any. Serialises requests with the same key.
+
+    Raises:
+        IdempotencyMismatch: the key was used with another body.
+    """
+    if key is None:
+        return None
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"sweep {key}", 0))))
+    sweep = session.execute(select(Sweep).where(Sweep.idempotency_key == key)).scalar_one_or_none()
+    if sweep is not None and sweep.body_sha256 != _digest(body):
+        raise IdempotencyMismatch(key)
+    return sweep
+
+
+def _digest(body: object) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def get(session: Session, sweep_id: str) -> Sweep:
+    sweep = session.get(Sweep, sweep_id)
+    if sweep is None:
+        raise NotFound("sweep", sweep_id)
+    return sweep
+
+
+def lock(session: Session, sweep_id: str) -> Sweep:
+    """The sweep's row, locked until the transaction ends; waits for whoever has it."""
+    sweep = try_lock(session, sweep_id, wait=True)
+    if sweep is None:
+        raise NotFound("sweep", sweep_id)
+    return sweep
+
+
+def try_lock(session: Session, sweep_id: str, *, wait: bool = False) -> Sweep | None:
+    """The sweep's row, locked; None where it is gone or, unless `wait`, somebody else has it."""
+    query = select(Sweep).where(Sweep.id == sweep_id).with_for_update(skip_locked=not wait)
+    return session.execute(query.execution_options(populate_existing=True)).scalar_one_or_none()
+
+
+def list_sweeps(session: Session, *, status: Sequence[str] = (), limit: int = 20, after: str | None = None) -> Page:
+    """Newest first."""
+    query = select(Sweep)
+    if status:
+        query = query.where(Sweep.status.in_(status))
+    return page(session, query, Sweep.id, {"list": "sweeps", "status": sorted(status)}, limit, after)
+
+
+def unfinished(session: Session) -> Sequence[Sweep]:
+    """Sweeps that have not ended, oldest first."""
+    return session.execute(select(Sweep).where(Sweep.status.not_in(ENDED)).order_by(Sweep.id)).scalars().all()
+
+
+def trials_of(
+    session: Session, sweep_id: str, *, after: int = -1, limit: int | None = None
+) -> Sequence[Row[Trial, str | None]]:
+    """`(trial, status of its job)` in order of their numbers."""
+    query = (
+        select(Trial, Job.status)
+        .outerjoin(Job, Job.id == Trial.job_id)
+        .where(Trial.sweep_id == sweep_id, Trial.number > after)
+        .order_by(Trial.number)
+        .limit(limit)
+    )
+    return session.execute(query.execution_options(populate_existing=True)).all()
+
+
+def progress_of(session: Session, sweeps: Sequence[Sweep]) -> dict[str, Progress]:
+    """By the sweep's id."""
+    ids = [sweep.id for sweep in sweeps]
+    idle = (Trial.status == TrialStatus.RUNNING) & Job.status.in_((Status.QUEUED, Status.PAUSED))
+    at = case((idle, TrialStatus.WAITING.value), else_=Trial.status).label("at")
+    rows = session.execute(
+        select(Trial.sweep_id, at, func.count())
+        .outerjoin(Job, Job.id == Trial.job_id)
+        .where(Trial.sweep_id.in_(ids))
+        .group_by(Trial.sweep_id, at)
+    )
+    counts: dict[str, dict[str, int]] = {id: {} for id in ids}
+    for sweep_id, status, count in rows:
+        counts[sweep_id][status] = count
+    return {sweep.id: _progress(counts[sweep.id], SweepSpec.model_validate(sweep.spec).size) for sweep in sweeps}
+
+
+def _progress(counts: Mapping[str, int], total: int) -> Progress:
+    def of(*statuses: TrialStatus) -> int:
+        return sum(counts.get(status, 0) for status in statuses)
+
+    return Progress(
+        done=of(TrialStatus.SUCCEEDED),
+        running=of(TrialStatus.RUNNING),
+        waiting=of(TrialStatus.WAITING),
+        failed=of(TrialStatus.FAILED, TrialStatus.CANCELLED),
+        pruned=of(TrialStatus.PRUNED),
+        total=total,
+    )
+
+
+def best_of(session: Session, sweep: Sweep) -> Best | None:
+    """The finished trial with the best value; of equals the first."""
+    value = Trial.value.desc() if sweep.spec["direction"] == "maximize" else Trial.value.asc()
+    row = session.execute(
+        select(Trial)
+        .where(Trial.sweep_id == sweep.id, Trial.status == TrialStatus.SUCCEEDED, Trial.value.is_not(None))
+        .order_by(value, Trial.number)
+        .limit(1)
+    ).scalar_one_or_none()
+    if row is None or row.value is None:
+        return None
+    return Best(row.number, row.job_id, row.parameters, row.value)
+
+
+def seconds_of(session: Session, job_ids: Sequence[str]) -> dict[str, float]:
+    """For how long each of these jobs has run so far, in all its attempts."""
+    if not job_ids:
+        return {}
+    stamp = now(session)
+    ran = func.sum(func.coalesce(Attempt.ended_at, stamp) - Attempt.started_at)
+    rows = session.execute(select(Attempt.job_id, ran).where(Attempt.job_id.in_(job_ids)).group_by(Attempt.job_id))
+    return {job_id: max(0.0, float(ms) / 1000) for job_id, ms in rows}
+
+
+def ask_cancel(session: Session, sweep_id: str) -> Sweep:
+    """No trial begins any more; the driver cancels those that run. Idempotent.
+
+    Raises:
+        Conflict: the sweep has ended.
+    """
+    sweep = lock(session, sweep_id)
+    if sweep.status in (SweepStatus.CANCELLING, SweepStatus.CANCELLED):
+        return sweep
+    if sweep.status in ENDED:
+        raise Conflict(f"The sweep has already {sweep.status}; only an unfinished sweep can be cancelled.")
+    sweep.status = SweepStatus.CANCELLING
+    session.execute(
+        update(Trial)
+        .where(Trial.sweep_id == sweep_id, Trial.status == TrialStatus.WAITING)
+        .values(status=TrialStatus.CANCELLED, message="The sweep was cancelled.")
+    )
+    session.flush()
+    return sweep
+
+
+def remove(session: Session, sweep_id: str) -> None:
+    """Forgets a sweep that has ended, with its trials. Its jobs stay.
+
+    Raises:
+        Conflict: it has not ended.
+    """
+    sweep = lock(session, sweep_id)
+    if sweep.status not in ENDED:
+        raise Conflict(f"The sweep is {sweep.status}; cancel it and wait until it has ended before deleting it.")
+    session.execute(delete(Sweep).where(Sweep.id == sweep_id))
+
+
+def sweep_of(session: Session, job_id: str) -> Sweep | None:
+    """The sweep whose trial this job is, locked; None for a job of its own."""
+    found = session.execute(select(Trial.sweep_id).where(Trial.job_id == job_id)).scalar_one_or_none()
+    return None if found is None else try_lock(session, found, wait=True)
+
+
+def adopt(session: Session, sweep: Sweep | None, old_job: str, new_job: str) -> bool:
+    """A retry of a trial's job that failed or was cancelled takes its place: the trial runs again.
+
+    A sweep that had ended with that is open again until the retry has ended. Not where the sweep was cancelled, nor of
+    a trial that has a value: such a retry is a job of its own.
+
+    Args:
+        sweep: what `sweep_of(old_job)` gave, before the job was locked.
+    """
+    if sweep is None or sweep.status in (SweepStatus.CANCELLING, SweepStatus.CANCELLED):
+        return False
+    failed = select(Job.id).where(Job.id == old_job, Job.status != Status.SUCCEEDED)
+    taken = session.execute(
+        update(Trial)
+        .where(
+            Trial.sweep_id == sweep.id,
+            Trial.job_id.in_(failed),
+            Trial.status.in_((TrialStatus.RUNNING, TrialStatus.FAILED, TrialStatus.CANCELLED)),
+        )
+        .values(
+            job_id=new_job, status=TrialStatus.RUNNING, message=None, value=None, seconds=None, curve=None, curve_seq=0
+        )
+        .returning(Trial.number)
+    ).first()
+    if taken is None:
+        return False
+    sweep.status, sweep.finished_at, sweep.message = SweepStatus.RUNNING, None, None
+    session.flush()
+    return True
+
+
+def open_jobs(session: Session, sweep_id: str) -> Sequence[Row[str, str]]:
+    """`(job, status)` of the children that have not ended, pruned ones included that still stop."""
+    query = (
+        select(Job.id, Job.status)
+        .join(Trial, Trial.job_id == Job.id)
+        .where(Trial.sweep_id == sweep_id, Job.status.not_in(FINAL))
+    )
+    return session.execute(query).all()

@@ -1,0 +1,109 @@
+"""Which trial of a search comes next, and which is to end early: optuna's samplers and pruners.
+
+Nothing of optuna is stored. The study is built anew from the rows of the trials each time, and its sampler is seeded by
+the sweep's seed and the trial's number: the same rows give the same answer in any process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from jobs.states import TrialStatus
+from jobs.sweeps.planning import Parameters
+from jobs.sweeps.spec import Choice, FloatRange, Space, SweepSpec
+
+if TYPE_CHECKING:
+    import optuna
+
+WARM_UP = 0.1
+"""Share of a trial's epochs in which it is not pruned yet."""
+STARTUP_TRIALS = 5
+"""Finished trials from which on others are pruned: optuna's own default."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a trial."""
+
+    status: TrialStatus
+    parameters: Parameters
+    value: float | None = None
+    curve: Mapping[int, float] = field(default_factory=dict)
+    """Epoch → the objective there."""
+
+
+def load() -> Any:
+    """Optuna, whose import takes half a second: call this before a transaction begins."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def suggest(spec: SweepSpec, trials: Sequence[Known]) -> Parameters:
+    """The parameters of trial number `len(trials)`."""
+    study = _study(spec, trials)
+    return dict(study.ask(_distributions(spec)).params)
+
+
+def to_prune(spec: SweepSpec, trials: Sequence[Known], numbers: Sequence[int], epochs: int) -> list[int]:
+    """Those of the running trials `numbers` that did worse than the median of the finished ones at the same epoch."""
+    if spec.pruner != "median" or not numbers:
+        return []
+    study = _study(spec, trials, warm_up=math.ceil(WARM_UP * epochs))
+    rows = study.get_trials(deepcopy=False)
+    return [number for number in numbers if trials[number].curve and study.pruner.prune(study, rows[number])]
+
+
+def _study(spec: SweepSpec, trials: Sequence[Known], warm_up: int = 0) -> optuna.Study:
+    optuna = load()
+    from optuna.trial import TrialState, create_trial
+
+    seed = _seed(spec.seed or 0, len(trials))
+    sampler = optuna.samplers.TPESampler if spec.sampler == "tpe" else optuna.samplers.RandomSampler
+    study = optuna.create_study(
+        direction=spec.direction,
+        sampler=sampler(seed=seed),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=warm_up),
+    )
+    states = {
+        TrialStatus.SUCCEEDED: TrialState.COMPLETE,
+        TrialStatus.PRUNED: TrialState.PRUNED,
+        TrialStatus.RUNNING: TrialState.RUNNING,
+    }
+    spaces = _distributions(spec)
+    for known in trials:
+        state = states.get(known.status, TrialState.FAIL)
+        study.add_trial(
+            create_trial(
+                state=state,
+                value=known.value if state == TrialState.COMPLETE else None,
+                params=known.parameters,
+                distributions=spaces,
+                intermediate_values=dict(known.curve),
+            )
+        )
+    return study
+
+
+def _distributions(spec: SweepSpec) -> dict[str, Any]:
+    return {name: _distribution(space) for name, space in (spec.search or {}).items()}
+
+
+def _distribution(space: Space) -> Any:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if isinstance(space, Choice):
+        return CategoricalDistribution(space.choices)
+    if isinstance(space, FloatRange):
+        return FloatDistribution(space.low, space.high, log=space.log)
+    return IntDistribution(space.low, space.high, log=space.log, step=space.step)
+
+
+def _seed(seed: int, number: int) -> int:
+    """32 bits that differ for each trial."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {number}".encode()).digest()[:4])

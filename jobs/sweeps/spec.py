@@ -1,0 +1,187 @@
+"""A sweep as it arrives by REST and as it is stored: a base spec with a grid of values, or a space to search."""
+
+from __future__ import annotations
+
+import json
+from math import prod
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from jobs.spec import LabelKey, LabelValue, PositiveFloat, Strict, field_errors
+
+MOST_SWEEP_LABELS = 30  # of the 32 that a job may have: the sweep adds two
+RESERVED = ("sweep", "trial")
+"""Labels that a sweep gives its jobs."""
+PARALLEL_GRID = 64
+"""Jobs of a grid that are unfinished at a time, unless `parallel` says otherwise."""
+PARALLEL_SEARCH = 2
+"""Of a search: few, as each trial is chosen by the results before it, and more than one keeps a slot busy meanwhile."""
+TRIALS = 20
+
+FieldName = Annotated[
+    str, Field(max_length=100, pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$", examples=["optimizer.eta"])
+]
+"""Dotted name of a field of the base spec."""
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Scalar = bool | int | Finite | Annotated[str, Field(max_length=256)] | None
+
+
+class FloatRange(Strict):
+    """Any number from `low` to `high`."""
+
+    type: Literal["float"]
+    low: Finite
+    high: Finite
+    log: bool = False
+    """Even in the logarithm."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> FloatRange:
+        _check_range(self.low, self.high, self.log, least=0.0)
+        return self
+
+
+class IntRange(Strict):
+    """Whole numbers `low`, `low + step`, … up to `high`."""
+
+    type: Literal["int"]
+    low: Annotated[int, Field(ge=-(2**53), le=2**53)]
+    high: Annotated[int, Field(ge=-(2**53), le=2**53)]
+    step: Annotated[int, Field(ge=1)] = 1
+    log: bool = False
+    """Even in the logarithm."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> IntRange:
+        _check_range(self.low, self.high, self.log, least=1)
+        if self.log and self.step != 1:
+            raise field_errors([("/step", f"must be 1 where log is true, got {self.step}")])
+        if (self.high - self.low) % self.step:
+            reason = f"must divide high − low = {self.high - self.low}, got {self.step}: change step or high"
+            raise field_errors([("/step", reason)])
+        return self
+
+
+class Choice(Strict):
+    """One of these values."""
+
+    type: Literal["categorical"]
+    choices: Annotated[list[Scalar], Field(min_length=1, max_length=100)]
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Choice:
+        repeated = repetitions(self.choices)
+        if repeated:
+            raise field_errors((f"/choices/{at}", f"repeats choice {first}; give each once") for at, first in repeated)
+        return self
+
+
+Space = Annotated[FloatRange | IntRange | Choice, Field(discriminator="type")]
+SPACES = ("float", "int", "categorical")
+
+
+class Budget(Strict):
+    max_seconds: PositiveFloat
+    """No trial begins once the sweep's jobs have run for so long, all together; those that run are finished."""
+
+
+class SweepSpec(Strict):
+    """Jobs that vary a base spec: every combination of a `grid`, or `trials` points of a `search`."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00]*$")] | None = None
+    """For people."""
+    base: dict[str, Any]
+    """A training spec, as `POST /v1/jobs` takes it; fields left out get their defaults for each child by itself."""
+    grid: Annotated[dict[FieldName, Annotated[list[Any], Field(min_length=1)]], Field(min_length=1)] | None = None
+    """Dotted name of a field → its values. Each combination is a child, the last field changing fastest."""
+    search: Annotated[dict[FieldName, Space], Field(min_length=1, max_length=50)] | None = None
+    """Dotted name of a field → where to look for its best value."""
+    objective: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00]*$")] = "val/accuracy"
+    """The metric that counts, by its final value."""
+    direction: Literal["maximize", "minimize"] = "maximize"
+    parallel: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """Children that are unfinished at a time; by default 64 of a grid and 2 of a search."""
+    budget: Budget | None = None
+    labels: dict[LabelKey, LabelValue] = Field(default_factory=dict, max_length=MOST_SWEEP_LABELS)
+    """For the sweep and its jobs, which also get `sweep` and `trial`."""
+    trials: Annotated[int, Field(ge=1)] | None = None
+    """Of a search: how many children it may have; 20 by default."""
+    sampler: Literal["tpe", "random"] | None = None
+    """Of a search: by what came out so far (tree-structured Parzen estimator, the default), or at random."""
+    pruner: Literal["median", "none"] | None = None
+    """Of a search: whether a trial ends early that is worse than the median of the others at the same epoch
+    (`median`, the default), or runs to its end."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    """Of a search; 0 by default. The same results before it give the same next trial."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults(cls, data: Any) -> Any:
+        """What depends on whether it is a grid or a search, as the stored spec has every default filled in."""
+        if not isinstance(data, dict):
+            return data
+        if data.get("search") is not None and data.get("grid") is None:
+            mine = {"parallel": PARALLEL_SEARCH, "trials": TRIALS, "sampler": "tpe", "pruner": "median", "seed": 0}
+        else:
+            mine = {"parallel": PARALLEL_GRID}
+        return data | {key: value for key, value in mine.items() if data.get(key) is None}
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> SweepSpec:
+        found = [] if (self.grid is None) != (self.search is None) else [("", "give either a grid or a search")]
+        if self.grid is not None and self.search is None:
+            alone = ("trials", "sampler", "pruner", "seed")
+            reason = "belongs to a search; a grid runs all its combinations to their end"
+            found += [(f"/{name}", reason) for name in alone if getattr(self, name) is not None]
+        found += _bad_names("grid", self.grid or {}) + _bad_names("search", self.search or {})
+        for name, values in (self.grid or {}).items():
+            for at, first in repetitions(values):
+                found.append((f"/grid/{name}/{at}", f"repeats value {first} of {name}; give each once"))
+        found += [
+            (f"/labels/{key}", "is a label that the sweep itself gives") for key in RESERVED if key in self.labels
+        ]
+        if found:
+            raise field_errors(found)
+        return self
+
+    @property
+    def size(self) -> int:
+        """How many children it has in the end."""
+        return self.trials or 0 if self.grid is None else prod(len(values) for values in self.grid.values())
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Dotted names of what varies."""
+        return tuple(self.grid or self.search or ())
+
+
+def repetitions(values: list[Any]) -> list[tuple[int, int]]:
+    """`(place, earlier place)` of each value that was there before; 1, 1.0 and true are three values."""
+    seen: dict[str, int] = {}
+    found = []
+    for at, value in enumerate(values):
+        first = seen.setdefault(json.dumps(value, sort_keys=True), at)
+        if first != at:
+            found.append((at, first))
+    return found
+
+
+def _check_range(low: float, high: float, log: bool, least: float) -> None:
+    """Errors under the range's own fields."""
+    found = [] if low < high else [("/high", f"must be greater than low = {low}, got {high}")]
+    if log and (low < least or low <= 0):
+        found.append(("/low", f"must be {'> 0' if least == 0 else f'≥ {least}'} where log is true, got {low}"))
+    if found:
+        raise field_errors(found)
+
+
+def _bad_names(where: str, fields: dict[str, Any]) -> list[tuple[str, str]]:
+    found = []
+    for name in fields:
+        if name == "kind" or name.split(".")[0] == "labels":
+            found.append((f"/{where}/{name}", "cannot vary: give it in base"))
+        inside = next((other for other in fields if name.startswith(other + ".")), None)
+        if inside is not None:
+            found.append((f"/{where}/{name}", f"lies in {inside}, which varies too; vary one of them"))
+    return found
