@@ -62,6 +62,8 @@ class Settings(BaseSettings):
     """The label whose values share the workers equally while jobs wait; jobs without it share one part."""
     max_queued_jobs: int = Field(20_000, ge=1)
     """Jobs that may wait; a further one is refused (429) until some have been taken."""
+    max_sweep_jobs: int = Field(500, ge=1)
+    """Jobs that one sweep may make."""
     worker_threads: int | None = Field(None, ge=1)
     """Threads of one job that does not say `resources.threads`; by default the cores shared among the slots."""
     child_command: Annotated[tuple[str, ...], NoDecode] = (sys.executable, "-m", "worker.child")

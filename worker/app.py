@@ -61,6 +61,7 @@ def run_claimed(context: WorkerContext, claim: Claim) -> None:
             Supervisor(context, claim).run()
     finally:
         context.slots.release(claim)
+        context.ended.set()
 
 
 def claim_next(context: WorkerContext) -> Claim | None:

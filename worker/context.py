@@ -39,6 +39,8 @@ class WorkerContext:
     """Versions, cores, GPUs and kernel backends, as `worker.probe` found them."""
     draining: threading.Event = field(default_factory=threading.Event)
     """Set once the worker shall stop: no new claims, running attempts are handed back with a checkpoint."""
+    ended: threading.Event = field(default_factory=threading.Event)
+    """Set once an attempt has ended here, until it was looked whether that makes room in a sweep."""
     drain: Drain | None = None
     """Set while an operator wants no new claims here, and with `hand_over` no running attempts either."""
     offers: tuple[str, ...] = ()

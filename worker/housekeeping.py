@@ -15,6 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from jobs.repository import core, recovery, workers
 from jobs.repository.attempts import Claim
 from jobs.retention import Sweeper
+from jobs.scheduling import Rules
+from jobs.sweeps.driver import Driver
 from jobs.wakeups import Relay
 from worker.app import claim_next, run_available, run_claimed
 from worker.context import WorkerContext
@@ -60,6 +62,7 @@ class Housekeeping:
         self._settings = context.settings
         self._relay = Relay(context.settings, context.database, context.app, self._note_relay_error)
         self.sweeper = Sweeper(context.database, context.store, context.settings, context.stats.swept)
+        self._sweeps = Driver(context.database, Rules.of(context.settings))
         self._stopping = threading.Event()
         self._watch = Watch(self._settings.lease_seconds)
         self._unheard: set[tuple[str, int]] = set()
@@ -100,8 +103,11 @@ class Housekeeping:
             if time.monotonic() >= due:
                 due = time.monotonic() + interval
                 self._guarded(self.round)
+                self._guarded(self.move_sweeps)
             else:
                 self._guarded(self.heed_drain)
+                if self._context.ended.is_set():
+                    self._guarded(self.move_sweeps)
             self._stopping.wait(min(TICK_SECONDS, interval))
 
     def _guarded(self, work: Callable[[], None]) -> None:
@@ -132,6 +138,11 @@ class Housekeeping:
         self.reclaim()
         self.release_unheard()
         self.look()
+
+    def move_sweeps(self) -> None:
+        """Children of sweeps that have ended make room for the next; soon after one has ended here, else by rounds."""
+        self._context.ended.clear()
+        self._sweeps.round()
 
     def reclaim(self) -> list[str]:
         """Takes jobs from lost workers, once this worker has itself seen the database for a whole lease."""

@@ -17,12 +17,12 @@ from sqlalchemy.orm import Session
 
 from jobs.database import Database
 from jobs.errors import Conflict, QueueFull
-from jobs.repository import history, lifecycle
+from jobs.repository import datasets, history, lifecycle
 from jobs.repository.core import append_events, now
 from jobs.scheduling import Rules
 from jobs.states import FINAL, Status, SweepStatus, TrialStatus
 from jobs.sweeps import repository, search
-from jobs.sweeps.planning import child, explain
+from jobs.sweeps.planning import child, dataset_of, explain
 from jobs.sweeps.search import Known
 from jobs.sweeps.spec import SweepSpec
 from jobs.tables import Job, Sweep, Trial
@@ -240,12 +240,14 @@ class _Step:
         """Trial and job in one transaction. Raises QueueFull, with nothing written but a trial that waits."""
         labels = {"sweep": self.sweep.id, "trial": str(trial.number)}
         try:
+            datasets.hold(self.session, dataset_of(self.spec, trial.parameters))
             spec = child(self.spec, trial.parameters, labels)
-        except ValidationError as error:
-            reasons = "; ".join(f"{where}: {why}" for where, why in explain(error))
-            self._end_trial(trial, TrialStatus.FAILED, f"These parameters make no valid job: {reasons}")
+            job = lifecycle.submit(self.session, spec, rules=self.rules).job
+        except (ValidationError, Conflict) as error:
+            reasons = [f"{where}: {why}" for where, why in explain(error)] if isinstance(error, ValidationError) else []
+            message = f"No job could be made of it: {'; '.join(reasons) or error}"
+            self._end_trial(trial, TrialStatus.FAILED, message)
             return
-        job = lifecycle.submit(self.session, spec, rules=self.rules).job
         trial.job_id, trial.status = job.id, TrialStatus.RUNNING
         self.states[job.id] = job.status
 

@@ -58,6 +58,12 @@ def document(base: Mapping[str, Any], parameters: Parameters) -> dict[str, Any]:
     return merge(dict(base), changes)
 
 
+def dataset_of(spec: SweepSpec, parameters: Parameters) -> Any:
+    """What a child calls its dataset."""
+    part = document(spec.base, parameters).get("dataset")
+    return part.get("name") if isinstance(part, dict) else None
+
+
 def child(spec: SweepSpec, parameters: Parameters, labels: Mapping[str, str] = {}) -> TrainSpec:
     """The whole spec of a child, with the sweep's labels and these. Raises pydantic's ValidationError."""
     given = document(spec.base, parameters)
@@ -102,7 +108,7 @@ def plan(spec: SweepSpec, most: int, explain: Explain = explain) -> list[tuple[P
             planned.append((parameters, child(spec, parameters)))
         except ValidationError as error:
             for where, why in explain(error):
-                found[_blame(spec, parameters, where, why)] = None
+                found[blame(spec, parameters, where, why)] = None
         if len(found) >= MOST_ERRORS:
             break
     if found:
@@ -125,7 +131,7 @@ def _corners(spec: SweepSpec) -> list[Parameters]:
     return [first, *(first | {name: value} for name, values in ends.items() for value in values[1:])]
 
 
-def _blame(spec: SweepSpec, parameters: Parameters, where: str, why: str) -> tuple[str, str]:
+def blame(spec: SweepSpec, parameters: Parameters, where: str, why: str) -> tuple[str, str]:
     """The place in the sweep's request that a child's bad field comes from."""
     for name, value in parameters.items():
         at = "/" + name.replace(".", "/")
