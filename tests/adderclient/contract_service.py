@@ -39,6 +39,22 @@ def job(identity: str, status: str = "queued", **more: Any) -> dict[str, Any]:
     }
 
 
+def recipe(query: Mapping[str, list[str]]) -> dict[str, Any]:
+    """A recipe as the contract shows it."""
+    dataset = query.get("dataset", ["digits"])[0]
+    return {
+        "name": "table1",
+        "title": "Gradient norms",
+        "reference": "Table 1",
+        "description": "The norm of each layer's gradient.",
+        "output": "table",
+        "datasets": ["mnist"],
+        "takes_model": True,
+        "operations": 3_198_873_600,
+        "spec": {"kind": "analyze", "recipe": "table1", "dataset": {"name": dataset}, "seeds": [0, 1]},
+    }
+
+
 @dataclass
 class Fault:
     """What goes wrong with the next requests whose ``METHOD /path`` begins with ``prefix``."""
@@ -183,6 +199,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self._listing([{"name": "digits", "classes": list("01"), "available": True}])
             case ("GET", "v1", "datasets", name) if name == "digits":
                 self._answer(200, {"name": "digits", "available": True})
+            case ("GET", "v1", "recipes"):
+                self._listing([recipe(self.query)])
+            case ("GET", "v1", "recipes", "table1"):
+                self._answer(200, recipe(self.query))
             case ("POST", "v1", "jobs"):
                 self._submit()
             case ("GET", "v1", "jobs"):
@@ -261,7 +281,8 @@ class _Handler(BaseHTTPRequestHandler):
             case ("GET", "stream"):
                 self._stream(identity)
             case ("GET", "artifacts"):
-                self._listing([self._artifact(name, data) for name, data in self.state.artifacts[identity].items()])
+                files = self.state.artifacts.get(identity, {})
+                self._listing([self._artifact(name, data) for name, data in files.items()])
             case ("GET", "artifacts", name):
                 self._file(self.state.artifacts[identity][name], name)
             case _:
