@@ -91,7 +91,7 @@ class Attempts:
                 shutil.copy(source, self.store / f"{len(self.checkpoints()):06d}-{source.name}")
         if isinstance(message, protocol.Metrics):
             for p in message.points:
-                value = None if p.name == "images_per_second" else p.value
+                value = None if p.name.endswith("images_per_second") else p.value
                 self.repeated += (p.name, p.step) in self.rows
                 before = self.rows.setdefault((p.name, p.step), (p.epoch, value))
                 assert before == (p.epoch, value), f"{p.name} at step {p.step}: {before}, then {(p.epoch, value)}"
