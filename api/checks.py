@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from addercore import spec as core
+from addercore.spec import datasets as published
 from addercore.spec.plans import plan
 from api.problems import field_errors, invalid
 from jobs.errors import DatasetUnusable, NotFound
@@ -42,17 +43,12 @@ def parse_spec(document: object, session: Session) -> SubmittedSpec:
 
 
 def missing_files(settings: Settings, info: core.DatasetInfo) -> list[Path]:
-    """Files of a dataset that are not in its folder, plain or compressed."""
-    folder = (settings.datasets_dir / info.name).resolve()
-    wanted = [folder / name for name in info.files]
-    return [path for path in wanted if not (path.is_file() or path.with_name(path.name + ".gz").is_file())]
+    """Files of a dataset that are not in its folder, in whatever form."""
+    return published.missing_files(info, settings.datasets_dir.resolve())
 
 
 def how_to_get(settings: Settings, info: core.DatasetInfo) -> str:
-    if not info.files:
-        return info.source
-    folder = (settings.datasets_dir / info.name).resolve()
-    return f"Put {', '.join(info.files)} (plain or .gz) into {folder} on the server. Source: {info.source}"
+    return published.how_to_get(info, settings.datasets_dir.resolve())
 
 
 def require_dataset(settings: Settings, name: str) -> None:
