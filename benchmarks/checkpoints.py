@@ -19,7 +19,7 @@ from typing import Any, Final
 import torch
 
 from addercore import Callbacks, MetricPoint, TrainConfig, build
-from addercore.data import load
+from addercore.data import Stored, source
 from addercore.ops import select
 from addercore.train import checkpoint
 from addercore.train.environment import describe
@@ -95,9 +95,9 @@ def train(arch: str, variant: str, seconds: float, threads: int, folder: Path, i
     )
     clock, backend = Clock(seconds), select(CPU, torch.float32).backend
     with isolated(0, CPU, threads):
-        examples = load("digits", None, "train")
-        few = type(examples)(examples.images[:64], examples.labels[:64])  # validations are not what is measured
-        trainer = Timed(config, build(config.network()), examples, few, CPU, folder, clock, describe(CPU, backend))
+        digits = source("digits", "train")
+        few = Stored(digits.pixels(torch.arange(64)), digits.labels[:64])  # validations are not what is measured
+        trainer = Timed(config, build(config.network()), digits, few, CPU, folder, clock, describe(CPU, backend))
         trainer.waits = variant == VARIANTS[1]
         trainer.run()
     into.rates.append(clock.rate)

@@ -1,6 +1,21 @@
-"""Datasets as tensors, and the way pixels take into a network."""
+"""Datasets as bytes and as tensors, and the way pixels take into a network."""
 
-from addercore.data.pixels import prepare, random_crop
-from addercore.data.sets import SPLITS, Examples, Split, load, raw, sample_image
+from addercore.data.pixels import Preprocess, prepare
+from addercore.data.sets import SPLITS, Examples, Split, load, opened, raw, sample_image, source
+from addercore.data.sources import Shared, Source, Stored
 
-__all__ = ["SPLITS", "Examples", "Split", "load", "prepare", "random_crop", "raw", "sample_image"]
+__all__ = [
+    "SPLITS",
+    "Examples",
+    "Preprocess",
+    "Shared",
+    "Source",
+    "Split",
+    "Stored",
+    "load",
+    "opened",
+    "prepare",
+    "raw",
+    "sample_image",
+    "source",
+]

@@ -1,8 +1,6 @@
-"""The IDX files of MNIST: big-endian magic (0, 0, type, dimensions), sizes, then bytes; plain or gzipped."""
+"""The IDX files of MNIST: big-endian magic (0, 0, type, dimensions), sizes, then bytes."""
 
-import gzip
 import struct
-import zlib
 from math import prod
 from pathlib import Path
 from typing import Final
@@ -15,27 +13,8 @@ from addercore.errors import BadData
 _UNSIGNED_BYTE: Final = 0x08
 
 
-def find(folder: Path, name: str, source: str) -> Path:
-    """`folder/name` or `folder/name.gz`; `BadData` says what to put where."""
-    for path in (folder / name, folder / f"{name}.gz"):
-        if path.is_file():
-            return path
-    raise BadData(f"{folder / name} (or {name}.gz) is missing; get it from {source} and put it into {folder}")
-
-
-def _content(path: Path) -> bytes:
-    try:
-        if path.suffix == ".gz":
-            with gzip.open(path) as file:
-                return file.read()
-        return path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise BadData(f"{path} cannot be read ({error}); download it again") from error
-
-
-def read(path: Path, shape: tuple[int, ...]) -> Tensor:
-    """The uint8 tensor stored at `path`, which must have `shape`; `BadData` names the file and what is wrong."""
-    raw = _content(path)
+def parse(raw: bytes, path: Path, shape: tuple[int, ...]) -> Tensor:
+    """The uint8 tensor that `raw` (of `path`) holds, which must have `shape`; `BadData` names file and fault."""
     if len(raw) < 4:
         raise BadData(f"{path} is truncated: {len(raw)} bytes, not even a header; download it again")
     zero, kind, dimensions = struct.unpack(">HBB", raw[:4])

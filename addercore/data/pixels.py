@@ -1,34 +1,65 @@
-"""Pixels on their way into a network: resizing, normalising, augmenting."""
+"""Pixels on their way into a network: scaled, resized, normalised, and augmented on the way."""
 
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 import torch.nn.functional as nnf
 from torch import Tensor
 
-CROP_PADDING = 4  # pixels, as the CIFAR recipe has it
+from addercore.data.augment import random_affine, random_crop, random_flip, random_part
+from addercore.spec import DatasetInfo
+
+
+def resize(pixels: Tensor, size: Sequence[int]) -> Tensor:
+    """(N, c, H, W) → (N, c, *size): bilinear, with antialiasing where it shrinks."""
+    target = (size[0], size[1])
+    if pixels.shape[2:] == target:
+        return pixels
+    shrinks = pixels.shape[2] > target[0] or pixels.shape[3] > target[1]
+    return nnf.interpolate(pixels, size=target, mode="bilinear", align_corners=False, antialias=shrinks)
 
 
 def prepare(pixels: Tensor, size: Sequence[int], mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """(N, c, H, W) in 0…1 → (N, c, *size): bilinear (with antialiasing where it shrinks), then (x − mean) / std."""
-    target = (size[0], size[1])
-    if pixels.shape[2:] != target:
-        shrinks = pixels.shape[2] > target[0] or pixels.shape[3] > target[1]
-        pixels = nnf.interpolate(pixels, size=target, mode="bilinear", align_corners=False, antialias=shrinks)
-    centre = torch.tensor(mean, dtype=pixels.dtype).view(1, -1, 1, 1)
-    spread = torch.tensor(std, dtype=pixels.dtype).view(1, -1, 1, 1)
+    """(N, c, H, W) in 0…1 → (N, c, *size): resized, then (x − mean) / std."""
+    pixels = resize(pixels, size)
+    centre = torch.tensor(mean, dtype=pixels.dtype, device=pixels.device).view(1, -1, 1, 1)
+    spread = torch.tensor(std, dtype=pixels.dtype, device=pixels.device).view(1, -1, 1, 1)
     return (pixels - centre) / spread
 
 
-def random_crop(images: Tensor, black: Tensor, generator: torch.Generator) -> Tensor:
-    """Each image of (N, c, H, W) padded by 4 black pixels and cut back at a random place.
+class Preprocess:
+    """Bytes (n, c, H, W), 0…top, to a network's input (n, c, *size) float32, on `device`."""
 
-    `black` (c,) is the normalised value of a pixel 0; `generator` lives on the processor, whatever the images' device.
-    """
-    n, channels, height, width = images.shape
-    pad = CROP_PADDING
-    padded = black.view(1, -1, 1, 1).expand(n, channels, height + 2 * pad, width + 2 * pad).contiguous()
-    padded[:, :, pad : pad + height, pad : pad + width] = images
-    offsets = torch.randint(0, 2 * pad + 1, (2, n), generator=generator).to(images.device)
-    windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # (N, c, 9, 9, H, W), a view
-    return windows[torch.arange(n, device=images.device), :, offsets[0], offsets[1]]
+    def __init__(
+        self, size: Sequence[int], mean: Sequence[float], std: Sequence[float], top: int, device: torch.device
+    ) -> None:
+        self.size, self.top = (size[0], size[1]), top
+        self.centre = torch.tensor(mean, dtype=torch.float32, device=device).view(1, -1, 1, 1)
+        self.spread = torch.tensor(std, dtype=torch.float32, device=device).view(1, -1, 1, 1)
+
+    @classmethod
+    def of(cls, info: DatasetInfo, device: torch.device) -> Self:
+        """As the dataset's own description has it."""
+        return cls(info.input_shape[1:], info.mean, info.std, info.top, device)
+
+    def __call__(
+        self, pixels: Tensor, augment: str = "none", generator: torch.Generator | None = None, cut: bool = False
+    ) -> Tensor:
+        """`generator` is what `augment` draws from; `cut` says that random parts were cut out already."""
+        images = pixels.float() / self.top
+        if augment == "imagenet" and not cut:
+            assert generator is not None  # for types, here and below: only "none" draws nothing
+            images = random_part(images, self.size, generator)
+        else:
+            images = resize(images, self.size)
+        if augment in ("crop", "crop_flip"):
+            assert generator is not None
+            images = random_crop(images, generator)
+        if augment in ("crop_flip", "imagenet"):
+            assert generator is not None
+            images = random_flip(images, generator)
+        if augment == "affine":
+            assert generator is not None
+            images = random_affine(images, generator)
+        return (images - self.centre) / self.spread

@@ -1,16 +1,17 @@
-"""Datasets as tensors: stored pixels, then scaled, resized and normalised as their `DatasetInfo` says."""
+"""Datasets by name: as a source of bytes, or whole, as tensors."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from addercore.data import idx
+from addercore.data import cifar, files, folder, idx, sources
 from addercore.data.pixels import prepare
+from addercore.data.sources import Source, Stored
 from addercore.errors import BadData
-from addercore.spec import DatasetInfo, dataset
+from addercore.spec import DATASETS, DatasetInfo, dataset
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,53 +34,103 @@ class Examples:
         return self.labels.shape[0]
 
 
-def _digits(info: DatasetInfo, split: Split) -> tuple[Tensor, Tensor]:
-    """scikit-learn's digits, light strokes (16) on dark (0): (N, 1, 8, 8) in 0…1, labels."""
+def _digits(info: DatasetInfo, split: Split) -> Stored:
+    """scikit-learn's digits, light strokes (16) on dark (0): (N, 1, 8, 8)."""
     try:
         from sklearn.datasets import load_digits
     except ModuleNotFoundError as error:
         raise BadData("digits come with scikit-learn: pip install 'adderworks[data]'") from error
     bunch = load_digits()
     part = slice(0, info.train_size) if split == "train" else slice(info.train_size, None)
-    pixels = torch.tensor(bunch.images[part], dtype=torch.float32) / 16
-    return pixels[:, None], torch.tensor(bunch.target[part], dtype=torch.int64)
+    images = torch.tensor(bunch.images[part], dtype=torch.uint8)
+    return Stored(images[:, None], torch.tensor(bunch.target[part], dtype=torch.int64))
 
 
-def _mnist(info: DatasetInfo, split: Split, data_dir: Path | None) -> tuple[Tensor, Tensor]:
-    """(N, 1, 28, 28) in 0…1, labels; from the IDX files in `data_dir/mnist` or in `data_dir` itself."""
-    if data_dir is None:
-        raise BadData(f"mnist needs a data folder with {', '.join(info.files)} (or .gz), from {info.source}")
-    folder = data_dir / "mnist" if (data_dir / "mnist").is_dir() else data_dir
-    images, labels = info.files[:2] if split == "train" else info.files[2:]
-    size = info.train_size if split == "train" else info.validation_size
-    label_path = idx.find(folder, labels, info.source)
-    y = idx.read(label_path, (size,)).long()
-    if y.max() >= len(info.classes):
-        raise BadData(f"{label_path} has a label {int(y.max())}; mnist's are 0 to 9; download it again")
-    x = idx.read(idx.find(folder, images, info.source), (size, *info.stored_shape))
-    return x[:, None].float() / 255, y
+def _mnist(info: DatasetInfo, split: Split, data_dir: Path | None) -> Stored:
+    """(N, 1, 28, 28), from IDX files."""
+    size = _size(info, split)
+    images, labels = files.read(info, data_dir, info.files[:2] if split == "train" else info.files[2:])
+    y = idx.parse(labels.data, labels.path, (size,)).long()
+    x = idx.parse(images.data, images.path, (size, *info.stored_shape))
+    for content in (images, labels):
+        content.verify(info)
+    return Stored(x[:, None], y)
 
 
-def raw(name: str, split: Split, data_dir: Path | None = None) -> tuple[Tensor, Tensor]:
-    """Pixels as stored, (N, c, h, w) in 0…1, and labels (N,)."""
+def _cifar(info: DatasetInfo, split: Split, data_dir: Path | None) -> Stored:
+    """(N, 3, 32, 32); the last of `info.files` is the test set."""
+    names = info.files[:-1] if split == "train" else info.files[-1:]
+    each = _size(info, split) // len(names)
+    parts = []
+    for content in files.read(info, data_dir, names):
+        parts.append(cifar.parse(content.data, content.path, each, labels=2 if info.name == "cifar100" else 1))
+        content.verify(info)
+    images, labels = zip(*parts, strict=True)
+    return Stored(torch.cat(images), torch.cat(labels))
+
+
+def _size(info: DatasetInfo, split: Split) -> int:
+    return info.train_size if split == "train" else info.validation_size
+
+
+def source(name: str, split: Split, data_dir: Path | None = None) -> Source:
+    """A split's images as they are stored, on the processor; `BadData` where files are missing or damaged."""
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
     info = dataset(name)
-    return _digits(info, split) if name == "digits" else _mnist(info, split, data_dir)
+    found: Source
+    if name not in DATASETS:
+        found = sources.upload(info, data_dir, split)
+    elif name == "digits":
+        found = _digits(info, split)
+    elif name == "imagenet":
+        found = folder.imagenet(info, data_dir, split)
+    else:
+        found = (_cifar if info.archive else _mnist)(info, split, data_dir)
+    low, high = int(found.labels.min()), int(found.labels.max())
+    if low < 0 or high >= len(info.classes):
+        wrong = low if low < 0 else high
+        raise BadData(
+            f"the {split} labels of {name} have a {wrong}, but its {len(info.classes)} classes are 0 to "
+            f"{len(info.classes) - 1}; get its files again"
+        )
+    return found
+
+
+def opened(description: dict[str, Any]) -> Source:
+    """The source that another process's `share` described."""
+    match description["kind"]:
+        case "memory":
+            return sources.opened_memory(description)
+        case "upload":
+            return sources.mapped(Path(description["path"]), description["split"])
+        case kind:
+            assert kind == "folder"  # for types: there is no fourth
+            return folder.opened_folder(description)
+
+
+def raw(name: str, split: Split, data_dir: Path | None = None) -> tuple[Tensor, Tensor]:
+    """All pixels as stored, (N, c, h, w) in 0…1, and labels (N,); `ValueError` for a set too large for that."""
+    found = source(name, split, data_dir)
+    if not found.resident:
+        raise ValueError(f"{name} is too large to be held in memory; read it in batches from data.source")
+    return found.pixels(torch.arange(len(found))).float() / dataset(name).top, found.labels
 
 
 def load(name: str, data_dir: Path | None, split: Split) -> Examples:
-    """The split, ready for a network; `BadData` where files are missing or damaged."""
+    """The whole split, ready for a network; `BadData` where files are missing or damaged."""
     info = dataset(name)
     pixels, labels = raw(name, split, data_dir)
     return Examples(prepare(pixels, info.input_shape[1:], info.mean, info.std), labels)
 
 
 def sample_image(name: str, index: int, split: Split = "validation", data_dir: Path | None = None) -> "Image":
-    """One image of a dataset as it is stored, as an 8-bit PIL image: light strokes on dark, 0…255."""
+    """One image of a dataset as it is stored, as an 8-bit PIL image, 0…255 (digits: light strokes on dark)."""
     from PIL import Image
 
-    pixels, _ = raw(name, split, data_dir)
-    if not 0 <= index < len(pixels):
-        raise ValueError(f"index must be from 0 to {len(pixels) - 1} for the {split} images of {name}, got {index}")
-    return Image.fromarray((pixels[index, 0] * 255).round().to(torch.uint8).numpy())
+    found = source(name, split, data_dir)
+    if not 0 <= index < len(found):
+        raise ValueError(f"index must be from 0 to {len(found) - 1} for the {split} images of {name}, got {index}")
+    pixels = found.pixels(torch.tensor([index]))[0].float() / dataset(name).top
+    array = (pixels * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)

@@ -186,19 +186,21 @@ DATASETS: Final[dict[str, DatasetInfo]] = {
 }
 
 
-def dataset_folder(info: DatasetInfo, data_dir: Path) -> Path:
-    """Where the files of a published dataset lie: a folder of its name, or `data_dir` itself."""
-    own = data_dir / info.name
-    return own if own.is_dir() else data_dir
+def find_file(info: DatasetInfo, data_dir: Path, name: str) -> Path | None:
+    """Where `name`, one of `info.files`, lies below `data_dir/DATASET`: itself, in a folder there, with .gz, or in the
+    published archive, whose path it is then. MNIST is also found in `data_dir` itself."""
+    folder = data_dir / info.name
+    if info.name == "mnist" and not folder.is_dir():
+        folder = data_dir
+    places = [folder / name, folder / f"{name}.gz", *sorted(folder.glob(f"*/{name}"))]
+    if info.archive:
+        places.append(folder / info.archive)
+    return next((path for path in places if path.exists()), None)
 
 
 def missing_files(info: DatasetInfo, data_dir: Path) -> list[Path]:
-    """What of `info.files` is not in `data_dir/NAME`, plain, with .gz, or in the published archive there."""
-    folder = data_dir / info.name
-    if info.archive and (folder / info.archive).is_file():
-        return []
-    wanted = [folder / name for name in info.files]
-    return [path for path in wanted if not (path.exists() or path.with_name(f"{path.name}.gz").is_file())]
+    """What of `info.files` is not in `data_dir`."""
+    return [data_dir / info.name / name for name in info.files if find_file(info, data_dir, name) is None]
 
 
 def how_to_get(info: DatasetInfo, data_dir: Path) -> str:

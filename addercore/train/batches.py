@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from addercore.data import Examples, random_crop
+from addercore.data import Preprocess, Source
 from addercore.spec import OptimizerConfig, TrainConfig, dataset
 
 if TYPE_CHECKING:
@@ -29,20 +29,23 @@ def learning_rate(config: OptimizerConfig, epoch: int, epochs: int) -> float:
 
 
 class Batches:
-    """The training images in every epoch's own order, in batches, and in groups of batches that make one step."""
+    """The training images in every epoch's own order, in batches, and in groups of batches that make one step.
 
-    def __init__(self, examples: Examples, config: TrainConfig) -> None:
-        self.examples, self.config = examples, config
-        info = dataset(config.dataset.name)
-        centre, spread = torch.tensor(info.mean), torch.tensor(info.std)
-        self.black = (-centre / spread).to(examples.images.device)  # a pixel 0, normalised
-        full, rest = divmod(len(examples), config.batch_size)
+    A batch begins as bytes of the source (`pixels`, which loader processes make as well) and becomes the network's
+    input on `device` (`images`).
+    """
+
+    def __init__(self, source: Source, config: TrainConfig, device: torch.device) -> None:
+        self.source, self.config, self.device = source, config, device
+        self.preprocess = Preprocess.of(dataset(config.dataset.name), device)
+        self.labels = source.labels.to(device)
+        full, rest = divmod(len(source), config.batch_size)
         self.per_epoch = full + (rest > 1)  # one image alone has no batch statistics: it sits this epoch out
         self.steps_per_epoch = ceil(self.per_epoch / config.optimizer.accumulate)
 
     def permutation(self, epoch: int) -> Tensor:
         """Order of the images in `epoch` (from 0), on the processor."""
-        return torch.randperm(len(self.examples), generator=generator(self.config.seed, "order", epoch))
+        return torch.randperm(len(self.source), generator=generator(self.config.seed, "order", epoch))
 
     def _range(self, step: int) -> tuple[int, int]:
         """The batches [first, last) whose gradients make step `step` of an epoch (from 0)."""
@@ -52,7 +55,7 @@ class Batches:
     def images_in(self, step: int) -> int:
         first, last = self._range(step)
         size = self.config.batch_size
-        return min(last * size, len(self.examples)) - first * size
+        return min(last * size, len(self.source)) - first * size
 
     def group(
         self, epoch: int, order: Tensor, step: int, loader: "Loader | None" = None
@@ -60,15 +63,21 @@ class Batches:
         """(images, labels) of each batch of step `step`, made (or taken from `loader`) when it is asked for."""
         for index in range(*self._range(step)):
             chosen = self._chosen(order, index)
-            images = self.images(epoch, order, index) if loader is None else loader.take(len(chosen))
-            yield images, self.examples.labels[chosen]
+            pixels = self.pixels(epoch, order, index) if loader is None else loader.take(len(chosen))
+            yield self.images(pixels, epoch, index), self.labels[chosen.to(self.device)]
 
-    def images(self, epoch: int, order: Tensor, index: int) -> Tensor:
-        """The images of one batch, augmented: bits depend on seed, epoch and index alone."""
-        images = self.examples.images[self._chosen(order, index)]
-        if self.config.augment == "crop":
-            images = random_crop(images, self.black, generator(self.config.seed, "crop", epoch, index))
-        return images
+    def pixels(self, epoch: int, order: Tensor, index: int) -> Tensor:
+        """One batch as its source gives it, bytes: they depend on seed, epoch and index alone."""
+        cut = None
+        if self.config.augment == "imagenet" and self.source.cuts:
+            cut = generator(self.config.seed, "cut", epoch, index)
+        return self.source.pixels(self._chosen(order, index), cut)
+
+    def images(self, pixels: Tensor, epoch: int, index: int) -> Tensor:
+        """The batch of `pixels` as the network takes it, on the device, augmented."""
+        augment = self.config.augment
+        draws = None if augment == "none" else generator(self.config.seed, augment, epoch, index)
+        return self.preprocess(pixels.to(self.device, non_blocking=True), augment, draws, self.source.cuts)
 
     def from_place(self, epoch: int, index: int) -> Iterator[tuple[int, int]]:
         """(epoch, index) of every batch from a place on to the run's last epoch."""
@@ -77,4 +86,4 @@ class Batches:
 
     def _chosen(self, order: Tensor, index: int) -> Tensor:
         size = self.config.batch_size
-        return order[index * size : (index + 1) * size].to(self.examples.labels.device)
+        return order[index * size : (index + 1) * size]

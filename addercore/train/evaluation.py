@@ -1,24 +1,28 @@
 """Accuracy, loss and confusion matrix of a model on a split."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from addercore.data import Examples, Split, prepare, raw
+from addercore.data import Preprocess, Source, Split, source
 from addercore.errors import Stopped
 from addercore.spec import dataset as dataset_info
 from addercore.train.callbacks import Callbacks, Progress
 from addercore.train.isolation import resolve_device
+from addercore.train.loader import Loader
 
 if TYPE_CHECKING:
     from addercore.io import Model
 
-BATCH = 256
+BATCH: Final = 256
+TOP5_FROM: Final = 100
+"""Classes from which on the right class among the five likeliest is counted too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class EvaluateResult:
     loss: float  # mean cross-entropy
     confusion_matrix: list[list[int]]
     images: int
+    top5: float | None = None  # share of images whose class is among the five likeliest, from 100 classes on
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -36,6 +41,7 @@ class EvaluateResult:
             "loss": self.loss,
             "confusion_matrix": self.confusion_matrix,
             "images": self.images,
+            **({} if self.top5 is None else {"top5": self.top5}),
         }
 
 
@@ -43,37 +49,96 @@ Between = Callable[[int, int], None]
 """Called after each batch with the number of those done and of all; an exception ends the evaluation."""
 
 
-def scores_of(
-    module: nn.Module,
-    images: Tensor,
-    precision: str = "fp32",
-    batch_size: int = BATCH,
-    between: Between | None = None,
-) -> Tensor:
+class InOrder:
+    """All images of a source in their stored order, in batches, as a network takes them on `preprocess`'s device.
+
+    `loader_workers` processes make the batches of a source that does not live on the device.
+    """
+
+    def __init__(self, images: Source, preprocess: Preprocess, device: torch.device, loader_workers: int = 0) -> None:
+        self.source = images.to(device)
+        self.labels = images.labels.to(device)
+        self.preprocess, self.device = preprocess, device
+        self.loader_workers = 0 if images.resident else loader_workers
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def batches(self, size: int = BATCH) -> Iterator[tuple[Tensor, Tensor]]:
+        """(images, labels) of each batch."""
+        parts = torch.arange(len(self.source)).split(size)
+        if not self.loader_workers:
+            for chosen in parts:
+                yield self._ready(self.source.pixels(chosen), chosen)
+            return
+        with closing(Loader.in_order(self.source, self.loader_workers, size)) as loader:
+            for chosen in parts:
+                yield self._ready(loader.take(len(chosen)), chosen)
+
+    def _ready(self, pixels: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        return self.preprocess(pixels.to(self.device, non_blocking=True)), self.labels[chosen.to(self.device)]
+
+
+def scores_of(module: nn.Module, images: Tensor, precision: str = "fp32", batch_size: int = BATCH) -> Tensor:
     """Class scores (N, classes) in float32 for (N, c, h, w), in evaluation mode."""
     was_training = module.training
     module.eval()
-    device = images.device.type
-    parts = []
-    batches = torch.split(images, batch_size)
     try:
-        for index, part in enumerate(batches, 1):
-            with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
-                parts.append(module(part).float())
-            if between is not None:
-                between(index, len(batches))
+        return torch.cat([_scores(module, part, precision) for part in torch.split(images, batch_size)])
     finally:
         module.train(was_training)
-    return torch.cat(parts)
+
+
+@torch.inference_mode()
+def _scores(module: nn.Module, images: Tensor, precision: str) -> Tensor:
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        scores: Tensor = module(images)
+    return scores.float()
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    loss: float  # mean cross-entropy
+    accuracy: float
+    top5: float | None  # from TOP5_FROM classes on
+    confusion: Tensor  # (classes, classes) int64, on the processor
 
 
 def score(
-    module: nn.Module, examples: Examples, precision: str = "fp32", between: Between | None = None
-) -> tuple[float, float]:
-    """(mean cross-entropy, accuracy)"""
-    scores = scores_of(module, examples.images, precision, between=between)
-    loss = nnf.cross_entropy(scores, examples.labels).item()
-    return loss, (scores.argmax(1) == examples.labels).sum().item() / len(examples)
+    module: nn.Module,
+    examples: InOrder,
+    classes: int,
+    precision: str = "fp32",
+    between: Between | None = None,
+    batch_size: int = BATCH,
+) -> Scored:
+    """Goes over `examples` once, in evaluation mode; nothing larger than a batch is held."""
+    device = examples.device
+    loss = torch.zeros((), dtype=torch.float64, device=device)
+    within5 = torch.zeros((), dtype=torch.int64, device=device)
+    pairs = torch.zeros(classes * classes, dtype=torch.int64, device=device)
+    count = -(-len(examples) // batch_size)
+    was_training = module.training
+    module.eval()
+    try:
+        for index, (images, labels) in enumerate(examples.batches(batch_size), 1):
+            with torch.inference_mode():
+                scores = _scores(module, images, precision)
+                loss += nnf.cross_entropy(scores, labels, reduction="sum")
+                pairs += torch.bincount(labels * classes + scores.argmax(1), minlength=classes * classes)
+                if classes >= TOP5_FROM:
+                    within5 += (scores.topk(5).indices == labels[:, None]).sum()
+            if between is not None:
+                between(index, count)
+    finally:
+        module.train(was_training)
+    confusion = pairs.view(classes, classes).cpu()
+    return Scored(
+        loss=loss.item() / len(examples),
+        accuracy=confusion.diagonal().sum().item() / len(examples),
+        top5=within5.item() / len(examples) if classes >= TOP5_FROM else None,
+        confusion=confusion,
+    )
 
 
 def evaluate(
@@ -84,6 +149,7 @@ def evaluate(
     batch_size: int = BATCH,
     device: str = "auto",
     callbacks: Callbacks | None = None,
+    loader_workers: int = 0,
 ) -> EvaluateResult:
     """`model` (from `addercore.load`) on a split of `dataset`, whose images and classes must be the model's.
 
@@ -98,22 +164,21 @@ def evaluate(
             f"the model takes {model.network.input_shape} and knows {len(model.classes)} classes {model.classes}; "
             f"{dataset} has {info.input_shape} and {list(info.classes)}"
         )
-    pixels, labels = raw(dataset, split, data_dir)
     target = resolve_device(device)
-    examples = Examples(prepare(pixels, info.input_shape[1:], model.mean, model.std), labels).to(target)
+    preprocess = Preprocess(model.network.input_shape[1:], model.mean, model.std, info.top, target)
+    examples = InOrder(source(dataset, split, data_dir), preprocess, target, loader_workers)
     home = next(model.module.parameters()).device
     try:
-        scores = scores_of(model.module.to(target), examples.images, "fp32", batch_size, _steered(callbacks))
+        module = model.module.to(target)
+        found = score(module, examples, len(info.classes), "fp32", _steered(callbacks), batch_size)
     finally:
         model.module.to(home)
-    size = len(info.classes)
-    predicted = scores.argmax(1)
-    confusion = torch.bincount((examples.labels * size + predicted).cpu(), minlength=size * size).view(size, size)
     return EvaluateResult(
-        accuracy=confusion.diagonal().sum().item() / len(examples),
-        loss=nnf.cross_entropy(scores, examples.labels).item(),
-        confusion_matrix=confusion.tolist(),
+        accuracy=found.accuracy,
+        loss=found.loss,
+        confusion_matrix=found.confusion.tolist(),
         images=len(examples),
+        top5=found.top5,
     )
 
 

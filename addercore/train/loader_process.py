@@ -2,42 +2,75 @@
 
 import itertools
 import json
+import os
 import signal
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from addercore.spec import TrainConfig
+from addercore.data import opened
+from addercore.errors import BadData
+from addercore.spec import DATASETS, DatasetInfo, TrainConfig, register
 from addercore.train.batches import Batches
-from addercore.train.loader import OUT_OF_MEMORY, shared
+from addercore.train.loader import FAILED, OUT_OF_MEMORY
 
 
 def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):  # the training's business: this ends with its pipe
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
+    order = json.loads(sys.argv[1])
     try:
-        _make(json.loads(sys.argv[1]))
+        _write(order)
     except BrokenPipeError:
         return 0  # the training has ended
     except MemoryError:
         return OUT_OF_MEMORY
+    except BadData as error:
+        return _failed(order, str(error), None)
+    except OSError as error:
+        return _failed(order, f"{error.strerror or error}: {error.filename}", error.errno)
     return 0
 
 
-def _make(order: dict[str, Any]) -> None:
-    batches = Batches(shared(order["examples"], tuple(order["shape"])), TrainConfig.from_dict(order["config"]))
-    permuted, permutation = -1, torch.empty(0)
+def _failed(order: dict[str, Any], message: str, errno: int | None) -> int:
+    os.write(order["tell"], json.dumps({"message": message, "errno": errno}).encode())
+    return FAILED
+
+
+def _write(order: dict[str, Any]) -> None:
+    made = _training(order) if "config" in order else _in_order(order)
     with open(order["pipe"], "wb", buffering=0) as pipe:
-        for epoch, index in itertools.islice(
-            batches.from_place(*order["place"]), order["number"], None, order["workers"]
-        ):
-            if epoch != permuted:
-                permuted, permutation = epoch, batches.permutation(epoch)
-            left = batches.images(epoch, permutation, index).contiguous().numpy().data.cast("B")
+        for batch in made:
+            left = batch.contiguous().numpy().data.cast("B")
             while left:
                 left = left[pipe.write(left) :]
+
+
+def _mine(order: dict[str, Any], batches: Iterator[Any]) -> Iterator[Any]:
+    return itertools.islice(batches, order["number"], None, order["workers"])
+
+
+def _training(order: dict[str, Any]) -> Iterator[Tensor]:
+    info = DatasetInfo.from_dict(order["dataset"])
+    if info.name not in DATASETS:
+        register(info)
+    config = TrainConfig.from_dict(order["config"])
+    batches = Batches(opened(order["source"]), config, torch.device("cpu"))
+    permuted, permutation = -1, torch.empty(0)
+    for epoch, index in _mine(order, batches.from_place(*order["place"])):
+        if epoch != permuted:
+            permuted, permutation = epoch, batches.permutation(epoch)
+        yield batches.pixels(epoch, permutation, index)
+
+
+def _in_order(order: dict[str, Any]) -> Iterator[Tensor]:
+    source = opened(order["source"])
+    for chosen in _mine(order, iter(torch.arange(len(source)).split(order["size"]))):
+        yield source.pixels(chosen)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """`fit`: one call that trains, and leaves the caller's process as it found it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from addercore.data import load as load_data
+from addercore.data import source
 from addercore.errors import BadData, BadModel, Diverged
 from addercore.io import load_weights
 from addercore.networks import build
@@ -75,14 +75,14 @@ def fit(
         callbacks.on_start(environment)
         model = _model(config, chosen.backend.name, init_from)
         taught_by = load_teacher(config, None if teacher is None else Path(teacher), target, chosen.backend.name)
-        train, validation = (load_data(config.dataset.name, data_dir, split) for split in ("train", "validation"))
+        train = source(config.dataset.name, "train", data_dir)
         if relabel is not None:
-            train = replace(train, labels=relabel(train.labels))
+            train = train.relabelled(relabel(train.labels))
         trainer = Trainer(
             config,
             model.to(target),
-            train if loader_workers else train.to(target),
-            validation.to(target),
+            train,
+            source(config.dataset.name, "validation", data_dir),
             target,
             workdir / "checkpoints",
             callbacks,

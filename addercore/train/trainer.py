@@ -11,16 +11,16 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from addercore.data import Examples
+from addercore.data import Source
 from addercore.errors import CheckpointError, Diverged, Stopped
 from addercore.optim import AdderSGD
-from addercore.spec import TrainConfig
+from addercore.spec import TrainConfig, dataset
 from addercore.train import checkpoint
 from addercore.train.batches import Batches, learning_rate
 from addercore.train.callbacks import Callbacks, MetricPoint, Progress
 from addercore.train.distillation import Teacher
 from addercore.train.environment import EXACT
-from addercore.train.evaluation import score
+from addercore.train.evaluation import InOrder, score
 from addercore.train.history import History
 from addercore.train.isolation import rng_state, set_rng_state
 from addercore.train.loader import Loader
@@ -34,15 +34,16 @@ PROGRESS_SECONDS = 0.5
 class Trainer:
     """One run; `step` in its state counts optimizer steps, each over `accumulate` batches.
 
-    `train` lies on `device`, or on the processor where `loader_workers` processes make the batches.
+    Images that are few enough live on `device`; `loader_workers` processes read the training's ahead of time, and those
+    of a validation that are too many to live there.
     """
 
     def __init__(
         self,
         config: TrainConfig,
         model: nn.Module,
-        train: Examples,
-        validation: Examples,
+        train: Source,
+        validation: Source,
         device: torch.device,
         folder: Path,
         callbacks: Callbacks,
@@ -51,12 +52,14 @@ class Trainer:
         teacher: Teacher | None = None,
     ) -> None:
         self.config, self.model, self.device, self.teacher = config, model, device, teacher
-        self.validation, self.folder, self.callbacks, self.environment = validation, folder, callbacks, environment
+        self.folder, self.callbacks, self.environment = folder, callbacks, environment
         o = config.optimizer
         self.optimizer = AdderSGD(
             model, o.lr, o.momentum, o.nesterov, o.weight_decay, o.adaptive_lr, o.eta, o.clip_norm
         )
-        self.batches = Batches(train, config)
+        self.batches = Batches(train if loader_workers else train.to(device), config, device)
+        self.validation = InOrder(validation, self.batches.preprocess, device, loader_workers)
+        self.classes = len(dataset(config.dataset.name).classes)
         self.loader_workers = loader_workers
         self.loader: Loader | None = None
         self.steps = config.epochs * self.batches.steps_per_epoch
@@ -97,7 +100,8 @@ class Trainer:
     def _start_loader(self) -> None:
         if self.loader_workers and not self.place.finished:
             first = self.place.step_in_epoch * self.config.optimizer.accumulate
-            self.loader = Loader(self.batches.examples, self.config, self.loader_workers, self.place.epoch, first)
+            source, epoch = self.batches.source, self.place.epoch
+            self.loader = Loader.of_training(source, self.config, self.loader_workers, epoch, first)
 
     def _epoch(self) -> None:
         """What is left of the current epoch: steps, and the validation that ends it."""
@@ -145,22 +149,20 @@ class Trainer:
         self._busy_steps += 1
 
     def _group(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        for images, labels in self.batches.group(self.place.epoch, order, self.place.step_in_epoch, self.loader):
-            yield images.to(self.device), labels.to(self.device)
+        return self.batches.group(self.place.epoch, order, self.place.step_in_epoch, self.loader)
 
     def _end_epoch(self, lr: float) -> None:
         """Raises `Stopped` where that is asked for during the validation; nothing has changed then."""
         loss, accuracy = self.whole_epoch.means()
         self._check_finite(loss)
-        val_loss, val_accuracy = score(self.model, self.validation, self.config.precision, self._between_batches)
-        self.metrics = {
-            "train/loss": loss,
-            "train/accuracy": accuracy,
-            "val/loss": val_loss,
-            "val/accuracy": val_accuracy,
-        }
-        self._emit({"val/loss": val_loss, "val/accuracy": val_accuracy})
-        self._check_finite(val_loss)
+        found = score(self.model, self.validation, self.classes, self.config.precision, self._between_batches)
+        val_accuracy = found.accuracy
+        validated = {"val/loss": found.loss, "val/accuracy": val_accuracy}
+        if found.top5 is not None:
+            validated["val/top5"] = found.top5
+        self.metrics = {"train/loss": loss, "train/accuracy": accuracy, **validated}
+        self._emit(validated)
+        self._check_finite(found.loss)
         self.place.epoch += 1
         self.place.step_in_epoch = 0
         self.whole_epoch.reset()

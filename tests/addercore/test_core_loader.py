@@ -1,5 +1,6 @@
 """Loader processes: the very batches of the training's own making, and nothing of them left."""
 
+import json
 import os
 import signal
 import subprocess
@@ -11,40 +12,42 @@ import pytest
 import torch
 
 from addercore import fit
-from addercore.data import load
+from addercore.data import opened, source
 from addercore.errors import LoaderLost
 from addercore.train.batches import Batches
 from addercore.train.isolation import rng_state
-from addercore.train.loader import Loader, share, shared
+from addercore.train.loader import Loader
 from benchmarks.cpu import children
 from tests.support.servers import wait_until
 
-DIGITS = load("digits", None, "train")
+DIGITS = source("digits", "train")
+CPU = torch.device("cpu")
 
 
-def test_shared_examples_are_the_examples() -> None:
-    handle = share(DIGITS)
-    found = shared(handle, tuple(DIGITS.images.shape))
-    os.close(handle)
-    assert torch.equal(found.images, DIGITS.images)
+def test_shared_images_are_the_images() -> None:
+    shared = DIGITS.share()
+    found = opened(json.loads(json.dumps(shared.description)))
+    shared.close()
+    everything = torch.arange(len(DIGITS))
+    assert torch.equal(found.pixels(everything), DIGITS.pixels(everything))
     assert torch.equal(found.labels, DIGITS.labels)
 
 
 def test_batches_are_the_same_from_any_place(config: Any) -> None:
     spec = config(augment="crop", batch_size=400, epochs=3)
-    batches = Batches(DIGITS, spec)
-    before = rng_state(torch.device("cpu"))
+    batches = Batches(DIGITS, spec, CPU)
+    before = rng_state(CPU)
     others = set(children(os.getpid()))  # servers of other tests
-    loader = Loader(DIGITS, spec, workers=3, epoch=0, index=2)
+    loader = Loader.of_training(DIGITS, spec, workers=3, epoch=0, index=2)
     try:
         for epoch, index in batches.from_place(0, 2):
-            expected = batches.images(epoch, batches.permutation(epoch), index)
+            expected = batches.pixels(epoch, batches.permutation(epoch), index)
             assert torch.equal(loader.take(len(expected)), expected)
         with pytest.raises(RuntimeError, match="exit status 0"):
             loader.take(1)
     finally:
         loader.close()
-    after = rng_state(torch.device("cpu"))
+    after = rng_state(CPU)
     assert torch.equal(before["torch"], after["torch"])
     assert before["python"] == after["python"]
     assert torch.equal(before["numpy"]["key"], after["numpy"]["key"])
@@ -54,7 +57,7 @@ def test_batches_are_the_same_from_any_place(config: Any) -> None:
 @pytest.mark.parametrize(("by", "error"), [(signal.SIGKILL, LoaderLost), (signal.SIGSEGV, RuntimeError)])
 def test_a_loader_that_ends_is_told(config: Any, by: signal.Signals, error: type[Exception]) -> None:
     others = set(children(os.getpid()))
-    loader = Loader(DIGITS, config(), workers=1, epoch=0, index=0)
+    loader = Loader.of_training(DIGITS, config(), workers=1, epoch=0, index=0)
 
     def drain() -> None:
         for _ in range(4):  # what it had sent is still in the pipe

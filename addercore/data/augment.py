@@ -1,0 +1,94 @@
+"""Augmentations of whole batches, on the device the images lie on. A pixel outside an image is 0, which is black.
+
+Random numbers come from a generator on the processor and are drawn for a batch at once, so that a batch's bits depend
+on the generator alone. Images are float32 (n, c, h, w) in 0…1.
+"""
+
+from math import exp, floor, log, pi, sqrt
+from typing import Final
+
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor
+
+CROP_PADDING: Final = 4  # pixels, as the CIFAR recipe has it
+
+TURN: Final = 10.0  # degrees, either way
+ZOOM: Final = 0.1  # of the size, either way
+SHIFT: Final = 1 / 16  # of the size, either way: two pixels of 32
+
+PART_AREA: Final = (0.08, 1.0)  # of the image's area (Szegedy et al. 2015, section 6)
+PART_RATIO: Final = (3 / 4, 4 / 3)  # width to height
+_ATTEMPTS: Final = 10
+
+Box = tuple[float, float, float, float]
+"""top, left, height, width, in pixels"""
+
+
+def random_crop(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Each image padded by 4 pixels and cut back at a random place."""
+    n, _, height, width = images.shape
+    pad = CROP_PADDING
+    padded = nnf.pad(images, (pad, pad, pad, pad))
+    offsets = torch.randint(0, 2 * pad + 1, (2, n), generator=generator).to(images.device)
+    windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # (n, c, 9, 9, h, w), a view
+    return windows[torch.arange(n, device=images.device), :, offsets[0], offsets[1]]
+
+
+def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Each image mirrored left to right, or not."""
+    flipped = torch.randint(0, 2, (len(images), 1, 1, 1), generator=generator).to(images.device, torch.bool)
+    return torch.where(flipped, images.flip(3), images)
+
+
+def random_affine(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Each image turned by up to 10°, scaled by up to a tenth and shifted by up to a sixteenth of its size."""
+    n, _, height, width = images.shape
+    turn, zoom, right, down = (2 * torch.rand((4, n), generator=generator) - 1).unbind()
+    angle, scale = turn * (TURN * pi / 180), 1 + zoom * ZOOM
+    cos, sin = angle.cos() / scale, angle.sin() / scale
+    # Output places to input places, both −1…1 across the image: a turn of pixels has the aspect ratio in it.
+    rows = (cos, -sin * (height / width), right * (2 * SHIFT)), (sin * (width / height), cos, down * (2 * SHIFT))
+    theta = torch.stack([torch.stack(row, 1) for row in rows], 1)
+    return _sampled(images, theta, (height, width), "zeros")
+
+
+def random_part(images: Tensor, size: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """A random part of each image, 8 % to 100 % of its area, at `size`: (n, c, *size). Shrinking does not average."""
+    n, _, height, width = images.shape
+    boxes = torch.tensor([random_box(tries, height, width) for tries in attempts(n, generator)])
+    top, left, rows, columns = boxes.unbind(1)
+    zero = torch.zeros(n)
+    theta = torch.stack(
+        [
+            torch.stack([columns / width, zero, (2 * left + columns) / width - 1], 1),
+            torch.stack([zero, rows / height, (2 * top + rows) / height - 1], 1),
+        ],
+        1,
+    )
+    return _sampled(images, theta, size, "border")
+
+
+def _sampled(images: Tensor, theta: Tensor, size: tuple[int, int], outside: str) -> Tensor:
+    """`images` at the places that theta (n, 2, 3) gives for the pixels of an image of `size`, bilinear."""
+    shape = [len(images), images.shape[1], *size]
+    grid = nnf.affine_grid(theta, shape, align_corners=False).to(images.device)
+    return nnf.grid_sample(images, grid, mode="bilinear", padding_mode=outside, align_corners=False)
+
+
+def attempts(n: int, generator: torch.Generator) -> list[list[list[float]]]:
+    """For each of n images the random numbers (10 attempts of 4, in 0…1) that `random_box` takes."""
+    return torch.rand((n, _ATTEMPTS, 4), generator=generator, dtype=torch.float64).tolist()  # type: ignore[no-any-return]
+
+
+def random_box(tries: list[list[float]], height: int, width: int) -> Box:
+    """A part of random area, aspect ratio and place: the first attempt that fits, else the largest central part."""
+    low, high = (log(ratio) for ratio in PART_RATIO)
+    for area, ratio, down, right in tries:
+        size = height * width * (PART_AREA[0] + area * (PART_AREA[1] - PART_AREA[0]))
+        shape = exp(low + ratio * (high - low))
+        columns, rows = round(sqrt(size * shape)), round(sqrt(size / shape))
+        if 0 < columns <= width and 0 < rows <= height:
+            return floor(down * (height - rows + 1)), floor(right * (width - columns + 1)), rows, columns
+    rows, columns = min(height, width / PART_RATIO[0]), min(width, height * PART_RATIO[1])
+    return (height - rows) / 2, (width - columns) / 2, rows, columns

@@ -1,0 +1,166 @@
+"""Where images come from: `Stored` keeps them as a tensor of bytes, `ImageFolder` (folder.py) decodes files.
+
+A source gives bytes, (n, c, h, w) uint8; scaling, resizing, normalising and augmenting happen later, in batches on the
+device. What it gives depends on the images asked for and on the generator alone, so a loader process (which opens the
+same source by what `share` said) gives the very bytes that the training would have made itself.
+"""
+
+import mmap
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from addercore.errors import BadData
+from addercore.spec import DatasetInfo
+
+RESIDENT = 2 * 2**30
+"""Bytes of images up to which a set lives on the device. Beyond, batches are gathered from the file's mapping."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """How another process opens a source: a description that is JSON, and handles that it must inherit."""
+
+    description: dict[str, Any]
+    handles: tuple[int, ...] = ()
+
+    def close(self) -> None:
+        """This process's copies of the handles; those that were inherited stay open."""
+        for handle in self.handles:
+            os.close(handle)
+
+
+class Source(Protocol):
+    """Images in their stored order, and their labels."""
+
+    @property
+    def labels(self) -> Tensor:
+        """(N,) int64, on the processor."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(c, h, w) of an image as it gives it."""
+        ...
+
+    @property
+    def resident(self) -> bool:
+        """Whether the images are few enough to live on a device; `to` leaves others where they are."""
+        ...
+
+    @property
+    def cuts(self) -> bool:
+        """Whether it cuts and resizes each image itself, a random part of it where a generator is given."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def pixels(self, chosen: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """uint8 (n, c, h, w) of the images with the numbers `chosen` (n,); `BadData` names a file that is damaged."""
+        ...
+
+    def to(self, device: torch.device) -> Self: ...
+
+    def relabelled(self, labels: Tensor) -> Self:
+        """The same images with other labels (N,)."""
+        ...
+
+    def share(self) -> Shared: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """images (N, c, h, w) uint8, in memory, on a device, or mapped from `origin`; labels (N,) int64."""
+
+    images: Tensor
+    labels: Tensor
+    origin: tuple[Path, str] | None = None  # an uploaded dataset's file, and the split
+
+    cuts = False
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    @property
+    def resident(self) -> bool:
+        return self.origin is None or self.images.nbytes <= RESIDENT
+
+    def __len__(self) -> int:
+        return self.labels.shape[0]
+
+    def pixels(self, chosen: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return self.images[chosen.to(self.images.device)]
+
+    def to(self, device: torch.device) -> "Stored":
+        return replace(self, images=self.images.to(device)) if self.resident else self
+
+    def relabelled(self, labels: Tensor) -> "Stored":
+        return replace(self, labels=labels)
+
+    def share(self) -> Shared:
+        """Through a memory file (images, then labels), or by the path of a file that can be mapped again."""
+        if self.origin is not None:
+            path, split = self.origin
+            return Shared({"kind": "upload", "path": str(path), "split": split})
+        handle = memory_file(self.images, self.labels)
+        return Shared({"kind": "memory", "handle": handle, "shape": list(self.images.shape)}, (handle,))
+
+
+def memory_file(*tensors: Tensor) -> int:
+    """A file in memory with the tensors' bytes, one after the other, that other processes can map."""
+    handle = os.memfd_create("adder-images")
+    with open(handle, "wb", closefd=False) as file:
+        for tensor in tensors:
+            file.write(tensor.cpu().contiguous().numpy().data.cast("B"))
+    return handle
+
+
+def opened_memory(description: dict[str, Any]) -> Stored:
+    """The source of `Stored.share`, without a copy."""
+    shape = tuple(description["shape"])
+    content = mmap.mmap(description["handle"], 0)  # writable, as torch wants it; nothing writes
+    images = np.frombuffer(content, dtype=np.uint8, count=int(np.prod(shape)))
+    labels = np.frombuffer(content, dtype=np.int64, offset=images.nbytes, count=shape[0])
+    return Stored(torch.from_numpy(images).view(shape), torch.from_numpy(labels))
+
+
+def mapped(path: Path, split: str) -> Stored:
+    """A split of an uploaded dataset, `SPLIT_images` (N, c, h, w) uint8 and `SPLIT_labels` (N,) int64 of a safetensors
+    file; its images are read when they are asked for."""
+    try:
+        with safe_open(path, "pt") as file:
+            images, labels = (file.get_tensor(f"{split}_{part}") for part in ("images", "labels"))
+    except (SafetensorError, OSError) as error:
+        raise BadData(f"{path} cannot be read ({error}); upload the dataset again") from error
+    if images.dtype != torch.uint8 or images.ndim != 4 or labels.dtype != torch.int64 or labels.ndim != 1:
+        raise BadData(
+            f"{path} holds {images.dtype} {tuple(images.shape)} and {labels.dtype} {tuple(labels.shape)} where uint8 "
+            "(N, c, h, w) and int64 (N,) are due; upload the dataset again"
+        )
+    return Stored(images, labels.clone(), (path, split))
+
+
+def upload(info: DatasetInfo, data_dir: Path | None, split: str) -> Stored:
+    """A split of a user's dataset, `data_dir/ID.safetensors`; `BadData` where it is not what `info` says."""
+    if data_dir is None:
+        raise BadData(f"{info.name} needs a data folder with {info.name}.safetensors")
+    path = data_dir / f"{info.name}.safetensors"
+    if not path.is_file():
+        raise BadData(f"{path} is missing; upload the dataset again")
+    source = mapped(path, split)
+    size = info.train_size if split == "train" else info.validation_size
+    expected = (size, info.input_shape[0], *info.stored_shape)
+    if tuple(source.images.shape) != expected or len(source.labels) != size:
+        raise BadData(
+            f"{path} holds {tuple(source.images.shape)} {split} images and {len(source.labels)} labels, but {expected} "
+            "is expected; upload the dataset again"
+        )
+    return source
