@@ -138,7 +138,8 @@ def train(order: protocol.JobOrder, messages: Messages, stop: threading.Event) -
             model = protocol.ModelReady(path=str(item.path), manifest=read_manifest(item.path), metrics=result.metrics)
             messages.send(model)
     print(f"Done: {result.step} steps, {result.epoch} epochs.", flush=True)
-    return protocol.Done(result=finite(result.metrics))
+    counts = TrainConfig.from_dict(order.spec).counts().totals()
+    return protocol.Done(result={**finite(result.metrics), "counts": counts})
 
 
 def artifact_ready(item: Artifact) -> protocol.ArtifactReady:

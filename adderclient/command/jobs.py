@@ -349,7 +349,9 @@ def _show_validation(validation: Validation, as_json: bool) -> None:
             ("multiplications", operations.get("mul")),
             ("XNOR operations", operations.get("xnor") or None),
             ("energy, J per image", model.get("energy_joules")),
+            ("parameters, bytes", model.get("parameter_bytes")),
             ("activations, bytes", model.get("activation_bytes")),
+            ("latency model, cycles", model.get("latency_cycles")),
         ]
     )
     layers = model.get("layers") or []

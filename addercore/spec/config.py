@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Final, Literal, Self, get_args
 
 from addercore.spec.checks import FieldError, InvalidConfig, Problems
+from addercore.spec.counts import Counts, count
 from addercore.spec.datasets import DATASETS, DatasetInfo, dataset, is_dataset
 from addercore.spec.networks import ARCHS, FIRST_LAST, METHODS, Network, network
 from addercore.spec.recipes import recipe
@@ -215,6 +216,10 @@ class TrainConfig:
         """The network that this configuration trains."""
         info = dataset(self.dataset.name)
         return network(self.model.arch, info.input_shape, len(info.classes))
+
+    def counts(self) -> Counts:
+        """What that network costs for one image."""
+        return count(self.network(), self.model.method, self.model.first_last)
 
 
 def _name_of(spec: dict[str, Any]) -> str:

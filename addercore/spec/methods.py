@@ -102,10 +102,11 @@ def _sequence(node: Sequential, following: bool, takes_signs: Callable[[Conv | L
     """`node` with its children in the order that suits signs; `following`: what leaves it is reduced to signs."""
     kept: list[Node] = []  # from the end to the beginning
     for child in reversed(node.children):
-        if following and isinstance(child, BatchNorm) and kept and isinstance(kept[-1], MaxPool):
-            kept.insert(len(kept) - 1, child)
-        elif not (following and isinstance(child, ReLU)):
-            kept.append(_rewrite(child, following, takes_signs))
-        if not (following and isinstance(child, ReLU)):
-            following = _begins(child, following, takes_signs)
+        if following and isinstance(child, ReLU):
+            continue
+        at = len(kept)
+        while following and isinstance(child, BatchNorm) and at and isinstance(kept[at - 1], MaxPool):
+            at -= 1  # pools come before it
+        kept.insert(at, _rewrite(child, following, takes_signs))
+        following = _begins(child, following, takes_signs)
     return replace(node, children=tuple(reversed(kept)))

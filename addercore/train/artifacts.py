@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from addercore.io import encode, manifest_of
-from addercore.spec import TrainConfig, count
+from addercore.spec import TrainConfig
 from addercore.train.files import write_atomic
 from addercore.train.history import History
 
@@ -52,7 +52,6 @@ def write_record(
     workdir: Path, config: TrainConfig, metrics: dict[str, float], history: History, summary: dict[str, Any]
 ) -> list[Artifact]:
     """What tells of a run, also of one that failed: metrics, summary and (where matplotlib is installed) curves."""
-    counts = count(config.network(), config.model.method, config.model.first_last)
     written = [
         Artifact("metrics.csv", "metrics", "text/csv", workdir / "metrics.csv"),
         Artifact("summary.json", "summary", "application/json", workdir / "summary.json"),
@@ -60,7 +59,7 @@ def write_record(
     table, overview = (artifact.path for artifact in written)
     write_atomic(table, history.csv().encode())
     write_atomic(
-        overview, _json({**summary, "metrics": metrics, "model": counts.to_dict(), "config": config.to_dict()})
+        overview, _json({**summary, "metrics": metrics, "model": config.counts().to_dict(), "config": config.to_dict()})
     )
     if can_draw():
         path = workdir / "curves.png"
