@@ -7,7 +7,7 @@ from typing import Final
 FORMATS: Final[dict[str, str]] = {
     "npz": ".npz with x_train, y_train and optionally x_test, y_test, or with images, labels",
     "zip": "zip of a folder of images for each class, optionally below train/ and val/",
-    "tar": "tar (plain or with gzip, bzip2, xz) of the same",
+    "tar": "tar (plain or with gzip or bzip2) of the same",
     "parquet": "Parquet with the columns image and label",
 }
 SNIFF_BYTES: Final = 66_000
@@ -17,7 +17,7 @@ NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 ID_PREFIX: Final = "ds_"
 
 _ZIP_ENTRY: Final = 30  # bytes of a zip's local header before the name
-_COMPRESSED: Final = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
+_COMPRESSED: Final = (b"\x1f\x8b", b"BZh")
 
 
 @dataclass(frozen=True, slots=True)

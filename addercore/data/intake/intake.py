@@ -1,0 +1,152 @@
+"""`take_in`: an upload becomes the canonical file of a dataset, and what is to be known of it."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from addercore.data.intake.archives import ArchiveSource, Tar, Zip
+from addercore.data.intake.arrays import NpzSource
+from addercore.data.intake.canonical import CanonicalFile
+from addercore.data.intake.images import BadImage, Pixels, fit
+from addercore.data.intake.limits import Limits
+from addercore.data.intake.plan import Plan, Survey, plan
+from addercore.data.intake.problems import refuse
+from addercore.data.intake.sources import Source
+from addercore.data.intake.tables import ParquetSource
+from addercore.errors import Stopped
+from addercore.spec import DatasetInfo, IntakeOptions
+from addercore.spec.uploads import SNIFF_BYTES, sniff, unknown_format
+
+EVERY: Final = 64  # examples between two looks at the callbacks
+DIGITS: Final = 6  # of mean and standard deviation
+
+Progress = Callable[[float, int], None]
+"""Gets the fraction that is done, and the number of images looked at or written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What became of an upload."""
+
+    info: DatasetInfo
+    format: str
+    notes: list[str]  # what was left out or decided, a sentence each
+
+
+def take_in(
+    upload: Path,
+    target: Path,
+    name: str,
+    options: IntakeOptions = IntakeOptions(),
+    *,
+    limits: Limits = Limits(),
+    on_progress: Progress = lambda fraction, images: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Intake:
+    """Writes the images of `upload` to `target` (see `canonical`), and describes them as the dataset `name`.
+
+    Files of its own lie beside `target` meanwhile. The same images, labels and options give the same bytes.
+
+    Raises:
+        BadDataset: what is wrong, every corrupt image by name.
+        Stopped: `should_stop` said so.
+        OSError: the disk is full, for one.
+    """
+
+    def between() -> None:
+        if should_stop():
+            raise Stopped("stopped on request while a dataset was read")
+
+    kind = _format(upload)
+    source = _open(kind, upload, target.parent, limits, between)
+    survey = Survey()
+    for number, example in enumerate(source.examples()):
+        survey.note(example)
+        if number % EVERY == 0:
+            between()
+            on_progress(example.done / 2, number)
+    made = plan(survey, source, options, limits)
+    moments = _write(target, source, made, on_progress, between)
+    on_progress(1.0, len(made.labels))
+    return Intake(_info(name, kind, made, moments), kind, made.notes)
+
+
+def _format(upload: Path) -> str:
+    with upload.open("rb") as file:
+        found = sniff(file.read(SNIFF_BYTES))
+    if found is None:
+        raise refuse(f"The file {unknown_format()}.")
+    return found
+
+
+def _open(kind: str, upload: Path, folder: Path, limits: Limits, between: Callable[[], None]) -> Source:
+    if kind == "npz":
+        return NpzSource(upload, folder, limits, between)
+    if kind == "parquet":
+        return ParquetSource(upload, limits)
+    return ArchiveSource(Zip(upload, limits) if kind == "zip" else Tar(upload, limits), limits, between)
+
+
+class _Moments:
+    """Mean and spread of the training images by channel, from exact sums of whole numbers."""
+
+    def __init__(self, channels: int) -> None:
+        self._sums, self._squares, self._count = [0] * channels, [0] * channels, 0
+
+    def add(self, image: Pixels) -> None:
+        """`image` (c, h, w)."""
+        flat = image.reshape(len(image), -1).astype(np.int64)
+        self._count += flat.shape[1]
+        for channel, values in enumerate(flat):
+            self._sums[channel] += int(values.sum())
+            self._squares[channel] += int((values * values).sum())
+
+    def mean_and_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Of pixels in 0…1. A channel that never changes gets the spread 1: there is nothing to scale."""
+        n = self._count
+        means = tuple(round(total / n / 255, DIGITS) for total in self._sums)
+        variances = [(n * square - total**2) / n**2 for total, square in zip(self._sums, self._squares, strict=True)]
+        if not any(variances):
+            raise refuse("All pixels of the training images have one value: there is nothing to learn from.")
+        spreads = tuple(max(round(math.sqrt(v) / 255, DIGITS), 10.0**-DIGITS) if v else 1.0 for v in variances)
+        return means, spreads
+
+
+def _write(target: Path, source: Source, made: Plan, on_progress: Progress, between: Callable[[], None]) -> _Moments:
+    moments = _Moments(made.shape[0])
+    with CanonicalFile(target, made) as file:
+        for number, example in enumerate(source.examples()):
+            if isinstance(example.image, BadImage):  # it was none at the first reading
+                raise refuse(f"{example.place} {example.image}.")
+            image = fit(example.image, made.shape[0], made.shape[1:])
+            part, slot = made.slots[number]
+            file.put(part, slot, image)
+            if part == "train":
+                moments.add(image)
+            if number % EVERY == 0:
+                between()
+                on_progress((1 + example.done) / 2, number)
+    return moments
+
+
+def _info(name: str, kind: str, made: Plan, moments: _Moments) -> DatasetInfo:
+    mean, std = moments.mean_and_std()
+    total = made.train_size + made.validation_size
+    sizes = "×".join(map(str, made.shape[1:]))
+    colour = "grey" if made.shape[0] == 1 else "colour"
+    return DatasetInfo(
+        name=name,
+        description=f"{total:,} {colour} images, {sizes}; {made.validation_size:,} of them validate",
+        source=f"an upload ({kind})",
+        input_shape=made.shape,
+        stored_shape=made.shape[1:],
+        classes=made.classes,
+        train_size=made.train_size,
+        validation_size=made.validation_size,
+        mean=mean,
+        std=std,
+    )
