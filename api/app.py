@@ -16,7 +16,7 @@ from api import pages, problems, reference
 from api.middleware import Guard
 from api.openapi import document_of
 from api.readings import Readings
-from api.routes import artifacts, datasets, history, jobs, models, recipes, stream, system, workers
+from api.routes import artifacts, compare, datasets, history, jobs, models, recipes, stream, sweeps, system, workers
 from api.service import Service
 from jobs.settings import Settings
 
@@ -28,6 +28,8 @@ ROUTERS = (
     models.router,
     datasets.router,
     recipes.router,
+    sweeps.router,
+    compare.router,
     workers.router,
     system.router,
     pages.router,

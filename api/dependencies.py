@@ -27,7 +27,7 @@ async def service_of(request: Request) -> Service:
 ServiceDep = Annotated[Service, Depends(service_of)]
 
 
-def _known_id(what: str, value: str) -> str:
+def known_id(what: str, value: str) -> str:
     """Not even asked of the database unless it looks like an id: PostgreSQL refuses NUL, for one."""
     if not ID_PATTERN.match(value):
         raise NotFound(what, value[:60])
@@ -37,18 +37,25 @@ def _known_id(what: str, value: str) -> str:
 async def job_id(
     id: Annotated[str, Path(description="Id of a job.", examples=["job_01jv3m8z4k6wq0x9t2rhf5ybcd"])],
 ) -> str:
-    bind_contextvars(job=_known_id("job", id))
+    bind_contextvars(job=known_id("job", id))
     return id
 
 
 async def model_id(
     id: Annotated[str, Path(description="Id of a model.", examples=["model_01jv3m8z4k6wq0x9t2rhf5ybcd"])],
 ) -> str:
-    return _known_id("model", id)
+    return known_id("model", id)
+
+
+async def sweep_id(
+    id: Annotated[str, Path(description="Id of a sweep.", examples=["sweep_01jv3m8z4k6wq0x9t2rhf5ybcd"])],
+) -> str:
+    return known_id("sweep", id)
 
 
 JobId = Annotated[str, Depends(job_id)]
 ModelId = Annotated[str, Depends(model_id)]
+SweepId = Annotated[str, Depends(sweep_id)]
 
 Limit = Annotated[int, Query(ge=1, le=100, description="Rows of a page.")]
 After = Annotated[str | None, Query(max_length=200, description="`next` of the page before.")]

@@ -13,6 +13,7 @@ from addercore.spec import ARCHS, DATASETS, RECIPES
 from api.problems import ProblemDetails, documented
 from api.schemas import StatusFrame
 from jobs.spec import KINDS
+from jobs.sweeps.spec import SweepSpec
 
 METHODS = frozenset({"get", "post", "delete", "put", "patch"})
 
@@ -31,6 +32,8 @@ TAGS = [
     {"name": "models", "description": "Trained and imported models."},
     {"name": "datasets", "description": "What can be trained on."},
     {"name": "recipes", "description": "Tables and figures of the paper, each with a spec that computes it."},
+    {"name": "sweeps", "description": "Jobs that vary a spec, by a grid or a search."},
+    {"name": "compare", "description": "Jobs side by side."},
     {"name": "workers", "description": "Who runs the jobs."},
     {"name": "system", "description": "The service itself."},
 ]
@@ -62,7 +65,7 @@ def _build(app: FastAPI) -> dict[str, Any]:
 
 def _own_schemas() -> dict[str, Any]:
     _, found = models_json_schema(
-        [(model, "validation") for model in (*KINDS.values(), ProblemDetails)],
+        [(model, "validation") for model in (*KINDS.values(), SweepSpec, ProblemDetails)],
         ref_template="#/components/schemas/{model}",
     )
     _, sent = models_json_schema([(StatusFrame, "serialization")], ref_template="#/components/schemas/{model}")

@@ -136,9 +136,10 @@ def field_errors(error: ValidationError | RequestValidationError, tags: Sequence
             loc = loc[1:]
         context = item.get("ctx") or {}
         if item["type"] == "field_errors":
-            found += [(str(where), str(why)) for where, why in context["errors"]]
+            found += [(pointer(loc) + str(where), str(why)) for where, why in context["errors"]]
         elif item["type"] in ("union_tag_invalid", "union_tag_not_found"):
-            found.append((pointer([*loc, "kind"]), f"must be one of {', '.join(tags)}"))
+            tag = str(context.get("discriminator", "kind")).strip("'")
+            found.append((pointer([*loc, tag]), f"must be one of {', '.join(tags)}"))
         elif "pointer" in context:
             found.append((str(context["pointer"]), item["msg"]))
         elif item["type"] == "extra_forbidden":

@@ -19,6 +19,8 @@ from jobs.scheduling import Rules
 from jobs.spec import KINDS, SUBMITTED, Kind
 from jobs.states import Status
 from jobs.store import remove_tree
+from jobs.sweeps import repository as sweeps
+from jobs.sweeps.driver import record
 from jobs.tables import Job as JobRow
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(known_query)])
@@ -208,7 +210,8 @@ def retry(
     ] = "start",
 ) -> Job:
     """Makes a new job with the old one's spec and labels, `retry_of` says which. Any worker may take it: from a
-    checkpoint, on one that computes otherwise, the last bits of its numbers differ from the old job's."""
+    checkpoint, on one that computes otherwise, the last bits of its numbers differ from the old job's. In a sweep, a
+    retry of a child that failed or was cancelled takes its place; unless the whole sweep was cancelled."""
     with service.database.write() as session:
         document = lifecycle.get(session, id).spec
         if document["kind"] not in SUBMITTED:
@@ -220,7 +223,9 @@ def retry(
         except Problem as problem:
             raise Problem("conflict", f"The job cannot run again: {problem.detail}") from None
         rules = Rules.of(service.settings)
+        sweep = sweeps.sweep_of(session, id)
         row = lifecycle.retry(session, id, spec, from_checkpoint=from_ == "checkpoint", rules=rules)
+        sweeps.adopt(session, sweep, id, row.id)
     service.relay.poke()
     response.headers["Location"] = f"/v1/jobs/{row.id}"
     return view(service, row)
@@ -230,6 +235,7 @@ def retry(
 def delete(service: ServiceDep, id: JobId) -> None:
     """Removes the job with all that it stored, but for models that other things may refer to."""
     with service.database.write() as session:
+        record(session, sweeps.sweep_of(session, id))
         stored = lifecycle.delete_job(session, id)
     service.store.discard(service.database, stored)
     remove_tree(service.settings.work_dir / id)

@@ -20,7 +20,7 @@ from jobs.repository import datasets
 router = APIRouter(prefix="/v1/recipes", tags=["recipes"], dependencies=[Depends(known_query)])
 
 DEFAULT_DATASET = "digits"
-RecipeSpec = Annotated[dict[str, Any], WithJsonSchema({"$ref": "#/components/schemas/AnalyzeSpec"})]
+RecipeSpec = Annotated[dict[str, Any], WithJsonSchema({"oneOf": [{"$ref": "#/components/schemas/AnalyzeSpec"}]})]
 DatasetName = Annotated[
     str,
     Query(max_length=100, description="What the spec runs on, published or a user's.", examples=["mnist"]),
