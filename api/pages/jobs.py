@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from addercore.spec import DATASETS
 from api.dependencies import ServiceDep
+from api.pages import analysis
 from api.pages.common import PAGE_SIZE, Filters, health, parse_filters
 from api.pages.html import error_page, page
 from api.pages.view import FAILURES, GROUPS, JobView, actions, job_view
@@ -114,6 +115,8 @@ def _detail_context(session: Session, service: Service, job: Job) -> dict[str, A
     log, _ = history.log_tail(session, job.id, LOG_LINES)
     events = history.events(session, job.id)
     has_checkpoint = bool(attempts.checkpoints(session, job.id))
+    artifacts = history.artifacts(session, job.id)
+    found = analysis.finding(job, artifacts)
     return {
         "section": "jobs",
         "health": health(session, service.settings),
@@ -125,8 +128,10 @@ def _detail_context(session: Session, service: Service, job: Job) -> dict[str, A
         "error": _error(job),
         "events": list(reversed(events))[:EVENTS],
         "log": log,
-        "artifacts": history.artifacts(session, job.id),
-        "scalars": _scalars(job.result),
+        "artifacts": artifacts,
+        "finding": found,
+        "runs": analysis.runs(job),
+        "scalars": [] if found else _scalars(job.result),
         "confusion": _confusion(job),
         "now": core.now(session),
     }

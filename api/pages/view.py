@@ -101,7 +101,9 @@ def job_view(
 def title(kind: str, spec: Mapping[str, Any]) -> tuple[str, ...]:
     """What a job is about, in the words of its spec."""
     model, dataset = _object(spec.get("model")), _object(spec.get("dataset"))
-    if kind == "train":
+    if kind == "analyze":
+        parts: tuple[Any, ...] = (spec.get("recipe"), dataset.get("name"))
+    elif kind == "train":
         parts = (model.get("arch"), model.get("method"), dataset.get("name"))
     else:
         parts = (kind, dataset.get("name"), spec.get("split"))

@@ -11,24 +11,40 @@ const PANELS = [
   { title: "Accuracy", names: ["train/accuracy", "val/accuracy"], format: "percent" },
   { title: "Learning rate", names: ["lr"], log: true },
 ];
-const CORE = PANELS.flatMap((panel) => panel.names);
-const FIRST_OTHER = "images_per_second";
+const RUN_PANELS = [
+  { title: "Training loss, each run", of: "train/loss", log: true },
+  { title: "Validation accuracy, each run", of: "val/accuracy", format: "percent" },
+];
+const OTHER = "images_per_second";
+
+/** Those of a training; an analysis has one of a kind for all its runs, whose names stand before the metrics'. */
+function panelsOf(runs) {
+  if (!runs.length) return PANELS;
+  return RUN_PANELS.map((panel) => ({ ...panel, runs, names: runs.map((run) => `${run}/${panel.of}`) }));
+}
 
 function startCurves(job, root, final) {
+  const runs = JSON.parse(root.dataset.runs ?? "[]");
+  const chosen = panelsOf(runs);
+  const core = chosen.flatMap((panel) => panel.names);
+  const first = runs.length ? `${runs[0]}/${OTHER}` : OTHER;
   const cursor = new Cursor();
-  const panels = PANELS.map((panel) => ({ ...panel, chart: new Chart(root, cursor, panel) }));
-  const other = { chart: new Chart(root, cursor, { title: "Other", log: true }), names: [FIRST_OTHER] };
+  const panels = chosen.map((panel) => ({ ...panel, chart: new Chart(root, cursor, panel) }));
+  const other = { chart: new Chart(root, cursor, { title: "Other", log: true }), names: [first] };
   const select = document.createElement("select");
   select.setAttribute("aria-label", "Other metrics to draw");
   other.chart.caption.querySelector("b").replaceWith(select);
 
-  const show = ({ chart, names }) =>
-    chart.set(names.map((name) => ({ name, label: shortName(name, names), points: metrics.points(name) })));
+  const show = (panel) => {
+    const label = (name, at) => (panel.runs ? panel.runs[at] : shortName(name, panel.names, core));
+    panel.chart.set(panel.names.map((name, at) => ({ name, label: label(name, at), points: metrics.points(name) })));
+  };
+  const fill = (names) => fillSelect(select, names.filter((name) => !core.includes(name)), first, runs.length ? 2 : 1);
   const metrics = new Metrics(
     job,
     (names) => {
       for (const panel of [...panels, other]) if (panel.names.some((name) => names.includes(name))) show(panel);
-      fillSelect(select, metrics.names);
+      fill(metrics.names);
     },
     () => live.soon(),
   );
@@ -41,38 +57,38 @@ function startCurves(job, root, final) {
   select.addEventListener("change", choose);
 
   for (const panel of [...panels, other]) show(panel);
-  fillSelect(select, [FIRST_OTHER]);
+  fill([first]);
   (async () => {
     for (let wait = 1000; ; wait = Math.min(wait * 2, 15_000)) {
       try {
-        await metrics.want([...CORE, FIRST_OTHER]);
+        await metrics.want([...core, first]);
         await metrics.discover();
         break;
       } catch {
         await new Promise((resolve) => setTimeout(resolve, wait)); // the server is away; the page says so
       }
     }
-    fillSelect(select, metrics.names);
+    fill(metrics.names);
     if (!final) await metrics.follow();
   })();
 }
 
 /** Without the part that all names of a panel share: "train" and "val", or the layers. */
-function shortName(name, names) {
-  if (names.every((one) => CORE.includes(one)) && name.includes("/")) return name.split("/")[0];
+function shortName(name, names, core) {
+  if (names.every((one) => core.includes(one)) && name.includes("/")) return name.split("/")[0];
   const group = name.slice(0, name.indexOf("/") + 1);
   return names.length > 1 && group ? name.slice(group.length) : name;
 }
 
-/** Each metric, and before the metrics of a group ("grad_norm/…") all of it at once. */
-function fillSelect(select, names) {
-  const others = names.filter((name) => !CORE.includes(name));
+/** Each metric, and before the metrics of a group ("grad_norm/…", or `depth` 2: "RUN/grad_norm/…") all of it at once. */
+function fillSelect(select, others, first, depth) {
   if (!others.length || select.dataset.names === others.join("\n")) return;
-  const chosen = select.value || FIRST_OTHER;
+  const chosen = select.value || first;
   select.dataset.names = others.join("\n");
   const groups = new Map();
   for (const name of others) {
-    const group = name.slice(0, name.indexOf("/") + 1);
+    const cut = depth === 2 ? name.indexOf("/", name.indexOf("/") + 1) : name.indexOf("/");
+    const group = name.slice(0, cut + 1);
     groups.set(group, [...(groups.get(group) ?? []), name]);
   }
   const options = [];
