@@ -1,0 +1,160 @@
+"""The page of recipes, and the page of a job that computed one."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx2
+import pytest
+from PIL import Image
+
+from addercore.spec import RECIPES
+from jobs.repository import attempts, lifecycle
+from jobs.repository.attempts import Claim, NewArtifact
+from jobs.spec import SPEC
+from jobs.states import Status
+from jobs.tables import Job
+from tests.pages.conftest import Site, Visit
+from tests.support.servers import wait_until
+
+Open = Callable[..., Visit]
+
+HOSTILE = '"><script>alert(1)</script>'
+TABLE = {
+    "columns": [
+        {"key": "layer", "title": "Layer", "kind": "text"},
+        {"key": "adder", "title": "adder", "kind": "number"},
+    ],
+    "rows": [{"layer": "conv1", "adder": 0.00123456}],
+    "cells": [["conv1", "0.001235"]],
+}
+RESULT: dict[str, Any] = {
+    "recipe": "figure4",
+    "verdict": "Adder weights follow a Laplace distribution, those of the convolution a Gaussian one.",
+    "holds": True,
+    "reasons": ["conv1: Laplace by 12.3 nats"],
+    "caption": "Weights of LeNet-5-BN on digits",
+    "table": TABLE,
+}
+
+
+@pytest.fixture
+def get(site: Site) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=site.url) as client:
+        yield client
+
+
+def start(site: Site, **changes: Any) -> Claim:
+    body = {"kind": "analyze", "recipe": "figure4", "epochs": 2, **changes}
+    with site.worker.database.write() as session:
+        lifecycle.submit(session, SPEC.validate_python(body))
+    return site.worker.claim()
+
+
+def succeed(site: Site, claim: Claim, **changes: Any) -> None:
+    """As a worker ends it, with a real picture."""
+    picture = io.BytesIO()
+    Image.new("RGB", (640, 400), "white").save(picture, "png")
+    stored = site.worker.store.put_stream([picture.getvalue()])
+
+    def end(session: Any, job: Job) -> None:
+        job.result = RESULT | changes
+        attempts.add_artifacts(session, job, [NewArtifact("figure.png", "figure", "image/png", stored)])
+        attempts.finish(session, job, Status.SUCCEEDED, "The analysis is done.")
+
+    site.worker.write(claim, end)
+
+
+def test_every_recipe_has_a_card_with_its_command(get: httpx2.Client) -> None:
+    text = get.get("/recipes").text
+    assert re.findall(r'<article class="recipe card" id="recipe-(\w+)"', text) == list(RECIPES)
+    assert "adder submit --recipe table1 --watch" in text
+    assert "billion operations" in text
+    assert "Here, on" not in text, "nothing has run yet, so nobody knows how long it takes"
+    assert 'aria-current="page">Recipes</a>' in text
+
+
+def test_cards_say_how_long_it_takes_here_once_jobs_have_run(get: httpx2.Client, site: Site) -> None:
+    site.worker.succeed(site.worker.start())
+    assert get.get("/recipes").text.count("Here, on cpu") == len(RECIPES)
+
+
+def test_recipes_are_fitted_to_a_dataset(get: httpx2.Client) -> None:
+    text = get.get("/recipes", params={"dataset": "cifar10"}).text
+    assert "adder submit --recipe table2 --dataset cifar10 --watch" in text
+    assert "&#34;vgg_small&#34;" in text
+    assert "<option selected>cifar10</option>" in text
+    refused = get.get("/recipes", params={"dataset": HOSTILE})
+    assert refused.status_code == 400
+    assert "<script>alert" not in refused.text
+
+
+def test_an_analysis_shows_verdict_table_and_picture(get: httpx2.Client, site: Site) -> None:
+    claim = start(site)
+    path = f"/jobs/{claim.job_id}"
+    waiting = get.get(path).text
+    assert "Verdict" not in waiting
+    assert 'data-runs="[&#34;adder-0&#34;, &#34;conv-0&#34;]"' in waiting
+    succeed(site, claim)
+    text = get.get(path).text
+    assert RESULT["verdict"] in text
+    assert 'class="verdict yes"' in text
+    assert "conv1: Laplace by 12.3 nats" in text
+    assert '<td>conv1</td><td class="num">0.001235</td>' in text
+    assert f'<img src="/v1/jobs/{claim.job_id}/artifacts/figure.png"' in text
+    assert "figure4" in get.get("/", params={"kind": "analyze"}).text
+
+
+@pytest.mark.parametrize(
+    "odd", [{"table": None}, {"table": []}, {"table": {"columns": 3, "cells": [1]}}, {"table": {"columns": [{}]}},
+            {"reasons": 3}, {"verdict": ["no text"]}, {"holds": "yes"}]
+)  # fmt: skip
+def test_a_result_of_another_version_is_shown_as_far_as_it_goes(
+    get: httpx2.Client, site: Site, odd: dict[str, Any]
+) -> None:
+    claim = start(site)
+    succeed(site, claim, **odd)
+    assert get.get(f"/jobs/{claim.job_id}").status_code == 200
+
+
+def test_hostile_results_stay_text(get: httpx2.Client, site: Site) -> None:
+    claim = start(site)
+    table = {"columns": [{"title": HOSTILE, "kind": "text"}], "cells": [[HOSTILE]]}
+    succeed(site, claim, verdict=HOSTILE, reasons=[HOSTILE], caption=HOSTILE, table=table)
+    text = get.get(f"/jobs/{claim.job_id}").text
+    assert "<script>alert" not in text
+    assert text.count("&lt;script&gt;alert(1)") >= 5
+
+
+def test_a_button_runs_a_recipe(visit: Open, site: Site) -> None:
+    page = visit("/recipes").page
+    card = page.locator("#recipe-table4")
+    card.get_by_role("button", name="Run it").click()
+    page.wait_for_url("**/jobs/job_*")
+    page.get_by_role("heading", name="table4 · digits").wait_for()
+    claim = site.worker.claim()
+    assert (claim.kind, claim.spec["recipe"], claim.spec["etas"]) == ("analyze", "table4", [1.0, 0.5, 0.2, 0.1, 0.05])
+
+
+def test_a_refused_recipe_says_which_command_fetches_its_dataset(visit: Open) -> None:
+    opened = visit("/recipes?dataset=cifar10")
+    opened.expected = ["422"]
+    opened.page.locator("#recipe-table2").get_by_role("button", name="Run it").click()
+    opened.page.get_by_role("alert").filter(has_text="adder datasets fetch cifar10").wait_for()
+
+
+def test_curves_of_each_run_and_then_the_picture(visit: Open, site: Site) -> None:
+    claim = start(site)
+    site.worker.points(claim, "adder-0/train/loss", [2.0, 1.0, 0.5])
+    page = visit(f"/jobs/{claim.job_id}").page
+    page.get_by_text("Training loss, each run").wait_for()
+    page.locator('path.curve[data-series="adder-0/train/loss"]').wait_for()
+    site.worker.points(claim, "conv-0/train/loss", [2.0, 1.5], first_step=4)
+    page.locator('path.curve[data-series="conv-0/train/loss"]').wait_for()
+    succeed(site, claim)
+    page.get_by_text(RESULT["verdict"]).wait_for()
+    picture = page.locator(".picture img")
+    wait_until(lambda: picture.evaluate("e => e.naturalWidth") == 640, "the picture to be drawn", 5)
