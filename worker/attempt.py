@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from jobs.errors import FenceLost, StoreError
-from jobs.repository import attempts, catalog, core
+from jobs.repository import attempts, catalog, core, datasets
 from jobs.repository.attempts import Claim, Mark, NewArtifact, Stored
 from jobs.states import Status
 from jobs.tables import Job
@@ -79,6 +79,7 @@ class AttemptWriter:
         self.outcome: protocol.Outcome | None = None
         self.artifacts: list[tuple[protocol.ArtifactReady, Copy]] = []
         self.model: tuple[protocol.ModelReady, Copy] | None = None
+        self.dataset: tuple[protocol.DatasetReady, Copy] | None = None
 
     def begin(self) -> None:
         """Reads where earlier attempts ended."""
@@ -107,6 +108,8 @@ class AttemptWriter:
                 self.artifacts.append((item, self._copy(item.path)))
             elif isinstance(item, protocol.ModelReady):
                 self.model = (item, self._copy(item.path))
+            elif isinstance(item, protocol.DatasetReady):
+                self.dataset = (item, self._copy(item.path))
             else:
                 self.outcome = item
 
@@ -263,7 +266,8 @@ class AttemptWriter:
 
     def unpublished(self) -> str | None:
         """Why a result cannot be published at all, if so."""
-        copies = [copy for _, copy in self.artifacts] + ([self.model[1]] if self.model else [])
+        copies = [copy for _, copy in self.artifacts]
+        copies += [found[1] for found in (self.model, self.dataset) if found is not None]
         for copy in copies:
             if copy.transfer.error is not None:
                 return f"The result {copy.path.name} cannot be stored: {copy.transfer.error}"
@@ -281,6 +285,9 @@ class AttemptWriter:
         """The attempt's last transaction: artifacts, model, final state; all of it or nothing. Call `flush` before."""
         files = self._published(end)
         published = [copy for _, copy in files]
+        if end.result is not None and self.dataset is not None:
+            published.append(self.dataset[1])
+        spent: list[str] = []
         kept_log = log_file if log_file and log_file.transfer.done and not log_file.transfer.error else None
         for copy in [*published, *([kept_log] if kept_log else [])]:
             self._ensure(copy)
@@ -296,6 +303,7 @@ class AttemptWriter:
                     stored = kept_log.transfer.result
                     attempts.add_artifacts(session, job, [attempts.log_artifact(stored)])
                 cause = end.apply(session, job, asked, self.tail)
+                spent = self._close_ingest(session, job)
                 status = Status(job.status)
                 self._concluding = True
         except FenceLost:
@@ -305,9 +313,20 @@ class AttemptWriter:
         try:
             for copy in published:
                 self._ensure(copy)
-        except (StoreError, OSError) as error:
+            if spent:
+                self._context.store.discard(self._context.database, spent)
+        except (StoreError, OSError, SQLAlchemyError) as error:
             log.warning("store.not_tidied", job=self._claim.job_id, error=str(error))
         return status
+
+    def _close_ingest(self, session: Session, job: Job) -> list[str]:
+        """Says why a dataset has failed. Returns the upload, once nobody will read it again."""
+        if job.kind != "ingest" or not Status(job.status).final:
+            return []
+        id_ = self._claim.spec["dataset_id"]
+        if isinstance(self.outcome, protocol.Failed):
+            datasets.explain(session, id_, self.outcome.problems)
+        return [datasets.get(session, id_).source_sha256]
 
     def _concluded(self) -> Status:
         """The job's state where an earlier `conclude`, whose connection broke at the commit, took place after all."""
@@ -320,6 +339,10 @@ class AttemptWriter:
 
     def _publish(self, session: Session, job: Job, result: dict[str, Any]) -> None:
         job.result = result
+        if self.dataset is not None:
+            ready, copy = self.dataset
+            id_, stored = self._claim.spec["dataset_id"], copy.transfer.result
+            datasets.ready(session, id_, stored, ready.info, ready.notes, ready.format)
         if self.model is not None:
             message, copy = self.model
             model = catalog.new_model(

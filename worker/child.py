@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from addercore.errors import AdderError, BadData, BadModel, CheckpointError, Diverged, LoaderLost, Stopped
-from addercore.spec import AnalyzeConfig, InvalidConfig, TrainConfig, read_manifest
+from addercore.spec import AnalyzeConfig, DatasetInfo, InvalidConfig, TrainConfig, read_manifest, register
 from jobs.states import FailureCode
 from worker import protocol
+from worker.ingest import ingest
 from worker.messages import Messages, die_with_supervisor, stop_on_sigterm
 
 if TYPE_CHECKING:
@@ -49,8 +50,12 @@ def main() -> int:
     messages = Messages(arguments.messages_fd)
     order = protocol.JobOrder.model_validate_json(arguments.job.read_text())
     limit_memory(order.spec["resources"]["memory_gb"])
+    if order.dataset is not None:
+        register(DatasetInfo.from_dict(order.dataset))
     try:
-        outcome = {"train": train, "evaluate": evaluate, "analyze": analyze}[order.kind](order, messages, stop)
+        outcome = {"train": train, "evaluate": evaluate, "analyze": analyze, "ingest": ingest}[order.kind](
+            order, messages, stop
+        )
     except Exception as error:  # noqa: BLE001  (every failure must become a code and a sentence)
         traceback.print_exc()
         outcome = ending(error, Path(order.workdir))

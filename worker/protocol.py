@@ -39,6 +39,10 @@ class JobOrder(_Frozen):
     """File of the model that the spec names."""
     teacher: str | None = None
     """File of the model that a training learns from."""
+    dataset: dict[str, Any] | None = None
+    """The `DatasetInfo` of a user's dataset, whose file `ID.safetensors` then lies in `datasets_dir`."""
+    upload: str | None = None
+    """File that an ingest reads."""
 
 
 class Point(_Frozen):
@@ -99,6 +103,18 @@ class ModelReady(_Frozen):
     metrics: dict[str, Any]
 
 
+class DatasetReady(_Frozen):
+    """An upload that turned out to be a dataset."""
+
+    type: Literal["dataset"] = "dataset"
+    path: str
+    format: str
+    info: dict[str, Any]
+    """A `DatasetInfo`."""
+    notes: tuple[str, ...] = ()
+    """What was left out or decided, a sentence each."""
+
+
 class Done(_Frozen):
     type: Literal["done"] = "done"
     result: dict[str, Any]
@@ -116,10 +132,22 @@ class Failed(_Frozen):
     type: Literal["failed"] = "failed"
     code: FailureCode
     message: str
+    problems: tuple[str, ...] = ()
+    """Of an ingest: everything that is wrong with the upload, a sentence each."""
 
 
 Outcome = Done | Stopped | Failed
 Message = (
-    Metrics | Progress | Environment | Note | CheckpointSaved | ArtifactReady | ModelReady | Done | Stopped | Failed
+    Metrics
+    | Progress
+    | Environment
+    | Note
+    | CheckpointSaved
+    | ArtifactReady
+    | ModelReady
+    | DatasetReady
+    | Done
+    | Stopped
+    | Failed
 )
 MESSAGE: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="type")])

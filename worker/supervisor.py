@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from addercore.errors import AdderError
 from jobs.environment import backend_of
 from jobs.errors import FenceLost, JobsError, StoreError
-from jobs.repository import attempts, catalog, history
+from jobs.repository import attempts, history
 from jobs.repository.attempts import Claim
 from jobs.states import Cause, FailureCode, Status
 from jobs.store import remove_if_empty, remove_tree
@@ -25,6 +25,7 @@ from worker.judgement import GIB, Conclusion, Ending, judge
 from worker.outage import Abandoned, Outage
 from worker.process import ChildProcess
 from worker.spool import Spool
+from worker.subjects import Subjects, look_up
 from worker.transfers import NO_ROOM, Transfer, Transfers
 
 SPOOL_ITEMS = 10_000
@@ -121,30 +122,34 @@ class Supervisor:
     def _prepare(self) -> Path:
         """The work folder with the child's orders. Raises JobsError where the spec names something that is gone."""
         self._workdir.mkdir(parents=True, exist_ok=True)
-        spec = self._claim.spec
-        model_id = spec.get("model_id") or spec.get("init_from")
-        saved, (model, teacher) = self._outage.bear(partial(self._look_up, model_id, catalog.teacher_of(spec)))
+        named = self._outage.bear(self._look_up)
+        own = self._fetched(named.images, f"{named.dataset}.safetensors")
         order = protocol.JobOrder(
             job_id=self._claim.job_id,
             attempt=self._claim.attempt,
             kind=self._claim.kind,
-            spec=dict(spec),
+            spec=dict(self._claim.spec),
             workdir=str(self._workdir),
-            datasets_dir=str(self._settings.datasets_dir.resolve()),
+            datasets_dir=str(self._workdir if own else self._settings.datasets_dir.resolve()),
             threads=self._threads,
-            checkpoints=tuple(str(path) for step, sha256 in saved if (path := self._fetch_checkpoint(step, sha256))),
-            model=str(self._fetch(model, "source.safetensors")) if model else None,
-            teacher=str(self._fetch(teacher, "teacher.safetensors")) if teacher else None,
+            checkpoints=tuple(
+                str(path) for step, sha256 in named.checkpoints if (path := self._fetch_checkpoint(step, sha256))
+            ),
+            model=self._fetched(named.model, "source.safetensors"),
+            teacher=self._fetched(named.teacher, "teacher.safetensors"),
+            dataset=named.info,
+            upload=self._fetched(named.upload, "upload"),
         )
         path = self._workdir / "job.json"
         path.write_text(order.model_dump_json())
         return path
 
-    def _look_up(self, *model_ids: str | None) -> tuple[list[tuple[int, str]], list[str | None]]:
-        """Checkpoints `(step, sha256)`, newest first, and each model's sha256."""
+    def _look_up(self) -> Subjects:
         with self._context.database.read() as session:
-            saved = [(step, stored.sha256) for step, stored in attempts.checkpoints(session, self._claim.job_id)]
-            return saved, [catalog.get_model(session, id_).sha256 if id_ else None for id_ in model_ids]
+            return look_up(session, self._claim)
+
+    def _fetched(self, sha256: str | None, name: str) -> str | None:
+        return str(self._fetch(sha256, name)) if sha256 else None
 
     def _fetch_checkpoint(self, step: int, sha256: str) -> Path | None:
         """A checkpoint's file, or None where the store's copy is missing or corrupt: the one before it serves then."""

@@ -12,13 +12,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO, Final, Protocol, Self, cast
 
-from addercore.data.intake.images import BadImage, decode
+from addercore.data.intake.images import BadImage, Pixels, decode
 from addercore.data.intake.layout import Parts, hidden, layout, parts_of
 from addercore.data.intake.limits import MIB, Limits, Meter
 from addercore.data.intake.problems import refuse
 from addercore.data.intake.sources import Example
 
 READ: Final = MIB  # bytes
+MOST_SHOWN: Final = 160  # characters of a name
 HEADER_BYTES: Final = MIB  # of a tar's headers between two members; longer ones are read by nobody
 BLOCK: Final = 512  # bytes; tar's
 DAMAGED: Final = "The archive is cut off or damaged ({}). Pack it again, and compare its size after sending."
@@ -75,15 +76,19 @@ class ArchiveSource:
 
     def examples(self) -> Iterator[Example]:
         for member, done in self._archive.members():
-            place = self._places.get(member.name)
-            if place is None:
-                continue
-            try:
-                image = decode(member.read(), self._limits)
-            except BadImage as error:
-                yield Example(member.name, member.name, *place, error, done)
-            else:
-                yield Example(member.name, member.name, *place, image, done)
+            if member.name in self._places:
+                part, label = self._places[member.name]
+                yield Example(_shown(member.name), member.name, part, label, self._image(member), done)
+
+    def _image(self, member: Member) -> Pixels | BadImage:
+        try:
+            return decode(member.read(), self._limits)
+        except BadImage as error:
+            return error
+
+
+def _shown(name: str) -> str:
+    return name if len(name) <= MOST_SHOWN else f"{name[: MOST_SHOWN // 2]}…{name[-MOST_SHOWN // 2 :]}"
 
 
 @contextmanager

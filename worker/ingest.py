@@ -1,0 +1,79 @@
+"""The child's side of an `ingest` job: an upload becomes a dataset, or its problems are named."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from addercore.errors import AdderError, Stopped
+from addercore.spec import IntakeOptions
+from jobs.states import FailureCode
+from worker import protocol
+from worker.messages import Messages
+
+REPORT_SECONDS = 0.5
+"""Between two reports of progress, at least."""
+
+
+def ingest(order: protocol.JobOrder, messages: Messages, stop: threading.Event) -> protocol.Outcome:
+    """There is nothing to go on from: a further attempt begins anew."""
+    from addercore.data.intake import BadDataset, take_in  # loads torch
+
+    if order.upload is None:
+        raise AdderError("The upload is gone.")
+    id_ = order.spec["dataset_id"]
+    target = Path(order.workdir) / f"{id_}.safetensors"
+    report = Report(messages)
+    report(0.0, 0)
+    try:
+        made = take_in(
+            Path(order.upload), target, id_, options_of(order.spec), on_progress=report, should_stop=stop.is_set
+        )
+    except Stopped:
+        return protocol.Stopped()
+    except BadDataset as error:
+        for sentence in error.problems:
+            print(sentence, flush=True)
+        return protocol.Failed(code=FailureCode.BAD_DATA, message=str(error), problems=tuple(error.problems))
+    for sentence in made.notes:
+        print(sentence, flush=True)
+    messages.send(
+        protocol.DatasetReady(path=str(target), format=made.format, info=made.info.to_dict(), notes=tuple(made.notes))
+    )
+    print(f"Done: {made.info.description}.", flush=True)
+    return protocol.Done(
+        result={
+            "dataset_id": id_,
+            "train_size": made.info.train_size,
+            "validation_size": made.info.validation_size,
+            "classes": len(made.info.classes),
+            "input_shape": list(made.info.input_shape),
+        }
+    )
+
+
+def options_of(spec: dict[str, Any]) -> IntakeOptions:
+    options = spec["options"]
+    size = options["size"]
+    return IntakeOptions(
+        None if size is None else (size[0], size[1]),
+        options["channels"],
+        options["validation_fraction"],
+        options["seed"],
+    )
+
+
+class Report:
+    """Sends progress, not too often."""
+
+    def __init__(self, messages: Messages) -> None:
+        self._messages = messages
+        self._last = 0.0
+
+    def __call__(self, fraction: float, images: int) -> None:
+        now = time.monotonic()
+        if self._last == 0.0 or fraction == 1.0 or now - self._last >= REPORT_SECONDS:
+            self._last = now
+            self._messages.send(protocol.Progress(progress={"fraction": round(fraction, 4), "step": images}))
