@@ -63,6 +63,7 @@ def test_one_jobs_whole_way(service: Service, tmp_path: Path) -> None:
         result = client.jobs.wait(evaluation.id, timeout=120).result
         assert result is not None
         assert done.result is not None
+        assert done.result["counts"]["operations"]["add"] == 833_040  # LeNet-5-BN of adders, for one image
         assert result["accuracy"] == done.result["val/accuracy"]
         assert sum(map(sum, result["confusion_matrix"])) == 360
 

@@ -48,13 +48,20 @@ def test_lenet_counts_are_exact() -> None:
 
 def test_counts_as_the_contract_has_them() -> None:
     model = count(LENET).to_dict()
-    assert set(model) == {"parameters", "operations", "layers", "energy_joules", "activation_bytes"}
+    assert set(model) == {
+        *("parameters", "operations", "layers", "energy_joules", "activation_bytes"),
+        *("data_type", "parameter_bytes", "latency_cycles"),
+    }
     assert model["layers"][0] == {
         "name": "conv1",
         "kind": "adder_conv",
         "output_shape": [6, 28, 28],
         "parameters": 150,
         "operations": {"add": 235_200, "mul": 0, "xnor": 0},
+        "parameter_bytes": 600,
+        "activation_bytes": 4 * 6 * 28 * 28,
+        "energy_joules": 235_200 * 0.9e-12,
+        "latency_cycles": 470_400,
     }
     assert sum(layer["parameters"] for layer in model["layers"]) == model["parameters"]
     assert sum(layer["operations"]["add"] for layer in model["layers"]) == model["operations"]["add"]
@@ -81,7 +88,7 @@ def test_the_module_is_what_the_spec_says(arch: str, method: str) -> None:
     for name, part in module.named_modules():
         part.register_forward_hook(lambda _m, _i, out, name=name: shapes.__setitem__(name, tuple(out.shape[1:])))
     module.eval()(torch.zeros(2, 1, 32, 32))
-    assert {layer.name: layer.output_shape for layer in net.layers()}.items() <= shapes.items()
+    assert {layer.name: layer.output_shape for layer in count(net, method).layers}.items() <= shapes.items()
 
 
 def test_building_draws_from_torch_or_from_its_own_seed() -> None:
