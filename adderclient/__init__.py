@@ -23,6 +23,7 @@ from adderclient.errors import (
     JobFailed,
     NotFoundError,
     ServerError,
+    SweepFailed,
     WaitTimeout,
     WorkerBusy,
 )
@@ -44,6 +45,7 @@ from adderclient.records import (
     Validation,
     Worker,
 )
+from adderclient.sweeps import Sweep, Trial
 
 __all__ = [
     "FINAL",
@@ -72,6 +74,9 @@ __all__ = [
     "Recipe",
     "ServerError",
     "StreamEvent",
+    "Sweep",
+    "SweepFailed",
+    "Trial",
     "Validation",
     "WaitTimeout",
     "Worker",

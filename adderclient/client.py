@@ -12,6 +12,7 @@ from adderclient.jobs import Jobs
 from adderclient.models import Models
 from adderclient.recipes import Recipes
 from adderclient.records import Readiness
+from adderclient.sweeps import Sweeps, compare
 from adderclient.transport import Transport, problem
 from adderclient.workers import Workers
 
@@ -36,11 +37,16 @@ class Client:
         self.datasets = Datasets(self._transport)
         self.recipes = Recipes(self._transport)
         self.workers = Workers(self._transport)
+        self.sweeps = Sweeps(self._transport)
 
     @property
     def url(self) -> str:
         """The server's address."""
         return self._transport.url
+
+    def compare(self, *jobs: str) -> Mapping[str, Any]:
+        """``{jobs, differences, metrics, results}`` of 2 to 20 jobs, by their ids."""
+        return compare(self._transport, list(jobs))
 
     def system(self) -> Mapping[str, Any]:
         """Workers, devices, kernel backends, versions and queue depth, as the server says them."""

@@ -11,6 +11,7 @@
     │   ├── ConflictError           409
     │   └── ServerError             5xx
     ├── JobFailed               the job that was waited for failed or was cancelled
+    ├── SweepFailed             the sweep that was waited for has no trial that succeeded, or was cancelled
     ├── WaitTimeout             it did not end in time
     └── ChecksumMismatch        a download's bytes are not the ones that were published
 """
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from adderclient.records import Job, Worker
+    from adderclient.sweeps import Sweep
 
 
 class AdderClientError(Exception):
@@ -127,10 +129,19 @@ class JobFailed(AdderClientError):
         super().__init__(f"{job.id} {'was cancelled' if job.status == 'cancelled' else 'failed'}{cause}")
 
 
-class WaitTimeout(AdderClientError):
-    """A job did not end in the time given; it goes on by itself."""
+class SweepFailed(AdderClientError):
+    """A sweep that was waited for ended as ``failed`` or ``cancelled``."""
 
-    def __init__(self, job: Job, seconds: float) -> None:
+    def __init__(self, sweep: Sweep) -> None:
+        self.sweep = sweep
+        cause = f": {sweep.message}" if sweep.message else ""
+        super().__init__(f"{sweep.id} {'was cancelled' if sweep.status == 'cancelled' else 'failed'}{cause}")
+
+
+class WaitTimeout(AdderClientError):
+    """A job, or a sweep, did not end in the time given; it goes on by itself."""
+
+    def __init__(self, job: Job | Sweep, seconds: float) -> None:
         self.job = job
         super().__init__(f"{job.id} is still {job.status} after {seconds:g} s; it goes on by itself")
 

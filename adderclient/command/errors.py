@@ -10,6 +10,7 @@ from adderclient.errors import (
     JobFailed,
     NotFoundError,
     ServerError,
+    SweepFailed,
     WorkerBusy,
 )
 from adderclient.up.folder import UpError
@@ -35,7 +36,7 @@ def exit_code_for(error: AdderClientError | UpError) -> int:
     """The exit code of the command for an error that ended it."""
     if isinstance(error, UpError):
         return error.exit_code
-    if isinstance(error, JobFailed):
+    if isinstance(error, JobFailed | SweepFailed):
         return JOB_FAILED
     if isinstance(error, NotFoundError | ConflictError | WorkerBusy):
         return NOT_FOUND
