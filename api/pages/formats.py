@@ -81,7 +81,8 @@ def operations(count: int) -> str:
     """`840 operations`, `4.2 trillion operations`: digits enough to tell seconds from days."""
     for limit, name in ((10**15, "quadrillion"), (10**12, "trillion"), (10**9, "billion"), (10**6, "million")):
         if count >= limit:
-            return f"{count / limit:,.3g} {name} operations"
+            value = count / limit
+            return f"{value:.3g} {name} operations" if value < 1000 else f"{value:,.0f} {name} operations"
     return f"{count:,} operations"
 
 

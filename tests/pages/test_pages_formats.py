@@ -53,7 +53,21 @@ def test_numbers(value: object, text: str) -> None:
     assert formats.number(value) == text
 
 
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (999_999, "999,999"),
+        (3_198_873_600, "3.2 billion"),
+        (27 * 10**11, "2.7 trillion"),
+        (10**19, "10,000 quadrillion"),
+    ],
+)
+def test_operations(count: int, text: str) -> None:
+    assert formats.operations(count) == f"{text} operations"
+
+
 def test_titles_bear_with_specs_of_other_versions() -> None:
     assert title("train", {"model": {"arch": "a", "method": "adder"}, "dataset": {"name": "d"}}) == ("a", "adder", "d")
     assert title("train", {"model": None, "dataset": "odd"}) == ("train",)
+    assert title("analyze", {"recipe": "table1", "dataset": {"name": "d"}}) == ("table1", "d")
     assert title("quantize", {}) == ("quantize",)
