@@ -231,12 +231,14 @@ def test_nothing_is_fused_with_a_binary_layer(binary: Any) -> None:
 
 
 @pytest.mark.parametrize("binary", BINARY)
-def test_binary_networks_learn_and_are_stored(binary: str, tmp_path: Path) -> None:
+def test_binary_networks_learn_and_are_stored(binary: str, tmp_path: Path, recorder: Any) -> None:
     config = TrainConfig.from_dict(
         {"model": {"arch": "lenet5_bn", "method": binary}, "dataset": {"name": "digits"}, "epochs": 2}
     )
     assert config.optimizer.adaptive_lr == "none"
-    result = fit(config, workdir=tmp_path, device="cpu", threads=1)
+    seen = recorder()
+    result = fit(config, workdir=tmp_path, device="cpu", threads=1, callbacks=seen)
+    assert {"grad_norm/conv1", "grad_norm/conv2", "grad_norm/fc1"} <= {point.name for point in seen.points}
     assert result.metrics["val/accuracy"] > 0.6
     stored = addercore.load(tmp_path / "model.safetensors")
     assert stored.manifest["network"]["method"] == binary

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import addercore
 from addercore import build, fit
-from addercore.nn import Adder2d, AdderLinear
+from addercore.nn import Adder2d, AdderLinear, Binary2d
 from addercore.spec import METHODS, TrainConfig, count, network, tensors
 from addercore.spec.layers import AvgPool, Flatten, MaxPool, Sequential
 from addercore.spec.networks import Network
@@ -52,8 +52,8 @@ def test_resnet18_is_the_usual_one() -> None:
 def test_layers_are_realised_as_asked(method: str, first_last: str) -> None:
     module = build(network("resnet20", (1, 9, 14), 7), method, first_last, seed=0)
     parts = dict(module.named_modules())
-    ends = Adder2d if (method, first_last) == ("adder", "adder") else nn.Conv2d
-    inner = Adder2d if method == "adder" else nn.Conv2d
+    inner = {"adder": Adder2d, "conv": nn.Conv2d}.get(method, Binary2d)
+    ends = inner if first_last == "adder" else nn.Conv2d
     assert [type(parts[name]) for name in ("conv", "classifier")] == [ends, ends]
     assert type(parts["stage2.block1.shortcut.conv"]) is inner
     layers = [part for part in parts.values() if isinstance(part, Adder2d | nn.Conv2d)]
