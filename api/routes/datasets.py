@@ -1,55 +1,159 @@
-"""Datasets that trainings can name."""
+"""Datasets that trainings can name: published ones, and users' own."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from sqlalchemy.orm import Session
 
-from addercore.spec import DATASETS, DatasetInfo
+from addercore.spec import DATASETS, FORMATS
+from addercore.spec.uploads import ID_PREFIX
 from api.checks import how_to_get, missing_files
+from api.datasets import MAX_SMALL, Form, accept
 from api.dependencies import After, Limit, ServiceDep, known_query
-from api.problems import documented
+from api.problems import Problem, documented
 from api.schemas import Dataset, Page
-from jobs.errors import BadCursor, NotFound
-from jobs.settings import Settings
+from api.service import Service
+from api.uploads import read_form
+from jobs.errors import NotFound
+from jobs.repository import datasets
+from jobs.spec import IngestOptions
+from jobs.tables import Dataset as DatasetRow
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], dependencies=[Depends(known_query)])
 
+FORM_OVERHEAD = 64 * 1024
+"""Bytes that boundaries and headers of a form may add to its parts."""
 
-def _view(settings: Settings, info: DatasetInfo) -> Dataset:
-    return Dataset(
-        id=f"ds_{info.name}",
-        name=info.name,
-        description=info.description,
-        source=info.source,
-        input_shape=list(info.input_shape),
-        classes=list(info.classes),
-        train_size=info.train_size,
-        validation_size=info.validation_size,
-        available=not missing_files(settings, info),
-        how_to_get=how_to_get(settings, info),
-    )
+UPLOAD_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "name": {
+                            "type": "string",
+                            "description": "Letters, digits, `-`, `_`, `.`; a further upload under it is a further "
+                            "version. Send it and `options` before the file, to be refused early.",
+                        },
+                        "options": {
+                            "type": "string",
+                            "description": "JSON: "
+                            + "; ".join(
+                                f"`{name}`: {part.description}" for name, part in IngestOptions.model_fields.items()
+                            ),
+                        },
+                        "file": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "Told by its content, whatever it is called: "
+                            f"{'; '.join(FORMATS.values())}.",
+                        },
+                    },
+                    "required": ["name", "file"],
+                    "additionalProperties": False,
+                }
+            }
+        },
+    }
+}
+
+Reference = Annotated[
+    str,
+    Path(
+        max_length=100,
+        description="Id, name (of a user's dataset the newest version), or `name@version`.",
+        examples=["ds_digits", "digits", "leaves@2"],
+    ),
+]
+Version = Annotated[int | None, Query(ge=1, le=10**9, description="Version of the user's dataset of that name.")]
+
+
+def published(service: Service, name: str) -> Dataset:
+    info, settings = DATASETS[name], service.settings
+    return Dataset.published(info, available=not missing_files(settings, info), how_to_get=how_to_get(settings, info))
+
+
+def listed(service: Service, session: Session, limit: int, after: str | None) -> Page[Dataset]:
+    """Published datasets by name, then users' own, newest first."""
+    names = sorted(DATASETS)
+    own = after is not None and after not in names
+    names = [] if own else [name for name in names if after is None or name > after]
+    data = [published(service, name) for name in names[:limit]]
+    if len(names) > limit:
+        return Page(data=data, has_more=True, next=names[limit - 1])
+    # One row more than fits tells whether there is more, also where the published ones fill the page.
+    page = datasets.list_page(session, limit=max(1, limit - len(data)), after=after if own else None)
+    rows = page.rows if len(data) < limit else []
+    more = (data[-1].name if page.rows else None) if len(data) == limit else page.next
+    return Page(data=[*data, *(Dataset.of(row) for row in rows)], has_more=more is not None, next=more)
 
 
 @router.get("", response_model=Page[Dataset], summary="List datasets", responses=documented("bad_cursor"))
 def list_datasets(service: ServiceDep, limit: Limit = 20, after: After = None) -> Page[Dataset]:
-    """By name."""
-    names = sorted(DATASETS)
-    if after is not None:
-        if after not in names:
-            raise BadCursor(after)
-        names = names[names.index(after) + 1 :]
-    more = len(names) > limit
-    names = names[:limit]
-    data = [_view(service.settings, DATASETS[name]) for name in names]
-    return Page(data=data, has_more=more, next=names[-1] if more else None)
+    """Published datasets by name, then users' own, newest first."""
+    with service.database.read() as session:
+        return listed(service, session, limit, after)
 
 
 @router.get("/{id}", response_model=Dataset, summary="Show a dataset", responses=documented("not_found"))
-def show(service: ServiceDep, id: Annotated[str, Path(max_length=103, examples=["ds_digits"])]) -> Dataset:
-    """By id (`ds_digits`) or name (`digits`)."""
-    name = id.removeprefix("ds_")
-    if name not in DATASETS:
-        raise NotFound("dataset", id)
-    return _view(service.settings, DATASETS[name])
+def show(service: ServiceDep, id: Reference, version: Version = None) -> Dataset:
+    """Of a name, the newest version, whether it is ready or not."""
+    name = id.removeprefix(ID_PREFIX)
+    if name in DATASETS and version is None:
+        return published(service, name)
+    with service.database.read() as session:
+        return Dataset.of(_find(session, id, version))
+
+
+def _find(session: Session, reference: str, version: int | None) -> DatasetRow:
+    if "\x00" in reference:  # PostgreSQL refuses to be asked
+        raise NotFound("dataset", reference[:60])
+    return datasets.find(session, reference, version)
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=Dataset,
+    summary="Upload a dataset",
+    openapi_extra=UPLOAD_BODY,
+    responses={
+        200: {"model": Dataset, "description": "This upload, with these options, is a version of that name already."},
+        201: {"headers": {"Location": {"schema": {"type": "string"}, "description": "Path of the dataset."}}},
+        **documented("bad_request", "bad_json", "body_too_large", "unsupported_media_type", "invalid"),
+        **documented("queue_full", "store_unavailable", "store_full"),
+    },
+)
+async def upload_dataset(request: Request, response: Response, service: ServiceDep) -> Dataset:
+    """Takes an upload of images and labels, and has a job validate it in the background; `job_id` names that.
+
+    The dataset is `validating`, then `ready`, or `failed` with every problem it has. Nothing of an upload is unpickled,
+    run, or written under a name of its own.
+    """
+    limit = service.settings.max_dataset_bytes
+    with service.store.incoming() as upload:
+        form = Form(upload, limit)
+        sinks = {"name": form.take_name, "options": form.take_options, "file": form.take_file}
+        seen = await read_form(request, sinks, required="file", limit=limit + 2 * MAX_SMALL + FORM_OVERHEAD)
+        if "name" not in seen:
+            raise Problem("invalid", "1 field is not valid: /name: this part is required", [("/name", "is required")])
+        dataset, created = await run_sync(accept, service, form)
+    response.status_code = 201 if created else 200
+    response.headers["Location"] = f"/v1/datasets/{dataset.id}"
+    return dataset
+
+
+@router.delete("/{id}", status_code=204, summary="Delete a dataset", responses=documented("not_found", "conflict"))
+def delete(service: ServiceDep, id: Reference, version: Version = None) -> None:
+    """Removes one version of a user's dataset, unless an unfinished job or sweep uses it. Models that were trained on
+    it stay."""
+    if id.removeprefix(ID_PREFIX) in DATASETS:
+        raise Problem("conflict", f"{id} is published with the service; only uploaded datasets can be deleted.")
+    with service.database.write() as session:
+        stored = datasets.delete(session, _find(session, id, version))
+    service.store.discard(service.database, stored)
