@@ -8,6 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from addercore.analysis import AnalyzeResult as AnalyzeResult
+    from addercore.analysis import analyze as analyze
     from addercore.data import sample_image as sample_image
     from addercore.errors import AdderError as AdderError
     from addercore.errors import BadData as BadData
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from addercore.ops import adder_conv2d as adder_conv2d
     from addercore.ops import adder_linear as adder_linear
     from addercore.optim import AdderSGD as AdderSGD
+    from addercore.spec import AnalyzeConfig as AnalyzeConfig
     from addercore.spec import TrainConfig as TrainConfig
     from addercore.train import Callbacks as Callbacks
     from addercore.train import EvaluateResult as EvaluateResult
@@ -46,6 +49,9 @@ _HOME = {
     "Diverged": "errors",
     "LoaderLost": "errors",
     "Stopped": "errors",
+    "AnalyzeConfig": "spec",
+    "AnalyzeResult": "analysis",
+    "analyze": "analysis",
     "TrainConfig": "spec",
     "Adder2d": "nn",
     "AdderLinear": "nn",

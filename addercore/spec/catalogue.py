@@ -1,9 +1,10 @@
 """The recipes by name: which table or figure of the paper each makes, on what, and with which defaults."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from addercore.spec.datasets import dataset as dataset_info
+from addercore.spec.methods import METHODS
 from addercore.spec.networks import network
 
 Output = Literal["table", "figure"]
@@ -44,7 +45,8 @@ class RecipeInfo:
     takes_model: bool = False
     one_arch: bool = True  # it compares methods or options within one network
     trains: bool = True  # else it looks at networks as they are initialised
-    controls: tuple[Control, ...] = field(default=("none", "permuted_labels"))
+    controls: tuple[Control, ...] = ("none", "permuted_labels")
+    known_methods: tuple[str, ...] = METHODS
 
     def defaults(self, dataset: str) -> Defaults:
         """On `dataset`; of the networks those that fit its images, or the stand-in where none does."""
@@ -246,6 +248,7 @@ _ALL: Final = (
         takes_model=True,
         trains=False,
         controls=("none", "permuted_weights"),
+        known_methods=_TWINS,
     ),
     RecipeInfo(
         name="distillation",

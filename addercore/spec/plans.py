@@ -87,7 +87,7 @@ def _of(arch: str, method: str, **model: str) -> dict[str, Any]:
 
 def _scheme(arch: str, gradient: str, rate: str) -> Row:
     spec = _of(arch, "adder", gradient=gradient) | {"optimizer": {"adaptive_lr": rate}}
-    return Row(f"{gradient}-{rate}", (("gradient", gradient), ("local rate", rate)), spec)
+    return Row(f"{gradient}-{rate}", (("gradient", gradient), ("local_rate", rate)), spec)
 
 
 def _cell(config: AnalyzeConfig, arch: str, method: str) -> Row:

@@ -7,7 +7,7 @@ from addercore.spec.catalogue import RECIPES, SMALL, Control, RecipeInfo
 from addercore.spec.checks import FieldError, InvalidConfig, Problems
 from addercore.spec.config import MAX_SEED, SERVICE_KEYS, CheckpointConfig, DatasetConfig, _name_of
 from addercore.spec.datasets import dataset
-from addercore.spec.networks import ARCHS, METHODS, network
+from addercore.spec.networks import ARCHS, network
 from addercore.spec.recipes import recipe as training_recipe
 
 MOST_SEEDS: Final = 100
@@ -163,7 +163,7 @@ def _check_options(config: AnalyzeConfig, info: RecipeInfo, problems: Problems) 
             takes = ", ".join(info.options()) or "neither archs, methods nor etas"
             problems.add(option, f"is no option of recipe {info.name}, which takes {takes}; leave it out")
         elif _is_list(option, value, problems):
-            _check_entries(option, value, problems)
+            _check_entries(option, value, info, problems)
     if info.one_arch and config.archs is not None and len(config.archs) > 1:
         problems.add("archs", f"must be one network: recipe {info.name} compares within it, got {list(config.archs)!r}")
     if config.model_id is not None and not info.takes_model:
@@ -178,12 +178,12 @@ def _check_options(config: AnalyzeConfig, info: RecipeInfo, problems: Problems) 
         problems.add("control", "permuted_labels needs a training; leave out model_id, or take permuted_weights")
 
 
-def _check_entries(option: str, value: tuple[Any, ...], problems: Problems) -> None:
+def _check_entries(option: str, value: tuple[Any, ...], info: RecipeInfo, problems: Problems) -> None:
     for item in value:
         if option == "etas":
             problems.positive(option, item)
         else:
-            problems.choice(option, item, tuple(ARCHS) if option == "archs" else METHODS)
+            problems.choice(option, item, tuple(ARCHS) if option == "archs" else info.known_methods)
 
 
 def _check_runs(config: AnalyzeConfig, problems: Problems) -> None:

@@ -1,0 +1,322 @@
+"""The tables of accuracies: MNIST's, Tables 2 to 4, XNOR-Net's, the ablation, distillation."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from addercore.analysis import accuracy_figures as figures
+from addercore.analysis import paper
+from addercore.analysis.claims import Accuracies, Claim, order, together
+from addercore.analysis.findings import Finding, by_seed
+from addercore.analysis.report import Column, Report, Table, Verdict
+from addercore.analysis.statistics import mean_of
+from addercore.analysis.subject import Place
+from addercore.io import Model
+from addercore.spec import AnalyzeConfig, Counts, count
+from addercore.spec.plans import Run, plan, rows_of
+
+WORD = 64
+"""Binary operations that one instruction does at once: XNOR-Net's count of its saving (section 3.2)."""
+
+_ACCURACY = Column("accuracy", "accuracy, %", "percent", "accuracy_sd")
+_NETWORK = (Column("network", "network"), Column("method", "method"))
+_NOTE = Column("note", "note")
+_OPERATIONS = (
+    Column("mul", "multiplications", "count"),
+    Column("add", "additions", "count"),
+    Column("xnor", "XNORs", "count"),
+)
+
+
+def _rows(config: AnalyzeConfig, accuracies: Accuracies) -> list[dict[str, Any]]:
+    """Labels, accuracy, seeds and what diverged, in the order of the table."""
+    rows = []
+    for row in rows_of(config):
+        mean, lost = accuracies.mean(row.key), accuracies.diverged(row.key)
+        rows.append(
+            {
+                "row": row.key,
+                **dict(row.labels),
+                "accuracy": None if mean is None else mean.value,
+                "accuracy_sd": None if mean is None else mean.sd,
+                "seeds": 0 if mean is None else mean.n,
+                "note": f"diverged with {lost} of {len(config.seeds)} seeds" if lost else None,
+            }
+        )
+    return rows
+
+
+def _counts(config: AnalyzeConfig) -> dict[str, Counts]:
+    """Row → what its network costs for one image."""
+    found: dict[str, Counts] = {}
+    for run in plan(config):
+        model = run.config.model
+        found.setdefault(run.row, count(run.config.network(), model.method, model.first_last))
+    return found
+
+
+def _with_operations(config: AnalyzeConfig, rows: list[dict[str, Any]]) -> None:
+    counts = _counts(config)
+    for row in rows:
+        found = counts[row["row"]]
+        operations = found.operations
+        row |= {"mul": operations.mul, "add": operations.add, "xnor": operations.xnor}
+        row |= {"energy": 1e6 * found.energy_joules, "cycles": found.latency_cycles}
+
+
+def _where(config: AnalyzeConfig) -> str:
+    epochs = plan(config)[0].config.epochs
+    seeds = len(config.seeds)
+    spread = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
+    control = "" if config.control == "none" else f" Control: {config.control.replace('_', ' ')}."
+    return f"{config.dataset.name}, {epochs} epochs, {spread}; validation accuracy of the last epoch.{control}"
+
+
+def _judged(accuracies: Accuracies, verdict: Callable[[], Verdict]) -> Verdict:
+    return verdict() if accuracies.learnt() else accuracies.nothing_learnt()
+
+
+def _per_network(config: AnalyzeConfig, accuracies: Accuracies, points: float) -> Verdict:
+    """Of each network: the adder within `points` of the convolution, and ahead of every binary method."""
+    claims: list[Claim] = []
+    reasons: list[str] = []
+    archs = config.archs or ()
+    for arch in archs:
+        several = len(archs) > 1
+        rows = {method: f"{arch}-{method}" if several else method for method in config.methods or ()}
+        if "adder" not in rows:
+            continue
+        what = f"{arch}'s adder network" if several else "the adder network"
+        for method, row in rows.items():
+            if method == "adder":
+                continue
+            reasons.append(accuracies.describe(rows["adder"], row))
+            if method == "conv":
+                claims.append(accuracies.within(rows["adder"], row, points, what))
+            else:
+                claims.append(accuracies.ahead(rows["adder"], row, what))
+    return together(claims, reasons)
+
+
+def mnist(config: AnalyzeConfig, findings: list[Finding]) -> Report:
+    accuracies = Accuracies(config, findings)
+    rows = _rows(config, accuracies)
+    _with_operations(config, rows)
+    for row in rows:
+        row["paper"] = paper.MNIST.get(row["method"])
+        row["paper_cycles"] = paper.MNIST_CYCLES.get(row["method"])
+    columns = (
+        *_NETWORK,
+        _ACCURACY,
+        *_OPERATIONS,
+        Column("energy", "energy at 45 nm, µJ", "number"),
+        Column("cycles", "latency model, cycles", "count"),
+        Column("paper", "paper, MNIST, %", "percent"),
+        Column("paper_cycles", "paper, cycles", "count"),
+        _NOTE,
+    )
+    caption = (
+        f"Accuracy and cost of an image. {_where(config)} Operations, energy (fp32) and cycles as in docs/counts.md."
+    )
+    verdict = _judged(accuracies, lambda: _per_network(config, accuracies, 1))
+    return Report(caption, Table(columns, rows), verdict, figures.dots(rows, accuracies, "paper", "paper, MNIST"))
+
+
+def table2(config: AnalyzeConfig, findings: list[Finding]) -> Report:
+    accuracies = Accuracies(config, findings)
+    rows = _rows(config, accuracies)
+    _with_operations(config, rows)
+    for row in rows:
+        published = paper.TABLE2.get((row["network"], row["method"]), (None, None))
+        row["paper_cifar10"], row["paper_cifar100"] = published
+    ten, hundred = (Column(f"paper_cifar{n}", f"paper, CIFAR-{n}, %", "percent") for n in (10, 100))
+    beside = {"cifar10": (ten,), "cifar100": (hundred,)}.get(config.dataset.name, (ten, hundred))
+    caption = f"Classification; first and last layer are convolutions. {_where(config)}"
+    verdict = _judged(accuracies, lambda: _per_network(config, accuracies, 1))
+    picture = figures.dots(rows, accuracies, beside[0].key, beside[0].title.removesuffix(", %"))
+    return Report(caption, Table((*_NETWORK, _ACCURACY, *_OPERATIONS, *beside, _NOTE), rows), verdict, picture)
+
+
+def table3(config: AnalyzeConfig, findings: list[Finding]) -> Report:
+    accuracies = Accuracies(config, findings)
+    rows = _rows(config, accuracies)
+    _with_operations(config, rows)
+    for row in rows:
+        five = list(by_seed(findings, row["row"], "top5").values())
+        if five:
+            mean = mean_of(five)
+            row |= {"top5": mean.value, "top5_sd": mean.sd}
+        row["paper_top1"], row["paper_top5"] = paper.TABLE3.get((row["network"], row["method"]), (None, None))
+    columns = (
+        *_NETWORK,
+        Column("accuracy", "top-1, %", "percent", "accuracy_sd"),
+        Column("top5", "top-5, %", "percent", "top5_sd"),
+        *_OPERATIONS,
+        Column("paper_top1", "paper, ImageNet top-1, %", "percent"),
+        Column("paper_top5", "paper, top-5, %", "percent"),
+        _NOTE,
+    )
+    caption = f"Classification; first and last layer are convolutions. {_where(config)}"
+    verdict = _judged(accuracies, lambda: _per_network(config, accuracies, 3))
+    picture = figures.dots(rows, accuracies, "paper_top1", "paper, ImageNet")
+    return Report(caption, Table(columns, rows), verdict, picture)
+
+
+def table4(config: AnalyzeConfig, findings: list[Finding]) -> Report:
+    accuracies = Accuracies(config, findings)
+    rows = _rows(config, accuracies)
+    best = max(rows, key=lambda row: row["accuracy"] or 0.0)
+    for row in rows:
+        row["paper"] = paper.TABLE4.get(row["eta"])
+        if row is not best:
+            difference = accuracies.difference(row["row"], best["row"])
+            if difference is not None:
+                row |= {"difference": difference.mean, "difference_se": difference.se}
+    columns = (
+        Column("eta", "η", "number"),
+        _ACCURACY,
+        Column("difference", "difference from the best ± standard error, points", "points", "difference_se"),
+        Column("paper", "paper, MNIST, %", "percent"),
+        _NOTE,
+    )
+    caption = f"Accuracy by η of eq. 13, {(config.archs or ('',))[0]}, adder. {_where(config)}"
+    verdict = _judged(accuracies, lambda: _best_eta(accuracies, rows, best))
+    return Report(caption, Table(columns, rows), verdict, figures.against_eta(rows, accuracies))
+
+
+def _best_eta(accuracies: Accuracies, rows: list[dict[str, Any]], best: dict[str, Any]) -> Verdict:
+    """Whether the paper's choice is the best or level with it."""
+    reasons = [accuracies.describe(row["row"], best["row"]) for row in rows if row is not best]
+    level = [f"{row['eta']:g}" for row in rows if row is not best and accuracies.sign(row["row"], best["row"]) == 0]
+    beside = f"; level with it: {', '.join(level)}" if level else ""
+    found = f"η = {best['eta']:g} is best{beside}."
+    theirs = next((row for row in rows if row["eta"] == paper.BEST_ETA), None)
+    if theirs is None:
+        return Verdict(found, None, reasons)
+    if theirs is best or accuracies.sign(theirs["row"], best["row"]) == 0:
+        return Verdict(f"{found} The paper's choice of {paper.BEST_ETA:g} stands.", True, reasons)
+    return Verdict(f"{found} The paper's choice of {paper.BEST_ETA:g} is behind.", False, reasons)
+
+
+def xnor_table(config: AnalyzeConfig, findings: list[Finding]) -> Report:
+    accuracies = Accuracies(config, findings)
+    rows = _rows(config, accuracies)
+    counts = _counts(config)
+    whole = counts.get("conv")
+    for row in rows:
+        found = counts[row["row"]]
+        row["bytes"] = found.parameter_bytes
+        if whole is not None:
+            row["memory_saving"] = whole.parameter_bytes / found.parameter_bytes
+            row["compute_saving"] = _instructions(whole) / _instructions(found)
+        row["paper"], row["paper_memory"], row["paper_compute"] = paper.XNOR.get(row["method"], (None, None, None))
+    columns = (
+        *_NETWORK,
+        _ACCURACY,
+        Column("bytes", "parameters, bytes", "count"),
+        Column("memory_saving", "memory saving", "times"),
+        Column("compute_saving", "computation saving", "times"),
+        Column("paper", "XNOR-Net, AlexNet on ImageNet, %", "percent"),
+        Column("paper_memory", "its memory saving", "times"),
+        Column("paper_compute", "its computation saving", "times"),
+        _NOTE,
+    )
+    arch = (config.archs or ("",))[0]
+    stand_in = "" if arch == "alexnet" else f" {arch} stands in for AlexNet."
+    caption = (
+        f"Binary weights (bwn) and binary weights and inputs (xnor).{stand_in} {_where(config)} Savings are of the "
+        f"whole network, whose first and last layer stay convolutions; {WORD} binary operations count as one."
+    )
+    verdict = _judged(accuracies, lambda: _binary(config, accuracies))
+    return Report(caption, Table(columns, rows), verdict, figures.dots(rows, accuracies, "paper", "XNOR-Net, AlexNet"))
+
+
+def _instructions(counts: Counts) -> float:
+    """Operations of an image, with 64 one-bit ones in a word."""
+    return sum(
+        (layer.operations.add + layer.operations.mul + layer.operations.xnor) / (WORD if layer.operations.xnor else 1)
+        for layer in counts.layers
+    )
+
+
+def _binary(config: AnalyzeConfig, accuracies: Accuracies) -> Verdict:
+    methods = config.methods or ()
+    claims: list[Claim] = []
+    if {"bwn", "conv"} <= set(methods):
+        claims.append(accuracies.within("bwn", "conv", 1, "the network of binary weights"))
+    claims += [accuracies.ahead(row, "xnor", row) for row in ("conv", "bwn") if {row, "xnor"} <= set(methods)]
+    pairs = [(a, b) for place, a in enumerate(methods) for b in methods[place + 1 :]]
+    return together(claims, [accuracies.describe(*pair) for pair in pairs])
+
+
+def figure3(config: AnalyzeConfig, findings: list[Finding]) -> Report:
+    accuracies = Accuracies(config, findings)
+    rows = _rows(config, accuracies)
+    first = "full_precision-alr"
+    for row in rows:
+        losses = [f.facts["curves"]["train/loss"][-1][1] for f in findings if f.row == row["row"] and not f.diverged]
+        row["loss"] = mean_of(losses).value if losses else None
+        row["paper"] = paper.ABLATION.get(row["row"])
+        difference = None if row["row"] == first else accuracies.difference(row["row"], first)
+        if difference is not None:
+            row |= {"difference": difference.mean, "difference_se": difference.se}
+    columns = (
+        Column("gradient", "gradient"),
+        Column("local_rate", "local rate"),
+        _ACCURACY,
+        Column("difference", "difference from the first ± standard error, points", "points", "difference_se"),
+        Column("loss", "training loss at the end", "number"),
+        Column("paper", "paper, MNIST, %", "percent"),
+        _NOTE,
+    )
+    caption = (
+        f"Ablation, {(config.archs or ('',))[0]}: gradient of eq. 5 or its sign (eq. 4), adaptive (eq. 13), increased "
+        f"(100) or no local learning rate. {_where(config)}"
+    )
+    verdict = _judged(accuracies, lambda: order(accuracies, list(paper.ABLATION)))
+    picture = figures.curves(rows, findings)
+    return Report(caption, Table(columns, rows), verdict, picture, figures.WIDE)
+
+
+def distillation(config: AnalyzeConfig, findings: list[Finding]) -> Report:
+    accuracies = Accuracies(config, findings)
+    rows = _rows(config, accuracies)
+    for row in rows:
+        published = paper.PKKD.get(row["row"], (None, None))
+        row["paper_cifar10"], row["paper_cifar100"] = published
+        difference = None if row["row"] == "plain" else accuracies.difference(row["row"], "plain")
+        if difference is not None:
+            row |= {"difference": difference.mean, "difference_se": difference.se}
+    columns = (
+        Column("network", "network"),
+        _ACCURACY,
+        Column("difference", "difference from the plain adder ± standard error, points", "points", "difference_se"),
+        Column("paper_cifar10", "PKKD, ResNet-20, CIFAR-10, %", "percent"),
+        Column("paper_cifar100", "PKKD, CIFAR-100, %", "percent"),
+        _NOTE,
+    )
+    taught = next((run.config.distill for run in plan(config) if run.teacher is not None), None)
+    how = "" if taught is None else f" Temperature {taught.temperature:g}, weight of the teacher {taught.weight:g}."
+    caption = f"Distillation from the convolutional twin, {(config.archs or ('',))[0]}.{how} {_where(config)}"
+
+    def verdict() -> Verdict:
+        reasons = [accuracies.describe("distilled", other) for other in ("plain", "twin")]
+        claim = accuracies.ahead("distilled", "plain", "the distilled adder network")
+        return together([claim], reasons)
+
+    picture = figures.dots(rows, accuracies, "paper_cifar10", "PKKD, ResNet-20 on CIFAR-10")
+    return Report(caption, Table(columns, rows), _judged(accuracies, verdict), picture)
+
+
+@torch.inference_mode()
+def top5(place: Place, run: Run | None, model: Model) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The share of validation images whose class is among the five of highest score (all, of fewer classes)."""
+    most = min(5, len(model.classes))
+    right = images = 0
+    for batch, labels in place.images("validation").batches(whole=True):
+        best = model.module(batch).topk(most, 1).indices
+        right += int((best == labels[:, None]).any(1).sum())
+        images += len(labels)
+    return {"top5": right / images}, {}

@@ -1,0 +1,127 @@
+"""What the paper says of accuracies, put to the test: claims about rows, and the verdict they make together."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from addercore.analysis.findings import Finding, by_seed
+from addercore.analysis.report import Verdict
+from addercore.analysis.statistics import TIE, Difference, Mean, chance_limit, compare, mean_of
+from addercore.spec import AnalyzeConfig, dataset
+
+ACCURACY = ("metrics", "val/accuracy")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """`holds` is None where the numbers cannot tell."""
+
+    text: str
+    holds: bool | None
+
+
+class Accuracies:
+    """Validation accuracies by row and seed, and how rows compare."""
+
+    def __init__(self, config: AnalyzeConfig, findings: Iterable[Finding]) -> None:
+        self.findings = list(findings)
+        info = dataset(config.dataset.name)
+        self.images, self.chance = info.validation_size, 1 / len(info.classes)
+        self.limit = chance_limit(len(info.classes), info.validation_size)
+        self.rows = list(dict.fromkeys(finding.row for finding in self.findings))
+        self.by_row = {row: by_seed(self.findings, row, *ACCURACY) for row in self.rows}
+
+    def mean(self, row: str) -> Mean | None:
+        """None where every training of the row diverged."""
+        values = list(self.by_row[row].values())
+        return mean_of(values) if values else None
+
+    def diverged(self, row: str) -> int:
+        return sum(finding.row == row and finding.diverged is not None for finding in self.findings)
+
+    def difference(self, row: str, other: str) -> Difference | None:
+        return compare(self.by_row[row], self.by_row[other], self.images)
+
+    def sign(self, row: str, other: str) -> int | None:
+        """1, 0, −1 as `row` is ahead of, level with or behind `other`; one that always diverges is behind."""
+        difference = self.difference(row, other)
+        if difference is not None:
+            return difference.sign
+        lost = [not self.by_row[name] for name in (row, other)]
+        return None if lost[0] == lost[1] else -1 if lost[0] else 1
+
+    def learnt(self) -> bool:
+        """Whether any row's mean is above what guessing gives."""
+        means = [mean.value for row in self.rows if (mean := self.mean(row)) is not None]
+        return bool(means) and max(means) > self.limit
+
+    def nothing_learnt(self) -> Verdict:
+        means = [mean.value for row in self.rows if (mean := self.mean(row)) is not None]
+        best = f"the best mean accuracy is {100 * max(means):.1f} %" if means else "every training diverged"
+        return Verdict(
+            f"Nothing has learnt: {best} where guessing gives {100 * self.chance:.1f} %. The comparison says nothing.",
+            False,
+            [f"accuracies up to {100 * self.limit:.1f} % can be guesses (1/classes and three standard errors)"],
+        )
+
+    def describe(self, row: str, other: str) -> str:
+        """`adder − conv: −0.39 ± 0.21 points, a tie`."""
+        difference = self.difference(row, other)
+        if difference is None:
+            return f"{row} − {other}: one of them diverged with every seed"
+        word = {1: "ahead", 0: "a tie", -1: "behind"}[difference.sign]
+        source = "" if difference.paired else ", by the validation set's size"
+        return f"{row} − {other}: {difference.points()} over {_seeds(difference.n)}{source}, {word}"
+
+    def ahead(self, row: str, other: str, what: str) -> Claim:
+        """That `row` is ahead of `other`."""
+        sign = self.sign(row, other)
+        difference = self.difference(row, other)
+        by = "" if difference is None else f" ({difference.points()})"
+        if sign == 1:
+            return Claim(f"{what} is ahead of {other}{by}", True)
+        if sign == -1:
+            return Claim(f"{what} is behind {other}{by}", False)
+        return Claim(f"{what} and {other} cannot be told apart{by}", None)
+
+    def within(self, row: str, other: str, points: float, what: str) -> Claim:
+        """That `row` loses at most `points` percentage points to `other`."""
+        difference = self.difference(row, other)
+        if difference is None:
+            return Claim(f"{what} and {other} have no seed in which both ended", False)
+        margin = "one point" if points == 1 else f"{points:g} points"
+        least = -points / 100
+        if difference.mean >= least:
+            return Claim(f"{what} is within {margin} of {other} ({difference.points()})", True)
+        if difference.mean + TIE * difference.se >= least:
+            return Claim(f"{what} may be within {margin} of {other} ({difference.points()})", None)
+        return Claim(f"{what} is more than {margin} behind {other} ({difference.points()})", False)
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed" if count == 1 else f"{count} seeds"
+
+
+def together(claims: list[Claim], reasons: list[str]) -> Verdict:
+    """All claims in a sentence each; holds if all do, is open if none fails but one cannot be told."""
+    if not claims:
+        return Verdict("There is nothing to compare: one row alone.", None, reasons)
+    text = " ".join(f"{claim.text[0].upper()}{claim.text[1:]}." for claim in claims)
+    answers = {claim.holds for claim in claims}
+    holds = False if False in answers else None if None in answers else True
+    return Verdict(text, holds, reasons)
+
+
+def order(accuracies: Accuracies, expected: list[str]) -> Verdict:
+    """Whether no row of `expected` is behind a later one, by paired differences; two standard errors are a tie."""
+    rows = [row for row in expected if row in accuracies.rows]
+    pairs = [(first, second) for place, first in enumerate(rows) for second in rows[place + 1 :]]
+    reasons = [accuracies.describe(first, second) for first, second in pairs]
+    signs = {pair: accuracies.sign(*pair) for pair in pairs}
+    wrong = [f"{second} is ahead of {first}" for (first, second), sign in signs.items() if sign == -1]
+    ties = [f"{first} and {second}" for (first, second), sign in signs.items() if sign in (0, None)]
+    if wrong:
+        return Verdict(f"Not in the paper's order: {'; '.join(wrong)}.", False, reasons)
+    if pairs and len(ties) == len(pairs):
+        return Verdict("All schemes are level: the paper's order can be neither seen nor excluded.", None, reasons)
+    tied = f", with ties between {'; '.join(ties)}" if ties else ""
+    return Verdict(f"In the paper's order: {' ≥ '.join(rows)}{tied}.", True, reasons)

@@ -1,0 +1,134 @@
+"""Table 1: gradient norms of every layer in the first iteration, adder network against CNN."""
+
+from collections.abc import Callable
+from math import exp, log, sqrt
+from typing import TYPE_CHECKING, Any
+
+import torch.nn.functional as nnf
+from torch import Tensor, nn
+
+from addercore.analysis import paper
+from addercore.analysis.figures import METHOD_COLOURS, METHOD_NAMES, light_grid
+from addercore.analysis.findings import Finding
+from addercore.analysis.report import Column, Report, Table, Verdict, plain
+from addercore.analysis.statistics import TIE, mean_of
+from addercore.analysis.subject import Place, similarity_layers, weight_of
+from addercore.spec import AnalyzeConfig
+from addercore.spec.plans import Run, plan
+from addercore.train.isolation import isolated
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def probe(place: Place, run: Run) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """‖∂L/∂F‖₂ of each layer for the first batch of the training that `run` describes.
+
+    The control `permuted_weights` lets the networks of the table exchange their initial weights.
+    """
+    module = place.initial(run)
+    if place.config.control == "permuted_weights":
+        module.load_state_dict(place.initial(_other(place.config, run)).state_dict())
+    images, labels = place.images("train").first(run.seed, run.config.batch_size)
+    with isolated(run.seed, place.device, None):
+        module.train()
+        loss = nnf.cross_entropy(module(images).float(), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+    return {"loss": loss.item(), "norms": _norms(module)}, {}
+
+
+def _norms(module: nn.Module) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, layer in similarity_layers(module).items():
+        grad = weight_of(layer).grad
+        found[name] = 0.0 if grad is None else grad.norm().item()
+    return found
+
+
+def _other(config: AnalyzeConfig, run: Run) -> Run:
+    """The run of the same seed whose method stands at the mirrored place of the list."""
+    same = [other for other in plan(config) if other.seed == run.seed]
+    return same[len(same) - 1 - next(place for place, other in enumerate(same) if other.name == run.name)]
+
+
+def report(config: AnalyzeConfig, findings: list[Finding]) -> Report:
+    methods = config.methods or ()
+    layers = list(findings[0].facts["norms"])
+    rows: list[dict[str, Any]] = []
+    for place, layer in enumerate(layers):
+        row: dict[str, Any] = {"layer": layer}
+        for method in methods:
+            found = mean_of([f.facts["norms"][layer] for f in findings if f.row == method])
+            published = paper.TABLE1.get(method, ())
+            row |= {method: found.value, f"{method}_sd": found.sd}
+            row[f"paper_{method}"] = published[place] if place < len(published) else None
+        if {"adder", "conv"} <= set(methods):
+            row["ratio"] = row["conv"] / row["adder"] if row["adder"] else None
+        rows.append(row)
+    columns = (
+        Column("layer", "layer"),
+        *(Column(m, METHOD_NAMES[m], "number", f"{m}_sd") for m in methods),
+        Column("ratio", "CNN / AdderNet", "times"),
+        *(Column(f"paper_{m}", f"paper, {METHOD_NAMES[m]}", "number") for m in methods),
+    )
+    exchanged = " Control: the networks have each other's initial weights." if config.control != "none" else ""
+    caption = (
+        f"Gradient norms ‖∂L/∂F‖₂ at the first iteration, {(config.archs or ('',))[0]} on {config.dataset.name}, mean "
+        f"± standard deviation over {len(config.seeds)} initialisations. The paper's are of LeNet-5-BN's first "
+        f"three layers on MNIST.{exchanged}"
+    )
+    return Report(caption, Table(columns, rows), _verdict(methods, layers, findings), _picture(methods, rows))
+
+
+def _verdict(methods: tuple[str, ...], layers: list[str], findings: list[Finding]) -> Verdict:
+    """Whether every layer's gradient is smaller in the adder network, by the logarithms' difference over seeds."""
+    if not {"adder", "conv"} <= set(methods):
+        return Verdict("There is nothing to compare: the table needs both adder and conv.", None)
+    reasons: list[str] = []
+    smaller: list[str] = []
+    ratios: list[float] = []
+    for layer in layers:
+        norms = {m: {f.seed: f.facts["norms"][layer] for f in findings if f.row == m} for m in ("adder", "conv")}
+        if not all(value > 0 for part in norms.values() for value in part.values()):
+            reasons.append(f"{layer}: a gradient is zero")
+            continue
+        logs = mean_of([log(norms["conv"][seed] / norms["adder"][seed]) for seed in norms["adder"]])
+        error = 0.0 if logs.sd is None else logs.sd / sqrt(logs.n)
+        ratio = exp(logs.value)
+        ratios.append(ratio)
+        if logs.value > TIE * error:
+            smaller.append(layer)
+        reasons.append(f"{layer}: the CNN's gradient is {plain(ratio, 3)} times the adder network's")
+    if len(smaller) == len(layers):
+        text = f"In every layer the adder network's gradient is smaller than the CNN's, {plain(min(ratios), 3)} to "
+        return Verdict(f"{text}{plain(max(ratios), 3)} times, as the paper found.", True, reasons)
+    if smaller:
+        text = (
+            f"The adder network's gradient is smaller than the CNN's in {', '.join(smaller)}, but not in every layer."
+        )
+        return Verdict(text, False, reasons)
+    return Verdict("In no layer is the adder network's gradient smaller than the CNN's.", False, reasons)
+
+
+def _picture(methods: tuple[str, ...], rows: list[dict[str, Any]]) -> "Callable[[Figure], None]":
+    def draw(figure: "Figure") -> None:
+        axes = figure.subplots()
+        width = 0.8 / len(methods)
+        for number, method in enumerate(methods):
+            places = [place + (number - (len(methods) - 1) / 2) * width for place in range(len(rows))]
+            heights = [row[method] for row in rows]
+            spread = [row[f"{method}_sd"] or 0.0 for row in rows]
+            axes.bar(places, heights, width * 0.92, color=METHOD_COLOURS[method], label=METHOD_NAMES[method])
+            axes.errorbar(places, heights, yerr=spread, fmt="none", color="black", capsize=2, linewidth=0.8)
+            published = [(x, row[f"paper_{method}"]) for x, row in zip(places, rows, strict=True)]
+            marks = [(x, y) for x, y in published if y is not None]
+            if marks:
+                label = "paper, MNIST" if number == 0 else None
+                axes.plot(*zip(*marks, strict=True), "D", color="black", fillstyle="none", markersize=5, label=label)
+        axes.set_yscale("log")
+        axes.set_xticks(range(len(rows)), [row["layer"] for row in rows], rotation=90 if len(rows) > 12 else 0)
+        axes.set(xlabel="layer", ylabel="gradient norm ‖∂L/∂F‖₂")
+        axes.legend(frameon=False, fontsize=8)
+        light_grid(axes, "y")
+
+    return draw

@@ -1,0 +1,180 @@
+"""Eqs. 8 and 9: the variance of a layer's output, predicted from those of its input and filters, and measured."""
+
+from collections.abc import Callable
+from math import pi, prod
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from addercore.analysis.figures import METHOD_COLOURS, METHOD_NAMES, light_grid
+from addercore.analysis.findings import Finding
+from addercore.analysis.report import Column, Report, Table, Verdict
+from addercore.analysis.statistics import mean_of
+from addercore.analysis.subject import MODEL, Place, similarity_layers, weight_of
+from addercore.errors import BadModel
+from addercore.io import Model
+from addercore.nn import AdderLayer
+from addercore.spec import AnalyzeConfig
+from addercore.spec.plans import Run
+from addercore.train.batches import generator
+from addercore.train.isolation import isolated
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TOLERANCE: Final = 0.2
+"""Share by which measured and predicted variance may differ: a first layer has six filters to average over."""
+
+MODEL_IMAGES: Final = 256
+"""Images shown to a given model."""
+
+INPUTS: Final = ("normal", "real")
+
+
+def predicted(layer: nn.Module, of_input: float, of_filters: float) -> float:
+    """Eq. 8 of a convolution, d² c_in Var X Var F; eq. 9 of an adder layer, (1 − 2/π) d² c_in (Var X + Var F)."""
+    taps = prod(weight_of(layer).shape[1:])
+    if isinstance(layer, AdderLayer):
+        return (1 - 2 / pi) * taps * (of_input + of_filters)
+    return taps * of_input * of_filters
+
+
+def _layers(module: nn.Module) -> dict[str, nn.Module]:
+    """Adder and plain convolution or linear layers: the two kinds that the equations are about."""
+    found = similarity_layers(module).items()
+    return {name: part for name, part in found if isinstance(part, AdderLayer) or type(part) in (nn.Conv2d, nn.Linear)}
+
+
+def probe(place: Place, run: Run) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Every layer of the network as it is initialised, normalised by the batch as in the first training step."""
+    images, _ = place.images("train").first(run.seed, run.config.batch_size)
+    module = place.initial(run).train()
+    return {"layers": _measure(place, module, images, run.seed)}, {}
+
+
+def look(place: Place, run: Run | None, model: Model) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Every layer of a given model, in evaluation mode."""
+    images, _ = place.images("train", model).first(place.config.seeds[0], MODEL_IMAGES)
+    return {"layers": _measure(place, model.module.eval(), images, place.config.seeds[0])}, {}
+
+
+@torch.no_grad()
+def _measure(place: Place, module: nn.Module, images: Tensor, seed: int) -> dict[str, dict[str, Any]]:
+    layers = _layers(module)
+    if not layers:
+        raise BadModel("the model has neither adder nor convolution layers: eqs. 8 and 9 say nothing of it")
+    if place.config.control == "permuted_weights":
+        for layer in layers.values():
+            weight = weight_of(layer)
+            weight.copy_(weight.flatten().sort().values.view_as(weight))
+    reached: dict[str, Tensor] = {}
+    hooks = [
+        layer.register_forward_pre_hook(lambda _m, given, name=name: reached.__setitem__(name, given[0].float()))
+        for name, layer in layers.items()
+    ]
+    with isolated(seed, place.device, None):
+        module(images)
+    for hook in hooks:
+        hook.remove()
+    found: dict[str, dict[str, Any]] = {}
+    for name, layer in layers.items():
+        real = reached[name]
+        draws = torch.randn(real.shape, generator=generator(seed, "variance", name)).to(real.device)
+        found[name] = {"kind": "adder" if isinstance(layer, AdderLayer) else "conv"}
+        for kind, x in zip(INPUTS, (draws, real), strict=True):
+            of_input, of_filters = (t.double().var(correction=0).item() for t in (x, weight_of(layer)))
+            found[name][kind] = {
+                "input": of_input,
+                "filters": of_filters,
+                "predicted": predicted(layer, of_input, of_filters),
+                "measured": layer(x).double().var(correction=0).item(),
+            }
+    return found
+
+
+def report(config: AnalyzeConfig, findings: list[Finding]) -> Report:
+    keys = list(dict.fromkeys(finding.row for finding in findings))
+    rows = [row for key in keys for row in _rows(key, [f for f in findings if f.row == key])]
+    columns = (
+        Column("network", "network"),
+        Column("layer", "layer"),
+        Column("kind", "kind"),
+        Column("predicted", "predicted Var Y, N(0, 1) inputs", "number"),
+        Column("measured", "measured", "number"),
+        Column("ratio", "measured / predicted", "number", "ratio_sd"),
+        Column("real_predicted", "predicted Var Y, real inputs", "number"),
+        Column("real_measured", "measured, real", "number"),
+        Column("real_ratio", "measured / predicted, real", "number", "real_ratio_sd"),
+    )
+    given = config.model_id is not None
+    of_what = f"model {config.model_id}" if given else f"{(config.archs or ('',))[0]} as initialised"
+    spread = "" if given else f", mean ± standard deviation over {len(config.seeds)} seeds"
+    sorted_ = " Control: each layer's weights are sorted." if config.control != "none" else ""
+    caption = (
+        f"Variance of the layers' outputs by eq. 8 (convolution) and eq. 9 (adder), and as measured; {of_what}, inputs "
+        f"N(0, 1) and what reaches the layer from images of {config.dataset.name}{spread}.{sorted_}"
+    )
+    return Report(caption, Table(columns, rows), _verdict(rows), _picture(rows), (8.0, 4.0))
+
+
+def _rows(key: str, findings: list[Finding]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for layer, first in findings[0].facts["layers"].items():
+        row: dict[str, Any] = {"network": key, "layer": layer, "kind": first["kind"]}
+        for kind, prefix in zip(INPUTS, ("", "real_"), strict=True):
+            parts = [finding.facts["layers"][layer][kind] for finding in findings]
+            for what in ("predicted", "measured"):
+                row[prefix + what] = mean_of([part[what] for part in parts]).value
+            ratio = mean_of([part["measured"] / part["predicted"] if part["predicted"] else 0.0 for part in parts])
+            row |= {f"{prefix}ratio": ratio.value, f"{prefix}ratio_sd": ratio.sd}
+        rows.append(row)
+    return rows
+
+
+_EQUATIONS: Final = {"adder": "eq. 9 (adder)", "conv": "eq. 8 (convolution)"}
+
+
+def _verdict(rows: list[dict[str, Any]]) -> Verdict:
+    """Of each kind: whether every layer's measured variance is as predicted for the inputs that are assumed."""
+    parts: list[str] = []
+    reasons: list[str] = []
+    answers: list[bool] = []
+    for kind in dict.fromkeys(row["kind"] for row in rows):
+        mine = [row for row in rows if row["kind"] == kind]
+        off = [row for row in mine if abs(row["ratio"] - 1) > TOLERANCE]
+        ratios, real = ([row[key] for row in mine] for key in ("ratio", "real_ratio"))
+        what = f"measured / predicted {min(ratios):.3g} to {max(ratios):.3g} with N(0, 1) inputs"
+        parts.append(
+            f"{_EQUATIONS[kind]} {'holds' if not off else 'does not hold'} within {100 * TOLERANCE:.0f} %: {what}, "
+            f"{min(real):.3g} to {max(real):.3g} with real ones."
+        )
+        reasons += [f"{row['network']}, {row['layer']}: {row['ratio']:.3g} with N(0, 1) inputs" for row in off]
+        answers.append(not off)
+    return Verdict(" ".join(part[0].upper() + part[1:] for part in parts), all(answers), reasons)
+
+
+def _picture(rows: list[dict[str, Any]]) -> "Callable[[Figure], None]":
+    def draw(figure: "Figure") -> None:
+        left, right = figure.subplots(1, 2, sharex=True, sharey=True)
+        titles = ("N(0, 1) inputs", "real inputs")
+        for axes, prefix, title in zip((left, right), ("", "real_"), titles, strict=True):
+            for network in dict.fromkeys(row["network"] for row in rows):
+                mine = [row for row in rows if row["network"] == network]
+                colour = METHOD_COLOURS.get(network if network != MODEL else mine[-1]["kind"], "black")
+                x, y = ([row[prefix + what] for row in mine] for what in ("predicted", "measured"))
+                name = METHOD_NAMES.get(network, network)
+                axes.plot(x, y, "o", color=colour, label=name, markersize=6, alpha=0.85)
+                for row in mine:
+                    at = (row[f"{prefix}predicted"], row[f"{prefix}measured"])
+                    axes.annotate(row["layer"], at, (4, -9), textcoords="offset points", fontsize=6.5, color="0.35")
+            axes.set(xscale="log", yscale="log", title=title, xlabel="predicted Var Y")
+            light_grid(axes)
+        left.set_ylabel("measured Var Y")
+        ends = [min(left.get_xlim()[0], left.get_ylim()[0]), max(left.get_xlim()[1], left.get_ylim()[1])]
+        for axes in (left, right):
+            axes.plot(ends, ends, color="0.5", linewidth=0.8, label="measured = predicted", zorder=0)
+            axes.set(xlim=ends, ylim=ends)
+        left.legend(frameon=False, fontsize=8)
+
+    return draw
