@@ -13,7 +13,7 @@ from adderclient.command import watching
 from adderclient.command.app import AsJson, JobId, Url, connect
 from adderclient.command.errors import INTERRUPTED, JOB_FAILED, OK
 from adderclient.command.output import fields, note, print_json, print_list, table
-from adderclient.command.recipes import outcome, show_table
+from adderclient.command.recipes import show_findings
 
 __all__ = ["register", "watch_to_end"]
 
@@ -45,9 +45,10 @@ def watch_to_end(client: Client, job_id: str, as_json: bool, interval: float = 0
     if as_json:
         print_json(job.raw)
     elif job.status == "succeeded":
-        fields([("job", job.id), ("status", job.status), ("result", outcome(job)), ("model", job.model_id)])
         if job.kind == "analyze":
-            show_table(client, job.id)
+            show_findings(client, job.id)
+        else:
+            fields([("job", job.id), ("status", job.status), ("result", job.result), ("model", job.model_id)])
         note(f"Fetch what it made with: adder download {job.id}")
     if job.error and not as_json:
         note(f"{job.id} failed: {job.error.message} ({job.error.code})")

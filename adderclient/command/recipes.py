@@ -78,9 +78,9 @@ def outcome(job: Job) -> Any:
     return job.result.get("verdict") if job.kind == "analyze" else job.result
 
 
-def show_table(client: Client, job_id: str) -> None:
-    """The table of an analysis on stdout, as Markdown, and where its picture is."""
+def show_findings(client: Client, job_id: str) -> None:
+    """Table and verdict of an analysis on stdout, as Markdown, and where its picture is."""
     with TemporaryDirectory() as folder:
         path = client.jobs.download(job_id, "table.md", f"{folder}/")
-        print("\n" + Path(path).read_text(encoding="utf-8").strip())
+        print(Path(path).read_text(encoding="utf-8").strip())
     note(f"Its picture: adder download {job_id} --name figure.png")

@@ -35,7 +35,7 @@ def finding(job: Job, artifacts: Sequence[Artifact]) -> Finding | None:
     result = job.result or {}
     if job.kind != KIND or not isinstance(result.get("verdict"), str):
         return None
-    columns, rows = _table(result.get("table"))
+    columns, rows = _table(result)
     holds = result.get("holds")
     return Finding(
         verdict=result["verdict"],
@@ -48,11 +48,9 @@ def finding(job: Job, artifacts: Sequence[Artifact]) -> Finding | None:
     )
 
 
-def _table(table: Any) -> tuple[list[tuple[str, bool]], list[list[str]]]:
-    if not isinstance(table, dict):
-        return [], []
-    columns = [one for one in _list(table.get("columns")) if isinstance(one, dict)]
-    rows = [[str(cell) for cell in row] for row in _list(table.get("cells")) if isinstance(row, list)]
+def _table(result: dict[str, Any]) -> tuple[list[tuple[str, bool]], list[list[str]]]:
+    columns = [one for one in _list(result.get("columns")) if isinstance(one, dict)]
+    rows = [[str(cell) for cell in row] for row in _list(result.get("cells")) if isinstance(row, list)]
     titles = [(str(one.get("title", "")), one.get("kind") != "text") for one in columns]
     return titles, [row for row in rows if len(row) == len(titles)]
 

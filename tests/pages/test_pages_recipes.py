@@ -23,21 +23,19 @@ from tests.support.servers import wait_until
 Open = Callable[..., Visit]
 
 HOSTILE = '"><script>alert(1)</script>'
-TABLE = {
-    "columns": [
-        {"key": "layer", "title": "Layer", "kind": "text"},
-        {"key": "adder", "title": "adder", "kind": "number"},
-    ],
-    "rows": [{"layer": "conv1", "adder": 0.00123456}],
-    "cells": [["conv1", "0.001235"]],
-}
+COLUMNS = [
+    {"key": "layer", "title": "Layer", "kind": "text"},
+    {"key": "adder", "title": "adder", "kind": "number"},
+]
 RESULT: dict[str, Any] = {
     "recipe": "figure4",
     "verdict": "Adder weights follow a Laplace distribution, those of the convolution a Gaussian one.",
     "holds": True,
     "reasons": ["conv1: Laplace by 12.3 nats"],
     "caption": "Weights of LeNet-5-BN on digits",
-    "table": TABLE,
+    "columns": COLUMNS,
+    "rows": [{"layer": "conv1", "adder": 0.00123456}],
+    "cells": [["conv1", "0.001235"]],
 }
 
 
@@ -109,9 +107,17 @@ def test_an_analysis_shows_verdict_table_and_picture(get: httpx2.Client, site: S
 
 
 @pytest.mark.parametrize(
-    "odd", [{"table": None}, {"table": []}, {"table": {"columns": 3, "cells": [1]}}, {"table": {"columns": [{}]}},
-            {"reasons": 3}, {"verdict": ["no text"]}, {"holds": "yes"}]
-)  # fmt: skip
+    "odd",
+    [
+        {"columns": None},
+        {"columns": 3, "cells": [1]},
+        {"columns": [{}]},
+        {"cells": [["a"], ["a", "b", "c"]]},
+        {"reasons": 3},
+        {"verdict": ["no text"]},
+        {"holds": "yes"},
+    ],
+)
 def test_a_result_of_another_version_is_shown_as_far_as_it_goes(
     get: httpx2.Client, site: Site, odd: dict[str, Any]
 ) -> None:
@@ -122,8 +128,8 @@ def test_a_result_of_another_version_is_shown_as_far_as_it_goes(
 
 def test_hostile_results_stay_text(get: httpx2.Client, site: Site) -> None:
     claim = start(site)
-    table = {"columns": [{"title": HOSTILE, "kind": "text"}], "cells": [[HOSTILE]]}
-    succeed(site, claim, verdict=HOSTILE, reasons=[HOSTILE], caption=HOSTILE, table=table)
+    columns = [{"title": HOSTILE, "kind": "text"}]
+    succeed(site, claim, verdict=HOSTILE, reasons=[HOSTILE], caption=HOSTILE, columns=columns, cells=[[HOSTILE]])
     text = get.get(f"/jobs/{claim.job_id}").text
     assert "<script>alert" not in text
     assert text.count("&lt;script&gt;alert(1)") >= 5
