@@ -113,22 +113,23 @@ def _verdict(methods: tuple[str, ...], layers: list[str], findings: list[Finding
 def _picture(methods: tuple[str, ...], rows: list[dict[str, Any]]) -> "Callable[[Figure], None]":
     def draw(figure: "Figure") -> None:
         axes = figure.subplots()
-        width = 0.8 / len(methods)
         for number, method in enumerate(methods):
-            places = [place + (number - (len(methods) - 1) / 2) * width for place in range(len(rows))]
-            heights = [row[method] for row in rows]
+            shift = 0.16 * (number - (len(methods) - 1) / 2)
+            places = [place + shift for place in range(len(rows))]
+            colour = METHOD_COLOURS[method]
             spread = [row[f"{method}_sd"] or 0.0 for row in rows]
-            axes.bar(places, heights, width * 0.92, color=METHOD_COLOURS[method], label=METHOD_NAMES[method])
-            axes.errorbar(places, heights, yerr=spread, fmt="none", color="black", capsize=2, linewidth=0.8)
+            norms = [row[method] for row in rows]
+            axes.errorbar(places, norms, yerr=spread, fmt="o", color=colour, capsize=3, label=METHOD_NAMES[method])
             published = [(x, row[f"paper_{method}"]) for x, row in zip(places, rows, strict=True)]
             marks = [(x, y) for x, y in published if y is not None]
             if marks:
-                label = "paper, MNIST" if number == 0 else None
-                axes.plot(*zip(*marks, strict=True), "D", color="black", fillstyle="none", markersize=5, label=label)
+                label = f"{METHOD_NAMES[method]}, paper, MNIST"
+                x, y = zip(*marks, strict=True)
+                axes.plot(x, y, "D", color=colour, fillstyle="none", markersize=6, label=label)
         axes.set_yscale("log")
         axes.set_xticks(range(len(rows)), [row["layer"] for row in rows], rotation=90 if len(rows) > 12 else 0)
-        axes.set(xlabel="layer", ylabel="gradient norm ‖∂L/∂F‖₂")
-        axes.legend(frameon=False, fontsize=8)
+        axes.set(xlabel="layer", ylabel="gradient norm ‖∂L/∂F‖, first iteration")
+        figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=8)
         light_grid(axes, "y")
 
     return draw

@@ -155,26 +155,34 @@ def _verdict(rows: list[dict[str, Any]]) -> Verdict:
 
 
 def _picture(rows: list[dict[str, Any]]) -> "Callable[[Figure], None]":
+    """Measured / predicted of each layer, a panel for each network."""
+
     def draw(figure: "Figure") -> None:
-        left, right = figure.subplots(1, 2, sharex=True, sharey=True)
-        titles = ("N(0, 1) inputs", "real inputs")
-        for axes, prefix, title in zip((left, right), ("", "real_"), titles, strict=True):
-            for network in dict.fromkeys(row["network"] for row in rows):
-                mine = [row for row in rows if row["network"] == network]
-                colour = METHOD_COLOURS.get(network if network != MODEL else mine[-1]["kind"], "black")
-                x, y = ([row[prefix + what] for row in mine] for what in ("predicted", "measured"))
-                name = METHOD_NAMES.get(network, network)
-                axes.plot(x, y, "o", color=colour, label=name, markersize=6, alpha=0.85)
-                for row in mine:
-                    at = (row[f"{prefix}predicted"], row[f"{prefix}measured"])
-                    axes.annotate(row["layer"], at, (4, -9), textcoords="offset points", fontsize=6.5, color="0.35")
-            axes.set(xscale="log", yscale="log", title=title, xlabel="predicted Var Y")
-            light_grid(axes)
-        left.set_ylabel("measured Var Y")
-        ends = [min(left.get_xlim()[0], left.get_ylim()[0]), max(left.get_xlim()[1], left.get_ylim()[1])]
-        for axes in (left, right):
-            axes.plot(ends, ends, color="0.5", linewidth=0.8, label="measured = predicted", zorder=0)
-            axes.set(xlim=ends, ylim=ends)
-        left.legend(frameon=False, fontsize=8)
+        networks = list(dict.fromkeys(row["network"] for row in rows))
+        panels = figure.subplots(1, len(networks), sharey=True, squeeze=False)[0]
+        for axes, network in zip(panels, networks, strict=True):
+            mine = [row for row in rows if row["network"] == network]
+            colour = METHOD_COLOURS.get(network if network != MODEL else mine[-1]["kind"], "black")
+            places = range(len(mine))
+            axes.axhspan(1 - TOLERANCE, 1 + TOLERANCE, color="0.9", label=f"within {100 * TOLERANCE:.0f} %", zorder=0)
+            axes.axhline(1, color="0.5", linewidth=0.8, zorder=1)
+            for prefix, marker, fill, label in (
+                ("", "o", "full", "N(0, 1) inputs"),
+                ("real_", "s", "none", "real inputs"),
+            ):
+                ratios = [row[f"{prefix}ratio"] for row in mine]
+                spread = [row[f"{prefix}ratio_sd"] or 0.0 for row in mine]
+                axes.errorbar(
+                    places, ratios, yerr=spread, fmt=marker, fillstyle=fill, color=colour, capsize=3, label=label
+                )
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.set_title(METHOD_NAMES.get(network, network))
+            axes.set_xticks(places, [row["layer"] for row in mine], rotation=90 if len(mine) > 8 else 0)
+            axes.set_xlabel("layer")
+            light_grid(axes, "y")
+        panels[0].set_ylabel("Var Y, measured / predicted")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
 
     return draw
