@@ -143,7 +143,7 @@ class Job(Answer):
     progress: Progress | None
     environment: Environment | None
     result: dict[str, Any] | None
-    """Final metrics, once it has succeeded."""
+    """Final metrics, or what an analysis found, once it has succeeded."""
     model_id: str | None
     error: JobError | None
     retry_of: str | None
