@@ -203,6 +203,8 @@ class ModelCounts(Answer):
     """Every layer's output."""
     energy_joules: float
     """Arithmetic only, at 45 nm."""
+    energy_by_data_type: dict[str, float]
+    """The same, were the numbers of another type: fp32, fp16, int32, int8."""
     latency_cycles: int
     """The paper's latency model: additions 2 cycles, multiplications 4, and XNORs 1."""
 

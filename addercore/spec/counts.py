@@ -70,6 +70,7 @@ class LayerCount:
     parameter_bytes: int
     activation_bytes: int
     energy_joules: float
+    method: Method = "conv"  # as realised; of a layer without operations it says nothing
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -92,6 +93,7 @@ class Counts:
     `parameter_bytes`: the parameters, of binary layers one bit a weight (whole bytes a layer) and the scaling factors.
     `activation_bytes`: every layer's output, what a training step keeps for an image (flattening is a view).
     `energy_joules`: the counted operations at 45 nm, arithmetic only (no memory traffic). Sums of bits are int32.
+    `energy_by_data_type`: the same with numbers of each type.
     `latency_cycles`: the latency model of the paper's MNIST table: additions 2, multiplications 4, XNORs 1.
     """
 
@@ -119,6 +121,12 @@ class Counts:
         return sum(layer.energy_joules for layer in self.layers)
 
     @property
+    def energy_by_data_type(self) -> dict[DataType, float]:
+        return {
+            kind: sum(_energy(layer.operations, layer.method, kind) for layer in self.layers) for kind in DATA_TYPES
+        }
+
+    @property
     def latency_cycles(self) -> int:
         return self.operations.cycles
 
@@ -131,6 +139,7 @@ class Counts:
             "parameter_bytes": self.parameter_bytes,
             "activation_bytes": self.activation_bytes,
             "energy_joules": self.energy_joules,
+            "energy_by_data_type": self.energy_by_data_type,
             "latency_cycles": self.latency_cycles,
         }
 
@@ -207,6 +216,7 @@ def _count_layer(placed: Placed, method: str, first_last: str, data_type: DataTy
         parameter_bytes=size,
         activation_bytes=0 if isinstance(layer, Flatten) else prod(placed.output_shape) * _BYTES[data_type],
         energy_joules=_energy(operations, kind, data_type),
+        method=kind,
     )
 
 

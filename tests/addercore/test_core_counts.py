@@ -115,6 +115,7 @@ def test_energy_by_data_type(data_type: str, add: float, mul: float) -> None:
         counts = published("resnet20", method, first_last, data_type)
         assert counts.energy_joules == pytest.approx(expected * 1e-12, rel=1e-12)
         assert sum(layer.energy_joules for layer in counts.layers) == counts.energy_joules
+        assert published("resnet20", method, first_last).energy_by_data_type[data_type] == counts.energy_joules  # type: ignore[index]
 
 
 def test_the_latency_model_is_the_paper_s() -> None:

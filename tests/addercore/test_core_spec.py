@@ -50,7 +50,7 @@ def test_counts_as_the_contract_has_them() -> None:
     model = count(LENET).to_dict()
     assert set(model) == {
         *("parameters", "operations", "layers", "energy_joules", "activation_bytes"),
-        *("data_type", "parameter_bytes", "latency_cycles"),
+        *("data_type", "parameter_bytes", "latency_cycles", "energy_by_data_type"),
     }
     assert model["layers"][0] == {
         "name": "conv1",
