@@ -61,7 +61,7 @@ def register(app: typer.Typer) -> None:
 
 
 def submit(
-    spec: Annotated[str | None, typer.Argument(metavar="[SPEC]", help="A .yaml or .json file, or - for stdin.")] = None,
+    spec: Annotated[str | None, typer.Argument(metavar="SPEC", help="A .yaml or .json file, or - for stdin.")] = None,
     recipe: Annotated[
         str | None, typer.Option(metavar="NAME", help="In place of SPEC: a table or figure that `adder recipes` lists.")
     ] = None,

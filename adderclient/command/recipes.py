@@ -17,7 +17,7 @@ from adderclient.recipes import Recipe
 from adderclient.records import Job
 
 DatasetOption = Annotated[
-    str | None, typer.Option("--dataset", metavar="NAME", help="On this dataset.", show_default="digits")
+    str | None, typer.Option("--dataset", metavar="NAME", help="On this dataset; a recipe runs on digits without it.")
 ]
 WIDTH = 100
 
@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 
 def recipes(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show this one, with its spec as YAML.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show this one, with its spec as YAML.")] = None,
     dataset: DatasetOption = None,
     url: Url = None,
     as_json: AsJson = False,
