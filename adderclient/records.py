@@ -299,6 +299,17 @@ class Dataset:
     available: bool | None = None
     """Whether its files are on the server."""
     how_to_get: str = ""
+    version: int | None = None
+    """Of a user's dataset."""
+    status: str | None = None
+    """``ready``, ``missing``, ``validating`` or ``failed``."""
+    problems: tuple[str, ...] = ()
+    """Why it failed, or what was left out."""
+    job_id: str | None = None
+    """The job that validates it."""
+    same_as: str | None = None
+    """The earlier version with the very same images."""
+    classes: tuple[str, ...] = ()
     raw: Json = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -314,6 +325,12 @@ class Dataset:
             validation_size=_integer(data.get("validation_size")),
             available=data.get("available"),
             how_to_get=str(data.get("how_to_get") or ""),
+            version=_integer(data.get("version")),
+            status=_text(data.get("status")),
+            problems=tuple(map(str, data.get("problems") or ())),
+            job_id=_text(data.get("job_id")),
+            same_as=_text(data.get("same_as")),
+            classes=tuple(map(str, data.get("classes") or ())),
             raw=data,
         )
 

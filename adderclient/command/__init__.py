@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from adderclient.command import backup, counts, follow, jobs, models, recipes, service, sweeps, workers
+from adderclient.command import backup, counts, datasets, follow, jobs, models, recipes, service, sweeps, workers
 from adderclient.command.app import app
 from adderclient.command.errors import exit_code_for
 from adderclient.command.output import errors_console
@@ -13,7 +13,7 @@ from adderclient.up.folder import UpError
 
 __all__ = ["app", "main"]
 
-for part in (service, jobs, follow, models, recipes, sweeps, workers, counts, backup):
+for part in (service, jobs, follow, models, datasets, recipes, sweeps, workers, counts, backup):
     part.register(app)
 
 

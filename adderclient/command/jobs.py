@@ -215,8 +215,8 @@ def download(
     folder = output or Path(name)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; --output names a folder")
-    with connect(url) as client, _download_bars() as bars:
-        bar = _Bar(bars)
+    with connect(url) as client, transfer_bars() as bars:
+        bar = Bar(bars)
         if name.startswith("model_"):
             paths = [client.models.download(name, f"{folder}/", progress=bar)]
             paths.append(client.models.download(name, f"{folder}/", format="manifest", progress=bar))
@@ -232,8 +232,8 @@ def download(
             note(f"{name} has no artifacts yet")
 
 
-class _Bar:
-    """Shows a download's progress as one bar a file."""
+class Bar:
+    """Shows the progress of transfers as one bar a file."""
 
     def __init__(self, bars: Bars) -> None:
         self._bars = bars
@@ -246,7 +246,7 @@ class _Bar:
         self._bars.update(task, completed=progress.received, total=progress.total)
 
 
-def _download_bars() -> Bars:
+def transfer_bars() -> Bars:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     return Bars(*columns, console=errors_console(), disable=not sys.stderr.isatty(), transient=True)
 

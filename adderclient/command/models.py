@@ -1,4 +1,4 @@
-"""``adder models``, ``import``, ``predict`` and ``datasets``."""
+"""``adder models``, ``import`` and ``predict``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from adderclient.command.app import AsJson, Limit, Url, connect
-from adderclient.command.output import ago, fields, note, print_json, print_list, table
+from adderclient.command.output import ago, fields, print_json, print_list, table
 from adderclient.records import Model
 
 
@@ -19,7 +19,6 @@ def register(app: typer.Typer) -> None:
     app.command()(models)
     app.command("import")(import_model)
     app.command()(predict)
-    app.command()(datasets)
 
 
 def models(limit: Limit = 20, url: Url = None, as_json: AsJson = False) -> None:
@@ -82,27 +81,6 @@ def predict(
         table(["CLASS", "PROBABILITY>"], ((name, f"{value:.2%}") for name, value in ranked[:top]))
     else:
         fields(answer.items())
-
-
-def datasets(url: Url = None, as_json: AsJson = False) -> None:
-    """List what can be trained on."""
-    with connect(url) as client:
-        page = client.datasets.list(limit=100)
-    if as_json:
-        print_json(page.raw)
-        return
-    table(
-        ["DATASET", "HERE", "INPUT", "TRAINING>", "VALIDATION>", "DESCRIPTION"],
-        (
-            (item.name, item.available, item.input_shape, item.train_size, item.validation_size, item.description)
-            for item in page
-        ),
-    )
-    for item in page:
-        if item.available is False and item.how_to_get:
-            note(f"{item.name}: {item.how_to_get}")
-    if page.has_more:
-        note("There are more.")
 
 
 def ranking(answer: Mapping[str, Any]) -> list[tuple[str, float]]:

@@ -1,0 +1,160 @@
+"""``adder datasets``: list, ``upload``, ``show``, ``delete`` and ``fetch``."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adderclient.command import fetch, watching
+from adderclient.command.app import AsJson, Url, connect
+from adderclient.command.errors import INTERRUPTED, JOB_FAILED, UsageError
+from adderclient.command.jobs import Bar, transfer_bars
+from adderclient.command.output import console, fields, note, print_json, size, table
+from adderclient.records import Dataset
+
+app = typer.Typer(help="List what can be trained on; upload, show and delete your own; fetch published ones.")
+fetch.add_to(app)
+
+Name = Annotated[str, typer.Argument(metavar="DATASET", help="An id, a name (the newest version), or NAME@VERSION.")]
+SIZE = re.compile(r"(\d{1,4})(?:[x×](\d{1,4}))?")
+CLASSES = 20
+"""Names of classes that `show` prints."""
+
+
+def register(root: typer.Typer) -> None:
+    """Adds this module's commands."""
+    root.add_typer(app, name="datasets")
+
+
+@app.callback(invoke_without_command=True)
+def datasets(context: typer.Context, url: Url = None, as_json: AsJson = False) -> None:
+    """List what can be trained on; upload, show and delete your own; fetch published ones."""
+    if context.invoked_subcommand is not None:
+        if url:
+            os.environ["ADDER_URL"] = url
+        return
+    with connect(url) as client:
+        page = client.datasets.list(limit=100)
+    if as_json:
+        print_json(page.raw)
+        return
+    table(
+        ["DATASET", "STATUS", "INPUT", "TRAINING>", "VALIDATION>", "DESCRIPTION"],
+        (
+            (_title(item), item.status, item.input_shape, item.train_size, item.validation_size, item.description)
+            for item in page
+        ),
+    )
+    for item in page:
+        if item.status == "missing" and item.how_to_get:
+            note(f"{item.name}: {item.how_to_get}")
+    if page.has_more:
+        note("There are more.")
+
+
+@app.command()
+def upload(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="An .npz, a zip or tar of class folders, or a Parquet table.")
+    ],
+    name: Annotated[str, typer.Option(help="What specs shall call it; again: a further version.")],
+    image_size: Annotated[
+        str | None, typer.Option("--size", metavar="HxW", help="Resize all images.", show_default="as they are")
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(help="1: grey, 3: colour.", show_default="as they are", min=1, max=3)
+    ] = None,
+    validation_fraction: Annotated[
+        float | None, typer.Option(help="Part of each class that validates, unless FILE says.", show_default="0.15")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the choice of that part.", show_default="0")] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Stay until it is validated.")] = False,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Upload images of your own. The dataset's id goes to stdout."""
+    with connect(url) as client:
+        with transfer_bars() as bars:
+            dataset = client.datasets.upload(
+                file,
+                name,
+                size=_sides(image_size),
+                channels=channels,
+                validation_fraction=validation_fraction,
+                seed=seed,
+                progress=Bar(bars),
+            )
+        if watch and dataset.job_id and dataset.status == "validating":
+            try:
+                watching.follow(client, dataset.job_id)
+            except KeyboardInterrupt:
+                note(f"No longer watching; the validation goes on: adder watch {dataset.job_id}")
+                raise typer.Exit(INTERRUPTED) from None
+            dataset = client.datasets.get(dataset.id or name)
+    if as_json:
+        print_json(dataset.raw)
+    else:
+        print(dataset.id)
+        note(f"{_title(dataset)} is {dataset.status}")
+        for problem in dataset.problems:
+            note(f"  {problem}")
+        if dataset.status == "validating":
+            note(f"Watch its validation: adder watch {dataset.job_id}")
+    if dataset.status == "failed":
+        raise typer.Exit(JOB_FAILED)
+
+
+@app.command()
+def show(name: Name, url: Url = None, as_json: AsJson = False) -> None:
+    """Show a dataset, with its problems if it failed."""
+    with connect(url) as client:
+        dataset = client.datasets.get(name)
+    if as_json:
+        print_json(dataset.raw)
+        return
+    more = f" and {len(dataset.classes) - CLASSES:,} more" if len(dataset.classes) > CLASSES else ""
+    fields(
+        [
+            ("dataset", _title(dataset)),
+            ("id", dataset.id),
+            ("status", dataset.status),
+            ("same as", dataset.same_as),
+            ("description", dataset.description),
+            ("input", dataset.input_shape or None),
+            ("training", dataset.train_size),
+            ("validation", dataset.validation_size),
+            ("classes", ", ".join(dataset.classes[:CLASSES]) + more),
+            ("bytes", size(dataset.raw.get("bytes")) if dataset.raw.get("bytes") else None),
+            ("validated by", dataset.job_id),
+        ]
+    )
+    for problem in dataset.problems:
+        console().print(problem, markup=False)
+    if dataset.status == "missing":
+        note(dataset.how_to_get)
+
+
+@app.command()
+def delete(name: Name, url: Url = None) -> None:
+    """Delete one version of your own dataset; models trained on it stay."""
+    with connect(url) as client:
+        client.datasets.delete(name)
+    note(f"{name} is deleted")
+
+
+def _title(dataset: Dataset) -> str:
+    return dataset.name if dataset.version is None else f"{dataset.name}@{dataset.version}"
+
+
+def _sides(text: str | None) -> tuple[int, int] | None:
+    """(height, width) of `32` or `32x48`."""
+    if text is None:
+        return None
+    found = SIZE.fullmatch(text)
+    if found is None:
+        raise UsageError(f"--size must be HxW in pixels, such as 32x32, got {text!r}")
+    return int(found[1]), int(found[2] or found[1])
