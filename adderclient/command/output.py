@@ -89,7 +89,8 @@ def text(value: Any) -> str:
     if isinstance(value, datetime):
         return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {text(item)}" for key, item in value.items())
+        inner = ((key, "(see --json)" if isinstance(item, Mapping) else text(item)) for key, item in value.items())
+        return ", ".join(f"{key} {item}" for key, item in inner)
     if isinstance(value, list | tuple):
         if value and isinstance(value[0], list | tuple):
             return f"{len(value)}×{len(value[0])} matrix (see --json)"

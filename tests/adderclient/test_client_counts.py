@@ -7,6 +7,8 @@ import json
 import pytest
 from conftest import Adder
 
+from adderclient.command.output import text
+
 NOBODY = "http://127.0.0.1:9"
 
 
@@ -69,3 +71,9 @@ def test_what_cannot_be_counted_is_said(adder: Adder, arguments: list[str], says
     assert (done.returncode, done.stdout) == (2, "")
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_counts_of_a_training_do_not_fill_the_screen() -> None:
+    result = {"val/accuracy": 0.9583, "counts": {"operations": {"add": 833_040, "mul": 0}, "parameters": 61_942}}
+    assert text(result) == "val/accuracy 0.9583, counts (see --json)"
+    assert text(result["counts"]["operations"]) == "add 833040, mul 0"  # type: ignore[index]

@@ -177,6 +177,17 @@ LEAST = {"lenet5_bn": 32, "lenet5_bn_2d": 32, "vgg_small": 8, "alexnet": 21}
 """Height and width below which nothing of an image is left; residual networks keep 1×1 as it is."""
 
 
+def test_the_docs_savings_of_binary_weights_are_those_counted() -> None:
+    twin, page = published("alexnet", "conv", "conv"), PAGE.read_text()
+    for method, ends, says in (("bwn", "adder", "31× with all layers binary"), ("bwn", "conv", "10.4× with ends")):
+        ratio = twin.parameter_bytes / published("alexnet", method, ends).parameter_bytes
+        assert float(says.partition("×")[0]) == pytest.approx(ratio, rel=0.02)
+        assert says in page
+    operations, binary = twin.operations, published("alexnet", "bwn", "conv").operations
+    assert f"{(operations.add + operations.mul) / (binary.add + binary.mul):.1f}×" == "1.8×"
+    assert "| ~2× | 1.8× |" in page
+
+
 def known_dataset(name: str, shape: tuple[int, int, int], train_size: int = 1000) -> str:
     info = replace(
         dataset("digits"),
