@@ -231,7 +231,7 @@ class AnalyzeSpec(CommonSpec):
     @classmethod
     def _recipe_defaults(cls, data: Any) -> Any:
         """Fields that are left out get the recipe's defaults for the dataset, and for the model if one is named."""
-        if not isinstance(data, dict):
+        if not (isinstance(data, dict) and isinstance(data.get("recipe"), str)):
             return data
         given = {key: value for key, value in data.items() if value is not None or key not in OPTIONS}
         named = {key: given[key] for key in ("recipe", "dataset", "model_id") if given.get(key) is not None}

@@ -65,6 +65,10 @@ def test_work_is_that_of_all_trainings() -> None:
     [
         ({}, ["/recipe"]),
         ({"recipe": "table9"}, ["/recipe"]),
+        ({"recipe": ["table1"]}, ["/recipe"]),
+        ({"recipe": "table1", "dataset": "digits"}, ["/dataset"]),
+        ({"recipe": "table1", "dataset": {"name": ["digits"]}}, ["/dataset/name"]),
+        ({"recipe": "table1", "seeds": "0", "checkpoint": 3}, ["/seeds", "/checkpoint"]),
         ({"recipe": "table1", "epochs": 3, "etas": [0.1]}, ["/etas", "/epochs"]),
         ({"recipe": "table1", "model_id": "model_x"}, ["/model_id"]),
         ({"recipe": "table1", "control": "permuted_labels"}, ["/control"]),
