@@ -11,6 +11,7 @@ export class Metrics {
   #changed;
   #event;
   #last = 0; // greatest seq seen
+  #read = null; // seq up to which every loaded series is complete; one that is loaded later may be ahead
   #abort = null;
   #finished = false;
 
@@ -44,6 +45,7 @@ export class Metrics {
         if (page.length < PAGE) break;
         after = page[page.length - 1].seq;
       }
+      this.#read ??= this.#last;
       for (const name of missing) this.#of(name).loaded = true;
       for (const point of missing.flatMap((name) => this.#of(name).waiting.splice(0))) this.#add(point);
     } catch (error) {
@@ -56,6 +58,19 @@ export class Metrics {
   /** Learns which metrics there are; the stream adds to that. */
   async discover() {
     for (const { name } of await this.#get(new URLSearchParams([["limit", PROBE]]))) this.#of(name);
+  }
+
+  /** Points that are new since the last look, of the metrics wanted so far: for pages of many jobs, where a stream for
+   * each would take up all the connections that a browser keeps to a server. */
+  async poll() {
+    const loaded = [...this.#series].filter(([, series]) => series.loaded).map(([name]) => name);
+    if (!loaded.length) return;
+    const query = new URLSearchParams([...loaded.map((name) => ["name", name]), ["after_seq", this.#read], ["limit", PAGE]]);
+    const page = await this.#get(query);
+    for (const point of page) this.#add(point);
+    if (!page.length) return;
+    this.#read = page[page.length - 1].seq;
+    this.#changed(loaded);
   }
 
   /** Follows the job until it ends; pauses while the page is hidden, to hold no connection for nobody. */

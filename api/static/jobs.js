@@ -1,0 +1,4 @@
+// The list of jobs.
+
+import "./page.js";
+import "./select.js";
