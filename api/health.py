@@ -9,7 +9,7 @@ import httpx2
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.schemas import Check, Ready
+from api.schemas_system import Check, Ready
 from api.service import Service
 from jobs.repository import recovery
 from jobs.settings import Settings

@@ -14,7 +14,7 @@ from api import health
 from api.dependencies import ServiceDep, known_query
 from api.families import render
 from api.routes.workers import states
-from api.schemas import Alive, Queue, Ready, System, Versions
+from api.schemas_system import Alive, Queue, Ready, System, Versions
 from jobs.repository import recovery
 
 router = APIRouter(tags=["system"], dependencies=[Depends(known_query)])

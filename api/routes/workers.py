@@ -12,7 +12,8 @@ from api import health
 from api.bodies import read_json
 from api.dependencies import ServiceDep, known_query
 from api.problems import documented, field_errors, invalid
-from api.schemas import Page, WorkerState
+from api.schemas import Page
+from api.schemas_system import WorkerState
 from api.service import Service
 from jobs.errors import NotFound
 from jobs.repository import recovery, workers
