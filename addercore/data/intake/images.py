@@ -36,8 +36,11 @@ def decode(data: bytes, limits: Limits) -> Pixels:
         raise
     except UnidentifiedImageError:
         raise BadImage(f"is no image of a known format ({', '.join(FORMATS)})") from None
+    except Image.DecompressionBombError:
+        raise BadImage(f"has far more pixels than the {limits.pixels:,} that are read") from None
     except Exception as error:  # noqa: BLE001  (Pillow's decoders raise what they like at damaged bytes)
-        raise BadImage(f"cannot be decoded: {str(error) or type(error).__name__}") from None
+        reason = str(error).rstrip(".") or type(error).__name__
+        raise BadImage(f"cannot be decoded: {reason}") from None
 
 
 def _bytes_of(image: Image.Image) -> Pixels:
