@@ -12,6 +12,7 @@ from addercore.spec import datasets as published
 from addercore.spec.plans import plan
 from api.problems import field_errors, invalid
 from jobs.errors import DatasetUnusable, NotFound
+from jobs.ids import ID_PATTERN
 from jobs.repository import catalog, datasets
 from jobs.settings import Settings
 from jobs.spec import SUBMITTED, SUBMITTED_SPEC, AnalyzeSpec, EvaluateSpec, SubmittedSpec, TrainSpec
@@ -27,7 +28,7 @@ def parse_spec(document: object, session: Session) -> SubmittedSpec:
     """
     unusable: str | None = None
     try:
-        document = datasets.resolved(session, document)
+        document = datasets.resolved(session, _on_its_models_dataset(session, document))
     except DatasetUnusable as error:
         unusable = str(error)
     found: list[tuple[str, str]] = []
@@ -40,6 +41,16 @@ def parse_spec(document: object, session: Session) -> SubmittedSpec:
     if found:
         raise invalid(found)
     return spec
+
+
+def _on_its_models_dataset(session: Session, document: object) -> object:
+    """An analysis of a model that names no dataset is about the one on which the model was trained."""
+    if not isinstance(document, dict) or document.get("kind") != "analyze" or "dataset" in document:
+        return document
+    model_id = document.get("model_id")
+    known = isinstance(model_id, str) and ID_PATTERN.match(model_id)
+    model = session.get(Model, model_id) if known else None
+    return document if model is None else {**document, "dataset": {"name": model.dataset}}
 
 
 def missing_files(settings: Settings, info: core.DatasetInfo) -> list[Path]:
@@ -59,6 +70,13 @@ def require_dataset(settings: Settings, name: str) -> None:
         names = ", ".join(path.name for path in missing)
         message = f"the files of {name} are not on this server (missing: {names}). {how_to_get(settings, info)}"
         raise invalid([("/dataset/name", message)])
+
+
+def require_data(settings: Settings, spec: SubmittedSpec) -> None:
+    """Raises Problem at /dataset/name when the files that a job reads are not on this server."""
+    if isinstance(spec, AnalyzeSpec) and spec.model_id is not None and core.RECIPES[spec.recipe].trains:
+        return  # what could train looks at a given model's weights alone
+    require_dataset(settings, spec.dataset.name)
 
 
 def require_model(session: Session, spec: SubmittedSpec) -> Model | None:

@@ -118,7 +118,7 @@ def submit(
         row = lifecycle.submitted_before(session, idempotency_key, document)
         created = row is None
         if row is None:
-            checks.require_dataset(service.settings, spec.dataset.name)
+            checks.require_data(service.settings, spec)
             checks.require_model(session, spec)
             rules = Rules.of(service.settings)
             row = lifecycle.submit(session, spec, key=idempotency_key, body=document, rules=rules).job
@@ -218,7 +218,7 @@ def retry(
             raise Problem("conflict", "The validation of a dataset is not repeated. Upload the file again.")
         try:
             spec = checks.parse_spec(document, session)
-            checks.require_dataset(service.settings, spec.dataset.name)
+            checks.require_data(service.settings, spec)
             checks.require_model(session, spec)
         except Problem as problem:
             raise Problem("conflict", f"The job cannot run again: {problem.detail}") from None
