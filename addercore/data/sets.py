@@ -77,13 +77,17 @@ def source(name: str, split: Split, data_dir: Path | None = None) -> Source:
     """A split's images as they are stored, on the processor; `BadData` where files are missing or damaged."""
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
-    info = dataset(name)
+    return read(dataset(name), split, data_dir)
+
+
+def read(info: DatasetInfo, split: Split, data_dir: Path | None) -> Source:
+    """`source`, of a dataset that need not be known by its name."""
     found: Source
-    if name not in DATASETS:
+    if info.name not in DATASETS:
         found = sources.upload(info, data_dir, split)
-    elif name == "digits":
+    elif info.name == "digits":
         found = _digits(info, split)
-    elif name == "imagenet":
+    elif info.name == "imagenet":
         found = folder.imagenet(info, data_dir, split)
     else:
         found = (_cifar if info.archive else _mnist)(info, split, data_dir)
@@ -91,7 +95,7 @@ def source(name: str, split: Split, data_dir: Path | None = None) -> Source:
     if low < 0 or high >= len(info.classes):
         wrong = low if low < 0 else high
         raise BadData(
-            f"the {split} labels of {name} have a {wrong}, but its {len(info.classes)} classes are 0 to "
+            f"the {split} labels of {info.name} have a {wrong}, but its {len(info.classes)} classes are 0 to "
             f"{len(info.classes) - 1}; get its files again"
         )
     return found

@@ -3,7 +3,6 @@
 import dataclasses
 import gzip
 import io
-import struct
 import tarfile
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +17,7 @@ from addercore.data import load, prepare, raw, sets, source
 from addercore.sample import main as sample_main
 from addercore.spec import DATASETS, DatasetInfo, dataset
 from addercore.spec.datasets import how_to_get, missing_files
+from tests.addercore.data_files import cifar_files, idx_bytes, small
 
 
 def test_digits_are_split_by_writer_and_normalised() -> None:
@@ -58,10 +58,6 @@ def known(monkeypatch: pytest.MonkeyPatch, info: DatasetInfo) -> DatasetInfo:
     """Makes this module's readers see `info` under its name."""
     monkeypatch.setattr(sets, "dataset", lambda name: info)
     return info
-
-
-def idx_bytes(array: np.ndarray[Any, Any]) -> bytes:
-    return struct.pack(">HBB", 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
 
 @pytest.fixture
@@ -142,24 +138,6 @@ def test_missing_and_unreadable_files(mnist: Path) -> None:
     (mnist / "train-labels-idx1-ubyte").write_bytes(idx_bytes(np.full(6, 11, np.uint8)))
     with pytest.raises(BadData, match="have a 11, but its 10 classes are 0 to 9"):
         load("mnist", mnist, "train")
-
-
-def cifar_files(info: DatasetInfo, each: int) -> dict[str, bytes]:
-    """Files of `each` records; image n of a file begins with the byte n, its label is n modulo the classes."""
-    rng = np.random.default_rng(1)
-    found = {}
-    for name in info.files:
-        pixels = rng.integers(0, 256, (each, 3072), dtype=np.uint8)
-        pixels[:, 0] = np.arange(each)
-        labels = (np.arange(each) % len(info.classes)).astype(np.uint8)[:, None]
-        coarse = [np.full((each, 1), 7, np.uint8)] if info.name == "cifar100" else []
-        found[name] = np.concatenate([*coarse, labels, pixels], axis=1).tobytes()
-    return found
-
-
-def small(name: str, each: int, **changes: Any) -> DatasetInfo:
-    info = DATASETS[name]
-    return dataclasses.replace(info, train_size=each * (len(info.files) - 1), validation_size=each, **changes)
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
