@@ -7,6 +7,7 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from addercore.spec import RECIPES
 from api.dependencies import ServiceDep
 from api.pages.common import PAGE_SIZE, health
 from api.pages.html import error_page, page
@@ -48,6 +49,7 @@ def model_detail(model_id: str, request: Request, service: ServiceDep) -> HTMLRe
                 "health": health(session, service.settings),
                 "model": model,
                 "view": model_view(model),
+                "recipes": [info for info in RECIPES.values() if info.takes_model],
                 "now": core.now(session),
             }
     except NotFound:

@@ -1,6 +1,7 @@
 // A model's page: an image that is dropped, pasted or chosen goes to the model as it is.
 
 import "./page.js";
+import "./actions.js";
 import { call, showProblem } from "./problems.js";
 
 const SHOWN = 10; // classes

@@ -17,6 +17,7 @@ from jobs.repository.attempts import Claim, NewArtifact
 from jobs.spec import SPEC
 from jobs.states import Status
 from jobs.tables import Job
+from tests.api.attempt import model_file
 from tests.pages.conftest import Site, Visit
 from tests.support.servers import wait_until
 
@@ -164,3 +165,13 @@ def test_curves_of_each_run_and_then_the_picture(visit: Open, site: Site) -> Non
     page.get_by_text(RESULT["verdict"]).wait_for()
     picture = page.locator(".picture img")
     wait_until(lambda: picture.evaluate("e => e.naturalWidth") == 640, "the picture to be drawn", 5)
+
+
+def test_a_model_is_looked_into_from_its_page(visit: Open, site: Site, get: httpx2.Client) -> None:
+    model = get.post("/v1/models", files={"weights": model_file()}).json()["id"]
+    page = visit(f"/models/{model}").page
+    page.get_by_role("row", name=RECIPES["figure4"].title).get_by_role("button", name="Run it").click()
+    page.wait_for_url("**/jobs/job_*")
+    page.get_by_role("heading", name="figure4 · digits").wait_for()
+    claim = site.worker.claim()
+    assert (claim.spec["recipe"], claim.spec["model_id"], claim.spec["archs"]) == ("figure4", model, None)
