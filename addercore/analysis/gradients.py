@@ -1,9 +1,11 @@
 """Table 1: gradient norms of every layer in the first iteration, adder network against CNN."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import exp, log, sqrt
 from typing import TYPE_CHECKING, Any
 
+import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
@@ -14,7 +16,8 @@ from addercore.analysis.report import Column, Report, Table, Verdict, plain
 from addercore.analysis.statistics import TIE, mean_of
 from addercore.analysis.subject import Place, similarity_layers, weight_of
 from addercore.spec import AnalyzeConfig
-from addercore.spec.plans import Run, plan
+from addercore.spec.plans import Run
+from addercore.train.batches import generator
 from addercore.train.isolation import isolated
 
 if TYPE_CHECKING:
@@ -22,13 +25,8 @@ if TYPE_CHECKING:
 
 
 def probe(place: Place, run: Run) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """‖∂L/∂F‖₂ of each layer for the first batch of the training that `run` describes.
-
-    The control `permuted_weights` lets the networks of the table exchange their initial weights.
-    """
+    """‖∂L/∂F‖₂ of each layer for the first batch of the training that `run` describes."""
     module = place.initial(run)
-    if place.config.control == "permuted_weights":
-        module.load_state_dict(place.initial(_other(place.config, run)).state_dict())
     images, labels = place.images("train").first(run.seed, run.config.batch_size)
     with isolated(run.seed, place.device, None):
         module.train()
@@ -45,14 +43,24 @@ def _norms(module: nn.Module) -> dict[str, float]:
     return found
 
 
-def _other(config: AnalyzeConfig, run: Run) -> Run:
-    """The run of the same seed whose method stands at the mirrored place of the list."""
-    same = [other for other in plan(config) if other.seed == run.seed]
-    return same[len(same) - 1 - next(place for place, other in enumerate(same) if other.name == run.name)]
+def _dealt(findings: list[Finding]) -> list[Finding]:
+    """The control: each layer's norms of a seed are dealt to its networks at random."""
+    dealt = []
+    for finding in findings:
+        same = [other for other in findings if other.seed == finding.seed]
+        mine = next(place for place, other in enumerate(same) if other is finding)
+        norms = {}
+        for layer in finding.facts["norms"]:
+            order = torch.randperm(len(same), generator=generator("table1", finding.seed, layer))
+            norms[layer] = same[int(order[mine])].facts["norms"][layer]
+        dealt.append(replace(finding, facts={**finding.facts, "norms": norms}))
+    return dealt
 
 
 def report(config: AnalyzeConfig, findings: list[Finding]) -> Report:
     methods = config.methods or ()
+    if config.control == "permuted_weights":
+        findings = _dealt(findings)
     layers = list(findings[0].facts["norms"])
     rows: list[dict[str, Any]] = []
     for place, layer in enumerate(layers):
@@ -71,7 +79,7 @@ def report(config: AnalyzeConfig, findings: list[Finding]) -> Report:
         Column("ratio", "CNN / AdderNet", "times"),
         *(Column(f"paper_{m}", f"paper, {METHOD_NAMES[m]}", "number") for m in methods),
     )
-    exchanged = " Control: the networks have each other's initial weights." if config.control != "none" else ""
+    exchanged = " Control: each layer's norms are dealt to the networks at random." if config.control != "none" else ""
     caption = (
         f"Gradient norms ‖∂L/∂F‖₂ at the first iteration, {(config.archs or ('',))[0]} on {config.dataset.name}, mean "
         f"± standard deviation over {len(config.seeds)} initialisations. The paper's are of LeNet-5-BN's first "

@@ -114,7 +114,7 @@ _ALL: Final = (
         reference="Chen et al. 2020, Table 1",
         description=(
             "‖∂L/∂F‖₂ of each layer in the first step that a training would take, adder network against CNN, mean over "
-            "seeds. The control exchanges the twins' initial weights."
+            "seeds. The control deals each layer's norms to the networks at random."
         ),
         output="table",
         datasets=("mnist",),
