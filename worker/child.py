@@ -231,6 +231,7 @@ def evaluate(order: protocol.JobOrder, messages: Messages, stop: threading.Event
             batch_size=order.spec["batch_size"],
             device=order.spec["resources"]["device"],
             callbacks=callbacks,
+            loader_workers=order.spec["resources"].get("loader_workers", 0),  # older specs lack it
         )
     except Stopped:
         return protocol.Stopped()  # there is nothing to keep: it is run again
