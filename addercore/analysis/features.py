@@ -9,7 +9,7 @@ from torch import Tensor
 
 from addercore.analysis.figures import METHOD_NAMES, light_grid
 from addercore.analysis.findings import Finding
-from addercore.analysis.images import Images, shuffled_labels
+from addercore.analysis.images import Images
 from addercore.analysis.report import Column, Report, Table, Verdict
 from addercore.analysis.statistics import TIE, mean_of
 from addercore.analysis.subject import Place
@@ -33,8 +33,6 @@ def look(place: Place, run: Run | None, model: Model) -> tuple[dict[str, Any], d
     Both are learnt from the training images and the labels that the training had.
     """
     train, labels = _plane(model, place.images("train"))
-    if place.config.control == "permuted_labels":
-        labels = shuffled_labels(labels)
     points, truth = _plane(model, place.images("validation"))
     classes = len(model.classes)
     centre = _nearest_centre(train, labels, points, classes) == truth

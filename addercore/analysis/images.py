@@ -17,7 +17,7 @@ MOST: Final = 10_000
 
 
 class Images:
-    """A split, normalised as its dataset says or by a model's own `mean` and `std`."""
+    """A split, normalised as its dataset says or by a model's own `mean` and `std`; `shuffled`: the control's labels."""
 
     def __init__(
         self,
@@ -26,8 +26,10 @@ class Images:
         data_dir: Path | None,
         device: torch.device,
         normalisation: tuple[Sequence[float], Sequence[float]] | None = None,
+        shuffled: bool = False,
     ) -> None:
         self._source = source(info.name, split, data_dir)
+        self._labels = shuffled_labels(self._source.labels) if shuffled else self._source.labels
         mean, std = normalisation or (info.mean, info.std)
         self._preprocess = Preprocess(info.input_shape[1:], mean, std, info.top, device)
         self._device = device
@@ -35,7 +37,7 @@ class Images:
     def take(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
         """(n, c, h, w) and labels (n,) of the images with the numbers `chosen`, on the device."""
         pixels = self._source.pixels(chosen).to(self._device)
-        return self._preprocess(pixels), self._source.labels[chosen].to(self._device)
+        return self._preprocess(pixels), self._labels[chosen].to(self._device)
 
     def first(self, seed: int, count: int) -> tuple[Tensor, Tensor]:
         """The first batch of a training with that seed, without augmentation."""

@@ -104,11 +104,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`numbers` is what the table leaves out and result.json has; `draw` fills a figure of `size` inches."""
+    """`draw` fills a figure of `size` inches."""
 
     caption: str
     table: Table
     verdict: Verdict
     draw: "Callable[[Figure], None]"
     size: tuple[float, float] = (7.0, 4.0)
-    numbers: dict[str, Any] = field(default_factory=dict)

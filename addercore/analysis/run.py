@@ -196,7 +196,6 @@ def _write(
     """result.json has nothing of the clock: an analysis that was interrupted leaves the same bytes."""
     full = {
         **result,
-        "numbers": _finite(report.numbers),
         "runs": [
             {"name": f.name, "row": f.row, "seed": f.seed, "diverged": f.diverged, **_finite(f.facts)} for f in findings
         ],

@@ -31,7 +31,7 @@ class Place:
     backend: str
 
     def images(self, split: Split, model: Model | None = None) -> Images:
-        """As the dataset is normalised, or as a given model wants it."""
+        """As the dataset is normalised, or as a given model wants it; training images with a training's labels."""
         info = dataset(self.config.dataset.name)
         if model is not None and model.network.input_shape != info.input_shape:
             raise BadModel(
@@ -39,7 +39,8 @@ class Place:
                 "name the dataset that it was trained on"
             )
         normalisation = None if model is None else (model.mean, model.std)
-        return Images(info, split, self.data_dir, self.device, normalisation)
+        shuffled = split == "train" and self.config.control == "permuted_labels"
+        return Images(info, split, self.data_dir, self.device, normalisation, shuffled)
 
     def initial(self, run: Run) -> nn.Module:
         """The network with which a training of `run` begins, on the device."""

@@ -1,6 +1,6 @@
 """An analysis' configuration: the analyze spec of the API, less what only the service needs. Frozen, always valid."""
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Final, Self, get_args
 
 from addercore.spec.catalogue import RECIPES, SMALL, Control, RecipeInfo
@@ -64,10 +64,10 @@ class AnalyzeConfig:
             problems.choice("recipe", given["recipe"], tuple(RECIPES))
         name = problems.merge(lambda: _name_of({"dataset": given.get("dataset", {"name": SMALL})}))
         known = [field.name for field in fields(cls)]
-        for key in given.keys() - set(known):
+        for key in [key for key in given if key not in known]:
             problems.add(key, f"is not a field of an analyze spec; known: {', '.join(known)}")
         if isinstance(given.get("dataset"), dict):
-            for key in given["dataset"].keys() - {"name"}:
+            for key in [key for key in given["dataset"] if key != "name"]:
                 problems.add(f"dataset.{key}", "is not a field of dataset; known: name")
         base = training_recipe(name or SMALL)["checkpoint"]
         checkpoint = problems.section("checkpoint", CheckpointConfig, given.get("checkpoint", {}), base)
@@ -109,9 +109,6 @@ class AnalyzeConfig:
         from addercore.spec.plans import plan
 
         return sum(run.operations() for run in plan(self))
-
-    def without_control(self) -> Self:
-        return replace(self, control="none")
 
 
 def _tuple(value: Any) -> Any:
