@@ -20,7 +20,7 @@ ALLOWED = {
     "migrations": {"migrations", "jobs"},
     "benchmarks": {"benchmarks", "addercore", "adderclient", "jobs", "worker"},
 }
-HEAVY = ("torch", "numpy", "sklearn", "matplotlib")
+HEAVY = ("torch", "numpy", "sklearn", "matplotlib", "optuna")
 
 
 def imports_of(path: Path) -> set[str]:
