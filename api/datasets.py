@@ -97,7 +97,7 @@ def accept(service: Service, form: Form) -> tuple[Dataset, bool]:
         if found is not None:
             return Dataset.of(found), False
         id_ = new_id("ds")
-        spec = IngestSpec(kind="ingest", dataset_id=id_, options=options)
+        spec = IngestSpec(kind="ingest", dataset_id=id_, options=options, labels={"dataset": name})
         job = lifecycle.submit(session, spec, rules=Rules.of(service.settings)).job
         row = datasets.add(session, id_, name, format_, stored, chosen, job.id)
         session.refresh(row)

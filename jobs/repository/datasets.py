@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -75,17 +76,17 @@ def find(session: Session, reference: str, version: int | None = None) -> Datase
         if row is None or version not in (None, row.version):
             raise NotFound("dataset", reference)
         return row
-    name, _, number = reference.partition("@")
-    if number.isdecimal() and len(number) <= 9 and version is None:
+    name, at, number = reference.partition("@")
+    if at:
+        if version is not None or not re.fullmatch(r"[0-9]{1,9}", number):
+            raise NotFound("dataset", reference)
         version = int(number)
-    elif number:
-        raise NotFound("dataset", reference)
     query = select(Dataset).where(Dataset.name == name)
     if version is not None:
         query = query.where(Dataset.version == version)
     row = session.execute(query.order_by(Dataset.version.desc()).limit(1)).scalar_one_or_none()
     if row is None:
-        raise NotFound("dataset", reference if version is None or number else f"{reference}@{version}")
+        raise NotFound("dataset", name if version is None else f"{name}@{version}")
     return row
 
 
