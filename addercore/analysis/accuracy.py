@@ -88,15 +88,14 @@ def _per_network(config: AnalyzeConfig, accuracies: Accuracies, points: float) -
         rows = {method: f"{arch}-{method}" if several else method for method in config.methods or ()}
         if "adder" not in rows:
             continue
-        what = f"{arch}'s adder network" if several else "the adder network"
         for method, row in rows.items():
             if method == "adder":
                 continue
             reasons.append(accuracies.describe(rows["adder"], row))
             if method == "conv":
-                claims.append(accuracies.within(rows["adder"], row, points, what))
+                claims.append(accuracies.within(rows["adder"], row, points))
             else:
-                claims.append(accuracies.ahead(rows["adder"], row, what))
+                claims.append(accuracies.ahead(rows["adder"], row))
     return together(claims, reasons)
 
 
@@ -191,7 +190,7 @@ def _best_eta(accuracies: Accuracies, rows: list[dict[str, Any]], best: dict[str
     reasons = [accuracies.describe(row["row"], best["row"]) for row in rows if row is not best]
     level = [f"{row['eta']:g}" for row in rows if row is not best and accuracies.sign(row["row"], best["row"]) == 0]
     beside = f"; level with it: {', '.join(level)}" if level else ""
-    found = f"η = {best['eta']:g} is best{beside}."
+    found = f"{accuracies.name(best['row'])} is best{beside}."
     theirs = next((row for row in rows if row["eta"] == paper.BEST_ETA), None)
     if theirs is None:
         return Verdict(found, None, reasons)
@@ -245,8 +244,8 @@ def _binary(config: AnalyzeConfig, accuracies: Accuracies) -> Verdict:
     methods = config.methods or ()
     claims: list[Claim] = []
     if {"bwn", "conv"} <= set(methods):
-        claims.append(accuracies.within("bwn", "conv", 1, "the network of binary weights"))
-    claims += [accuracies.ahead(row, "xnor", row) for row in ("conv", "bwn") if {row, "xnor"} <= set(methods)]
+        claims.append(accuracies.within("bwn", "conv", 1))
+    claims += [accuracies.ahead(row, "xnor") for row in ("conv", "bwn") if {row, "xnor"} <= set(methods)]
     pairs = [(a, b) for place, a in enumerate(methods) for b in methods[place + 1 :]]
     return together(claims, [accuracies.describe(*pair) for pair in pairs])
 
@@ -303,7 +302,7 @@ def distillation(config: AnalyzeConfig, findings: list[Finding]) -> Report:
 
     def verdict() -> Verdict:
         reasons = [accuracies.describe("distilled", other) for other in ("plain", "twin")]
-        claim = accuracies.ahead("distilled", "plain", "the distilled adder network")
+        claim = accuracies.ahead("distilled", "plain")
         return together([claim], reasons)
 
     picture = figures.dots(rows, accuracies, "paper_cifar10", "PKKD, ResNet-20 on CIFAR-10")

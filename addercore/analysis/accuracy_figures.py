@@ -4,7 +4,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from addercore.analysis.claims import Accuracies
-from addercore.analysis.figures import COLOURS, METHOD_COLOURS, METHOD_NAMES, light_grid
+from addercore.analysis.figures import (
+    ARCH_NAMES,
+    COLOURS,
+    GRADIENT_NAMES,
+    METHOD_COLOURS,
+    METHOD_NAMES,
+    RATE_NAMES,
+    light_grid,
+)
 from addercore.analysis.findings import Finding
 from addercore.analysis.statistics import mean_of
 
@@ -13,14 +21,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDE: Final = (10.0, 4.2)
-_RATES: Final = {"alr": "ALR", "ilr": "ILR", "none": "no local rate"}
-_GRADIENTS: Final = {"full_precision": "full precision", "sign": "sign"}
 _SCHEMES: Final = {"alr": COLOURS[0], "ilr": COLOURS[1], "none": COLOURS[2]}
 
 
 def _label(row: dict[str, Any]) -> str:
     method = METHOD_NAMES.get(row.get("method", ""), "")
-    return "  ".join(part for part in (str(row.get("network", "")), method) if part)
+    network = str(row.get("network", ""))
+    return "  ".join(part for part in (ARCH_NAMES.get(network, network), method) if part)
 
 
 def dots(rows: list[dict[str, Any]], accuracies: Accuracies, published: str, source: str) -> "Callable[[Figure], None]":
@@ -102,7 +109,7 @@ def curves(rows: list[dict[str, Any]], findings: list[Finding]) -> "Callable[[Fi
         for row in rows:
             colour = _SCHEMES[row["local_rate"]]
             style = "-" if row["gradient"] == "full_precision" else "--"
-            label = f"{_GRADIENTS[row['gradient']]}, {_RATES[row['local_rate']]}"
+            label = f"{GRADIENT_NAMES[row['gradient']]}, {RATE_NAMES[row['local_rate']]}"
             mine = [finding.facts["curves"] for finding in findings if finding.row == row["row"]]
             _band(accuracy, [part.get("val/accuracy", []) for part in mine], colour, style, label, 100)
             _band(loss, [part.get("train/loss", []) for part in mine], colour, style, label, 1)

@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from addercore.analysis.figures import ARCH_NAMES, GRADIENT_NAMES, METHOD_NAMES, RATE_NAMES
 from addercore.analysis.findings import Finding, by_seed
 from addercore.analysis.report import Verdict
 from addercore.analysis.statistics import TIE, Difference, Mean, chance_limit, compare, mean_of
 from addercore.spec import AnalyzeConfig, dataset
+from addercore.spec.plans import Row, rows_of
 
 ACCURACY = ("metrics", "val/accuracy")
 
@@ -19,11 +21,25 @@ class Claim:
     holds: bool | None
 
 
+def name_of(row: Row, several: bool) -> str:
+    """A row in a sentence; `several` networks are told apart by name."""
+    labels = dict(row.labels)
+    if "eta" in labels:
+        return f"η = {labels['eta']:g}"
+    if "gradient" in labels:
+        return f"{GRADIENT_NAMES[labels['gradient']]} + {RATE_NAMES[labels['local_rate']]}"
+    if "method" not in labels:
+        return str(labels["network"])
+    method = METHOD_NAMES[labels["method"]]
+    return f"{ARCH_NAMES.get(labels['network'], labels['network'])} as {method}" if several else method
+
+
 class Accuracies:
     """Validation accuracies by row and seed, and how rows compare."""
 
     def __init__(self, config: AnalyzeConfig, findings: Iterable[Finding]) -> None:
         self.findings = list(findings)
+        self.names = {row.key: name_of(row, len(config.archs or ()) > 1) for row in rows_of(config)}
         info = dataset(config.dataset.name)
         self.images, self.chance = info.validation_size, 1 / len(info.classes)
         self.limit = chance_limit(len(info.classes), info.validation_size)
@@ -64,37 +80,44 @@ class Accuracies:
         )
 
     def describe(self, row: str, other: str) -> str:
-        """`adder − conv: −0.39 ± 0.21 points, a tie`."""
+        """`AdderNet against CNN: −0.39 ± 0.21 points over 5 seeds, a tie`."""
         difference = self.difference(row, other)
+        pair = f"{self.name(row)} against {self.name(other)}"
         if difference is None:
-            return f"{row} − {other}: one of them diverged with every seed"
+            return f"{pair}: one of them diverged with every seed"
         word = {1: "ahead", 0: "a tie", -1: "behind"}[difference.sign]
         source = "" if difference.paired else ", by the validation set's size"
-        return f"{row} − {other}: {difference.points()} over {_seeds(difference.n)}{source}, {word}"
+        return f"{pair}: {difference.points()} over {_seeds(difference.n)}{source}, {word}"
 
-    def ahead(self, row: str, other: str, what: str) -> Claim:
+    def name(self, row: str) -> str:
+        """The row in a sentence."""
+        return self.names.get(row, row)
+
+    def ahead(self, row: str, other: str) -> Claim:
         """That `row` is ahead of `other`."""
+        what, other_name = self.name(row), self.name(other)
         sign = self.sign(row, other)
         difference = self.difference(row, other)
         by = "" if difference is None else f" ({difference.points()})"
         if sign == 1:
-            return Claim(f"{what} is ahead of {other}{by}", True)
+            return Claim(f"{what} is ahead of {other_name}{by}", True)
         if sign == -1:
-            return Claim(f"{what} is behind {other}{by}", False)
-        return Claim(f"{what} and {other} cannot be told apart{by}", None)
+            return Claim(f"{what} is behind {other_name}{by}", False)
+        return Claim(f"{what} and {other_name} cannot be told apart{by}", None)
 
-    def within(self, row: str, other: str, points: float, what: str) -> Claim:
+    def within(self, row: str, other: str, points: float) -> Claim:
         """That `row` loses at most `points` percentage points to `other`."""
+        what, other_name = self.name(row), self.name(other)
         difference = self.difference(row, other)
         if difference is None:
-            return Claim(f"{what} and {other} have no seed in which both ended", False)
+            return Claim(f"{what} and {other_name} have no seed in which both ended", False)
         margin = "one point" if points == 1 else f"{points:g} points"
         least = -points / 100
         if difference.mean >= least:
-            return Claim(f"{what} is within {margin} of {other} ({difference.points()})", True)
+            return Claim(f"{what} is within {margin} of {other_name} ({difference.points()})", True)
         if difference.mean + TIE * difference.se >= least:
-            return Claim(f"{what} may be within {margin} of {other} ({difference.points()})", None)
-        return Claim(f"{what} is more than {margin} behind {other} ({difference.points()})", False)
+            return Claim(f"{what} may be within {margin} of {other_name} ({difference.points()})", None)
+        return Claim(f"{what} is more than {margin} behind {other_name} ({difference.points()})", False)
 
 
 def _seeds(count: int) -> str:
@@ -117,11 +140,12 @@ def order(accuracies: Accuracies, expected: list[str]) -> Verdict:
     pairs = [(first, second) for place, first in enumerate(rows) for second in rows[place + 1 :]]
     reasons = [accuracies.describe(first, second) for first, second in pairs]
     signs = {pair: accuracies.sign(*pair) for pair in pairs}
-    wrong = [f"{second} is ahead of {first}" for (first, second), sign in signs.items() if sign == -1]
-    ties = [f"{first} and {second}" for (first, second), sign in signs.items() if sign in (0, None)]
+    name = accuracies.name
+    wrong = [f"{name(second)} is ahead of {name(first)}" for (first, second), sign in signs.items() if sign == -1]
+    ties = [f"{name(first)} and {name(second)}" for (first, second), sign in signs.items() if sign in (0, None)]
     if wrong:
         return Verdict(f"Not in the paper's order: {'; '.join(wrong)}.", False, reasons)
     if pairs and len(ties) == len(pairs):
         return Verdict("All schemes are level: the paper's order can be neither seen nor excluded.", None, reasons)
     tied = f", with ties between {'; '.join(ties)}" if ties else ""
-    return Verdict(f"In the paper's order: {' ≥ '.join(rows)}{tied}.", True, reasons)
+    return Verdict(f"In the paper's order: {' ≥ '.join(map(name, rows))}{tied}.", True, reasons)

@@ -20,6 +20,17 @@ METHOD_COLOURS: Final = {
     "bwn": COLOURS[4],
 }
 METHOD_NAMES: Final = {"adder": "AdderNet", "conv": "CNN", "bnn": "BNN", "xnor": "XNOR-Net", "bwn": "BWN"}
+ARCH_NAMES: Final = {
+    "lenet5_bn": "LeNet-5-BN",
+    "vgg_small": "VGG-small",
+    "resnet20": "ResNet-20",
+    "resnet32": "ResNet-32",
+    "resnet18": "ResNet-18",
+    "resnet50": "ResNet-50",
+    "alexnet": "AlexNet",
+}
+GRADIENT_NAMES: Final = {"full_precision": "full precision", "sign": "sign"}
+RATE_NAMES: Final = {"alr": "ALR", "ilr": "ILR", "none": "no local rate"}
 
 DPI: Final = 150
 

@@ -17,7 +17,7 @@ MOST: Final = 10_000
 
 
 class Images:
-    """A split, normalised as its dataset says or by a model's own `mean` and `std`; `shuffled`: the control's labels."""
+    """A split, normalised as its dataset says or by a model's `mean` and `std`; `shuffled`: the control's labels."""
 
     def __init__(
         self,

@@ -73,9 +73,9 @@ def rows_of(config: AnalyzeConfig) -> tuple[Row, ...]:
             return tuple(_scheme(arch, gradient, rate) for gradient in GRADIENTS for rate in RATES)
         case "distillation":
             return (
-                Row(TEACHER, (("network", "convolutional twin"),), _of(arch, "conv")),
-                Row("plain", (("network", "adder"),), _of(arch, "adder")),
-                Row("distilled", (("network", "adder, distilled"),), _of(arch, "adder") | {"distill": {}}),
+                Row(TEACHER, (("network", "convolutional twin (teacher)"),), _of(arch, "conv")),
+                Row("plain", (("network", "AdderNet"),), _of(arch, "adder")),
+                Row("distilled", (("network", "AdderNet, distilled"),), _of(arch, "adder") | {"distill": {}}),
             )
         case _:
             return tuple(_cell(config, arch, method) for arch in config.archs or () for method in config.methods or ())

@@ -112,11 +112,11 @@ def test_a_row_that_always_diverges_is_behind() -> None:
 
 def test_claims_come_out_three_ways() -> None:
     found = accuracies(a=[0.95, 0.96, 0.95], b=[0.955, 0.966, 0.957], c=[0.90, 0.91, 0.89], d=[0.96, 0.98, 0.90])
-    assert found.within("a", "b", 1, "a").holds is True
-    assert found.within("c", "a", 1, "c").holds is False
-    assert found.within("d", "b", 1, "d").holds is None
-    assert [found.ahead(*pair, "x").holds for pair in (("a", "c"), ("c", "a"), ("a", "d"))] == [True, False, None]
-    both = together([found.ahead("a", "c", "a"), found.within("c", "a", 1, "c")], [])
+    assert found.within("a", "b", 1).holds is True
+    assert found.within("c", "a", 1).holds is False
+    assert found.within("d", "b", 1).holds is None
+    assert [found.ahead(*pair).holds for pair in (("a", "c"), ("c", "a"), ("a", "d"))] == [True, False, None]
+    both = together([found.ahead("a", "c"), found.within("c", "a", 1)], [])
     assert both.holds is False
     assert both.text.startswith("A is ahead of c (+5.33 ± 0.33 points). C is more than one point behind a")
     assert together([], []).holds is None
