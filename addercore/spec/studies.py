@@ -8,11 +8,13 @@ from addercore.spec.checks import FieldError, InvalidConfig, Problems
 from addercore.spec.config import MAX_SEED, SERVICE_KEYS, CheckpointConfig, DatasetConfig, _name_of
 from addercore.spec.datasets import dataset
 from addercore.spec.networks import ARCHS, network
-from addercore.spec.recipes import recipe as training_recipe
 
 MOST_SEEDS: Final = 100
 MOST_RUNS: Final = 500
 """Trainings of one analysis; what wants more is a sweep."""
+
+CHECKPOINT: Final[dict[str, Any]] = {"every_epochs": None, "every_seconds": 60, "keep": 2}
+"""By the clock alone: an analysis has many trainings, whose epochs may be short."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +71,10 @@ class AnalyzeConfig:
         if isinstance(given.get("dataset"), dict):
             for key in [key for key in given["dataset"] if key != "name"]:
                 problems.add(f"dataset.{key}", "is not a field of dataset; known: name")
-        base = training_recipe(name or SMALL)["checkpoint"]
-        checkpoint = problems.section("checkpoint", CheckpointConfig, given.get("checkpoint", {}), base)
+        checkpoint = problems.section("checkpoint", CheckpointConfig, given.get("checkpoint", {}), dict(CHECKPOINT))
         if name is None or given.get("recipe") not in RECIPES:
             problems.raise_any()
-        return cls._over_defaults(given, name, checkpoint or CheckpointConfig(**base), problems)
+        return cls._over_defaults(given, name, checkpoint or CheckpointConfig(**CHECKPOINT), problems)
 
     @classmethod
     def _over_defaults(cls, given: dict[str, Any], name: str, checkpoint: CheckpointConfig, problems: Problems) -> Self:
