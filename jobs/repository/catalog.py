@@ -61,7 +61,7 @@ def delete_model(session: Session, model_id: str) -> str:
     """Removes a model that no unfinished job needs. Returns its sha256, for `ArtifactStore.discard`.
 
     Raises:
-        Conflict: an unfinished job trains on from it, learns from it or evaluates it.
+        Conflict: an unfinished job trains on from it, learns from it or evaluates it, or jobs of a sweep will.
     """
     model = session.get(Model, model_id, with_for_update=True)
     if model is None:  # or somebody else has just deleted it
@@ -69,6 +69,7 @@ def delete_model(session: Session, model_id: str) -> str:
     for job in session.execute(select(Job).where(Job.status.not_in(FINAL)).order_by(Job.id)).scalars():
         if model_id in models_of(job.spec):
             raise Conflict(f"{job.id} is {job.status} and needs the model. Cancel it or wait until it has ended.")
+    datasets.require_no_sweep(session, model_id, "model")
     session.execute(update(Job).where(Job.model_id == model_id).values(model_id=None))
     session.delete(model)
     session.flush()

@@ -232,15 +232,20 @@ def delete(session: Session, row: Dataset) -> list[str]:
     job = session.execute(select(Job).where(Job.status.not_in(FINAL), named | mine).order_by(Job.id).limit(1)).scalar()
     if job is not None:
         raise Conflict(f"{job.id} is {job.status} and needs the dataset. Cancel it or wait until it has ended.")
-    for sweep in session.execute(select(Sweep).where(Sweep.status.in_(UNFINISHED_SWEEPS))).scalars():
-        if _mentions(sweep.spec, id_):
-            raise Conflict(f"{sweep.id} is {sweep.status} and needs the dataset. Cancel it or wait until it has ended.")
+    require_no_sweep(session, id_, "dataset")
     session.delete(found)
     session.flush()
     return [digest for digest in (found.source_sha256, found.sha256) if digest]
 
 
 UNFINISHED_SWEEPS = (SweepStatus.RUNNING, SweepStatus.CANCELLING)
+
+
+def require_no_sweep(session: Session, id_: str, what: str) -> None:
+    """Raises Conflict where an unfinished sweep names this id."""
+    for sweep in session.execute(select(Sweep).where(Sweep.status.in_(UNFINISHED_SWEEPS))).scalars():
+        if _mentions(sweep.spec, id_):
+            raise Conflict(f"{sweep.id} is {sweep.status} and needs the {what}. Cancel it or wait until it has ended.")
 
 
 def _mentions(value: object, id_: str) -> bool:

@@ -200,14 +200,14 @@ class _Step:
             return False
         free = (self.spec.parallel or 1) - len(repository.open_jobs(self.session, self.sweep.id))
         try:
-            for _ in range(min(free, BATCH)):
-                trial = self._next()
+            for _ in range(BATCH):
+                trial = self._next() if free > 0 else None
                 if trial is None:
                     return False
-                self._submit_one(trial)
+                free -= self._submit_one(trial)
         except QueueFull:
             return False  # a later round tries again
-        return free > BATCH
+        return free > 0
 
     def _is_spent(self) -> bool:
         if self.spec.budget is None:
@@ -236,8 +236,8 @@ class _Step:
         self.trials.append(trial)
         return trial
 
-    def _submit_one(self, trial: Trial) -> None:
-        """Trial and job in one transaction. Raises QueueFull, with nothing written but a trial that waits."""
+    def _submit_one(self, trial: Trial) -> bool:
+        """Trial and job in one transaction; whether there is a job. Raises QueueFull, and the trial waits."""
         labels = {"sweep": self.sweep.id, "trial": str(trial.number)}
         try:
             datasets.hold(self.session, dataset_of(self.spec, trial.parameters))
@@ -247,9 +247,10 @@ class _Step:
             reasons = [f"{where}: {why}" for where, why in explain(error)] if isinstance(error, ValidationError) else []
             message = f"No job could be made of it: {'; '.join(reasons) or error}"
             self._end_trial(trial, TrialStatus.FAILED, message)
-            return
+            return False
         trial.job_id, trial.status = job.id, TrialStatus.RUNNING
         self.states[job.id] = job.status
+        return True
 
     def _end(self) -> None:
         """Ends the sweep where nothing is left to do."""

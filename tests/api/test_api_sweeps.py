@@ -14,7 +14,7 @@ from jobs.repository.attempts import Claim
 from jobs.scheduling import Rules
 from jobs.states import Status
 from jobs.sweeps.driver import Driver
-from tests.api.attempt import Worker
+from tests.api.attempt import Worker, model_file
 from tests.api.test_api_jobs import code
 from tests.support.specs import train_body
 
@@ -177,6 +177,16 @@ def test_a_retry_of_a_failed_child_takes_its_place(api: httpx2.Client, worker: W
     housekeeping(worker)
     ended = api.get(path).json()
     assert (ended["status"], ended["best"]["value"], ended["best"]["job_id"]) == ("succeeded", 0.9, None)
+
+
+def test_a_model_that_jobs_of_a_sweep_will_begin_with_is_kept(api: httpx2.Client) -> None:
+    model = api.post("/v1/models", files={"weights": model_file()}).json()["id"]
+    sweep = submit(api, base=train_body(init_from=model), grid={"seed": [0, 1]}, parallel=1)
+    first = api.get("/v1/jobs").json()["data"][0]["id"]
+    assert api.post(f"/v1/jobs/{first}/cancel").status_code == 202
+    assert sweep["id"] in api.delete(f"/v1/models/{model}").json()["detail"]
+    assert api.post(f"/v1/sweeps/{sweep['id']}/cancel").json()["status"] == "cancelled"
+    assert api.delete(f"/v1/models/{model}").status_code == 204
 
 
 def test_jobs_are_compared_by_what_differs(api: httpx2.Client, worker: Worker) -> None:
