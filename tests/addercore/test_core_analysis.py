@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from addercore import AnalyzeConfig, AnalyzeResult, CheckpointError, analyze, build, fit
+from addercore.analysis.__main__ import main as command
 from addercore.io import encode, manifest_of
 from addercore.spec import TrainConfig
 
@@ -209,3 +210,24 @@ def test_model_and_configuration_belong_together(tmp_path: Path) -> None:
         run(tmp_path, "figure4", stored_model(tmp_path))
     with pytest.raises(ValueError, match="is about model 'model_1': pass its file"):
         run(tmp_path, "figure4", model_id="model_1")
+
+
+def test_recipes_run_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [
+        "table1",
+        "variance",
+        "--out",
+        str(tmp_path),
+        "--device",
+        "cpu",
+        "--threads",
+        "1",
+        "--set",
+        "seeds=[3]",
+    ]
+    assert command(arguments) == 0
+    assert capsys.readouterr().out.count("**Verdict.**") == 2
+    assert json.loads((tmp_path / "table1/result.json").read_text())["config"]["seeds"] == [3]
+    with pytest.raises(SystemExit):
+        command(["table4", "--out", str(tmp_path), "--set", 'methods=["adder"]'])
+    assert "methods is no option of recipe table4" in capsys.readouterr().err
