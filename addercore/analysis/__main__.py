@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from addercore.analysis.run import analyze
+from addercore.errors import AdderError
 from addercore.spec import RECIPES, AnalyzeConfig, InvalidConfig
 from addercore.train.callbacks import Callbacks
 
@@ -38,8 +39,12 @@ def main(arguments: list[str] | None = None) -> int:
         configs = [AnalyzeConfig.from_dict(spec) for spec in specs]
     except (InvalidConfig, json.JSONDecodeError) as error:
         parser.error(str(error))
-    for config in configs:
-        _run(config, options)
+    try:
+        for config in configs:
+            _run(config, options)
+    except AdderError as error:
+        print(f"{config.recipe}: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

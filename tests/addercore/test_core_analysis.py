@@ -231,3 +231,5 @@ def test_recipes_run_from_the_command_line(tmp_path: Path, capsys: pytest.Captur
     with pytest.raises(SystemExit):
         command(["table4", "--out", str(tmp_path), "--set", 'methods=["adder"]'])
     assert "methods is no option of recipe table4" in capsys.readouterr().err
+    assert command(["table4", "--out", str(tmp_path), "--dataset", "mnist"]) == 1
+    assert "mnist" in capsys.readouterr().err
