@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from jobs.spec import SPEC, TrainSpec, merge
-from jobs.sweeps.spec import Choice, SweepSpec
+from jobs.sweeps.spec import MOST_SWEEP_LABELS, Choice, SweepSpec
 
 Parameters = dict[str, Any]
 """Dotted name of a field → value."""
@@ -105,7 +105,11 @@ def plan(spec: SweepSpec, most: int, explain: Explain = explain) -> list[tuple[P
     planned: list[tuple[Parameters, TrainSpec]] = []
     for parameters in candidates:
         try:
-            planned.append((parameters, child(spec, parameters)))
+            one = child(spec, parameters)
+            planned.append((parameters, one))
+            if len(one.labels) > MOST_SWEEP_LABELS:
+                reason = f"gives each job {len(one.labels)} labels; at most {MOST_SWEEP_LABELS}, as the sweep adds two"
+                found["/base/labels", reason] = None
         except ValidationError as error:
             for where, why in explain(error):
                 found[blame(spec, parameters, where, why)] = None
