@@ -26,6 +26,8 @@ class Keeper:
     def __init__(self, folder: Path, config: AnalyzeConfig, callbacks: Callbacks) -> None:
         self._folder, self._config, self._callbacks = folder, config, callbacks
         self._whole: set[Path] = set()
+        for left in folder.glob(".checkpoint-*.tmp"):
+            left.unlink(missing_ok=True)  # of a process that was killed while it wrote
 
     def save(self, run: str, inner: Path, findings: Iterable[Finding], step: int, epoch: int) -> None:
         """`inner` is the checkpoint of `run`; `step` and `epoch` count over all trainings."""

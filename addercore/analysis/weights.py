@@ -181,6 +181,7 @@ def _panel(axes: Any, finding: Finding, name: str, facts: dict[str, Any]) -> Non
         axes.plot(x.numpy(), y.numpy(), styles[family], color=colour, linewidth=1.3, label=label)
     title = METHOD_NAMES.get(finding.row, finding.row)
     axes.set_title(f"{title}, {name}", fontsize=9, color=METHOD_COLOURS.get(finding.row, "black"))
-    better = _NAMES.get(facts["better"] or "", "tie")
-    axes.text(0.98, 0.97, better, transform=axes.transAxes, ha="right", va="top", fontsize=8)
+    better = f"{_NAMES[facts['better']]} fits better" if facts["better"] else "tie"
+    axes.set_ylim(top=1.12 * axes.get_ylim()[1])
+    axes.text(0.99, 0.98, better, transform=axes.transAxes, ha="right", va="top", fontsize=8)
     light_grid(axes, "y")
