@@ -27,7 +27,7 @@ MOST_SHOWN: Final = 6
 EXPECTED: Final[dict[str, fits.Family]] = {"adder": "laplace", "conv": "gaussian"}
 """What the paper's Figure 4 says of each kind of layer."""
 
-_NAMES: Final = {"laplace": "Laplace", "gaussian": "Gauss"}
+_NAMES: Final = {"laplace": "Laplace", "gaussian": "Gaussian"}
 
 
 def look(place: Place, run: Run | None, model: Model) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -80,10 +80,10 @@ def report(config: AnalyzeConfig, findings: list[Finding]) -> Report:
         Column("kind", "kind"),
         Column("n", "weights", "count"),
         Column("laplace_ll", "log-likelihood a weight, Laplace", "number"),
-        Column("gaussian_ll", "Gauss", "number"),
+        Column("gaussian_ll", "Gaussian", "number"),
         Column("z", "Vuong's z (> 0: Laplace)", "number"),
         Column("laplace_ks", "KS distance, Laplace", "number"),
-        Column("gaussian_ks", "KS, Gauss", "number"),
+        Column("gaussian_ks", "KS, Gaussian", "number"),
         Column("better", "fits better"),
     )
     control = {
@@ -131,7 +131,7 @@ def _verdict(rows: list[dict[str, Any]]) -> Verdict:
     answers: list[bool] = []
     for kind in dict.fromkeys(row["kind"] for row in rows):
         mine = [row for row in rows if row["kind"] == kind]
-        votes = {name: sum(row["better"] == name for row in mine) for name in ("Laplace", "Gauss", "tie")}
+        votes = {name: sum(row["better"] == name for row in mine) for name in ("Laplace", "Gaussian", "tie")}
         expected = _NAMES[EXPECTED[kind]]
         holds = votes[expected] > len(mine) / 2
         what = "adder" if kind == "adder" else "convolution"
@@ -141,7 +141,7 @@ def _verdict(rows: list[dict[str, Any]]) -> Verdict:
         )
         closer = sum((row["laplace_ks"] < row["gaussian_ks"]) == (expected == "Laplace") for row in mine)
         reasons.append(
-            f"{what}: Laplace {votes['Laplace']}, Gauss {votes['Gauss']}, tie {votes['tie']} by log-likelihood; by "
+            f"{what}: Laplace {votes['Laplace']}, Gaussian {votes['Gaussian']}, tie {votes['tie']} by log-likelihood; by "
             f"KS distance {expected} is closer in {closer} of {len(mine)}"
         )
         answers.append(holds)
@@ -182,6 +182,7 @@ def _panel(axes: Any, finding: Finding, name: str, facts: dict[str, Any]) -> Non
     title = METHOD_NAMES.get(finding.row, finding.row)
     axes.set_title(f"{title}, {name}", fontsize=9, color=METHOD_COLOURS.get(finding.row, "black"))
     better = f"{_NAMES[facts['better']]} fits better" if facts["better"] else "tie"
+    axes.locator_params(axis="x", nbins=4)
     axes.set_ylim(top=1.12 * axes.get_ylim()[1])
     axes.text(0.99, 0.98, better, transform=axes.transAxes, ha="right", va="top", fontsize=8)
     light_grid(axes, "y")
