@@ -5,10 +5,10 @@
 
 from fastapi import APIRouter
 
-from api.pages import compare, jobs, models, recipes, static, sweeps
+from api.pages import compare, datasets, jobs, models, recipes, static, sweeps
 
 router = APIRouter(include_in_schema=False)
-for part in (jobs, models, recipes, static, sweeps, compare):
+for part in (jobs, models, datasets, recipes, static, sweeps, compare):
     router.include_router(part.router)
 
 __all__ = ["router"]

@@ -105,6 +105,8 @@ def title(kind: str, spec: Mapping[str, Any]) -> tuple[str, ...]:
         parts: tuple[Any, ...] = (spec.get("recipe"), dataset.get("name"))
     elif kind == "train":
         parts = (model.get("arch"), model.get("method"), dataset.get("name"))
+    elif kind == "ingest":
+        parts = ("dataset", _object(spec.get("labels")).get("dataset") or spec.get("dataset_id"))
     else:
         parts = (kind, dataset.get("name"), spec.get("split"))
     return tuple(str(part) for part in parts if part) or (kind,)
