@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy.orm import Session
 
-from addercore.spec import DATASETS
+from addercore.spec import dataset, is_dataset
 from api.dependencies import ServiceDep
 from api.pages import analysis
 from api.pages.common import PAGE_SIZE, Filters, health, parse_filters
@@ -21,7 +21,7 @@ from api.service import Service
 from api.waiting import Line
 from jobs.errors import BadCursor, NotFound
 from jobs.ids import ID_PATTERN
-from jobs.repository import attempts, core, history, lifecycle
+from jobs.repository import attempts, core, datasets, history, lifecycle
 from jobs.spec import KINDS
 from jobs.states import Status
 from jobs.tables import Job
@@ -82,7 +82,10 @@ def job_views(session: Session, line: Line, rows: Sequence[Job]) -> list[JobView
     labels = lifecycle.labels_of(session, [job.id for job in rows])
     places = line.places(session, rows)
     now = core.now(session)
-    return [job_view(job, labels[job.id], places.get(job.id), _latest_accuracy(session, job), now) for job in rows]
+    names = datasets.titles(session, [(job.spec.get("dataset") or {}).get("name") for job in rows])
+    return [
+        job_view(job, labels[job.id], places.get(job.id), _latest_accuracy(session, job), now, names) for job in rows
+    ]
 
 
 def _latest_accuracy(session: Session, job: Job) -> float | None:
@@ -167,8 +170,8 @@ def _confusion(job: Job) -> Confusion | None:
         return None
     if not all(isinstance(cell, int) and cell >= 0 for row in matrix for cell in row):
         return None
-    info = DATASETS.get(str((job.spec.get("dataset") or {}).get("name")))
-    known = info.classes if info is not None else ()
+    name = (job.spec.get("dataset") or {}).get("name")
+    known = dataset(name).classes if is_dataset(name) else ()
     classes = known if len(known) == len(matrix) else [str(i) for i in range(len(matrix))]
     return Confusion(classes, [[(cell, _shade(cell, sum(row))) for cell in row] for row in matrix])
 

@@ -75,8 +75,14 @@ class JobView:
 
 
 def job_view(
-    job: Job, labels: Mapping[str, str], place: Place | None, latest_accuracy: float | None, now_ms: int
+    job: Job,
+    labels: Mapping[str, str],
+    place: Place | None,
+    latest_accuracy: float | None,
+    now_ms: int,
+    datasets: Mapping[str, str] | None = None,
 ) -> JobView:
+    """`datasets`: what users' datasets are called, by id."""
     status = Status(job.status)
     progress = job.progress or {}
     end = job.finished_at or now_ms
@@ -84,7 +90,7 @@ def job_view(
         id=job.id,
         kind=job.kind,
         status=status,
-        title=title(job.kind, job.spec),
+        title=title(job.kind, job.spec, datasets),
         subject=str(job.spec.get("model_id") or job.spec.get("init_from") or "") or None,
         labels=labels,
         fraction=_fraction(status, progress),
@@ -98,17 +104,18 @@ def job_view(
     )
 
 
-def title(kind: str, spec: Mapping[str, Any]) -> tuple[str, ...]:
-    """What a job is about, in the words of its spec."""
-    model, dataset = _object(spec.get("model")), _object(spec.get("dataset"))
+def title(kind: str, spec: Mapping[str, Any], datasets: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """What a job is about, in the words of its spec, and of `datasets` for what has an id there."""
+    model, dataset = _object(spec.get("model")), _object(spec.get("dataset")).get("name")
+    dataset = (datasets or {}).get(str(dataset), dataset)
     if kind == "analyze":
-        parts: tuple[Any, ...] = (spec.get("recipe"), dataset.get("name"))
+        parts: tuple[Any, ...] = (spec.get("recipe"), dataset)
     elif kind == "train":
-        parts = (model.get("arch"), model.get("method"), dataset.get("name"))
+        parts = (model.get("arch"), model.get("method"), dataset)
     elif kind == "ingest":
         parts = ("dataset", _object(spec.get("labels")).get("dataset") or spec.get("dataset_id"))
     else:
-        parts = (kind, dataset.get("name"), spec.get("split"))
+        parts = (kind, dataset, spec.get("split"))
     return tuple(str(part) for part in parts if part) or (kind,)
 
 

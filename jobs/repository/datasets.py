@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import func, select
@@ -88,6 +88,17 @@ def find(session: Session, reference: str, version: int | None = None) -> Datase
     if row is None:
         raise NotFound("dataset", name if version is None else f"{name}@{version}")
     return row
+
+
+def titles(session: Session, ids: Iterable[object]) -> dict[str, str]:
+    """`name@version` of those of `ids` that are users' datasets, which this process knows from here on."""
+    wanted = {id_ for id_ in ids if isinstance(id_, str) and ID_PATTERN.match(id_)}
+    if not wanted:
+        return {}
+    rows = session.execute(select(Dataset).where(Dataset.id.in_(wanted))).scalars().all()
+    for row in rows:
+        know(row)
+    return {row.id: f"{row.name}@{row.version}" for row in rows}
 
 
 def list_page(session: Session, *, limit: int, after: str | None) -> Page:

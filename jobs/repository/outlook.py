@@ -90,12 +90,13 @@ def _running(session: Session, paces: Mapping[str, Pace]) -> list[Running]:
 
 
 def paces(session: Session) -> dict[str, Pace]:
-    """By kind of device, how long jobs took that lately succeeded at once."""
+    """By kind of device, how long jobs took that lately succeeded at once; an ingest computes nothing to go by."""
     lately = select(Job.id).where(Job.finished_at.is_not(None)).order_by(Job.finished_at.desc()).limit(LOOKED_AT)
     rows = session.execute(
         select(Job.work, Attempt.device, Attempt.ended_at - Attempt.started_at)
         .join(Attempt, (Attempt.job_id == Job.id) & (Attempt.attempt == 1))
         .where(Job.id.in_(lately), Job.status == Status.SUCCEEDED, Job.attempt == 1, Attempt.ended_at.is_not(None))
+        .where(Job.kind != "ingest")
         .order_by(Job.finished_at.desc())
     )
     samples: dict[str, list[tuple[int, float]]] = defaultdict(list)

@@ -13,7 +13,7 @@ from jobs.clock import now_ms
 from jobs.database import Database
 from jobs.errors import Conflict, DatasetUnusable, NotFound, StoreError
 from jobs.ids import new_id
-from jobs.repository import attempts, catalog, datasets, lifecycle
+from jobs.repository import attempts, catalog, datasets, lifecycle, outlook
 from jobs.spec import SPEC
 from jobs.states import Cause, FailureCode, Status
 from jobs.store import ArtifactStore
@@ -218,6 +218,7 @@ def test_an_ingest_is_a_job_like_others(worker: Worker) -> None:
     assert (claim.kind, claim.device, claim.exact_key) == ("ingest", "cpu", None)
     with worker.database.write() as session:
         assert session.get_one(Job, claim.job_id).status == Status.SUCCEEDED
+        assert outlook.paces(session) == {}, "how long it took says nothing of trainings"
         lifecycle.delete_job(session, claim.job_id)
     assert (row_of(worker, id_).status, row_of(worker, id_).job_id) == ("ready", None)
     assert resolve(worker, "a") == id_
