@@ -17,10 +17,8 @@ from api.problems import Problem, documented
 from api.schemas import Dataset, Page
 from api.service import Service
 from api.uploads import read_form
-from jobs.errors import NotFound
 from jobs.repository import datasets
 from jobs.spec import IngestOptions
-from jobs.tables import Dataset as DatasetRow
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], dependencies=[Depends(known_query)])
 
@@ -107,13 +105,7 @@ def show(service: ServiceDep, id: Reference, version: Version = None) -> Dataset
     if name in DATASETS and version is None:
         return published(service, name)
     with service.database.read() as session:
-        return Dataset.of(_find(session, id, version))
-
-
-def _find(session: Session, reference: str, version: int | None) -> DatasetRow:
-    if "\x00" in reference:  # PostgreSQL refuses to be asked
-        raise NotFound("dataset", reference[:60])
-    return datasets.find(session, reference, version)
+        return Dataset.of(datasets.find(session, id, version))
 
 
 @router.post(
@@ -155,5 +147,5 @@ def delete(service: ServiceDep, id: Reference, version: Version = None) -> None:
     if id.removeprefix(ID_PREFIX) in DATASETS:
         raise Problem("conflict", f"{id} is published with the service; only uploaded datasets can be deleted.")
     with service.database.write() as session:
-        stored = datasets.delete(session, _find(session, id, version))
+        stored = datasets.delete(session, datasets.find(session, id, version))
     service.store.discard(service.database, stored)

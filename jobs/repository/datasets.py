@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from addercore import spec as core
-from addercore.spec.uploads import ID_PREFIX
+from addercore.spec.uploads import ID_PREFIX, NAME
 from jobs.clock import now_ms
 from jobs.errors import Conflict, DatasetUnusable, NotFound
 from jobs.ids import ID_PATTERN
@@ -19,6 +19,8 @@ from jobs.repository.paging import Page, page
 from jobs.states import FINAL, DatasetStatus, SweepStatus
 from jobs.tables import Dataset, Job, Sweep
 
+REFERENCE = re.compile(rf"{NAME.pattern}(@[0-9]{{1,9}})?")
+"""A name, or `name@version`."""
 MAX_LISTED = 20
 """Names that a sentence lists."""
 
@@ -76,11 +78,10 @@ def find(session: Session, reference: str, version: int | None = None) -> Datase
         if row is None or version not in (None, row.version):
             raise NotFound("dataset", reference)
         return row
-    name, at, number = reference.partition("@")
-    if at:
-        if version is not None or not re.fullmatch(r"[0-9]{1,9}", number):
-            raise NotFound("dataset", reference)
-        version = int(number)
+    name, _, number = reference.partition("@")
+    if not REFERENCE.fullmatch(reference) or (number and version is not None):  # no query for what PostgreSQL refuses
+        raise NotFound("dataset", reference[:100])
+    version = int(number) if number else version
     query = select(Dataset).where(Dataset.name == name)
     if version is not None:
         query = query.where(Dataset.version == version)
@@ -134,11 +135,8 @@ def resolve(session: Session, name: str) -> str:
     published = name.removeprefix(ID_PREFIX)
     if published in core.DATASETS:
         return published
-    if len(name) > 100 or "\x00" in name:
-        raise DatasetUnusable(f"{name[:60]!r} is no dataset; {_known(session)}")
-    row = _newest_ready(session, name)
     try:
-        row = row or find(session, name)
+        row = (_newest_ready(session, name) if NAME.fullmatch(name) else None) or find(session, name)
     except NotFound:
         raise DatasetUnusable(f"{name[:60]!r} is no dataset; {_known(session)}") from None
     if row.status != DatasetStatus.READY:
