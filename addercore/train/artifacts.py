@@ -93,6 +93,7 @@ def draw_curves(history: History, title: str) -> bytes:
         _line(axes, history, f"train/{what}", "training")
         _line(axes, history, f"val/{what}", "validation")
         axes.set(title=what, xlabel="step")
+    _line(loss, history, "train/distill_loss", "from the teacher")
     if loss.lines:
         loss.set_yscale("log")
     accuracy.yaxis.set_major_formatter("{x:.0%}")
