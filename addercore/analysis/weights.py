@@ -141,8 +141,8 @@ def _verdict(rows: list[dict[str, Any]]) -> Verdict:
         )
         closer = sum((row["laplace_ks"] < row["gaussian_ks"]) == (expected == "Laplace") for row in mine)
         reasons.append(
-            f"{what}: Laplace {votes['Laplace']}, Gaussian {votes['Gaussian']}, tie {votes['tie']} by log-likelihood; by "
-            f"KS distance {expected} is closer in {closer} of {len(mine)}"
+            f"{what}: Laplace {votes['Laplace']}, Gaussian {votes['Gaussian']}, tie {votes['tie']} by log-likelihood; "
+            f"by KS distance {expected} is closer in {closer} of {len(mine)}"
         )
         answers.append(holds)
     return Verdict(" ".join(parts), all(answers), reasons)
