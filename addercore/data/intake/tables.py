@@ -55,6 +55,8 @@ class ParquetSource:
             raise refuse(f"The table is damaged after row {row}: {error}.") from None
 
     def _decoded(self, data: object) -> Pixels | BadImage:
+        if isinstance(data, dict):
+            data = data.get("bytes")
         if not isinstance(data, bytes):
             return BadImage("has no image")
         if len(data) > self._limits.entry_bytes:
