@@ -77,6 +77,7 @@ def test_analyses_are_found_by_kind(api: httpx2.Client, worker: Worker) -> None:
     claim = worker.claim()
     assert (claim.job_id, claim.kind, claim.spec["recipe"]) == (job["id"], "analyze", "figure4")
     worker.checkpoint(claim, 40)
+    assert api.post(f"/v1/jobs/{job['id']}/pause").json()["status"] == "pausing"
     worker.pause(claim)
     assert api.post(f"/v1/jobs/{job['id']}/resume").json()["status"] == "queued"
     worker.finish(worker.claim())
