@@ -38,6 +38,7 @@ class Recorder(Callbacks):
         self.checkpoints: list[Any] = []
         self.progress: list[Any] = []
         self.environment: dict[str, Any] = {}
+        self.left: list[Any] = []
 
     def on_start(self, environment: dict[str, Any]) -> None:
         self.environment = environment
@@ -53,6 +54,9 @@ class Recorder(Callbacks):
 
     def on_checkpoint(self, path: Any, step: int, epoch: int, sha256: str) -> None:
         self.checkpoints.append((path, step, epoch, sha256))
+
+    def on_failed(self, artifacts: list[Any]) -> None:
+        self.left = artifacts
 
     def should_stop(self) -> bool:
         self.asked += 1

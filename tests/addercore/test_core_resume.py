@@ -35,6 +35,7 @@ SPECS: dict[str, dict[str, Any]] = {
         "init_from": "model_1",
         "batch_size": 256,
     },
+    "distilled": {"epochs": 2, "batch_size": 256, "augment": "crop", "distill": {"teacher": "model_1"}},
 }
 
 
@@ -46,6 +47,11 @@ def test_stopped_anywhere_it_ends_the_same(tmp_path: Path, config: Any, recorder
     if spec.init_from is not None:
         options["init_from"] = tmp_path / "start.safetensors"
         options["init_from"].write_bytes(encode(build(spec.network(), seed=9).state_dict(), manifest_of(spec, {})))
+    if spec.distill is not None:
+        options["teacher"] = tmp_path / "teacher.safetensors"
+        twin = build(spec.network(), "conv", "conv", seed=9).state_dict()
+        manifest = manifest_of(config(model={"method": "conv"}), {})
+        options["teacher"].write_bytes(encode(twin, manifest))
     straight = fit(spec, workdir=tmp_path / "whole", callbacks=whole, **options)
     at = random.Random(name).randrange(1, whole.asked)
 

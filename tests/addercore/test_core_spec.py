@@ -211,6 +211,11 @@ def test_every_recipe_is_valid(name: str, method: str) -> None:
         ({"early_stop": {}}, "/early_stop/patience", "required"),
         ({"checkpoint": {"keep": 0}}, "/checkpoint/keep", "≥ 1"),
         ({"init_from": 3}, "/init_from", "3"),
+        ({"distill": {}}, "/distill/teacher", "required"),
+        ({"distill": {"teacher": ""}}, "/distill/teacher", "a model's id, got ''"),
+        ({"distill": {"teacher": "model_1", "temperature": 0}}, "/distill/temperature", "> 0, got 0"),
+        ({"distill": {"teacher": "model_1", "weight": 1.5}}, "/distill/weight", "at most 1, got 1.5"),
+        ({"distill": {"teacher": "model_1", "weight": -0.1}}, "/distill/weight", "at least 0 .*got -0.1"),
         ({"epoch": 3}, "/epoch", "known: .*epochs"),
     ],
 )

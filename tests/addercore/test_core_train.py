@@ -13,6 +13,7 @@ import torch
 
 import addercore
 from addercore import BadModel, Callbacks, Diverged, fit
+from addercore.io import encode, manifest_of
 from addercore.spec import read_manifest
 
 LAYERS = ("conv1", "conv2", "conv3", "fc1", "fc2")
@@ -119,6 +120,38 @@ def test_divergence_is_reported_after_its_last_metrics(tmp_path: Path, config: A
     assert any(p.name == "train/loss" for p in seen.points)
     assert all(math.isfinite(p.value) for p in seen.points)
     assert not (tmp_path / "model.safetensors").exists()
+    assert {(a.name, a.kind) for a in seen.left} == {
+        ("metrics.csv", "metrics"),
+        ("summary.json", "summary"),
+        ("curves.png", "curves"),
+    }
+    assert all(artifact.path.stat().st_size > 0 for artifact in seen.left)
+    with (tmp_path / "metrics.csv").open(newline="") as file:
+        assert [(r["name"], float(r["value"])) for r in csv.DictReader(file)] == [
+            (p.name, p.value) for p in seen.points
+        ]
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["failed"].startswith("the loss became")
+    assert summary["steps"] == seen.points[-1].step
+
+
+def test_a_run_that_diverges_before_its_first_loss_leaves_what_there_is(
+    tmp_path: Path, config: Any, recorder: Any
+) -> None:
+    """Its panel of losses is empty, which is no reason to fail otherwise."""
+    seen = recorder()
+    start = config(model={"method": "conv"})
+    weights = {
+        name: 1e38 * torch.ones_like(t) for name, t in addercore.build(start.network(), "conv").state_dict().items()
+    }
+    (tmp_path / "start.safetensors").write_bytes(encode(weights, manifest_of(start, {})))
+    with pytest.raises(Diverged, match="by step 1 "):
+        fit(
+            config(model={"method": "conv"}, init_from="model_1", metrics_every_steps=1),
+            workdir=tmp_path, device="cpu", threads=1, callbacks=seen, init_from=tmp_path / "start.safetensors",
+        )  # fmt: skip
+    assert "train/loss" not in {p.name for p in seen.points}
+    assert [a.path.exists() for a in seen.left] == [True] * 3
 
 
 def test_early_stopping_and_the_best_epoch(tmp_path: Path, config: Any, recorder: Any) -> None:
