@@ -86,6 +86,7 @@ class Service:
         self.ready: tuple[int, dict[str, Any]] = (200, {"status": "ready"})
         self.etags = True
         self.bad_spec: dict[str, Any] | None = None
+        self.looks = 0  # at a dataset that is being validated
         self._server = _Server(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
@@ -197,6 +198,19 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(200, {"version": "0.1.0", "workers": [], "queue": {"queued": 0}})
             case ("GET", "v1", "datasets"):
                 self._listing([{"name": "digits", "classes": list("01"), "available": True}])
+            case ("POST", "v1", "datasets"):
+                self._answer(
+                    201, {"id": "ds_1", "name": "leaves", "version": 1, "status": "validating", "job_id": "job_1"}
+                )
+            case ("GET", "v1", "datasets", "leaves"):
+                self.state.looks += 1
+                done = self.state.looks > 2
+                more = (
+                    {"status": "failed", "problems": ["cat/1.png is no image."]} if done else {"status": "validating"}
+                )
+                self._answer(200, {"id": "ds_1", "name": "leaves", "version": 1, "job_id": "job_1", **more})
+            case ("DELETE", "v1", "datasets", "leaves@1"):
+                self._answer(204, None)
             case ("GET", "v1", "datasets", name) if name == "digits":
                 self._answer(200, {"name": "digits", "available": True})
             case ("GET", "v1", "recipes"):

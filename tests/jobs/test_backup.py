@@ -19,7 +19,7 @@ from sqlalchemy import select, text
 from jobs.backup import MANIFEST, BackupError, backup
 from jobs.database import Database
 from jobs.migrate import require_current
-from jobs.repository import attempts, lifecycle
+from jobs.repository import attempts, datasets, lifecycle
 from jobs.restore import restore
 from jobs.settings import Settings
 from jobs.states import Status
@@ -27,6 +27,7 @@ from jobs.store import store_of
 from jobs.tables import Artifact, Checkpoint, Job, Metric, Model
 from jobs.tables import Worker as WorkerRow
 from tests.api.attempt import Worker
+from tests.support.datasets import ready, upload
 from tests.support.specs import train_spec
 
 
@@ -129,6 +130,24 @@ def test_a_backup_comes_back_with_every_job_where_it_stood(
         ((step, stored),) = attempts.checkpoints(session, claim.job_id)
     worker_there.store.fetch(stored.sha256, tmp_path / "checkpoint")
     assert step == 1
+    restored.dispose()
+
+
+def test_users_datasets_come_back(settings: Settings, database: Database, worker: Worker, tmp_path: Path) -> None:
+    """What is ready with its images, what is being validated with its upload."""
+    done, waiting = ready(worker, "leaves"), upload(worker, "moss", b"another upload")
+    assert backup(settings, tmp_path / "copy").damaged == []
+    target = elsewhere(settings)
+    restore(target, tmp_path / "copy")
+    restored = Database(target.resolved_database_url)
+    store = store_of(target)
+    with restored.read() as session:
+        assert datasets.resolve(session, "leaves") == done
+        with store.open(datasets.get(session, done).sha256 or "") as file:
+            assert file.read() == b"images"
+        with store.open(datasets.get(session, waiting).source_sha256) as file:
+            assert file.read() == b"another upload"
+        assert not (target.artifacts_dir / datasets.get(session, done).source_sha256[:2]).exists()
     restored.dispose()
 
 
