@@ -72,7 +72,7 @@ def random_part(images: Tensor, size: tuple[int, int], generator: torch.Generato
 def _sampled(images: Tensor, theta: Tensor, size: tuple[int, int], outside: str) -> Tensor:
     """`images` at the places that theta (n, 2, 3) gives for the pixels of an image of `size`, bilinear."""
     shape = [len(images), images.shape[1], *size]
-    grid = nnf.affine_grid(theta, shape, align_corners=False).to(images.device)
+    grid = nnf.affine_grid(theta.to(images.device), shape, align_corners=False)
     return nnf.grid_sample(images, grid, mode="bilinear", padding_mode=outside, align_corners=False)
 
 

@@ -5,8 +5,10 @@ device. What it gives depends on the images asked for and on the generator alone
 same source by what `share` said) gives the very bytes that the training would have made itself.
 """
 
+import json
 import mmap
 import os
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -136,16 +138,29 @@ def mapped(path: Path, split: str) -> Stored:
     """A split of an uploaded dataset, `SPLIT_images` (N, c, h, w) uint8 and `SPLIT_labels` (N,) int64 of a safetensors
     file; its images are read when they are asked for."""
     try:
-        with safe_open(path, "pt") as file:
-            images, labels = (file.get_tensor(f"{split}_{part}") for part in ("images", "labels"))
+        with safe_open(path, "np") as file:  # checks the whole header
+            labels = torch.from_numpy(file.get_tensor(f"{split}_labels"))
+            part = file.get_slice(f"{split}_images")
+            kind, shape = part.get_dtype(), part.get_shape()
     except (SafetensorError, OSError) as error:
         raise BadData(f"{path} cannot be read ({error}); upload the dataset again") from error
-    if images.dtype != torch.uint8 or images.ndim != 4 or labels.dtype != torch.int64 or labels.ndim != 1:
+    if kind != "U8" or len(shape) != 4 or labels.dtype != torch.int64 or labels.ndim != 1:
         raise BadData(
-            f"{path} holds {images.dtype} {tuple(images.shape)} and {labels.dtype} {tuple(labels.shape)} where uint8 "
-            "(N, c, h, w) and int64 (N,) are due; upload the dataset again"
+            f"{path} holds {kind} {tuple(shape)} and {labels.dtype} {tuple(labels.shape)} where U8 (N, c, h, w) and "
+            "torch.int64 (N,) are due; upload the dataset again"
         )
-    return Stored(images, labels.clone(), (path, split))
+    return Stored(_mapped(path, f"{split}_images", tuple(shape)), labels, (path, split))
+
+
+def _mapped(path: Path, name: str, shape: tuple[int, ...]) -> Tensor:
+    """A tensor of bytes of a safetensors file as a shared mapping, which no limit of a process's own memory counts."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        begin = json.loads(file.read(length))[name]["data_offsets"][0]
+    array = np.memmap(path, dtype=np.uint8, mode="r", offset=8 + length + begin, shape=shape)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+        return torch.from_numpy(array)  # nothing writes
 
 
 def upload(info: DatasetInfo, data_dir: Path | None, split: str) -> Stored:

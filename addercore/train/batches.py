@@ -63,7 +63,7 @@ class Batches:
         """(images, labels) of each batch of step `step`, made (or taken from `loader`) when it is asked for."""
         for index in range(*self._range(step)):
             chosen = self._chosen(order, index)
-            pixels = self.pixels(epoch, order, index) if loader is None else loader.take(len(chosen))
+            pixels = self.pixels(epoch, order, index) if loader is None else loader.take()
             yield self.images(pixels, epoch, index), self.labels[chosen.to(self.device)]
 
     def pixels(self, epoch: int, order: Tensor, index: int) -> Tensor:
@@ -83,6 +83,10 @@ class Batches:
         """(epoch, index) of every batch from a place on to the run's last epoch."""
         for later in range(epoch, self.config.epochs):
             yield from ((later, i) for i in range(index if later == epoch else 0, self.per_epoch))
+
+    def size(self, index: int) -> int:
+        """Images in batch `index` of an epoch."""
+        return min(self.config.batch_size, len(self.source) - index * self.config.batch_size)
 
     def _chosen(self, order: Tensor, index: int) -> Tensor:
         size = self.config.batch_size

@@ -1,6 +1,6 @@
 """Accuracy, loss and confusion matrix of a model on a split."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +64,7 @@ class InOrder:
     def __len__(self) -> int:
         return len(self.source)
 
-    def batches(self, size: int = BATCH) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, size: int = BATCH) -> Generator[tuple[Tensor, Tensor], None, None]:
         """(images, labels) of each batch."""
         parts = torch.arange(len(self.source)).split(size)
         if not self.loader_workers:
@@ -73,7 +73,7 @@ class InOrder:
             return
         with closing(Loader.in_order(self.source, self.loader_workers, size)) as loader:
             for chosen in parts:
-                yield self._ready(loader.take(len(chosen)), chosen)
+                yield self._ready(loader.take(), chosen)
 
     def _ready(self, pixels: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
         return self.preprocess(pixels.to(self.device, non_blocking=True)), self.labels[chosen.to(self.device)]
@@ -121,15 +121,16 @@ def score(
     was_training = module.training
     module.eval()
     try:
-        for index, (images, labels) in enumerate(examples.batches(batch_size), 1):
-            with torch.inference_mode():
-                scores = _scores(module, images, precision)
-                loss += nnf.cross_entropy(scores, labels, reduction="sum")
-                pairs += torch.bincount(labels * classes + scores.argmax(1), minlength=classes * classes)
-                if classes >= TOP5_FROM:
-                    within5 += (scores.topk(5).indices == labels[:, None]).sum()
-            if between is not None:
-                between(index, count)
+        with closing(examples.batches(batch_size)) as batches:
+            for index, (images, labels) in enumerate(batches, 1):
+                with torch.inference_mode():
+                    scores = _scores(module, images, precision)
+                    loss += nnf.cross_entropy(scores, labels, reduction="sum")
+                    pairs += torch.bincount(labels * classes + scores.argmax(1), minlength=classes * classes)
+                    if classes >= TOP5_FROM:
+                        within5 += (scores.topk(5).indices == labels[:, None]).sum()
+                if between is not None:
+                    between(index, count)
     finally:
         module.train(was_training)
     confusion = pairs.view(classes, classes).cpu()

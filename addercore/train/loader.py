@@ -13,20 +13,28 @@ import contextlib
 import fcntl
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Final, Self
+from math import prod
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
 
 import torch
 from torch import Tensor
 
 from addercore.data import Source
 from addercore.errors import BadData, LoaderLost
-from addercore.spec import TrainConfig, dataset
+from addercore.spec import dataset
+
+if TYPE_CHECKING:
+    from addercore.train.batches import Batches
 
 MOST: Final = 16  # processes
+AHEAD: Final = 2  # batches in this process's memory beside the one that is computed
 OUT_OF_MEMORY: Final = 3  # exit status
 FAILED: Final = 4  # exit status; what happened is in the report
 _PIPE_BYTES: Final = 1 << 20  # the largest that the system gives everybody
@@ -43,43 +51,98 @@ class _Process:
 class Loader:
     """`workers` processes that make batches; `take` gives them one after the other.
 
-    They end when the pipe's reader does, however it ended.
+    A thread takes them from the pipes while the device computes, a few ahead. The processes end when the pipe's reader
+    does, however it ended.
     """
 
-    def __init__(self, source: Source, workers: int, order: dict[str, Any]) -> None:
-        """`order` says which batches, see `of_training` and `in_order`."""
-        self._taken = 0
-        self._processes: list[_Process] = []
+    def __init__(self, source: Source, workers: int, sizes: Iterable[int], largest: int, order: dict[str, Any]) -> None:
+        """`sizes`: images in each batch to come; `order` says which, see `of_training` and `in_order`."""
         self._shape, self._pinned = source.shape, torch.cuda.is_available()
+        self._processes: list[_Process] = []
+        self._ready: queue.Queue[Tensor | Exception] = queue.Queue(AHEAD)
+        self._failure: Exception | None = None
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._read, args=(sizes,), name="loader", daemon=True)
         shared = source.share()
         order = {**order, "source": shared.description, "workers": workers}
+        room = largest * prod(self._shape)
         try:
             for number in range(workers):
-                self._processes.append(_start({**order, "number": number}, shared.handles))
+                self._processes.append(_start({**order, "number": number}, shared.handles, room))
         except BaseException:
-            self.close()
+            self._end()
+            self._close_pipes()
             raise
         finally:
             shared.close()
+        self._thread.start()
 
     @classmethod
-    def of_training(cls, source: Source, config: TrainConfig, workers: int, epoch: int, index: int) -> Self:
+    def of_training(cls, batches: "Batches", workers: int, epoch: int, index: int) -> Self:
         """The batches of a run from (epoch, index) on."""
-        info = dataset(config.dataset.name).to_dict()
-        return cls(source, workers, {"config": config.to_dict(), "dataset": info, "place": (epoch, index)})
+        config = batches.config
+        order = {
+            "config": config.to_dict(),
+            "dataset": dataset(config.dataset.name).to_dict(),
+            "place": (epoch, index),
+        }
+        sizes = (batches.size(place) for _, place in batches.from_place(epoch, index))
+        return cls(batches.source, workers, sizes, config.batch_size, order)
 
     @classmethod
     def in_order(cls, source: Source, workers: int, size: int) -> Self:
         """All images once, in their stored order, `size` at a time."""
-        return cls(source, workers, {"size": size})
+        sizes = (len(part) for part in torch.arange(len(source)).split(size))
+        return cls(source, workers, sizes, size, {"size": size})
 
-    def take(self, size: int) -> Tensor:
-        """The next batch, of `size` images: (size, c, h, w) uint8 on the processor.
+    def take(self) -> Tensor:
+        """The next batch, (n, c, h, w) uint8 on the processor; pinned where there is a GPU.
 
         Raises `LoaderLost` if its process was ended, and what it found wrong with the data.
         """
-        process = self._processes[self._taken % len(self._processes)]
-        self._taken += 1
+        if self._failure is None:
+            found = self._ready.get()
+            if isinstance(found, Tensor):
+                return found
+            self._failure = found
+        raise self._failure
+
+    def close(self) -> None:
+        self._closed.set()
+        self._end()
+        self._thread.join()
+
+    def _end(self) -> None:
+        for process in self._processes:
+            process.running.kill()
+        for process in self._processes:
+            process.running.wait()
+
+    def _close_pipes(self) -> None:
+        for process in self._processes:
+            process.batches.close()
+            process.report.close()
+
+    def _read(self, sizes: Iterable[int]) -> None:
+        """The thread: every batch in its turn, then the failure or the end."""
+        try:
+            for number, size in enumerate(sizes):
+                self._hand_on(self._received(self._processes[number % len(self._processes)], size))
+                if self._closed.is_set():
+                    return
+            self._hand_on(EOFError("all batches have been taken"))
+        except Exception as error:  # noqa: BLE001  (raised again by `take`)
+            self._hand_on(error)
+        finally:
+            self._close_pipes()
+
+    def _hand_on(self, item: "Tensor | Exception") -> None:
+        while not self._closed.is_set():
+            with contextlib.suppress(queue.Full):
+                self._ready.put(item, timeout=0.1)
+                return
+
+    def _received(self, process: _Process, size: int) -> Tensor:
         pixels = torch.empty((size, *self._shape), dtype=torch.uint8, pin_memory=self._pinned)
         room = pixels.numpy().data.cast("B")
         while room:
@@ -89,25 +152,21 @@ class Loader:
             room = room[count:]
         return pixels
 
-    def close(self) -> None:
-        for process in self._processes:
-            process.running.kill()
-            process.batches.close()
-            process.report.close()
-        for process in self._processes:
-            process.running.wait()
 
-
-def _start(order: dict[str, object], handles: tuple[int, ...]) -> _Process:
+def _start(order: dict[str, object], handles: tuple[int, ...], room: int) -> _Process:
+    """`room`: bytes of a batch. A pipe that held many small ones would have the process end long before the run."""
     read, write = os.pipe()
     report, tell = os.pipe()
-    command = [sys.executable, "-m", "addercore.train.loader_process"]
+    told = os.memfd_create("adder-order")  # an argument would have to be short
     try:
+        with open(told, "w", encoding="utf-8", closefd=False) as file:
+            json.dump({**order, "pipe": write, "tell": tell}, file)
+        os.lseek(told, 0, os.SEEK_SET)
         with contextlib.suppress(OSError):  # beyond the user's share of pipe memory: slower, no less right
-            fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+            fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, min(room, _PIPE_BYTES))
         running = subprocess.Popen(
-            [*command, json.dumps({**order, "pipe": write, "tell": tell})],
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-m", "addercore.train.loader_process"],
+            stdin=told,
             pass_fds=(*handles, write, tell),
             env={**os.environ, "OMP_NUM_THREADS": "1"},  # one core each, beside the training's
         )
@@ -116,8 +175,8 @@ def _start(order: dict[str, object], handles: tuple[int, ...]) -> _Process:
         os.close(report)
         raise
     finally:
-        os.close(write)
-        os.close(tell)
+        for handle in (write, tell, told):
+            os.close(handle)
     return _Process(running, os.fdopen(read, "rb", buffering=0), os.fdopen(report, "rb"))
 
 

@@ -1,4 +1,4 @@
-"""`python -m addercore.train.loader_process ORDER`: makes every n-th batch of a run, see `addercore.train.loader`."""
+"""`python -m addercore.train.loader_process < ORDER`: makes every n-th batch of a run, see `addercore.train.loader`."""
 
 import itertools
 import json
@@ -22,7 +22,7 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):  # the training's business: this ends with its pipe
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
-    order = json.loads(sys.argv[1])
+    order = json.load(sys.stdin)
     try:
         _write(order)
     except BrokenPipeError:

@@ -100,8 +100,7 @@ class Trainer:
     def _start_loader(self) -> None:
         if self.loader_workers and not self.place.finished:
             first = self.place.step_in_epoch * self.config.optimizer.accumulate
-            source, epoch = self.batches.source, self.place.epoch
-            self.loader = Loader.of_training(source, self.config, self.loader_workers, epoch, first)
+            self.loader = Loader.of_training(self.batches, self.loader_workers, self.place.epoch, first)
 
     def _epoch(self) -> None:
         """What is left of the current epoch: steps, and the validation that ends it."""

@@ -38,13 +38,13 @@ def test_batches_are_the_same_from_any_place(config: Any) -> None:
     batches = Batches(DIGITS, spec, CPU)
     before = rng_state(CPU)
     others = set(children(os.getpid()))  # servers of other tests
-    loader = Loader.of_training(DIGITS, spec, workers=3, epoch=0, index=2)
+    loader = Loader.of_training(batches, workers=3, epoch=0, index=2)
     try:
         for epoch, index in batches.from_place(0, 2):
             expected = batches.pixels(epoch, batches.permutation(epoch), index)
-            assert torch.equal(loader.take(len(expected)), expected)
-        with pytest.raises(RuntimeError, match="exit status 0"):
-            loader.take(1)
+            assert torch.equal(loader.take(), expected)
+        with pytest.raises(EOFError, match="all batches have been taken"):
+            loader.take()
     finally:
         loader.close()
     after = rng_state(CPU)
@@ -57,18 +57,20 @@ def test_batches_are_the_same_from_any_place(config: Any) -> None:
 @pytest.mark.parametrize(("by", "error"), [(signal.SIGKILL, LoaderLost), (signal.SIGSEGV, RuntimeError)])
 def test_a_loader_that_ends_is_told(config: Any, by: signal.Signals, error: type[Exception]) -> None:
     others = set(children(os.getpid()))
-    loader = Loader.of_training(DIGITS, config(), workers=1, epoch=0, index=0)
+    loader = Loader.of_training(Batches(DIGITS, config(epochs=5), CPU), workers=1, epoch=0, index=0)
 
     def drain() -> None:
-        for _ in range(4):  # what it had sent is still in the pipe
-            loader.take(128)
+        for _ in range(60):  # what it had sent is still in the pipe, or was taken from there
+            loader.take()
 
     try:
-        loader.take(128)
+        loader.take()
         [pid] = set(children(os.getpid())) - others
         os.kill(pid, by)
         with pytest.raises(error, match=f"process {pid} .* by signal 9|crashed with signal 11"):
             drain()
+        with pytest.raises(error):  # and again, whoever asks
+            loader.take()
     finally:
         loader.close()
 
