@@ -78,7 +78,7 @@ def _sampled(images: Tensor, theta: Tensor, size: tuple[int, int], outside: str)
 
 def attempts(n: int, generator: torch.Generator) -> list[list[list[float]]]:
     """For each of n images the random numbers (10 attempts of 4, in 0…1) that `random_box` takes."""
-    return torch.rand((n, _ATTEMPTS, 4), generator=generator, dtype=torch.float64).tolist()  # type: ignore[no-any-return]
+    return torch.rand((n, _ATTEMPTS, 4), generator=generator, dtype=torch.float64).tolist()
 
 
 def random_box(tries: list[list[float]], height: int, width: int) -> Box:
@@ -90,5 +90,5 @@ def random_box(tries: list[list[float]], height: int, width: int) -> Box:
         columns, rows = round(sqrt(size * shape)), round(sqrt(size / shape))
         if 0 < columns <= width and 0 < rows <= height:
             return floor(down * (height - rows + 1)), floor(right * (width - columns + 1)), rows, columns
-    rows, columns = min(height, width / PART_RATIO[0]), min(width, height * PART_RATIO[1])
-    return (height - rows) / 2, (width - columns) / 2, rows, columns
+    tall, wide = min(height, width / PART_RATIO[0]), min(width, height * PART_RATIO[1])
+    return (height - tall) / 2, (width - wide) / 2, tall, wide

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import IO, BinaryIO, Final
 
 from addercore.data.folder import imagenet
 from addercore.data.published import Download
@@ -157,7 +157,7 @@ def _copy(path: Path, target: Path) -> None:
         _write(content, target)
 
 
-def _write(content: "BinaryIO | tarfile.ExFileObject", target: Path) -> None:
+def _write(content: IO[bytes], target: Path) -> None:
     """Under a temporary name, synced, then renamed."""
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:

@@ -66,7 +66,7 @@ class InOrder:
 
     def batches(self, size: int = BATCH) -> Generator[tuple[Tensor, Tensor], None, None]:
         """(images, labels) of each batch."""
-        parts = torch.arange(len(self.source)).split(size)
+        parts = torch.split(torch.arange(len(self.source)), size)
         if not self.loader_workers:
             for chosen in parts:
                 yield self._ready(self.source.pixels(chosen), chosen)

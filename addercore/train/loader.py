@@ -92,7 +92,7 @@ class Loader:
     @classmethod
     def in_order(cls, source: Source, workers: int, size: int) -> Self:
         """All images once, in their stored order, `size` at a time."""
-        sizes = (len(part) for part in torch.arange(len(source)).split(size))
+        sizes = (len(part) for part in torch.split(torch.arange(len(source)), size))
         return cls(source, workers, sizes, size, {"size": size})
 
     def take(self) -> Tensor:

@@ -69,7 +69,7 @@ def _training(order: dict[str, Any]) -> Iterator[Tensor]:
 
 def _in_order(order: dict[str, Any]) -> Iterator[Tensor]:
     source = opened(order["source"])
-    for chosen in _mine(order, iter(torch.arange(len(source)).split(order["size"]))):
+    for chosen in _mine(order, iter(torch.split(torch.arange(len(source)), order["size"]))):
         yield source.pixels(chosen)
 
 
