@@ -10,7 +10,7 @@ from torch import Tensor
 from addercore.analysis.figures import METHOD_NAMES, light_grid
 from addercore.analysis.findings import Finding
 from addercore.analysis.images import Images
-from addercore.analysis.report import Column, Report, Table, Verdict
+from addercore.analysis.report import Column, Report, Table, Verdict, plain
 from addercore.analysis.statistics import TIE, mean_of
 from addercore.analysis.subject import Place
 from addercore.io import Model
@@ -170,7 +170,7 @@ def _verdict(rows: list[dict[str, Any]], chance: float) -> Verdict:
             continue
         reasons.append(
             f"{name}: nearest centre {100 * row['by_centre']:.1f} %, angle alone {100 * row['by_angle']:.1f} %, "
-            f"centres {row['between'] / row['within']:.2g} times as far apart as images from their own"
+            f"images lie {plain(row['within'], 3)} from their own centre, centres {plain(row['between'], 3)} apart (L1)"
         )
         limit = chance + 3 * sqrt(chance * (1 - chance) / row["images"])
         if max(row["by_centre"], row["by_angle"]) <= limit:

@@ -23,9 +23,6 @@ CURVES: Final = ("train/loss", "val/loss", "val/accuracy")
 MUTED: Final = ("grad_norm/", "local_lr/")
 """Series of every layer: of a training alone they are worth a chart, of twenty trainings they hide the rest."""
 
-UNTOLD: Final = frozenset({"no_curves"})
-"""Events of a training that say nothing of the analysis."""
-
 Look = Callable[[Run, Path], tuple[dict[str, Any], dict[str, torch.Tensor]]]
 """What is kept of a trained model: facts and tensors."""
 
@@ -61,8 +58,6 @@ class _Inner(Callbacks):
         self.owner.tell_progress(self, progress)
 
     def on_event(self, type: str, message: str, data: dict[str, Any]) -> None:
-        if type in UNTOLD:
-            return
         moved = {"step": self.step, "epoch": self.epoch}
         data = {key: value + moved[key] if key in moved else value for key, value in data.items()}
         self.owner.callbacks.on_event(type, f"{self.run.name}: {message}", data)
@@ -129,6 +124,7 @@ class Trainings:
                 resume_from=None if resumed is None else resumed.write(folder),
                 teacher=self._teacher(run, folder),
                 relabel=shuffled_labels if self.config.control == "permuted_labels" else None,
+                curves=False,
             )
             if result.stopped:
                 return None

@@ -34,6 +34,7 @@ def write_artifacts(
     history: History,
     summary: dict[str, Any],
     teacher: dict[str, Any] | None = None,
+    curves: bool = True,
 ) -> list[Artifact]:
     """Model, manifest and what `write_record` gives, each written atomically. `teacher` is who taught, for both."""
     taught = {} if teacher is None else {"teacher": teacher}
@@ -45,11 +46,16 @@ def write_artifacts(
     model, described = (artifact.path for artifact in written)
     write_atomic(model, encode(weights, manifest))
     write_atomic(described, _json(manifest))
-    return written + write_record(workdir, config, metrics, history, summary | taught)
+    return written + write_record(workdir, config, metrics, history, summary | taught, curves)
 
 
 def write_record(
-    workdir: Path, config: TrainConfig, metrics: dict[str, float], history: History, summary: dict[str, Any]
+    workdir: Path,
+    config: TrainConfig,
+    metrics: dict[str, float],
+    history: History,
+    summary: dict[str, Any],
+    curves: bool = True,
 ) -> list[Artifact]:
     """What tells of a run, also of one that failed: metrics, summary and (where matplotlib is installed) curves."""
     written = [
@@ -61,7 +67,7 @@ def write_record(
     write_atomic(
         overview, _json({**summary, "metrics": metrics, "model": config.counts().to_dict(), "config": config.to_dict()})
     )
-    if can_draw():
+    if curves and can_draw():
         path = workdir / "curves.png"
         write_atomic(path, draw_curves(history, _title(config)))
         written.append(Artifact("curves.png", "curves", "image/png", path))

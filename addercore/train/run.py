@@ -48,13 +48,15 @@ def fit(
     init_from: Path | None = None,
     teacher: Path | None = None,
     relabel: Callable[[Tensor], Tensor] | None = None,
+    curves: bool = True,
 ) -> FitResult:
     """Trains as `config` says; artifacts go to `workdir`, checkpoints to `workdir/checkpoints`.
 
     Equal configurations give equal bytes on the same machine, torch, backend and thread count, also when a run was
     stopped or killed and goes on from `resume_from` (a checkpoint, or the folder that holds them, whose newest whole
     one is taken). `init_from` is a model file whose weights a new run starts from, `teacher` that of the model that
-    `config.distill` names. `relabel` gives the training images other labels, (N,) → (N,), as controls do.
+    `config.distill` names. `relabel` gives the training images other labels, (N,) → (N,), as controls do; without
+    `curves` no picture is drawn of them.
     `loader_workers` processes make the batches; their number changes no byte. Raises `BadData`,
     `BadModel`, `CheckpointError`, `Diverged`, `LoaderLost`, and `OSError` where the disk is full. A run that diverges,
     or finds its data damaged, leaves metrics, summary and curves in `workdir` (`Callbacks.on_failed`).
@@ -95,9 +97,9 @@ def fit(
         try:
             trainer.run()
         except (BadData, Diverged) as error:
-            _leave_record(trainer, workdir, callbacks, error)
+            _leave_record(trainer, workdir, callbacks, error, curves)
             raise
-        return _result(trainer, workdir, callbacks)
+        return _result(trainer, workdir, callbacks, curves)
 
 
 def _model(config: TrainConfig, backend: str, init_from: Path | None) -> nn.Module:
@@ -126,7 +128,7 @@ def _start_from(model: nn.Module, config: TrainConfig, path: Path) -> None:
     model.load_state_dict(weights)
 
 
-def _leave_record(trainer: Trainer, workdir: Path, callbacks: Callbacks, error: Exception) -> None:
+def _leave_record(trainer: Trainer, workdir: Path, callbacks: Callbacks, error: Exception, curves: bool) -> None:
     """What there is to see of a run that fails. A disk that has no room for it does not hide why the run failed."""
     place = trainer.place
     summary = {
@@ -136,14 +138,14 @@ def _leave_record(trainer: Trainer, workdir: Path, callbacks: Callbacks, error: 
         "environment": trainer.environment,
     }
     try:
-        artifacts = write_record(workdir, trainer.config, dict(trainer.metrics), trainer.history, summary)
+        artifacts = write_record(workdir, trainer.config, dict(trainer.metrics), trainer.history, summary, curves)
     except OSError as full:
         callbacks.on_event("no_curves", f"the metrics of the failed run cannot be written: {full}", {})
     else:
         callbacks.on_failed(artifacts)
 
 
-def _result(trainer: Trainer, workdir: Path, callbacks: Callbacks) -> FitResult:
+def _result(trainer: Trainer, workdir: Path, callbacks: Callbacks, curves: bool) -> FitResult:
     place = trainer.place
     if trainer.stopped:
         return FitResult(True, place.step, place.epoch, dict(trainer.metrics), [])
@@ -156,8 +158,9 @@ def _result(trainer: Trainer, workdir: Path, callbacks: Callbacks) -> FitResult:
         "published_epoch": place.epoch if best is None else best.epoch,
         "environment": trainer.environment,
     }
-    if not can_draw():
+    if curves and not can_draw():
         callbacks.on_event("no_curves", "curves.png needs matplotlib: pip install 'adderworks[data]'", {})
     teacher = None if trainer.teacher is None else trainer.teacher.record()
-    artifacts = write_artifacts(workdir, trainer.config, weights, dict(metrics), trainer.history, summary, teacher)
+    history = trainer.history
+    artifacts = write_artifacts(workdir, trainer.config, weights, dict(metrics), history, summary, teacher, curves)
     return FitResult(False, place.step, place.epoch, dict(metrics), artifacts)
