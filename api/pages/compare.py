@@ -24,7 +24,7 @@ from jobs.sweeps.summary import is_share, shown
 router = APIRouter()
 
 IN_A_NAME = 3
-"""Differing fields that a curve's name tells."""
+"""Fields that a curve's name tells at most."""
 COLOURS = 8
 
 
@@ -78,12 +78,19 @@ def _context(found: Comparison) -> dict[str, Any]:
 
 
 def names_of(found: Comparison) -> list[str]:
-    """What tells the jobs apart: the first fields that differ; the end of the id where that is not enough."""
-    fields = list(found.differences.items())[:IN_A_NAME]
-    names = [
-        ", ".join(f"{where.rpartition('/')[2]} {shown(values[at])}" for where, values in fields)
-        for at in range(len(found.sides))
-    ]
+    """What tells the jobs apart, by the fewest fields; the end of the id where that is not enough.
+
+    A field that always changes together with one before it (the recipe's own, with the method) says nothing more.
+    """
+    telling: list[tuple[str, list[str]]] = []
+    groups = 1
+    for where, values in found.differences.items():
+        texts = [shown(value) for value in values]
+        told = len(set(zip(*(column for _, column in telling), texts, strict=True)))
+        if told > groups and len(telling) < IN_A_NAME:
+            telling.append((where.rpartition("/")[2], texts))
+            groups = told
+    names = [", ".join(f"{field} {column[at]}" for field, column in telling) for at in range(len(found.sides))]
     ends = [f"…{side.job.id[-8:]}" for side in found.sides]
     return [
         name if name and names.count(name) == 1 else f"{name} {end}".strip()

@@ -41,6 +41,7 @@ class SweepView:
     progress: Progress
     best: Best | None
     best_text: str
+    best_parameters: Sequence[tuple[str, str]]
     message: str | None
     created_at: int
     finished_at: int | None
@@ -175,6 +176,7 @@ def _view(sweep: Sweep, progress: Progress, best: Best | None, now: int) -> Swee
         progress=progress,
         best=best,
         best_text="" if best is None else _value(spec.objective, best.value),
+        best_parameters=[(name, summary.shown(value)) for name, value in (best.parameters if best else {}).items()],
         message=sweep.message,
         created_at=sweep.created_at,
         finished_at=sweep.finished_at,
