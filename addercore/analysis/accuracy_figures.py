@@ -1,7 +1,7 @@
 """Pictures of accuracies: a dot for each seed, learning curves, accuracy against η."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from addercore.analysis.claims import Accuracies
 from addercore.analysis.figures import (
@@ -62,7 +62,7 @@ def dots(rows: list[dict[str, Any]], accuracies: Accuracies, published: str, sou
     return draw
 
 
-def _handle(marker: str, colour: str, label: str, fill: str = "full") -> Any:
+def _handle(marker: str, colour: str, label: str, fill: Literal["full", "none"] = "full") -> Any:
     from matplotlib.lines import Line2D
 
     return Line2D([], [], linestyle="none", marker=marker, color=colour, fillstyle=fill, label=label)

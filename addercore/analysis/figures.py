@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from importlib.util import find_spec
 from io import BytesIO
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +34,12 @@ RATE_NAMES: Final = {"alr": "ALR", "ilr": "ILR", "none": "no local rate"}
 
 DPI: Final = 150
 
-_STYLE: Final = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10}
+_STYLE: Final[dict[Any, Any]] = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+}
 
 
 def can_draw() -> bool:
@@ -56,6 +61,6 @@ def png(draw: "Callable[[Figure], None]", size: tuple[float, float]) -> bytes:
     return buffer.getvalue()
 
 
-def light_grid(axes: "Axes", axis: str = "both") -> None:
+def light_grid(axes: "Axes", axis: Literal["both", "x", "y"] = "both") -> None:
     axes.grid(alpha=0.25, linewidth=0.6, axis=axis)
     axes.set_axisbelow(True)

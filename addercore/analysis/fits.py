@@ -57,7 +57,8 @@ def distribution(values: Tensor, family: Family, location: float, scale: float) 
     """P(X ≤ x) for each value."""
     standard = (values - location) / scale
     if family == "gaussian":
-        return torch.special.ndtr(standard)
+        below: Tensor = torch.special.ndtr(standard)
+        return below
     tail = torch.exp(-standard.abs()) / 2
     return torch.where(standard < 0, tail, 1 - tail)
 
@@ -65,7 +66,8 @@ def distribution(values: Tensor, family: Family, location: float, scale: float) 
 def quantile(probabilities: Tensor, family: Family, location: float, scale: float) -> Tensor:
     """The inverse of `distribution`, for probabilities between 0 and 1."""
     if family == "gaussian":
-        return location + scale * torch.special.ndtri(probabilities)
+        standard: Tensor = torch.special.ndtri(probabilities)
+        return location + scale * standard
     centred = probabilities - 0.5
     return location - scale * centred.sign() * torch.log1p(-2 * centred.abs())
 

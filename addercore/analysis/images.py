@@ -48,7 +48,7 @@ class Images:
         """All images in order, or unless `whole` of a large split 10,000 of them."""
         size = len(self._source)
         chosen = torch.arange(size) if whole or size <= MOST else torch.arange(MOST) * size // MOST
-        for part in chosen.split(BATCH):
+        for part in torch.split(chosen, BATCH):
             yield self.take(part)
 
 
