@@ -54,6 +54,8 @@ def watch_to_end(client: Client, job_id: str, as_json: bool, interval: float = 0
         note(f"{job.id} failed: {job.error.message} ({job.error.code})")
         if job.error.log_tail:
             note(f"The end of its log:\n{job.error.log_tail}")
+        if any(artifact.name == "curves.png" for artifact in client.jobs.artifacts(job.id)):
+            note(f"Its curves up to there are kept; fetch them with: adder download {job.id}")
     raise typer.Exit(OK if job.status == "succeeded" else JOB_FAILED)
 
 

@@ -161,6 +161,9 @@ def test_watch_to_success_and_failure(service: Service, adder: Adder) -> None:
     assert failed.returncode == 1
     assert "Out of memory. (oom)" in failed.stderr
     assert "last words" in failed.stderr
+    assert "curves" not in failed.stderr
+    service.artifacts["job_1"] = {"curves.png": b"png", "log.txt": b"text"}
+    assert "Its curves up to there are kept; fetch them with: adder download job_1" in adder("watch", "job_1").stderr
 
 
 def test_interrupting_watch_leaves_the_job(service: Service) -> None:

@@ -209,6 +209,38 @@ def test_what_a_spec_refers_to_must_be_there_and_fit(api: httpx2.Client) -> None
     assert code(answer) == (422, "bad_model")
 
 
+def test_a_teacher_must_be_there_and_fit(api: httpx2.Client) -> None:
+    def pointers(**distill: Any) -> list[tuple[str, str]]:
+        for params in ({}, {"validate_only": "true"}):
+            answer = api.post("/v1/jobs", json=train_body(distill=distill), params=params)
+            assert code(answer) == (422, "invalid")
+        return [(error["pointer"], error["detail"]) for error in answer.json()["errors"]]
+
+    ((pointer, detail),) = pointers(teacher="model_none")
+    assert (pointer, "model_none" in detail) == ("/distill/teacher", True)
+    assert [at for at, _ in pointers(teacher="model_none", temperature=0, weight=1.5)] == [
+        "/distill/temperature",
+        "/distill/weight",
+    ]
+    assert [at for at, _ in pointers()] == ["/distill/teacher"]
+    strange = model_file(MANIFEST | {"classes": list("abcdefghij")})
+    other = api.post("/v1/models", files={"weights": strange}).json()["id"]
+    ((pointer, detail),) = pointers(teacher=other)
+    assert pointer == "/distill/teacher"
+    assert "it calls class 0 'a', this training '0'" in detail
+
+
+def test_a_teacher_stays_while_a_job_needs_it(api: httpx2.Client) -> None:
+    teacher = api.post("/v1/models", files={"weights": model_file()}).json()["id"]
+    found = api.post("/v1/jobs", params={"validate_only": "true"}, json=train_body(distill={"teacher": teacher})).json()
+    assert found["spec"]["distill"] == {"teacher": teacher, "temperature": 4.0, "weight": 0.5}
+    job = submit(api, distill={"teacher": teacher})
+    assert code(api.delete(f"/v1/models/{teacher}")) == (409, "conflict")
+    assert api.post(f"/v1/jobs/{job['id']}/cancel").status_code == 202
+    assert api.delete(f"/v1/models/{teacher}").status_code == 204
+    assert code(api.post(f"/v1/jobs/{job['id']}/retry")) == (409, "conflict")
+
+
 @pytest.mark.parametrize("path", ["/v1/jobs/job_none", "/v1/jobs/%00", "/v1/jobs/job_0000000000000000000000000a"])
 def test_an_unknown_job_is_404_everywhere(api: httpx2.Client, path: str) -> None:
     for call in ("", "/metrics", "/events", "/logs", "/stream", "/artifacts", "/artifacts/x"):

@@ -23,6 +23,7 @@ def test_work_is_operations_times_images_times_epochs() -> None:
     evaluate = SPEC.validate_python({"kind": "evaluate", "model_id": "model_x", "dataset": {"name": "digits"}})
     assert work_of(evaluate, MANIFEST) == each * 360 // 1_000_000
     assert work_of(evaluate) == 1, "its model is gone; the worker will say so"
+    assert work_of(train_spec(epochs=7), MANIFEST) == 7 * each * (4 * 1437 + 360) // 1_000_000, "a teacher's passes too"
     assert work_of(train_spec(epochs=100_000, dataset={"name": "mnist"})) <= MOST_WORK
 
 

@@ -135,9 +135,16 @@ class StandIn:
 
         self.write(claim, end)
 
-    def fail(self, claim: Claim, code: str, message: str, log_tail: str) -> None:
+    def fail(self, claim: Claim, code: str, message: str, log_tail: str, *left: str) -> None:
+        """`left` are the names of files that it published."""
         error = {"code": code, "message": message, "log_tail": log_tail}
-        self.write(claim, lambda session, job: attempts.finish(session, job, Status.FAILED, message, error))
+        files = [NewArtifact(name, "file", "image/png", self.store.put_stream([name.encode()])) for name in left]
+
+        def end(session: Any, job: Job) -> None:
+            attempts.add_artifacts(session, job, files)
+            attempts.finish(session, job, Status.FAILED, message, error)
+
+        self.write(claim, end)
 
     def end_cancelled(self, claim: Claim) -> None:
         self.write(claim, lambda session, job: attempts.finish(session, job, Status.CANCELLED, "Cancelled."))

@@ -155,6 +155,21 @@ def test_pause_resume_retry_and_delete(visit: Open, site: Site) -> None:
     assert page.locator(f"#{claim.job_id}").count() == 0
 
 
+def test_a_training_that_diverged_shows_its_curves_and_its_teacher(visit: Open, site: Site) -> None:
+    teacher = "model_0123456789abcdefghijklmnop"
+    claim = site.worker.start(distill={"teacher": teacher})
+    site.worker.epoch(claim, 1)
+    site.worker.fail(claim, "diverged", "The loss became inf by step 11.", "epoch 1 of 10 is done\n", "curves.png")
+    page = visit(f"/jobs/{claim.job_id}").page
+    page.locator("#failure", has_text="The training diverged").wait_for()
+    curve(page, "train/loss").wait_for()
+    assert corners(page, "train/loss") == 10
+    assert page.locator("#result a", has_text="curves.png").get_attribute("href") == (
+        f"/v1/jobs/{claim.job_id}/artifacts/curves.png"
+    )
+    assert page.locator("#facts a", has_text="…ijklmnop").get_attribute("href") == f"/models/{teacher}"
+
+
 def test_a_refusal_shows_the_problems_text(visit: Open, site: Site) -> None:
     claim = site.worker.start()
     opened = visit(f"/jobs/{claim.job_id}")

@@ -88,6 +88,11 @@ elif do == "garbage":
     pipe.write("this is no JSON\n")
     sys.exit(1)
 elif do == "fail":
+    for name in ("metrics.csv", "curves.png"):
+        path = os.path.join(order["workdir"], name)
+        with open(path, "w") as file:
+            file.write(name)
+        send(type="artifact", path=path, name=name, kind=name[:-4], media_type="text/csv")
     send(type="failed", code="diverged", message="The loss is not a number.")
 else:
     result = os.path.join(order["workdir"], "summary.json")

@@ -1,0 +1,115 @@
+"""What a failed training leaves, and a training that learns from a stored model: the real child under a worker."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from addercore.io import encode, manifest_of
+from addercore.networks import build
+from addercore.spec import TrainConfig
+from jobs.errors import StoreError
+from jobs.repository import catalog, history
+from jobs.repository.attempts import Stored
+from jobs.states import FailureCode, Status
+from jobs.tables import Artifact
+from tests.conftest import quick_settings
+from tests.support.servers import Valkey
+from tests.worker.steps import job_of, submit
+from worker.app import run_available
+from worker.context import WorkerContext
+
+
+@pytest.fixture
+def real_context(tmp_path: Path, sqlite_url: str, valkey: Valkey) -> Iterator[WorkerContext]:
+    """On SQLite, with the child that trains."""
+    context = WorkerContext.create(quick_settings(tmp_path, sqlite_url, valkey.url))
+    yield context
+    context.app.close()
+    context.database.dispose()
+
+
+def artifacts_of(context: WorkerContext, job_id: str) -> dict[str, Artifact]:
+    with context.database.read() as session:
+        return {artifact.name: artifact for artifact in history.artifacts(session, job_id)}
+
+
+def test_a_training_that_diverges_keeps_its_curves(real_context: WorkerContext) -> None:
+    context = real_context
+    job_id = submit(
+        context,
+        model={"method": "conv"},
+        optimizer={"lr": 1e30, "schedule": "constant"},
+        epochs=3,
+        metrics_every_steps=1,
+        resources={"device": "cpu"},
+    )
+    run_available(context)
+    job = job_of(context, job_id)
+    assert (job.status, job.model_id, job.result) == (Status.FAILED, None, None)
+    assert job.error is not None
+    assert job.error["code"] == FailureCode.DIVERGED
+    assert "optimizer.lr" in job.error["message"]
+    kept = artifacts_of(context, job_id)
+    assert {name: artifact.kind for name, artifact in kept.items()} == {
+        "curves.png": "curves",
+        "log.txt": "log",
+        "metrics.csv": "metrics",
+        "summary.json": "summary",
+    }
+    files = {name: context.store.path(artifact.sha256) for name, artifact in kept.items()}
+    with context.database.read() as session:
+        rows = [(point.name, point.step, point.value) for point in history.metrics(session, job_id)]
+    assert {name for name, *_ in rows} >= {"train/loss", "lr"}
+    with files["metrics.csv"].open(newline="") as file:
+        assert [(row["name"], int(row["step"]), float(row["value"])) for row in csv.DictReader(file)] == rows
+    assert json.loads(files["summary.json"].read_text())["failed"] == job.error["message"]
+    assert files["curves.png"].read_bytes().startswith(b"\x89PNG")
+    assert not (context.settings.work_dir / job_id).exists()
+
+
+def test_a_file_that_cannot_be_stored_hides_neither_the_others_nor_the_failure(
+    lite_context: WorkerContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = lite_context.store.put
+
+    def not_all(path: Path) -> Stored:
+        if path.name == "curves.png":
+            raise StoreError("it is refused")
+        return put(path)
+
+    monkeypatch.setattr(lite_context.store, "put", not_all)
+    job_id = submit(lite_context, {"do": "fail"})
+    run_available(lite_context)
+    error = job_of(lite_context, job_id).error
+    assert error is not None
+    assert error["code"] == FailureCode.DIVERGED
+    assert set(artifacts_of(lite_context, job_id)) == {"log.txt", "metrics.csv"}
+
+
+def test_a_training_learns_from_a_stored_model(real_context: WorkerContext, tmp_path: Path) -> None:
+    context = real_context
+    config = TrainConfig.from_dict({"model": {"arch": "lenet5_bn", "method": "conv"}, "dataset": {"name": "digits"}})
+    manifest = manifest_of(config, {})
+    path = tmp_path / "twin.safetensors"
+    path.write_bytes(encode(build(config.network(), "conv", "conv", seed=1).state_dict(), manifest))
+    stored = context.store.put(path)
+    with context.database.write() as session:
+        teacher = catalog.new_model(manifest, stored, source="imported", job_id=None, metrics=None)
+        catalog.add_model(session, teacher)
+    job_id = submit(
+        context, epochs=1, batch_size=718, metrics_every_steps=1, distill={"teacher": teacher.id, "temperature": 2.0}
+    )
+    run_available(context)
+    job = job_of(context, job_id)
+    assert job.status == Status.SUCCEEDED, job.error
+    with context.database.read() as session:
+        trained = catalog.get_model(session, job.model_id or "").manifest
+        losses = history.metrics(session, job_id, names=["train/distill_loss"])
+    assert trained["config"]["distill"] == {"teacher": teacher.id, "temperature": 2.0, "weight": 0.5}
+    assert trained["teacher"] == {"id": teacher.id, "sha256": stored.sha256, "arch": "lenet5_bn", "method": "conv"}
+    assert [point.step for point in losses] == [1, 2]
