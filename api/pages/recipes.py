@@ -54,7 +54,10 @@ def _context(session: Session, service: Service, dataset: str) -> dict[str, Any]
     return {
         "section": "recipes",
         "health": state,
-        "cards": [Card(one, None if pace is None else max(1.0, pace.seconds(one.operations // MEGA)), device) for one in recipes],
+        "cards": [
+            Card(one, None if pace is None else max(1.0, pace.seconds(one.operations // MEGA)), device)
+            for one in recipes
+        ],
         "dataset": dataset,
         "default": DEFAULT_DATASET,
         "datasets": sorted({*core.DATASETS, dataset, *(row.name for row in uploaded)}),
