@@ -358,7 +358,14 @@ class Dataset(Answer):
 
     @classmethod
     def published(cls, info: DatasetInfo, *, available: bool, how_to_get: str) -> Dataset:
-        own = {"version": None, "job_id": None, "same_as": None, "bytes": None, "created_at": None, "problems": []}
+        own: dict[str, Any] = {
+            "version": None,
+            "job_id": None,
+            "same_as": None,
+            "bytes": None,
+            "created_at": None,
+            "problems": [],
+        }
         state = {"status": "ready" if available else "missing", "available": available, "how_to_get": how_to_get}
         return cls.model_validate({"id": f"ds_{info.name}", **_known(info.to_dict()), **own, **state})
 

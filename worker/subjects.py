@@ -42,8 +42,8 @@ def look_up(session: Session, claim: Claim) -> Subjects:
         checkpoints=[(step, stored.sha256) for step, stored in attempts.checkpoints(session, claim.job_id)],
         model=catalog.get_model(session, model_id).sha256 if model_id else None,
         teacher=catalog.get_model(session, teacher_id).sha256 if teacher_id else None,
-        dataset=row and row.id,
-        info=row and row.info,
-        images=row and row.sha256,
+        dataset=None if row is None else row.id,
+        info=None if row is None else row.info,
+        images=None if row is None else row.sha256,
         upload=None if upload is None else upload.source_sha256,
     )

@@ -1,21 +1,50 @@
-"""Datasets as bytes and as tensors, and the way pixels take into a network."""
+"""Datasets as bytes and as tensors, and the way pixels take into a network.
 
-from addercore.data.pixels import Preprocess, prepare
-from addercore.data.sets import SPLITS, Examples, Split, load, opened, raw, sample_image, source
-from addercore.data.sources import Shared, Source, Stored
+Importing this package loads no torch (names are resolved on first use, PEP 562): `intake` needs none.
+"""
 
-__all__ = [
-    "SPLITS",
-    "Examples",
-    "Preprocess",
-    "Shared",
-    "Source",
-    "Split",
-    "Stored",
-    "load",
-    "opened",
-    "prepare",
-    "raw",
-    "sample_image",
-    "source",
-]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from addercore.data.pixels import Preprocess as Preprocess
+    from addercore.data.pixels import prepare as prepare
+    from addercore.data.sets import SPLITS as SPLITS
+    from addercore.data.sets import Examples as Examples
+    from addercore.data.sets import Split as Split
+    from addercore.data.sets import load as load
+    from addercore.data.sets import opened as opened
+    from addercore.data.sets import raw as raw
+    from addercore.data.sets import sample_image as sample_image
+    from addercore.data.sets import source as source
+    from addercore.data.sources import Shared as Shared
+    from addercore.data.sources import Source as Source
+    from addercore.data.sources import Stored as Stored
+
+_HOME = {
+    "SPLITS": "sets",
+    "Examples": "sets",
+    "Preprocess": "pixels",
+    "Shared": "sources",
+    "Source": "sources",
+    "Split": "sets",
+    "Stored": "sources",
+    "load": "sets",
+    "opened": "sets",
+    "prepare": "pixels",
+    "raw": "sets",
+    "sample_image": "sets",
+    "source": "sets",
+}
+
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"addercore.data.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'addercore.data' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

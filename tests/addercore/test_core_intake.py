@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +158,12 @@ def test_a_training_reads_what_was_taken_in(tmp_path: Path) -> None:
     )
     result = addercore.fit(config, workdir=tmp_path / "run", data_dir=tmp_path, threads=1)
     assert (result.stopped, result.step) == (False, -(-made.info.train_size // 16))
+
+
+def test_taking_in_needs_no_torch() -> None:
+    """It takes seconds to load, which a validation then does not."""
+    code = "import sys, addercore.data.intake; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_it_says_how_far_it_is_and_stops_when_asked(tmp_path: Path) -> None:

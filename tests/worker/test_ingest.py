@@ -91,7 +91,7 @@ def test_a_bad_upload_names_its_problems(ingesting: WorkerContext) -> None:
 
 def test_killed_and_cancelled(ingesting: WorkerContext) -> None:
     """Killed it begins anew, cancelled it leaves a dataset that says so."""
-    row = uploaded(ingesting, npz(**arrays(60_000, size=28)))
+    row = uploaded(ingesting, npz(**arrays(100_000)))
     assert row.job_id is not None
     thread = run_in_background(ingesting)
     wait_for_work(ingesting, row.job_id)

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, BinaryIO, Final, Protocol, Self, cast
+from typing import IO, Any, BinaryIO, Final, Protocol, Self, cast
 
 from addercore.data.intake.images import BadImage, Pixels, decode
 from addercore.data.intake.layout import Parts, hidden, layout, parts_of
@@ -225,7 +225,7 @@ class Tar:
 def _next(archive: tarfile.TarFile, stream: "_Metered") -> tarfile.TarInfo | None:
     stream.allow_header()
     info = archive.next()
-    archive.members.clear()  # the library keeps them all
+    cast(Any, archive).members.clear()  # the library keeps them all
     if info is not None:
         stream.allow_content(info.size)
     return info
@@ -250,6 +250,9 @@ class _TarMember:
         return data
 
 
+_END_OF_ARCHIVE: type[tarfile.HeaderError] = cast(Any, tarfile).EOFHeaderError  # its stubs lack it
+
+
 class _Strict(tarfile.TarInfo):
     """The library takes a damaged header for the archive's end."""
 
@@ -257,7 +260,7 @@ class _Strict(tarfile.TarInfo):
     def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Self:
         try:
             return super().fromtarfile(tarfile_)
-        except tarfile.EOFHeaderError:
+        except _END_OF_ARCHIVE:
             raise
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(str(error)) from None

@@ -159,7 +159,7 @@ def _slots(survey: Survey, parts: list[Part]) -> tuple[list[tuple[Part, int]], C
     """Places in the order of the keys, so that an archive's own order does not matter."""
     slots: list[tuple[Part, int]] = [("train", 0)] * len(parts)
     sizes: Counter[Part] = Counter()
-    for index in sorted(range(len(parts)), key=lambda index: survey.keys[index]):  # type: ignore[arg-type,return-value]
+    for index in sorted(range(len(parts)), key=lambda index: survey.keys[index]):
         slots[index] = (parts[index], sizes[parts[index]])
         sizes[parts[index]] += 1
     return slots, sizes
