@@ -53,8 +53,8 @@ class Teacher:
     def loss(self, images: Tensor, scores: Tensor) -> Tensor:
         """T² · KL(softmax(t / T) ‖ softmax(s / T)), the mean over images (N, c, h, w) with scores s (N, classes)."""
         temperature = self.config.temperature
-        softened = (nnf.log_softmax(x / temperature, 1) for x in (scores, self.scores(images)))
-        return nnf.kl_div(*softened, reduction="batchmean", log_target=True) * temperature**2
+        mine, its = (nnf.log_softmax(x / temperature, 1) for x in (scores, self.scores(images)))
+        return nnf.kl_div(mine, its, reduction="batchmean", log_target=True) * temperature**2
 
     def objective(self, loss: Tensor, distilled: Tensor) -> Tensor:
         """What is minimised: the labels' cross-entropy and the teacher's part by their weights."""
