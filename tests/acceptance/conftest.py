@@ -29,15 +29,17 @@ QUICK = {
 class Service:
     """`adder up` on a folder; may be stopped and started again."""
 
-    def __init__(self, data: Path, database_url: str | None = None) -> None:
+    def __init__(self, data: Path, database_url: str | None = None, workers: int = 1) -> None:
         self.data = data
+        self.workers = workers
         self._env = os.environ | QUICK | ({"ADDER_DATABASE_URL": database_url} if database_url else {})
         self._process: subprocess.Popen[str] | None = None
         self.url = ""
 
     def start(self) -> None:
+        options = ["--port", "0", "--data", str(self.data), "--workers", str(self.workers)]
         self._process = subprocess.Popen(
-            [str(Path(sys.executable).with_name("adder")), "up", "--port", "0", "--data", str(self.data)],
+            [str(Path(sys.executable).with_name("adder")), "up", *options],
             env=self._env,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -98,8 +100,8 @@ def descendants(root: int) -> list[int]:
 
 
 @contextmanager
-def running_service(data: Path, database_url: str | None = None) -> Iterator[Service]:
-    service = Service(data, database_url)
+def running_service(data: Path, database_url: str | None = None, workers: int = 1) -> Iterator[Service]:
+    service = Service(data, database_url, workers)
     try:
         service.start()
         yield service

@@ -115,7 +115,9 @@ def test_a_model_must_be_there_and_fit(api: httpx2.Client) -> None:
     model = import_model(api)
     assert "recipes that take a model" in refused(recipe="table1", model_id=model)["/model_id"]
     assert list(refused(recipe="figure4", model_id=model, control="permuted_labels")) == ["/control"]
-    assert list(refused(recipe="variance", model_id=model, dataset={"name": "cifar10"})) == ["/dataset/name"]
+    colour = {"kind": "analyze", "recipe": "variance", "model_id": model, "dataset": {"name": "cifar10"}}
+    answer = api.post("/v1/jobs", params={"validate_only": "true"}, json=colour)
+    assert "the model takes [1, 32, 32]; it was trained on digits" in problems(answer)["/dataset/name"]
     job = submit(api, recipe="figure4", model_id=model)
     assert (job["spec"]["model_id"], job["spec"]["archs"]) == (model, None)
     assert job["spec"]["dataset"]["name"] == "digits"
