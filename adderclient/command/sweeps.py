@@ -150,7 +150,7 @@ def show_table(
         if figure is not None:
             figure.write_text(client.sweeps.figure(sweep), encoding="utf-8")
         if format is not Format.text and not as_json:
-            sys.stdout.write(client.sweeps.table_text(sweep, format.value))
+            sys.stdout.write(client.sweeps.table_text(sweep, "csv" if format is Format.csv else "md"))
             return
         found = client.sweeps.table(sweep)
     if as_json:

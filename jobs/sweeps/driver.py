@@ -201,10 +201,10 @@ class _Step:
         free = (self.spec.parallel or 1) - len(repository.open_jobs(self.session, self.sweep.id))
         try:
             for _ in range(BATCH):
-                trial = self._next() if free > 0 else None
-                if trial is None:
+                chosen = self._next() if free > 0 else None
+                if chosen is None:
                     return False
-                free -= self._submit_one(trial)
+                free -= self._submit_one(chosen)
         except QueueFull:
             return False  # a later round tries again
         return free > 0

@@ -65,7 +65,7 @@ def _study(spec: SweepSpec, trials: Sequence[Known], warm_up: int = 0) -> optuna
 
     seed = _seed(spec.seed or 0, len(trials))
     sampler = optuna.samplers.TPESampler if spec.sampler == "tpe" else optuna.samplers.RandomSampler
-    study = optuna.create_study(
+    study: optuna.Study = optuna.create_study(
         direction=spec.direction,
         sampler=sampler(seed=seed),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=warm_up),
