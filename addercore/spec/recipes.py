@@ -4,7 +4,7 @@ from copy import deepcopy
 from typing import Any, Final
 
 from addercore.spec.datasets import DATASETS, DatasetInfo, dataset
-from addercore.spec.methods import BINARY, METHODS, default_first_last
+from addercore.spec.methods import METHODS, default_first_last
 
 _PAPER: Final[dict[str, Any]] = {
     "model": {"first_last": "adder", "gradient": "full_precision"},
@@ -73,8 +73,6 @@ def recipe(dataset_name: str, method: str = "adder") -> dict[str, Any]:
     if method != "adder":
         spec["optimizer"]["adaptive_lr"] = "none"  # no layer has adder filters: nothing to rescale
         spec["model"]["first_last"] = default_first_last(method)
-    if method in BINARY:
-        spec["optimizer"]["weight_decay"] = 0.0  # of float weights only the sign counts: decay turns it over
     return spec
 
 
