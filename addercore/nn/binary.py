@@ -43,7 +43,7 @@ class _Sign(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        (inside,) = ctx.saved_tensors
+        inside: Tensor = ctx.saved_tensors[0]
         return grad * inside
 
 
@@ -71,14 +71,14 @@ class _Bit(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        (inside,) = ctx.saved_tensors
+        inside: Tensor = ctx.saved_tensors[0]
         return grad * inside
 
 
 class BinaryLayer(nn.Module):
     """What binary convolutions and binary linear layers have in common; `weight` holds the float weights."""
 
-    weight: nn.Parameter
+    weight: Tensor
     binary: Binary
 
     def _set(self, binary: Binary) -> None:
@@ -155,7 +155,7 @@ class Binary2d(BinaryLayer, nn.Conv2d):
 
     def _means(self, x: Tensor) -> Tensor:
         """(N, out_channels or 1, H', W')"""
-        size = x.unflatten(1, (self.groups, -1)).abs().mean(2)  # (N, groups, H, W)
+        size = torch.stack([part.abs().mean(1) for part in x.chunk(self.groups, 1)], 1)  # (N, groups, H, W)
         window = size.new_full((self.groups, 1, *self.kernel_size), 1 / (self.kernel_size[0] * self.kernel_size[1]))
         means = nnf.conv2d(size, window, None, self.stride, self.padding, self.dilation, self.groups)
         return means if self.groups == 1 else means.repeat_interleave(self.out_channels // self.groups, 1)

@@ -31,15 +31,15 @@ def packed_sums(layer: Binary2d | BinaryLinear, x: Tensor) -> Tensor:
     """The whole numbers that a `bnn` or `xnor` layer multiplies by α (and K), of its output's shape (int64)."""
     values, signs = layer.bits(x), torch.where(layer.weight >= 0, 1, -1).flatten(1)
     if isinstance(layer, BinaryLinear):
-        return packed_dot(values.flatten(0, -2), signs).unflatten(0, values.shape[:-1])
+        return packed_dot(values.flatten(0, -2), signs).reshape(*values.shape[:-1], -1)
     padding, stride, dilation = (tuple(map(int, part)) for part in (layer.padding, layer.stride, layer.dilation))
     parts = []
     for part, filters in zip(values.chunk(layer.groups, 1), signs.chunk(layer.groups), strict=True):
         columns = nnf.unfold(part, layer.kernel_size, dilation, padding, stride)  # (N, c_in/G · kh · kw, L)
         sums = packed_dot(columns.transpose(1, 2).flatten(0, 1), filters)  # (N · L, c_out/G)
-        parts.append(sums.unflatten(0, (len(x), -1)).transpose(1, 2))
+        parts.append(sums.reshape(len(x), -1, len(filters)).transpose(1, 2))
     height = _positions(x.shape[2], layer.kernel_size[0], stride[0], padding[0], dilation[0])
-    return torch.cat(parts, 1).unflatten(2, (height, -1))
+    return torch.cat(parts, 1).reshape(len(x), len(signs), height, -1)
 
 
 def _positions(size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
