@@ -200,3 +200,29 @@ def test_centres_and_directions_tell_what_they_should(kind: str, centre_wins: bo
         assert features._between(points, labels, 4) > 10 * features._within(points, labels, 4)
     else:
         assert features._angle_within(points, labels, 4) < 5
+
+
+@pytest.mark.parametrize(
+    ("adder", "conv", "holds", "words"),
+    [
+        ((0.92, 0.74), (0.92, 0.92), True, "cluster round class centres. CNN features separate by angle."),
+        ((0.92, 0.74), (0.93, 0.86), None, "separate by angle more than AdderNet's"),
+        ((0.92, 0.74), (0.93, 0.73), False, "CNN features are told better by class centres"),
+        ((0.92, 0.92), (0.92, 0.92), False, "AdderNet features are told by angle as well"),
+        ((0.12, 0.10), (0.92, 0.92), False, "The features of AdderNet tell the classes no better than guessing"),
+        (None, (0.92, 0.92), False, "AdderNet diverged."),
+    ],
+)
+def test_the_verdict_on_features(
+    adder: tuple[float, float] | None, conv: tuple[float, float], holds: bool | None, words: str
+) -> None:
+    rows: list[dict[str, Any]] = []
+    for method, name, shares in (("adder", "AdderNet", adder), ("conv", "CNN", conv)):
+        row: dict[str, Any] = {"method": method, "network": name}
+        if shares is not None:
+            row |= {"by_centre": shares[0], "by_angle": shares[1], "advantage": shares[0] - shares[1]}
+            row |= {"advantage_se": 0.02, "images": 360, "within": 0.2, "between": 0.0}
+        rows.append(row)
+    verdict = features._verdict(rows, 0.1)
+    assert verdict.holds is holds
+    assert words in verdict.text
