@@ -119,7 +119,8 @@ def _require_teacher(session: Session, spec: TrainSpec) -> None:
     if spec.distill is None:
         return
     teacher = _model(session, spec.distill.teacher, "/distill/teacher")
-    reason = core.unfit_teacher(teacher.manifest, core.dataset(spec.dataset.name))
+    info = core.dataset(spec.dataset.name)
+    reason = core.unfit_teacher(teacher.manifest, info, spec.model.arch, spec.distill.features)
     if reason is not None:
         raise invalid([("/distill/teacher", f"{teacher.id} cannot teach this training: {reason}")])
 

@@ -81,10 +81,13 @@ class DistillSpec(Strict):
     teacher: Annotated[str, Field(pattern=r"^model_\w+$", max_length=40)]
     """Id of the model whose scores the training shall match: the convolutional twin, or any other that takes the same
     images and knows the same classes."""
-    temperature: PositiveFloat = 4.0
+    temperature: PositiveFloat = 2.0
     """What the scores of both are divided by before they are compared."""
     weight: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Of the teacher in the loss; the labels have the rest."""
+    features: NonNegativeFloat = 1.0
+    """Of the layers' kernels (which images of a batch are alike after each batch normalisation) beside the scores; 0:
+    the scores alone, and then also from another architecture."""
 
 
 class CheckpointSpec(Strict):

@@ -121,8 +121,9 @@ class DistillConfig:
     """Learn from a trained model's scores beside the labels (`addercore.train.distillation` has the formula)."""
 
     teacher: str  # a model's id
-    temperature: float = 4.0  # T: scores of both are divided by it
+    temperature: float = 2.0  # T: scores of both are divided by it
     weight: float = 0.5  # of the teacher; the labels have the rest
+    features: float = 1.0  # of the layers' kernels beside the scores; 0: the scores alone
 
     def __post_init__(self) -> None:
         problems = Problems("distill.")
@@ -130,6 +131,7 @@ class DistillConfig:
             problems.add("teacher", f"must be a model's id, got {self.teacher!r}")
         problems.positive("temperature", self.temperature)
         problems.share("weight", self.weight)
+        problems.not_negative("features", self.features)
         problems.raise_any()
 
 
@@ -266,9 +268,9 @@ def check(config: TrainConfig) -> None:
     problems.raise_any()
 
 
-def unfit_teacher(manifest: dict[str, Any], info: DatasetInfo) -> str | None:
-    """Why the model of `manifest` cannot teach a training on `info`; None where it takes the same images and knows the
-    same classes. Its architecture, method and normalisation may be others."""
+def unfit_teacher(manifest: dict[str, Any], info: DatasetInfo, arch: str, features: float) -> str | None:
+    """Why the model of `manifest` cannot teach a training of `arch` on `info`; None where it takes the same images and
+    knows the same classes. Its method and normalisation may be others, without `features` its architecture too."""
     shape, classes = manifest["network"]["input_shape"], manifest["classes"]
     if tuple(shape) != info.input_shape:
         return f"it takes images of {tuple(shape)}, this training has {info.input_shape}"
@@ -277,4 +279,7 @@ def unfit_teacher(manifest: dict[str, Any], info: DatasetInfo) -> str | None:
     for number, (its, mine) in enumerate(zip(classes, info.classes, strict=True)):
         if its != mine:
             return f"it calls class {number} {its!r}, this training {mine!r}"
+    if features > 0 and manifest["network"]["arch"] != arch:
+        its = manifest["network"]["arch"]
+        return f"its layers are those of {its}, this training's of {arch}; set distill.features to 0 for scores alone"
     return None

@@ -3,20 +3,48 @@
     L = (1 − w) · CE(labels, s) + w · T² · KL(softmax(t / T) ‖ softmax(s / T))
 
 with the network's scores s, the teacher's t, temperature T and weight w (Hinton, Vinyals, Dean 2015,
-https://arxiv.org/abs/1503.02531, section 2; T² keeps the second term's gradient in the first one's range).
+https://arxiv.org/abs/1503.02531, section 2; T² keeps the second term's gradient in the first one's range). With
+`features` φ > 0 the teacher's term also has φ · Σ_l mean_i ‖k_i(S_l) − k_i(T_l)‖²: features of adders and convolutions
+differ in scale and channels, but after a batch normalisation l both can agree on which images are alike. k_i is row i,
+at length 1, of the kernel matrix F Fᵀ of a batch, F = ReLU(features) with a row for each image (Tung, Mori 2019,
+https://arxiv.org/abs/1907.09682; PKKD, https://arxiv.org/abs/2009.13044, matches learned kernels at the same places).
 """
 
 import hashlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as nnf
-from torch import Tensor
+from torch import Tensor, nn
 
 from addercore.errors import BadModel
 from addercore.io import Model, load
 from addercore.spec import DatasetInfo, DistillConfig, TrainConfig, dataset, unfit_teacher
+
+
+class Features:
+    """What the batch normalisations of a network gave for its last batch, by name; the one behind the scores left out.
+
+    Listening costs the fusion of adder layer and normalisation: results differ from an unheard network's in last bits.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.last: dict[str, Tensor] = {}
+        *_, end = network.children()
+        for name, module in network.named_modules():
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module is not end:
+                module.register_forward_hook(partial(self._keep, name))
+
+    def _keep(self, name: str, _module: nn.Module, _inputs: object, output: Tensor) -> None:
+        self.last[name] = output
+
+    def kernels(self) -> list[Tensor]:
+        """(N, N) of each, rows of length 1; what was seen is forgotten."""
+        rows = [nnf.relu(seen.float()).flatten(1) for seen in self.last.values()]
+        self.last = {}
+        return [nnf.normalize(each @ each.T, dim=1) for each in rows]
 
 
 class Teacher:
@@ -39,6 +67,12 @@ class Teacher:
                 for values in (info.mean, info.std, model.mean, model.std)
             )
             self._rescale = std / its_std, (mean - its_mean) / its_std
+        self._features: tuple[Features, Features] | None = None
+
+    def watch(self, student: nn.Module) -> None:
+        """To be called once, before the first batch, with the network that learns."""
+        if self.config.features > 0:
+            self._features = Features(student), Features(self._module)
 
     @torch.no_grad()
     def scores(self, images: Tensor) -> Tensor:
@@ -51,10 +85,16 @@ class Teacher:
         return scores.float()
 
     def loss(self, images: Tensor, scores: Tensor) -> Tensor:
-        """T² · KL(softmax(t / T) ‖ softmax(s / T)), the mean over images (N, c, h, w) with scores s (N, classes)."""
+        """The teacher's part of the loss, the mean over images (N, c, h, w) to which the network just gave `scores`
+        (N, classes)."""
         temperature = self.config.temperature
         mine, its = (nnf.log_softmax(x / temperature, 1) for x in (scores, self.scores(images)))
-        return nnf.kl_div(mine, its, reduction="batchmean", log_target=True) * temperature**2
+        loss = nnf.kl_div(mine, its, reduction="batchmean", log_target=True) * temperature**2
+        if self._features is None:
+            return loss
+        pairs = zip(*(seen.kernels() for seen in self._features), strict=True)
+        apart = torch.stack([(a - b).square().sum(1).mean() for a, b in pairs])
+        return loss + self.config.features * apart.sum()
 
     def objective(self, loss: Tensor, distilled: Tensor) -> Tensor:
         """What is minimised: the labels' cross-entropy and the teacher's part by their weights."""
@@ -77,7 +117,7 @@ def load_teacher(config: TrainConfig, path: Path | None, device: torch.device, b
         raise ValueError(f"the configuration learns from model {wanted.teacher!r}: pass its file as teacher")
     model = load(path, device=str(device), backend=backend)
     info = dataset(config.dataset.name)
-    if (reason := unfit_teacher(model.manifest, info)) is not None:
+    if (reason := unfit_teacher(model.manifest, info, config.model.arch, wanted.features)) is not None:
         raise BadModel(f"{path}: cannot teach a training on {info.name}: {reason}")
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -53,6 +53,8 @@ class Trainer:
     ) -> None:
         self.config, self.model, self.device, self.teacher = config, model, device, teacher
         self.folder, self.callbacks, self.environment = folder, callbacks, environment
+        if teacher is not None:
+            teacher.watch(model)
         o = config.optimizer
         self.optimizer = AdderSGD(
             model, o.lr, o.momentum, o.nesterov, o.weight_decay, o.adaptive_lr, o.eta, o.clip_norm

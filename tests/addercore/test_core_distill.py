@@ -41,6 +41,7 @@ def run(spec: TrainConfig, folder: Path, **options: Any) -> dict[str, torch.Tens
 
 
 def teacher(path: Path, **changes: Any) -> Teacher:
+    changes = {"features": 0.0, **changes}
     return Teacher(DistillConfig("model_1", **changes), load(path), "", DIGITS, "fp32")
 
 
@@ -63,6 +64,28 @@ def test_the_loss_is_its_definition(twin: Callable[..., Path]) -> None:
     assert taught.loss(images, taught.scores(images)).item() == pytest.approx(0, abs=1e-6)
 
 
+def test_features_are_compared_by_their_kernels(twin: Callable[..., Path]) -> None:
+    """Against the definition, in float64: which images of a batch are alike after each normalisation but the last."""
+    images = torch.randn(5, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    taught, student = teacher(twin(), features=0.5), load(twin(seed=2)).module
+    seen: dict[str, list[torch.Tensor]] = {}
+    for network in (student, load(twin()).module):
+        for name in ("bn1", "bn2", "bn3", "bn4"):
+            keep = seen.setdefault(name, [])
+            network.get_submodule(name).register_forward_hook(lambda *a, keep=keep: keep.append(a[2].double()))
+        network(images)
+    expected = 0.0
+    for pair in seen.values():
+        mine, its = (f.flatten(1).relu() @ f.flatten(1).relu().T for f in pair)
+        rows = [k / k.pow(2).sum(1, keepdim=True).sqrt() for k in (mine, its)]
+        expected += 0.5 * (rows[0] - rows[1]).pow(2).sum(1).mean().item()
+    taught.watch(student)
+    scores = student(images)
+    alone = teacher(twin()).loss(images, scores)
+    assert (taught.loss(images, scores) - alone).item() == pytest.approx(expected, rel=1e-4)
+    assert expected > 0.01
+
+
 def test_a_teacher_sees_images_as_it_was_taught_to(twin: Callable[..., Path]) -> None:
     preprocessing = manifest_of(TrainConfig.default("lenet5_bn", "digits"), {})["preprocessing"]
     other = twin(preprocessing=preprocessing | {"mean": [0.5], "std": [0.25]})
@@ -81,7 +104,7 @@ def test_a_run_records_its_teacher_and_repeats(
     run(spec, tmp_path / "b", teacher=path)
     assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
     manifest = read_manifest(tmp_path / "a/model.safetensors")
-    assert manifest["config"]["distill"] == {"teacher": "model_1", "temperature": 4.0, "weight": 0.5}
+    assert manifest["config"]["distill"] == {"teacher": "model_1", "temperature": 2.0, "weight": 0.5, "features": 1.0}
     assert manifest["teacher"] == json.loads((tmp_path / "a/summary.json").read_text())["teacher"]
     assert manifest["teacher"] == {
         "id": "model_1",
@@ -99,7 +122,7 @@ def test_a_run_records_its_teacher_and_repeats(
 
 def test_a_teacher_without_weight_changes_nothing(tmp_path: Path, config: Any, twin: Callable[..., Path]) -> None:
     """It draws no random numbers and leaves no state: only its part of the loss reaches the run."""
-    unheard = config(epochs=1, distill={**TEACHER, "weight": 0.0})
+    unheard = config(epochs=1, distill={**TEACHER, "weight": 0.0, "features": 0.0})
     taught, alone = run(unheard, tmp_path / "a", teacher=twin()), run(config(epochs=1), tmp_path / "b")
     assert all(torch.equal(taught[name], alone[name]) for name in alone)
 
@@ -127,15 +150,28 @@ def test_a_teacher_that_is_missing_or_of_no_use_is_named(
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("arch", "features", "change", "says"),
     [
-        ({}, None),
-        ({"input_shape": (3, 32, 32)}, "it takes images of (1, 32, 32), this training has (3, 32, 32)"),
-        ({"classes": tuple("012345678")}, "it knows 10 classes, this training has 9"),
-        ({"classes": tuple("0123456798")}, "it calls class 8 '8', this training '9'"),
-        ({"name": "other", "mean": (0.9,), "std": (0.1,)}, None),
+        ("lenet5_bn", 1.0, {}, None),
+        ("resnet20", 0.0, {}, None),
+        (
+            "resnet20",
+            1.0,
+            {},
+            "its layers are those of lenet5_bn, this training's of resnet20; "
+            "set distill.features to 0 for scores alone",
+        ),
+        (
+            "lenet5_bn",
+            1.0,
+            {"input_shape": (3, 32, 32)},
+            "it takes images of (1, 32, 32), this training has (3, 32, 32)",
+        ),
+        ("lenet5_bn", 1.0, {"classes": tuple("012345678")}, "it knows 10 classes, this training has 9"),
+        ("lenet5_bn", 1.0, {"classes": tuple("0123456798")}, "it calls class 8 '8', this training '9'"),
+        ("lenet5_bn", 1.0, {"name": "other", "mean": (0.9,), "std": (0.1,)}, None),
     ],
 )
-def test_why_a_model_cannot_teach(change: dict[str, Any], says: str | None) -> None:
+def test_why_a_model_cannot_teach(arch: str, features: float, change: dict[str, Any], says: str | None) -> None:
     manifest = manifest_of(TrainConfig.default("lenet5_bn", "digits"), {})
-    assert unfit_teacher(manifest, replace(DIGITS, **change)) == says
+    assert unfit_teacher(manifest, replace(DIGITS, **change), arch, features) == says

@@ -214,6 +214,7 @@ def test_every_recipe_is_valid(name: str, method: str) -> None:
         ({"distill": {}}, "/distill/teacher", "required"),
         ({"distill": {"teacher": ""}}, "/distill/teacher", "a model's id, got ''"),
         ({"distill": {"teacher": "model_1", "temperature": 0}}, "/distill/temperature", "> 0, got 0"),
+        ({"distill": {"teacher": "model_1", "features": -1}}, "/distill/features", "≥ 0, got -1"),
         ({"distill": {"teacher": "model_1", "weight": 1.5}}, "/distill/weight", "at most 1, got 1.5"),
         ({"distill": {"teacher": "model_1", "weight": -0.1}}, "/distill/weight", "at least 0 .*got -0.1"),
         ({"epoch": 3}, "/epoch", "known: .*epochs"),

@@ -228,12 +228,19 @@ def test_a_teacher_must_be_there_and_fit(api: httpx2.Client) -> None:
     ((pointer, detail),) = pointers(teacher=other)
     assert pointer == "/distill/teacher"
     assert "it calls class 0 'a', this training '0'" in detail
+    twin = api.post("/v1/models", files={"weights": model_file()}).json()["id"]
+    body = train_body(model={"arch": "resnet20"}, distill={"teacher": twin})
+    answer = api.post("/v1/jobs", params={"validate_only": "true"}, json=body)
+    assert code(answer) == (422, "invalid")
+    assert "set distill.features to 0" in answer.json()["errors"][0]["detail"]
+    body["distill"]["features"] = 0
+    assert api.post("/v1/jobs", params={"validate_only": "true"}, json=body).status_code == 200
 
 
 def test_a_teacher_stays_while_a_job_needs_it(api: httpx2.Client) -> None:
     teacher = api.post("/v1/models", files={"weights": model_file()}).json()["id"]
     found = api.post("/v1/jobs", params={"validate_only": "true"}, json=train_body(distill={"teacher": teacher})).json()
-    assert found["spec"]["distill"] == {"teacher": teacher, "temperature": 4.0, "weight": 0.5}
+    assert found["spec"]["distill"] == {"teacher": teacher, "temperature": 2.0, "weight": 0.5, "features": 1.0}
     job = submit(api, distill={"teacher": teacher})
     assert code(api.delete(f"/v1/models/{teacher}")) == (409, "conflict")
     assert api.post(f"/v1/jobs/{job['id']}/cancel").status_code == 202

@@ -102,7 +102,7 @@ def test_a_training_learns_from_a_stored_model(real_context: WorkerContext, tmp_
         teacher = catalog.new_model(manifest, stored, source="imported", job_id=None, metrics=None)
         catalog.add_model(session, teacher)
     job_id = submit(
-        context, epochs=1, batch_size=718, metrics_every_steps=1, distill={"teacher": teacher.id, "temperature": 2.0}
+        context, epochs=1, batch_size=718, metrics_every_steps=1, distill={"teacher": teacher.id, "temperature": 3.0}
     )
     run_available(context)
     job = job_of(context, job_id)
@@ -110,6 +110,6 @@ def test_a_training_learns_from_a_stored_model(real_context: WorkerContext, tmp_
     with context.database.read() as session:
         trained = catalog.get_model(session, job.model_id or "").manifest
         losses = history.metrics(session, job_id, names=["train/distill_loss"])
-    assert trained["config"]["distill"] == {"teacher": teacher.id, "temperature": 2.0, "weight": 0.5}
+    assert trained["config"]["distill"] == {"teacher": teacher.id, "temperature": 3.0, "weight": 0.5, "features": 1.0}
     assert trained["teacher"] == {"id": teacher.id, "sha256": stored.sha256, "arch": "lenet5_bn", "method": "conv"}
     assert [point.step for point in losses] == [1, 2]
