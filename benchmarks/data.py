@@ -89,18 +89,22 @@ def decoding(source: Source, rounds: int, seconds: float) -> Iterator[Row]:
     for processes in PROCESSES:
         load = os.getloadavg()
         feed = Feed(Batches(source, config("resnet18", batch_size=32), torch.device("cpu")), processes)
-        rates = []
+        rates, costs = [], []
         try:
             for _ in range(1 + 2 * max(processes, 1)):
                 feed.pixels()  # what was made ahead of time before anybody asked
             for _ in range(rounds):
-                began, images = time.perf_counter(), 0
+                began, spent, images = time.perf_counter(), time.process_time(), 0
                 while time.perf_counter() - began < seconds:
                     images += len(feed.pixels()[0])
                 rates.append(images / (time.perf_counter() - began))
+                costs.append(1e3 * (time.process_time() - spent) / images)
         finally:
             feed.close()
         yield Row("decoding", f"{processes} loader processes", "images/s", rates, load, settings)
+        # Without processes this one decodes; with them it only takes the bytes over.
+        what = "taking over an image" if processes else "decoding an image"
+        yield Row("CPU of the training process", f"{what}, {processes} loader processes", "ms", costs, load, settings)
 
 
 def augmenting(device: torch.device, rounds: int, seconds: float) -> Iterator[Row]:
