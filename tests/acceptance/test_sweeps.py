@@ -13,7 +13,7 @@ import yaml
 from tests.acceptance.conftest import Service
 from tests.support.specs import train_body
 
-BASE = train_body(epochs=2, resources={"threads": 1}, checkpoint={"every_epochs": None, "every_seconds": None})
+BASE = train_body(epochs=1, resources={"threads": 1}, checkpoint={"every_epochs": None, "every_seconds": None})
 
 
 def adder(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -21,7 +21,7 @@ def adder(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
 
 
-def test_a_grid_and_a_search_by_the_command(embedded: Service, tmp_path: Path) -> None:
+def test_a_grid_and_then_a_search_whose_worker_is_killed(embedded: Service, tmp_path: Path) -> None:
     grid = tmp_path / "grid.yaml"
     grid.write_text(yaml.safe_dump({"name": "methods", "base": BASE, "grid": {"model.method": ["adder", "conv"]}}))
     checked = adder(embedded, "sweep", "submit", str(grid), "--validate-only", "--json")
@@ -35,16 +35,22 @@ def test_a_grid_and_a_search_by_the_command(embedded: Service, tmp_path: Path) -
     assert (tmp_path / "grid.svg").read_text().startswith("<svg")
 
     search: dict[str, Any] = {
-        "base": BASE | {"epochs": 1},
+        "base": BASE,
         "search": {"optimizer.lr": {"type": "float", "low": 0.01, "high": 0.1, "log": True}},
         "trials": 3,
+        "parallel": 1,
     }
     with embedded.client() as client:
-        found = client.sweeps.wait(client.sweeps.submit(search).id, timeout=180)
-        trials = list(client.sweeps.trials(found.id))
+        sweep = client.sweeps.submit(search).id
+        next(seen for seen in client.sweeps.watch(sweep) if seen.progress["done"])
+        embedded.kill("-m worker ")  # nothing of it is lost, and nothing is done twice
+        found = client.sweeps.wait(sweep, timeout=240)
+        trials = list(client.sweeps.trials(sweep))
         assert [(trial.status, trial.message) for trial in trials] == [("succeeded", None)] * 3
         assert found.best is not None
         assert found.best.value == max(trial.value or 0 for trial in trials)
+        jobs = client.jobs.list(labels={"sweep": sweep})
+        assert sorted(job.labels["trial"] for job in jobs) == ["0", "1", "2"]
         best = client.jobs.get(str(found.best.job_id))
         assert best.result["val/accuracy"] == found.best.value
         assert best.spec["optimizer"]["lr"] == found.best.parameters["optimizer.lr"]
@@ -54,17 +60,3 @@ def test_a_grid_and_a_search_by_the_command(embedded: Service, tmp_path: Path) -
     shown = adder(embedded, "compare", *(str(trial.job_id) for trial in trials))
     assert "/optimizer/lr" in shown.stdout
     assert adder(embedded, "sweep", "list").stdout.count("sweep_") == 2
-
-
-def test_a_search_goes_on_after_the_service_was_killed(embedded: Service) -> None:
-    search = {"optimizer.lr": {"type": "float", "low": 0.01, "high": 0.1, "log": True}}
-    with embedded.client() as client:
-        sweep = client.sweeps.submit({"base": BASE | {"epochs": 1}, "search": search, "trials": 3, "parallel": 1})
-        for seen in client.sweeps.watch(sweep.id):
-            if seen.progress["done"]:
-                break
-        embedded.kill("-m worker ")
-        ended = client.sweeps.wait(sweep.id, timeout=180)
-        assert ended.progress == {"done": 3, "running": 0, "waiting": 0, "failed": 0, "pruned": 0, "total": 3}
-        jobs = client.jobs.list(labels={"sweep": sweep.id})
-        assert sorted(job.labels["trial"] for job in jobs) == ["0", "1", "2"]

@@ -35,6 +35,7 @@ def document(site: Running, worker: Worker) -> Any:
     """The document of a server that knows a finished job, so that some ids lead somewhere."""
     with site.client() as api:
         api.post("/v1/jobs", json=train_body())
+        api.post("/v1/sweeps", json={"base": train_body(), "grid": {"seed": [0, 1]}})
     claim = worker.claim()
     worker.metrics(claim, 1, 20)
     worker.artifact(claim, "log.txt", b"hello")

@@ -90,14 +90,14 @@ def test_a_grid_from_its_submission_to_its_table(api: httpx2.Client, worker: Wor
     assert len(api.get("/v1/jobs").json()["data"]) == 4, "its jobs stay"
 
 
-def test_validate_only_gives_every_child_and_creates_nothing(api: httpx2.Client) -> None:
-    found = api.post("/v1/sweeps", params={"validate_only": "true"}, json=sweep_body()).json()
+def test_validate_only_gives_every_child_and_creates_nothing(lite_api: httpx2.Client) -> None:
+    found = lite_api.post("/v1/sweeps", params={"validate_only": "true"}, json=sweep_body()).json()
     assert found["jobs"] == 4
     assert [child["spec"]["optimizer"]["eta"] for child in found["children"]] == [1.0, 1.0, 0.5, 0.5]
-    search = api.post("/v1/sweeps", params={"validate_only": "true"}, json=sweep_body(search={"optimizer.lr": LR}))
+    search = lite_api.post("/v1/sweeps", params={"validate_only": "true"}, json=sweep_body(search={"optimizer.lr": LR}))
     found = search.json()
     assert (found["jobs"], len(found["children"]), found["spec"]["sampler"]) == (20, 1, "tpe")
-    assert api.get("/v1/sweeps").json()["data"] == api.get("/v1/jobs").json()["data"] == []
+    assert lite_api.get("/v1/sweeps").json()["data"] == lite_api.get("/v1/jobs").json()["data"] == []
 
 
 def test_bad_sweeps_name_each_field(lite_api: httpx2.Client) -> None:
@@ -133,14 +133,14 @@ def test_the_same_key_and_body_is_the_same_sweep_also_at_once(api: httpx2.Client
     assert code(other) == (422, "idempotency_mismatch")
 
 
-def test_sweeps_are_listed_newest_first_and_by_status(api: httpx2.Client) -> None:
-    made = [submit(api, name=str(number))["id"] for number in range(3)]
-    assert api.post(f"/v1/sweeps/{made[0]}/cancel").json()["status"] == "cancelled"
-    page = api.get("/v1/sweeps", params={"limit": 2}).json()
+def test_sweeps_are_listed_newest_first_and_by_status(lite_api: httpx2.Client) -> None:
+    made = [submit(lite_api, name=str(number))["id"] for number in range(3)]
+    assert lite_api.post(f"/v1/sweeps/{made[0]}/cancel").json()["status"] == "cancelled"
+    page = lite_api.get("/v1/sweeps", params={"limit": 2}).json()
     assert [sweep["id"] for sweep in page["data"]] == [made[2], made[1]]
-    rest = api.get("/v1/sweeps", params={"limit": 2, "after": page["next"]}).json()
+    rest = lite_api.get("/v1/sweeps", params={"limit": 2, "after": page["next"]}).json()
     assert [sweep["id"] for sweep in rest["data"]] == [made[0]]
-    running = api.get("/v1/sweeps", params={"status": "running"}).json()["data"]
+    running = lite_api.get("/v1/sweeps", params={"status": "running"}).json()["data"]
     assert {sweep["id"] for sweep in running} == set(made[1:])
 
 
@@ -179,14 +179,14 @@ def test_a_retry_of_a_failed_child_takes_its_place(api: httpx2.Client, worker: W
     assert (ended["status"], ended["best"]["value"], ended["best"]["job_id"]) == ("succeeded", 0.9, None)
 
 
-def test_a_model_that_jobs_of_a_sweep_will_begin_with_is_kept(api: httpx2.Client) -> None:
-    model = api.post("/v1/models", files={"weights": model_file()}).json()["id"]
-    sweep = submit(api, base=train_body(init_from=model), grid={"seed": [0, 1]}, parallel=1)
-    first = api.get("/v1/jobs").json()["data"][0]["id"]
-    assert api.post(f"/v1/jobs/{first}/cancel").status_code == 202
-    assert sweep["id"] in api.delete(f"/v1/models/{model}").json()["detail"]
-    assert api.post(f"/v1/sweeps/{sweep['id']}/cancel").json()["status"] == "cancelled"
-    assert api.delete(f"/v1/models/{model}").status_code == 204
+def test_a_model_that_jobs_of_a_sweep_will_begin_with_is_kept(lite_api: httpx2.Client) -> None:
+    model = lite_api.post("/v1/models", files={"weights": model_file()}).json()["id"]
+    sweep = submit(lite_api, base=train_body(init_from=model), grid={"seed": [0, 1]}, parallel=1)
+    first = lite_api.get("/v1/jobs").json()["data"][0]["id"]
+    assert lite_api.post(f"/v1/jobs/{first}/cancel").status_code == 202
+    assert sweep["id"] in lite_api.delete(f"/v1/models/{model}").json()["detail"]
+    assert lite_api.post(f"/v1/sweeps/{sweep['id']}/cancel").json()["status"] == "cancelled"
+    assert lite_api.delete(f"/v1/models/{model}").status_code == 204
 
 
 def test_jobs_are_compared_by_what_differs(api: httpx2.Client, worker: Worker) -> None:

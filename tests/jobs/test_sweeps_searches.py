@@ -142,10 +142,10 @@ def test_a_process_that_dies_in_a_step_leaves_no_half_of_it(database: Database, 
 def test_drivers_side_by_side_make_no_trial_twice_and_keep_to_the_limit(
     database: Database, worker: Worker, kind: str
 ) -> None:
-    varied: dict[str, Any] = {"grid": {"seed": list(range(16))}}
+    varied: dict[str, Any] = {"grid": {"seed": list(range(10))}}
     if kind == "search":
         search.load()
-        varied = {"search": {"optimizer.lr": LR}, "trials": 16, "pruner": "none"}
+        varied = {"search": {"optimizer.lr": LR}, "trials": 10, "pruner": "none"}
     sweep = create(database, **varied, parallel=3)
     problems: list[str] = []
     most = 0
@@ -183,12 +183,12 @@ def test_drivers_side_by_side_make_no_trial_twice_and_keep_to_the_limit(
     assert problems == []
     assert most == 3
     found = trials(database, sweep)
-    assert [trial.number for trial in found] == list(range(16))
+    assert [trial.number for trial in found] == list(range(10))
     assert {trial.status for trial in found} == {"succeeded"}
     with database.read() as session:
         jobs = session.execute(select(Job)).scalars().all()
         numbers = Counter(lifecycle.labels_of(session, [job.id])[job.id]["trial"] for job in jobs)
-    assert numbers == {str(number): 1 for number in range(16)}
+    assert numbers == {str(number): 1 for number in range(10)}
     assert {trial.job_id for trial in found} == {job.id for job in jobs}
 
 
