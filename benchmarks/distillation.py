@@ -17,7 +17,7 @@ from addercore.analysis.statistics import compare, mean_of
 from addercore.spec import TrainConfig, dataset
 
 EPOCHS: Final = 12
-TEACHER: Final = {"method": "conv", "epochs": 2 * EPOCHS, "augment": "affine"}
+TEACHER: Final[dict[str, Any]] = {"method": "conv", "epochs": 2 * EPOCHS, "augment": "affine"}
 DISTILL: Final = {"teacher": "twin", "temperature": 2.0, "weight": 0.9, "features": 1.0}
 
 
