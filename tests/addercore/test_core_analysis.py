@@ -118,6 +118,7 @@ def test_stopped_inside_and_between_trainings_it_ends_the_same(tmp_path: Path, r
         assert part.items() <= rows[0].items()
         union |= part
     assert union == rows[0]
+    assert sum(len(one.points) for one in seen) == len(whole.points), "nothing is computed twice"
     assert outcome(folder) == outcome(tmp_path / "whole")
     for name in ("table.md", "table.csv", "figure.png"):
         assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
