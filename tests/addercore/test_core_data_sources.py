@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import addercore
 from addercore import BadData, TrainConfig, fit
@@ -203,9 +203,11 @@ def test_an_upload_trains_to_the_same_bytes_wherever_it_lies(
 
 
 def test_an_upload_that_is_not_what_was_described_is_refused(tmp_path: Path, uploaded: DatasetInfo) -> None:
-    pixels, labels = raw("ds_halves", "validation", tmp_path)
-    assert pixels.shape == (20, 1, 9, 7)
     path = tmp_path / "ds_halves.safetensors"
+    stored = load_file(path)
+    pixels, labels = raw("ds_halves", "validation", tmp_path)
+    assert torch.equal(pixels, stored["validation_images"] / 255)
+    assert torch.equal(labels, stored["validation_labels"])
 
     def refused(tensors: dict[str, torch.Tensor], says: str) -> None:
         save_file(tensors, path)
