@@ -36,12 +36,11 @@ class Known:
     """Epoch → the objective there."""
 
 
-def load() -> Any:
-    """Optuna, whose import takes half a second: call this before a transaction begins."""
+def load() -> None:
+    """Imports optuna, which takes half a second: call this before a transaction begins."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna
 
 
 def suggest(spec: SweepSpec, trials: Sequence[Known]) -> Parameters:
@@ -60,12 +59,13 @@ def to_prune(spec: SweepSpec, trials: Sequence[Known], numbers: Sequence[int], e
 
 
 def _study(spec: SweepSpec, trials: Sequence[Known], warm_up: int = 0) -> optuna.Study:
-    optuna = load()
+    load()
+    import optuna
     from optuna.trial import TrialState, create_trial
 
     seed = _seed(spec.seed or 0, len(trials))
     sampler = optuna.samplers.TPESampler if spec.sampler == "tpe" else optuna.samplers.RandomSampler
-    study: optuna.Study = optuna.create_study(
+    study = optuna.create_study(
         direction=spec.direction,
         sampler=sampler(seed=seed),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=warm_up),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from jobs.database import Database
@@ -23,7 +23,7 @@ from jobs.sweeps import figure, repository, search
 from jobs.sweeps.driver import Driver, step
 from jobs.sweeps.search import Known
 from jobs.sweeps.spec import SweepSpec
-from jobs.tables import Job
+from jobs.tables import Job, Trial
 from tests.api.attempt import Worker
 from tests.jobs.sweeping import LR, create, drive, epochs, finish, states, sweep_spec, trials
 from tests.jobs.test_interleavings import Actor
@@ -112,6 +112,18 @@ def test_a_trial_that_does_worse_than_the_median_is_pruned(database: Database, w
     ended = drive(database, sweep)
     assert ended.status == SweepStatus.SUCCEEDED
     assert "no trial has a value" not in figure.draw(SweepSpec.model_validate(ended.spec), trials(database, sweep))
+
+
+def test_a_sweep_ends_only_when_what_was_pruned_has_stopped(database: Database, worker: Worker) -> None:
+    sweep = create(database, search={"optimizer.lr": LR}, trials=1)
+    drive(database, sweep)
+    claim = worker.claim()
+    with database.write() as session:
+        lifecycle.cancel(session, claim.job_id)
+        session.execute(update(Trial).values(status=TrialStatus.PRUNED, value=0.1))
+    assert drive(database, sweep).status == SweepStatus.RUNNING
+    finish(worker, claim, None, Status.CANCELLED)
+    assert drive(database, sweep).status == SweepStatus.FAILED
 
 
 class Killed(BaseException):
