@@ -20,8 +20,8 @@ from addercore.spec.manifest import check_manifest, read_manifest
 from addercore.spec.methods import BINARY, FIRST_LAST, METHODS, default_first_last
 from addercore.spec.networks import ARCHS, PUBLISHED, Network, network, tensors
 from addercore.spec.recipes import recipe
-from addercore.spec.uploads import FORMATS, MAX_SIDE, IntakeOptions
 from addercore.spec.studies import AnalyzeConfig
+from addercore.spec.uploads import FORMATS, MAX_SIDE, IntakeOptions
 
 __all__ = [
     "ARCHS",
