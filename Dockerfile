@@ -26,7 +26,7 @@ WORKDIR /src
 COPY pyproject.toml README.md constraints.txt ./
 RUN sed -E '/^-e /d; s/^(torch==[0-9.]+)\+.*/\1/' constraints.txt >/tmp/constraints.txt \
  && pip install ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} --constraint /tmp/constraints.txt torch
-RUN pip install --constraint /tmp/constraints.txt '.[server,client]'
+RUN pip install --constraint /tmp/constraints.txt '.[server,client,parquet]'
 
 # What nothing here runs: torch's C++ headers, CMake files and test programs, the packages' own test suites.
 RUN site=$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
