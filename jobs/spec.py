@@ -140,8 +140,8 @@ class TrainSpec(CommonSpec):
     init_from: Annotated[str, Field(pattern=r"^model_\w+$", max_length=40)] | None = None
     """Id of a model whose weights are the start."""
     augment: Literal["none", "crop", "crop_flip", "affine", "imagenet"] = "none"
-    """`crop`: padded by 4 pixels and cut back at random; `crop_flip`: and mirrored; `affine`: turned, scaled and shifted
-    a little; `imagenet`: a random part of the image at the input's size, and mirrored."""
+    """`crop`: padded by 4 pixels and cut back at random; `crop_flip`: and mirrored; `affine`: turned, scaled and
+    shifted a little; `imagenet`: a random part of the image at the input's size, and mirrored."""
     early_stop: EarlyStopSpec | None = None
     distill: DistillSpec | None = None
     """Learn from a trained model beside the labels."""
