@@ -127,7 +127,13 @@ def out_of_memory(error: Exception) -> bool:
         isinstance(error, MemoryError)
         or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
         or (isinstance(error, RuntimeError | ImportError) and any(words in text for words in OUT_OF_MEMORY_WORDS))
+        # what the interpreter says of a compiled module that fails at an allocation and does not tell why
+        or (isinstance(error, SystemError) and "without setting an exception" in text and memory_is_limited())
     )
+
+
+def memory_is_limited() -> bool:
+    return resource.getrlimit(resource.RLIMIT_DATA)[0] != resource.RLIM_INFINITY
 
 
 OUT_OF_MEMORY_WORDS = ("can't allocate memory", "cannot allocate memory", "out of memory", "failed to map segment")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -63,6 +64,15 @@ def test_the_code_of_an_exception(error: Exception, code: FailureCode, says: str
     assert isinstance(end, protocol.Failed)
     assert end.code == code
     assert says in end.message
+
+
+def test_a_silent_failure_in_limited_memory_is_for_want_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = SystemError("<function _find_and_load> returned NULL without setting an exception")
+    limit = resource.RLIM_INFINITY
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (limit, limit))
+    assert getattr(ending(error, tmp_path), "code", None) == FailureCode.CODE_ERROR
+    limit = 2**28
+    assert getattr(ending(error, tmp_path), "code", None) == FailureCode.OUT_OF_MEMORY
 
 
 SOON = train_spec(
