@@ -146,6 +146,13 @@ def test_a_button_runs_a_recipe(visit: Open, site: Site) -> None:
     assert (claim.kind, claim.spec["recipe"], claim.spec["etas"]) == ("analyze", "table4", [1.0, 0.5, 0.2, 0.1, 0.05])
 
 
+def test_a_dataset_is_chosen_on_a_small_screen_too(visit: Open) -> None:
+    page = visit("/recipes", viewport={"width": 390, "height": 844}).page
+    page.get_by_role("combobox", name="Dataset").select_option("cifar10")
+    page.get_by_role("button", name="Show").click()
+    page.get_by_text("adder submit --recipe table2 --dataset cifar10 --watch").wait_for()
+
+
 def test_a_refused_recipe_says_which_command_fetches_its_dataset(visit: Open) -> None:
     opened = visit("/recipes?dataset=cifar10")
     opened.expected = ["422"]
