@@ -93,9 +93,16 @@ class Accuracies:
         """The row in a sentence."""
         return self.names.get(row, row)
 
+    def guessing(self, row: str, other: str) -> bool:
+        """Whether neither of them is above what guessing gives."""
+        means = [mean.value for name in (row, other) if (mean := self.mean(name)) is not None]
+        return bool(means) and max(means) <= self.limit
+
     def ahead(self, row: str, other: str) -> Claim:
         """That `row` is ahead of `other`."""
         what, other_name = self.name(row), self.name(other)
+        if self.guessing(row, other):
+            return Claim(f"neither {what} nor {other_name} has learnt", False)
         sign = self.sign(row, other)
         difference = self.difference(row, other)
         by = "" if difference is None else f" ({difference.points()})"
@@ -108,6 +115,8 @@ class Accuracies:
     def within(self, row: str, other: str, points: float) -> Claim:
         """That `row` loses at most `points` percentage points to `other`."""
         what, other_name = self.name(row), self.name(other)
+        if self.guessing(row, other):
+            return Claim(f"neither {what} nor {other_name} has learnt", False)
         difference = self.difference(row, other)
         if difference is None:
             return Claim(f"{what} and {other_name} have no seed in which both ended", False)

@@ -1,6 +1,6 @@
 """The recipes by name: which table or figure of the paper each makes, on what, and with which defaults."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from addercore.spec.datasets import dataset as dataset_info
@@ -28,6 +28,7 @@ class Defaults:
     etas: tuple[float, ...] | None = None
     seeds: tuple[int, ...] = (0,)
     epochs: int | None = None
+    batch_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class RecipeInfo:
         if given.archs is None:
             return given
         archs = tuple(arch for arch in given.archs if _fits(arch, dataset)) or (STAND_IN,)
-        return Defaults(archs, given.methods, given.etas, given.seeds, given.epochs)
+        return replace(given, archs=archs)
 
     def spec(self, dataset: str = SMALL) -> dict[str, Any]:
         """A spec of an analyze job, every default filled in; `ValueError` for an unknown dataset."""
@@ -133,7 +134,7 @@ _ALL: Final = (
         ),
         output="table",
         datasets=_CIFAR,
-        small=Defaults(("lenet5_bn", "resnet20"), ("bnn", "adder", "conv"), epochs=4),
+        small=Defaults(("lenet5_bn", "resnet20"), ("bnn", "adder", "conv"), epochs=4, batch_size=32),
         full=Defaults(("vgg_small", "resnet20", "resnet32"), ("bnn", "adder", "conv")),
         one_arch=False,
     ),
@@ -147,7 +148,7 @@ _ALL: Final = (
         ),
         output="table",
         datasets=("imagenet",),
-        small=Defaults(("resnet18",), ("bnn", "adder", "conv"), epochs=2),
+        small=Defaults(("resnet18",), ("bnn", "adder", "conv"), epochs=4, batch_size=32),
         full=Defaults(("resnet18", "resnet50"), ("bnn", "adder", "conv")),
         one_arch=False,
     ),

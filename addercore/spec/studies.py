@@ -87,7 +87,7 @@ class AnalyzeConfig:
             "model_id": given.get("model_id"),
             "seeds": _tuple(given.get("seeds", defaults.seeds)),
             "epochs": given.get("epochs", defaults.epochs if info.trains else None),
-            "batch_size": given.get("batch_size"),
+            "batch_size": given.get("batch_size", defaults.batch_size),
             "control": given.get("control", "none"),
             "checkpoint": checkpoint,
         }

@@ -127,7 +127,10 @@ def test_guessing_networks_are_no_comparison() -> None:
     assert not guessing.learnt()
     assert guessing.nothing_learnt().holds is False
     assert "guessing gives 10.0 %" in guessing.nothing_learnt().text
-    assert accuracies(a=[0.2, 0.2], b=[0.1, 0.1]).learnt()
+    some = accuracies(a=[0.2, 0.2], b=[0.1, 0.1], c=[0.11, 0.11])
+    assert some.learnt()
+    assert some.within("b", "c", 1).text == some.ahead("b", "c").text == "neither b nor c has learnt"
+    assert some.within("b", "c", 1).holds is False
 
 
 def test_tables_are_read_by_people_and_by_programs() -> None:

@@ -69,7 +69,8 @@ def test_the_published_tables_keep_both_ends_as_convolutions() -> None:
 def test_digits_have_a_small_form_and_other_datasets_the_papers() -> None:
     small, full = RECIPES["table2"].spec(), RECIPES["table2"].spec("cifar100")
     assert (small["archs"], full["archs"]) == (["lenet5_bn", "resnet20"], ["vgg_small", "resnet20", "resnet32"])
-    assert (small["epochs"], full["epochs"]) == (4, None)
+    assert (small["epochs"], small["batch_size"]) == (4, 32)
+    assert (full["epochs"], full["batch_size"]) == (None, None)
     run = plan(AnalyzeConfig.from_dict(full))[0]
     assert (run.config.epochs, run.config.dataset.name) == (400, "cifar100")
 
