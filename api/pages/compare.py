@@ -36,9 +36,7 @@ def comparison(
 ) -> HTMLResponse:
     ids = list(dict.fromkeys(filter(None, job)))
     if not FEWEST <= len(ids) <= MOST:
-        detail = (
-            f"Choose {FEWEST} to {MOST} jobs in the list of jobs or in a sweep, then Compare; {len(ids)} are chosen."
-        )
+        detail = f"Choose {FEWEST} to {MOST} jobs in the list or in a sweep, then Compare. Named here: {len(ids)}."
         return error_page(request, HTTPStatus.BAD_REQUEST, "Which jobs?", detail)
     try:
         with service.database.read() as session:

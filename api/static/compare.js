@@ -33,7 +33,7 @@ for (const job of jobs) {
     () => {},
   );
 }
-const first = FIRST.filter((name) => names.includes(name));
+const first = names.length ? FIRST.filter((name) => names.includes(name)) : FIRST; // none yet: these will come
 for (const name of first.length ? first : names.slice(0, 1)) addPanel(name);
 addChosen(names.filter((name) => !first.includes(name)));
 

@@ -115,11 +115,13 @@ def test_a_sweep_leads_to_a_comparison_of_its_trials(visit: Open, site: Site) ->
     for value in (0.9, 0.95, 0.92):
         run(site, value)
     move(site)
-    page = visit(f"/sweeps/{sweep}").page
+    page = visit(f"/sweeps/{sweep}", viewport={"width": 390, "height": 800}).page
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.get_by_label("Compare trial 0").check()
     page.get_by_label("Compare trial 2").check()
     page.get_by_role("button", name="Compare 2").click()
     page.get_by_role("heading", name="2 jobs").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "wide tables scroll by themselves"
     (differing,) = page.locator("tr.differs").all()
     assert differing.locator("code").inner_text() == "optimizer.eta"
     assert differing.locator("td").all_inner_texts() == ["1", "0.1"]
