@@ -53,6 +53,7 @@ def submit(service: Service, info: RecipeInfo) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.timeout(900)  # a dozen processes that load torch: minutes where the machine has other work
 def test_every_recipe_gives_its_table_and_picture(service: Service, tmp_path: Path) -> None:
     with ThreadPoolExecutor(2) as pool, service.client() as client:
         jobs = dict(zip(RECIPES, pool.map(lambda info: submit(service, info), RECIPES.values()), strict=True))
