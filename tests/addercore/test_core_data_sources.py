@@ -94,7 +94,7 @@ def test_loader_processes_decode_the_same_batches(photographs: ImageFolder) -> N
         assert not any(torch.equal(made[0], other) for other in made[1:])
     finally:
         loader.close()
-    ordered = Loader.in_order(photographs, workers=2, size=4)
+    ordered = Loader.in_order(photographs, workers=1, size=4)
     try:
         taken = torch.cat([ordered.take() for _ in range(3)])
         assert torch.equal(taken, photographs.pixels(torch.arange(9)))
@@ -177,7 +177,7 @@ def uploaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DatasetInfo:
 
 def halves_config(**changes: Any) -> TrainConfig:
     model = {"arch": "lenet5_bn", "method": "conv"}
-    base = {"model": model, "dataset": {"name": "ds_halves"}, "batch_size": 8, "epochs": 2, "augment": "affine"}
+    base = {"model": model, "dataset": {"name": "ds_halves"}, "batch_size": 8, "epochs": 1, "augment": "affine"}
     return TrainConfig.from_dict(base | changes)
 
 
@@ -195,7 +195,7 @@ def test_an_upload_trains_to_the_same_bytes_wherever_it_lies(
     assert all(other == first for other in others)
     model = addercore.load(workdir / "model.safetensors")
     monkeypatch.setattr(sources, "RESIDENT", 0)
-    judged = addercore.evaluate(model, "ds_halves", data_dir=tmp_path, device="cpu", batch_size=7, loader_workers=2)
+    judged = addercore.evaluate(model, "ds_halves", data_dir=tmp_path, device="cpu", batch_size=7, loader_workers=1)
     assert judged.accuracy == first[1]["val/accuracy"]
     assert judged.images == sum(map(sum, judged.confusion_matrix)) == 20
     with pytest.raises(ValueError, match="ds_halves is too large to be held in memory"):
