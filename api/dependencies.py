@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, cast
 
-from fastapi import Depends, Path, Query, Request
+from fastapi import Depends, Header, Path, Query, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from structlog.contextvars import bind_contextvars
 
+from api.bodies import read_json
 from api.problems import invalid
 from api.service import Service
 from jobs.errors import NotFound
@@ -56,6 +57,23 @@ async def sweep_id(
 JobId = Annotated[str, Depends(job_id)]
 ModelId = Annotated[str, Depends(model_id)]
 SweepId = Annotated[str, Depends(sweep_id)]
+
+
+async def _document(request: Request, service: ServiceDep) -> Any:
+    return await read_json(request, service.settings.max_body_bytes)
+
+
+Document = Annotated[Any, Depends(_document)]
+"""The request's JSON body, parsed and not looked at."""
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x21-\x7e]+$",
+        description="The same key and body gives back what the first request made.",
+    ),
+]
 
 Limit = Annotated[int, Query(ge=1, le=100, description="Rows of a page.")]
 After = Annotated[str | None, Query(max_length=200, description="`next` of the page before.")]

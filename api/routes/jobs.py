@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Response
 from sqlalchemy.orm import Session
 
 from api import checks
-from api.bodies import encoded, read_json
-from api.dependencies import After, JobId, Limit, ServiceDep, known_query
+from api.bodies import encoded
+from api.dependencies import After, Document, IdempotencyKey, JobId, Limit, ServiceDep, known_query
 from api.problems import Problem, documented
 from api.schemas import Job, Page, Validation
 from api.service import Service
@@ -57,10 +57,6 @@ SPEC_BODY: dict[str, Any] = {
 }
 
 
-async def _spec_document(request: Request, service: ServiceDep) -> Any:
-    return await read_json(request, service.settings.max_body_bytes)
-
-
 def views(service: Service, session: Session, rows: list[JobRow]) -> list[Job]:
     """Jobs as the API shows them, in few queries whatever their number."""
     labels = lifecycle.labels_of(session, [row.id for row in rows])
@@ -94,17 +90,9 @@ def view(service: Service, row: JobRow) -> Job:
 def submit(
     service: ServiceDep,
     response: Response,
-    document: Annotated[Any, Depends(_spec_document)],
+    document: Document,
     validate_only: Annotated[bool, Query(description="Only check the spec and count; nothing is created.")] = False,
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            min_length=1,
-            max_length=255,
-            pattern=r"^[\x21-\x7e]+$",
-            description="The same key and body gives the same job back.",
-        ),
-    ] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Any:
     """Accepts a job and puts it into the queue. Fields left out get the defaults of the paper's recipe."""
     with service.database.read() as session:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import PlainTextResponse
 from sqlalchemy.orm import Session
 
 from api import sweeps as parts
-from api.bodies import encoded, read_json
-from api.dependencies import After, Limit, ServiceDep, SweepId, known_query
+from api.bodies import encoded
+from api.dependencies import After, Document, IdempotencyKey, Limit, ServiceDep, SweepId, known_query
 from api.problems import documented
 from api.schemas import Page
 from api.service import Service
@@ -60,10 +60,6 @@ FIRST_STEPS = 1
 """Steps that the request itself takes, so that its first jobs are there; workers do the rest."""
 
 
-async def _sweep_document(request: Request, service: ServiceDep) -> Any:
-    return await read_json(request, service.settings.max_body_bytes)
-
-
 def _driver(service: Service) -> Driver:
     return Driver(service.database, Rules.of(service.settings), searching=False)
 
@@ -93,17 +89,9 @@ def _view(service: Service, row: SweepRow) -> Sweep:
 def submit(
     service: ServiceDep,
     response: Response,
-    document: Annotated[Any, Depends(_sweep_document)],
+    document: Document,
     validate_only: Annotated[bool, Query(description="Only check it; nothing is created.")] = False,
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            min_length=1,
-            max_length=255,
-            pattern=r"^[\x21-\x7e]+$",
-            description="The same key and body gives the same sweep back, for as long as it is there.",
-        ),
-    ] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Any:
     """Accepts a sweep. Every combination must be a valid job, otherwise nothing is created. Its jobs carry the labels
     `sweep` and `trial`; they are submitted as places fall free, and each is an ordinary job from then on."""

@@ -149,6 +149,7 @@ def test_pause_resume_retry_and_delete(visit: Open, site: Site) -> None:
     page.get_by_text("retry of").wait_for()
     assert claim.job_id not in page.url
     page.get_by_role("link", name=f"…{claim.job_id[-8:]}").click()
+    page.wait_for_load_state("networkidle")  # else the curves that it still asks for are gone with the job
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("button", name="Delete it").click()
     page.wait_for_url(f"{site.url}/")
