@@ -15,7 +15,7 @@ from addercore.analysis.statistics import mean_of
 from addercore.analysis.subject import Place
 from addercore.io import Model
 from addercore.spec import AnalyzeConfig, Counts, count
-from addercore.spec.plans import Run, plan, rows_of
+from addercore.spec.plans import TEACHER, Run, plan, rows_of
 
 WORD = 64
 """Binary operations that one instruction does at once: XNOR-Net's count of its saving (section 3.2)."""
@@ -296,9 +296,8 @@ def distillation(config: AnalyzeConfig, findings: list[Finding]) -> Report:
         Column("paper_cifar100", "PKKD, CIFAR-100, %", "percent"),
         _NOTE,
     )
-    taught = next((run.config.distill for run in plan(config) if run.teacher is not None), None)
-    how = "" if taught is None else f" Temperature {taught.temperature:g}, weight of the teacher {taught.weight:g}."
-    caption = f"Distillation from the convolutional twin, {(config.archs or ('',))[0]}.{how} {_where(config)}"
+    arch = (config.archs or ("",))[0]
+    caption = f"Distillation from the convolutional twin, {arch}.{_lesson(config)} {_where(config)}"
 
     def verdict() -> Verdict:
         reasons = [accuracies.describe("distilled", other) for other in ("plain", "twin")]
@@ -307,6 +306,17 @@ def distillation(config: AnalyzeConfig, findings: list[Finding]) -> Report:
 
     picture = figures.dots(rows, accuracies, "paper_cifar10", "PKKD, ResNet-20 on CIFAR-10")
     return Report(caption, Table(columns, rows), _judged(accuracies, verdict), picture)
+
+
+def _lesson(config: AnalyzeConfig) -> str:
+    """How the twin is trained, and how it teaches."""
+    runs = {run.row: run.config for run in plan(config)}
+    twin, lesson = runs[TEACHER], runs["distilled"].distill
+    if lesson is None:
+        return ""
+    images = f", augment {twin.augment}" if twin.augment != runs["plain"].augment else ""
+    teaching = f"temperature {lesson.temperature:g}, weight of the teacher {lesson.weight:g}"
+    return f" The twin trains {twin.epochs} epochs{images}; {teaching}."
 
 
 @torch.inference_mode()

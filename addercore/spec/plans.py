@@ -1,9 +1,10 @@
 """The networks that an analysis looks at, one `Run` each: what is varied makes the rows, seeds repeat a row."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any, Final
 
+from addercore.spec.catalogue import SMALL
 from addercore.spec.config import TrainConfig
 from addercore.spec.counts import count
 from addercore.spec.datasets import dataset
@@ -14,6 +15,10 @@ PASSES: Final = 3
 
 TEACHER: Final = "twin"
 """The row of the distillation recipe whose model teaches."""
+TEACHER_PASSES: Final = 2
+"""It is trained so many times as long as its pupils, on the digits on augmented images too: a twin of the pupils' own
+recipe holds them back (docs/distillation.md)."""
+DISTILL: Final = {"weight": 0.9}
 
 GRADIENTS: Final = ("full_precision", "sign")
 RATES: Final = ("alr", "ilr", "none")
@@ -73,12 +78,17 @@ def rows_of(config: AnalyzeConfig) -> tuple[Row, ...]:
             return tuple(_scheme(arch, gradient, rate) for gradient in GRADIENTS for rate in RATES)
         case "distillation":
             return (
-                Row(TEACHER, (("network", "convolutional twin (teacher)"),), _of(arch, "conv")),
+                Row(TEACHER, (("network", "convolutional twin (teacher)"),), _of(arch, "conv") | _teaching(config)),
                 Row("plain", (("network", "AdderNet"),), _of(arch, "adder")),
-                Row("distilled", (("network", "AdderNet, distilled"),), _of(arch, "adder") | {"distill": {}}),
+                Row("distilled", (("network", "AdderNet, distilled"),), _of(arch, "adder") | {"distill": DISTILL}),
             )
         case _:
             return tuple(_cell(config, arch, method) for arch in config.archs or () for method in config.methods or ())
+
+
+def _teaching(config: AnalyzeConfig) -> dict[str, Any]:
+    """What a teacher has that its pupils have not, beside its longer training."""
+    return {"augment": "affine"} if config.dataset.name == SMALL else {}
 
 
 def _of(arch: str, method: str, **model: str) -> dict[str, Any]:
@@ -123,5 +133,8 @@ def _run(config: AnalyzeConfig, row: Row, seed: int) -> Run:
         spec["batch_size"] = config.batch_size
     teacher = f"{TEACHER}-{seed}" if "distill" in row.spec else None
     if teacher is not None:
-        spec["distill"] = {"teacher": teacher}
-    return Run(f"{row.key}-{seed}", row.key, seed, TrainConfig.from_dict(spec), config.info.trains, teacher)
+        spec["distill"] = {**row.spec["distill"], "teacher": teacher}
+    training = TrainConfig.from_dict(spec)
+    if row.key == TEACHER:
+        training = replace(training, epochs=TEACHER_PASSES * training.epochs)
+    return Run(f"{row.key}-{seed}", row.key, seed, training, config.info.trains, teacher)
