@@ -16,7 +16,7 @@ from typing import Any, Final
 from addercore.spec import RECIPES
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
-VERDICTS: Final = {True: "holds", False: "does not hold", None: "open"}
+VERDICTS: Final = {True: "holds", False: "does not hold", None: "in part, or open"}
 HEAD: Final = """# The paper's tables and figures, on digits
 
 What every recipe gives by default on scikit-learn's handwritten digits ([datasets.md](datasets.md)); `adder submit
