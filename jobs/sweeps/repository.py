@@ -21,7 +21,7 @@ from jobs.repository.paging import Page, page
 from jobs.states import FINAL, Status, SweepStatus, TrialStatus
 from jobs.sweeps.planning import Parameters
 from jobs.sweeps.spec import SweepSpec
-from jobs.tables import Attempt, Job, Sweep, Trial
+from jobs.tables import Job, Sweep, Trial
 
 ENDED = frozenset({SweepStatus.SUCCEEDED, SweepStatus.FAILED, SweepStatus.CANCELLED})
 ROWS = 500  # of one INSERT
@@ -195,16 +195,6 @@ def best_of(session: Session, sweep: Sweep) -> Best | None:
     if row is None or row.value is None:
         return None
     return Best(row.number, row.job_id, row.parameters, row.value)
-
-
-def seconds_of(session: Session, job_ids: Sequence[str]) -> dict[str, float]:
-    """For how long each of these jobs has run so far, in all its attempts."""
-    if not job_ids:
-        return {}
-    stamp = now(session)
-    ran = func.sum(func.coalesce(Attempt.ended_at, stamp) - Attempt.started_at)
-    rows = session.execute(select(Attempt.job_id, ran).where(Attempt.job_id.in_(job_ids)).group_by(Attempt.job_id))
-    return {job_id: max(0.0, float(ms) / 1000) for job_id, ms in rows}
 
 
 def ask_cancel(session: Session, sweep_id: str) -> Sweep:
