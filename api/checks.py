@@ -7,9 +7,9 @@ from pathlib import Path
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from addercore import spec as core
-from addercore.spec import datasets as published
-from addercore.spec.plans import plan
+from addercore import arch, config
+from addercore.config import datasets as published
+from addercore.config.plans import plan
 from api.problems import field_errors, invalid
 from jobs.errors import DatasetUnusable, NotFound
 from jobs.ids import ID_PATTERN
@@ -53,18 +53,18 @@ def _on_its_models_dataset(session: Session, document: object) -> object:
     return document if model is None else {**document, "dataset": {"name": model.dataset}}
 
 
-def missing_files(settings: Settings, info: core.DatasetInfo) -> list[Path]:
+def missing_files(settings: Settings, info: config.DatasetInfo) -> list[Path]:
     """Files of a dataset that are not in its folder, in whatever form."""
     return published.missing_files(info, settings.datasets_dir.resolve())
 
 
-def how_to_get(settings: Settings, info: core.DatasetInfo) -> str:
+def how_to_get(settings: Settings, info: config.DatasetInfo) -> str:
     return published.how_to_get(info, settings.datasets_dir.resolve())
 
 
 def require_dataset(settings: Settings, name: str) -> None:
     """Raises Problem at /dataset/name when a dataset's files are not on this server."""
-    info = core.dataset(name)
+    info = config.dataset(name)
     missing = missing_files(settings, info)
     if missing:
         names = ", ".join(path.name for path in missing)
@@ -74,7 +74,7 @@ def require_dataset(settings: Settings, name: str) -> None:
 
 def require_data(settings: Settings, spec: SubmittedSpec) -> None:
     """Raises Problem at /dataset/name when the files that a job reads are not on this server."""
-    if isinstance(spec, AnalyzeSpec) and spec.model_id is not None and core.RECIPES[spec.recipe].trains:
+    if isinstance(spec, AnalyzeSpec) and spec.model_id is not None and config.RECIPES[spec.recipe].trains:
         return  # what could train looks at a given model's weights alone
     require_dataset(settings, spec.dataset.name)
 
@@ -105,7 +105,7 @@ def _model(session: Session, model_id: str, field: str) -> Model:
 
 def _fitting_start(session: Session, spec: TrainSpec, model_id: str) -> Model:
     model = _model(session, model_id, "/init_from")
-    info = core.dataset(spec.dataset.name)
+    info = config.dataset(spec.dataset.name)
     part = model.manifest["network"]
     mine = (spec.model.arch, list(info.input_shape), len(info.classes))
     its = (part["arch"], part["input_shape"], len(model.manifest["classes"]))
@@ -119,14 +119,14 @@ def _require_teacher(session: Session, spec: TrainSpec) -> None:
     if spec.distill is None:
         return
     teacher = _model(session, spec.distill.teacher, "/distill/teacher")
-    info = core.dataset(spec.dataset.name)
-    reason = core.unfit_teacher(teacher.manifest, info, spec.model.arch, spec.distill.features)
+    info = config.dataset(spec.dataset.name)
+    reason = config.unfit_teacher(teacher.manifest, info, spec.model.arch, spec.distill.features)
     if reason is not None:
         raise invalid([("/distill/teacher", f"{teacher.id} cannot teach this training: {reason}")])
 
 
 def _same_images(model: Model, spec: AnalyzeSpec) -> None:
-    info = core.dataset(spec.dataset.name)
+    info = config.dataset(spec.dataset.name)
     shape = model.manifest["network"]["input_shape"]
     if shape != list(info.input_shape):
         reason = f"has images of {list(info.input_shape)}, the model takes {shape}; it was trained on {model.dataset}"
@@ -134,25 +134,25 @@ def _same_images(model: Model, spec: AnalyzeSpec) -> None:
 
 
 def _same_task(model: Model, spec: EvaluateSpec | AnalyzeSpec) -> None:
-    info = core.dataset(spec.dataset.name)
+    info = config.dataset(spec.dataset.name)
     classes = len(model.manifest["classes"])
     if classes != len(info.classes):
         reason = f"has {len(info.classes)} classes, the model knows {classes}"
         raise invalid([("/dataset/name", reason)])
 
 
-def counts_of(spec: SubmittedSpec, model: Model | None) -> core.Counts:
+def counts_of(spec: SubmittedSpec, model: Model | None) -> arch.Counts:
     """Exact counts of the network that a spec trains, or that it evaluates; of an analysis the first one."""
     if isinstance(spec, AnalyzeSpec) and model is None:
-        return _counts_of_training(plan(core.AnalyzeConfig.from_dict(spec.model_dump(mode="json")))[0].config)
+        return _counts_of_training(plan(config.AnalyzeConfig.from_dict(spec.model_dump(mode="json")))[0].config)
     if isinstance(spec, TrainSpec):
-        info = core.dataset(spec.dataset.name)
-        net = core.network(spec.model.arch, info.input_shape, len(info.classes))
-        return core.count(net, spec.model.method, spec.model.first_last)
+        info = config.dataset(spec.dataset.name)
+        net = arch.network(spec.model.arch, info.input_shape, len(info.classes))
+        return arch.count(net, spec.model.method, spec.model.first_last)
     assert model is not None  # for types: `require_model` gave it
     part = model.manifest["network"]
-    return core.count(core.check_manifest(model.manifest), part["method"], part["first_last"])
+    return arch.count(arch.check_manifest(model.manifest), part["method"], part["first_last"])
 
 
-def _counts_of_training(config: core.TrainConfig) -> core.Counts:
-    return core.count(config.network(), config.model.method, config.model.first_last)
+def _counts_of_training(training: config.TrainConfig) -> arch.Counts:
+    return arch.count(training.network(), training.model.method, training.model.first_last)

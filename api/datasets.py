@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from addercore import spec as core
-from addercore.spec.uploads import ID_PREFIX, NAME, SNIFF_BYTES, sniff, unknown_format
+from addercore import config
+from addercore.config.uploads import ID_PREFIX, NAME, SNIFF_BYTES, sniff, unknown_format
 from api.bodies import parse_json
 from api.problems import Problem, field_errors, invalid
 from api.schemas import Dataset
@@ -62,7 +62,7 @@ class Form:
         text = self._name.decode("utf-8", "replace")
         if not NAME.fullmatch(text):
             raise invalid([("/name", "must be 1 to 64 letters, digits, - _ or ., and begin with a letter or digit")])
-        if text in core.DATASETS or text.startswith(ID_PREFIX):
+        if text in config.DATASETS or text.startswith(ID_PREFIX):
             raise invalid([("/name", f"{text} is the name of a published dataset, or an id; choose another")])
         return text
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from addercore.arch import read_manifest
 from addercore.errors import BadModel
-from addercore.spec import read_manifest
 from api.problems import Problem
 from api.schemas import Model
 from api.service import Service

@@ -9,7 +9,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from addercore.spec import ARCHS, DATASETS, RECIPES
+from addercore.arch import ARCHS
+from addercore.config import DATASETS, RECIPES
 from api.problems import ProblemDetails, documented
 from api.schemas import StatusFrame
 from jobs.spec import KINDS

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
-from addercore.spec import DatasetInfo
+from addercore.config import DatasetInfo
 from api.waiting import Place
 from jobs.clock import to_datetime
 from jobs.spec import KINDS, Kind

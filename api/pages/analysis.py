@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from addercore import spec as core
-from addercore.spec.plans import plan
+from addercore.config import AnalyzeConfig, InvalidConfig
+from addercore.config.plans import plan
 from jobs.tables import Artifact, Job
 
 KIND = "analyze"
@@ -64,8 +64,8 @@ def runs(job: Job) -> list[str]:
     if job.kind != KIND:
         return []
     try:
-        config = core.AnalyzeConfig.from_dict(job.spec)
-    except (core.InvalidConfig, ValueError):
+        config = AnalyzeConfig.from_dict(job.spec)
+    except (InvalidConfig, ValueError):
         return []  # of another version, or its dataset is gone
     planned = [run for run in plan(config) if run.trains]
     if len(planned) > MOST_CURVES:

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from addercore.spec import FORMATS, MAX_SIDE
+from addercore.config import FORMATS, MAX_SIDE
 from api.dependencies import ServiceDep
 from api.pages.common import PAGE_SIZE, health
 from api.pages.html import error_page, page

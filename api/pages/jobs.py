@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy.orm import Session
 
-from addercore.spec import dataset, is_dataset
+from addercore.config import dataset, is_dataset
 from api.dependencies import ServiceDep
 from api.pages import analysis
 from api.pages.common import PAGE_SIZE, Filters, health, parse_filters

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy.orm import Session
 
-from addercore import spec as core
+from addercore import config
 from api.dependencies import ServiceDep
 from api.pages.common import health
 from api.pages.html import error_page, page
@@ -60,5 +60,5 @@ def _context(session: Session, service: Service, dataset: str) -> dict[str, Any]
         ],
         "dataset": dataset,
         "default": DEFAULT_DATASET,
-        "datasets": sorted({*core.DATASETS, dataset, *(row.name for row in uploaded)}),
+        "datasets": sorted({*config.DATASETS, dataset, *(row.name for row in uploaded)}),
     }

@@ -8,8 +8,8 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from sqlalchemy.orm import Session
 
-from addercore.spec import DATASETS, FORMATS
-from addercore.spec.uploads import ID_PREFIX
+from addercore.config import DATASETS, FORMATS
+from addercore.config.uploads import ID_PREFIX
 from api.checks import how_to_get, missing_files
 from api.datasets import MAX_SMALL, Form, accept
 from api.dependencies import After, Limit, ServiceDep, known_query

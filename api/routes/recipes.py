@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import ConfigDict, WithJsonSchema
 from sqlalchemy.orm import Session
 
-from addercore import spec as core
+from addercore import config
 from api.bodies import encoded
 from api.dependencies import After, Limit, ServiceDep, known_query
 from api.problems import documented, invalid
@@ -53,18 +53,18 @@ class Recipe(Answer):
     """For `POST /v1/jobs` as it is, for the dataset that was asked for."""
 
 
-def view(info: core.RecipeInfo, dataset: str = DEFAULT_DATASET) -> Recipe:
+def view(info: config.RecipeInfo, dataset: str = DEFAULT_DATASET) -> Recipe:
     """A recipe whose spec runs on `dataset`. Raises InvalidConfig where it cannot."""
     spec = info.spec(dataset)
-    operations = core.AnalyzeConfig.from_dict(spec).operations()
+    operations = config.AnalyzeConfig.from_dict(spec).operations()
     return Recipe.model_validate(info.to_dict() | {"operations": operations, "spec": spec})
 
 
 def fitting(dataset: str) -> list[Recipe]:
     """The recipes that can run on `dataset`, in the paper's order: its images may be too small for a network."""
     found = []
-    for info in core.RECIPES.values():
-        with suppress(core.InvalidConfig):
+    for info in config.RECIPES.values():
+        with suppress(config.InvalidConfig):
             found.append(view(info, dataset))
     return found
 
@@ -101,11 +101,11 @@ def show(
     dataset: DatasetName = DEFAULT_DATASET,
 ) -> Response:
     """What it computes, and a spec to submit."""
-    if name not in core.RECIPES:
+    if name not in config.RECIPES:
         raise NotFound("recipe", name)
     with service.database.read() as session:
         on = known_dataset(session, dataset)
     try:
-        return encoded(view(core.RECIPES[name], on))
-    except core.InvalidConfig as error:
+        return encoded(view(config.RECIPES[name], on))
+    except config.InvalidConfig as error:
         raise invalid([("/query/dataset", f"{name} cannot run on {dataset}: {error}")]) from None

@@ -9,8 +9,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from addercore.spec import DATASETS
-from addercore.spec import datasets as known
+from addercore.config import DATASETS
+from addercore.config import datasets as known
 from jobs.store import SHA256
 from jobs.store_folder import FolderStore
 from tests.api.attempt import Worker

@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from addercore import spec as core
+from addercore import config
 from tests.api.attempt import MANIFEST, Worker, model_file
 
 
@@ -33,10 +33,10 @@ def import_model(api: httpx2.Client, **changes: Any) -> str:
 
 def test_recipes_are_listed_in_the_papers_order(lite_api: httpx2.Client) -> None:
     page = lite_api.get("/v1/recipes").json()
-    assert [recipe["name"] for recipe in page["data"]] == list(core.RECIPES)
+    assert [recipe["name"] for recipe in page["data"]] == list(config.RECIPES)
     assert (page["has_more"], page["next"]) == (False, None)
     for recipe in page["data"]:
-        info = core.RECIPES[recipe["name"]]
+        info = config.RECIPES[recipe["name"]]
         assert recipe == {**info.to_dict(), "spec": info.spec(), "operations": recipe["operations"]}
         assert recipe["operations"] > 0
         assert lite_api.get(f"/v1/recipes/{recipe['name']}").json() == recipe
@@ -45,14 +45,14 @@ def test_recipes_are_listed_in_the_papers_order(lite_api: httpx2.Client) -> None
         part = lite_api.get("/v1/recipes", params={"limit": 5, **({"after": after} if after else {})}).json()
         seen += [recipe["name"] for recipe in part["data"]]
         after = part["next"]
-        assert len(seen) <= len(core.RECIPES)
-    assert seen == list(core.RECIPES)
+        assert len(seen) <= len(config.RECIPES)
+    assert seen == list(config.RECIPES)
     assert lite_api.get("/v1/recipes", params={"after": "table9"}).json()["code"] == "bad_cursor"
 
 
 def test_a_recipe_is_fitted_to_the_dataset_that_is_asked_for(lite_api: httpx2.Client) -> None:
     table2 = lite_api.get("/v1/recipes/table2", params={"dataset": "cifar10"}).json()
-    assert table2["spec"] == core.RECIPES["table2"].spec("cifar10")
+    assert table2["spec"] == config.RECIPES["table2"].spec("cifar10")
     assert table2["spec"]["archs"] == ["vgg_small", "resnet20", "resnet32"]
     listed = lite_api.get("/v1/recipes", params={"dataset": "cifar10"}).json()["data"]
     assert {recipe["spec"]["dataset"]["name"] for recipe in listed} == {"cifar10"}
@@ -156,5 +156,5 @@ def test_the_document_names_the_recipes(lite_api: httpx2.Client) -> None:
     document = lite_api.get("/openapi.json").json()
     body = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert body["discriminator"]["mapping"]["analyze"] == "#/components/schemas/AnalyzeSpec"
-    assert document["components"]["schemas"]["AnalyzeSpec"]["properties"]["recipe"]["enum"] == list(core.RECIPES)
+    assert document["components"]["schemas"]["AnalyzeSpec"]["properties"]["recipe"]["enum"] == list(config.RECIPES)
     assert "/v1/recipes/{name}" in document["paths"]

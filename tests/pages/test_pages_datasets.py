@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from addercore.spec import DATASETS
+from addercore.config import DATASETS
 from tests.api.attempt import Worker
 from tests.pages.conftest import Site, Visit
 from tests.support.datasets import make_ready

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from PIL import Image
 
-from addercore.spec import RECIPES
+from addercore.config import RECIPES
 from jobs.repository import attempts, lifecycle
 from jobs.repository.attempts import Claim, NewArtifact
 from jobs.spec import SPEC
