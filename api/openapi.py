@@ -11,8 +11,8 @@ from pydantic.json_schema import models_json_schema
 
 from addercore.arch import ARCHS
 from addercore.config import DATASETS, RECIPES
-from api.problems import ProblemDetails, documented
-from api.schemas import StatusFrame
+from api.http.problems import ProblemDetails, documented
+from api.jobs.schemas import StatusFrame
 from jobs.spec import KINDS
 from jobs.sweeps.spec import SweepSpec
 

@@ -270,7 +270,7 @@ SUBMITTED_SPEC: TypeAdapter[SubmittedSpec] = TypeAdapter(Annotated[SubmittedSpec
 
 
 def field_errors(errors: Iterable[tuple[str, str]]) -> PydanticCustomError:
-    """One pydantic error that carries several `(pointer, message)`; `api/problems.py` lists each of them."""
+    """One pydantic error that carries several `(pointer, message)`; `api/http/problems.py` lists each of them."""
     found = list(errors)
     return PydanticCustomError(
         "field_errors", "{summary}", {"summary": "; ".join(message for _, message in found), "errors": found}

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from addercore import config
-from api.problems import field_errors
+from api.http.problems import field_errors
 from jobs.scheduling import MEGA, work_of
 from jobs.spec import SPEC, SUBMITTED, AnalyzeSpec
 
