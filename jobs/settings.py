@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1024 * 1024
+CHILD = (sys.executable, "-m", "worker.child")
 Days = Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(lambda value: None if value == "" else value)]
 """Empty: for ever."""
 
@@ -66,8 +67,12 @@ class Settings(BaseSettings):
     """Jobs that one sweep may make."""
     worker_threads: int | None = Field(None, ge=1)
     """Threads of one job that does not say `resources.threads`; by default the cores shared among the slots."""
-    child_command: Annotated[tuple[str, ...], NoDecode] = (sys.executable, "-m", "worker.child")
-    """Program that runs one attempt (space separated); see ``worker/protocol.py`` for what it must speak."""
+    child_command: Annotated[tuple[str, ...], NoDecode] = CHILD
+    """Program that runs one attempt (space separated); see ``worker/protocol.py`` for what it must speak. One that is
+    named here is spawned for each attempt."""
+    template: bool = True
+    """Whether attempts are forked from a process that has imported torch already (Linux), which saves seconds each.
+    Off: each is spawned by its command."""
     lease_seconds: float = Field(60, gt=0)
     """How long an attempt owns its job without renewing."""
     renew_seconds: float = Field(10, gt=0)
@@ -137,6 +142,11 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         return tuple(name.strip().lower() for name in value.split(",") if name.strip())
+
+    @property
+    def forks(self) -> bool:
+        """Whether attempts are forked from a template."""
+        return self.template and self.child_command == CHILD and sys.platform == "linux"
 
     @cached_property
     def resolved_database_url(self) -> str:

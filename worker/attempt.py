@@ -20,6 +20,7 @@ from jobs.states import Status
 from jobs.tables import Job
 from worker import protocol
 from worker.context import WorkerContext
+from worker.handle import Way
 from worker.judgement import Conclusion
 from worker.transfers import Transfer, Transfers
 
@@ -73,6 +74,8 @@ class AttemptWriter:
         self._checkpoints: list[tuple[protocol.CheckpointSaved, Copy]] = []
         self._log_room = 0
         self._cursor: dict[str, int] = {}
+        self.way: Way = "spawned"
+        """How the process was started, once it is."""
         self.tail = ""
         self.started = False
         """Whether the training has said anything but log text."""
@@ -99,7 +102,7 @@ class AttemptWriter:
             elif isinstance(item, protocol.Progress):
                 self._pending.progress = item.progress
             elif isinstance(item, protocol.Environment):
-                self._pending.environment = item.environment
+                self._pending.environment = item.environment | {"process": self.way}
             elif isinstance(item, protocol.Note):
                 self.event(item.event, item.message, item.data)
             elif isinstance(item, protocol.CheckpointSaved):

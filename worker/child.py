@@ -11,7 +11,7 @@ import shutil
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -39,12 +39,13 @@ FAILURES: dict[type[Exception], FailureCode] = {
 """The first class that fits names the failure's code; see `ending` for the rest."""
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the attempt that the arguments name; None: those of the command line. Returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--job", type=Path, required=True)
     parser.add_argument("--messages-fd", type=int, required=True)
     parser.add_argument("--lifeline-fd", type=int, required=True)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     faulthandler.enable()
     die_with_supervisor(arguments.lifeline_fd)
     stop = stop_on_sigterm()

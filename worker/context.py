@@ -24,6 +24,7 @@ from worker.probe import probe
 from worker.running import Running
 from worker.slots import Free, Slots, may_have_gpu, slot_devices
 from worker.stats import Stats
+from worker.template.client import Template
 
 log = structlog.get_logger()
 
@@ -49,6 +50,8 @@ class WorkerContext:
     """How busy each GPU was when last looked at (`worker.probe.gpu_use`)."""
     slots: Slots = field(init=False)
     """Of the CPU until `open_slots` has been called."""
+    template: Template | None = None
+    """What attempts are forked from; None: they are spawned."""
     running: Running = field(default_factory=Running)
     stats: Stats = field(default_factory=Stats)
 
@@ -62,6 +65,7 @@ class WorkerContext:
             Database(settings.resolved_database_url),
             store_of(settings),
             celery_app(settings),
+            template=Template() if settings.forks else None,
         )
 
     @property

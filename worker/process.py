@@ -5,13 +5,16 @@ from __future__ import annotations
 import codecs
 import os
 import signal
-import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import structlog
+
+from worker.handle import Files, Handle, Spawned, Way, reap_orphans
 from worker.memory import OomWatch
+from worker.template.client import Template, TemplateLost
 
 READ_BYTES = 64 * 1024
 OOM_SCORE = "500"
@@ -25,13 +28,18 @@ SECRETS = (
     "AWS_SESSION_TOKEN",
 )
 
+log = structlog.get_logger()
+
 
 class ChildProcess:
-    """Spawned, never forked from here on: a fork would copy the worker's threads, locks and CUDA state.
+    """A process that runs one attempt: forked from the worker's template, or spawned by a command.
 
     Args:
+        command: starts the program that is spawned.
+        order: file that says what it shall do (`protocol.JobOrder`).
         device: of the worker, `cpu` or `cuda:1`: the only one that the child sees.
         backend: the kernel backend it must use; None: its own choice.
+        template: where the child is forked from, unless that cannot be had just now; None: it is spawned.
         on_message: called with each line of the messages pipe, in order, on one thread. When it blocks, the pipe
             fills up and the child waits.
         on_log: called with pieces of stdout and stderr, on another thread.
@@ -46,40 +54,39 @@ class ChildProcess:
         threads: int,
         device: str = "cpu",
         backend: str | None = None,
+        template: Template | None = None,
         on_message: Callable[[bytes], None],
         on_log: Callable[[str], None],
         on_end: Callable[[], None],
     ) -> None:
         self._oom = OomWatch()
-        messages_read, messages_write = os.pipe()
+        messages, messages_write = os.pipe()
+        output, output_write = os.pipe()
         lifeline_read, self._lifeline = os.pipe()
         try:
-            self._popen = subprocess.Popen(
-                [
-                    *command, "--job", str(order),
-                    "--messages-fd", str(messages_write), "--lifeline-fd", str(lifeline_read),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=(messages_write, lifeline_read),
-                process_group=0,
-                env=child_environment(os.environ, threads, device, backend),
-            )  # fmt: skip
+            self._process = start(
+                command,
+                ("--job", str(order)),
+                child_environment(os.environ, threads, device, backend),
+                Files(output_write, messages_write, lifeline_read),
+                template,
+            )
         except BaseException:
-            for handle in (messages_read, self._lifeline):
+            for handle in (messages, output, self._lifeline):
                 os.close(handle)
             raise
         finally:
-            os.close(messages_write)
-            os.close(lifeline_read)
+            for handle in (messages_write, output_write, lifeline_read):
+                os.close(handle)
+        self.returncode: int | None = None
+        """Exit status; negative: the signal that ended it. None while it runs."""
         self._signals = threading.Lock()
         """Held to send a signal and to reap the child: a signal finds either the child or its `returncode`."""
         self._reaped = threading.Event()
-        _offer_to_oom_killer(self._popen.pid)
+        _offer_to_oom_killer(self.pid)
         self._threads = [
-            threading.Thread(target=self._read_messages, args=(messages_read, on_message), daemon=True),
-            threading.Thread(target=self._read_log, args=(on_log,), daemon=True),
+            threading.Thread(target=self._read_messages, args=(messages, on_message), daemon=True),
+            threading.Thread(target=self._read_log, args=(output, on_log), daemon=True),
         ]
         for thread in self._threads:
             thread.start()
@@ -87,24 +94,24 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
-        return self._popen.pid
+        return self._process.pid
 
     @property
-    def returncode(self) -> int | None:
-        """Exit status; negative: the signal that ended it. None while it runs."""
-        return self._popen.returncode
+    def way(self) -> Way:
+        """How it was started."""
+        return self._process.way
 
     def terminate(self) -> None:
         """Asks the child to save its state and exit. Does nothing once the child has been reaped."""
         with self._signals:
-            if self._popen.returncode is None:  # not `Popen.send_signal`: that may reap the child by itself
+            if self.returncode is None:
                 os.kill(self.pid, signal.SIGTERM)
 
     def kill(self) -> None:
         """Kills the whole process group, data-loader processes included. Does nothing once the child has been reaped:
         `_reap` has killed the group by then, and the kernel may have given its number to somebody else."""
         with self._signals:
-            if self._popen.returncode is None:
+            if self.returncode is None:
                 os.killpg(self.pid, signal.SIGKILL)
 
     def look(self) -> None:
@@ -114,7 +121,7 @@ class ChildProcess:
     def data_bytes(self) -> int:
         """Bytes of the child that RLIMIT_DATA counts, 0 once it has ended."""
         with self._signals:
-            if self._popen.returncode is not None:
+            if self.returncode is not None:
                 return 0
             try:
                 lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
@@ -139,10 +146,9 @@ class ChildProcess:
             for line in pipe:
                 on_message(line)
 
-    def _read_log(self, on_log: Callable[[str], None]) -> None:
+    def _read_log(self, handle: int, on_log: Callable[[str], None]) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        assert self._popen.stdout is not None
-        with self._popen.stdout as pipe:
+        with os.fdopen(handle, "rb") as pipe:
             while piece := os.read(pipe.fileno(), READ_BYTES):
                 # PostgreSQL's text holds no NUL.
                 on_log(decoder.decode(piece).replace("\x00", "�"))
@@ -150,15 +156,32 @@ class ChildProcess:
     def _reap(self, on_end: Callable[[], None]) -> None:
         # The child stays a zombie until it is reaped under the lock: until then its pid and its group stay its own, so
         # that no signal reaches another process.
-        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        self._process.wait_ended()
         # Grandchildren may hold the pipes open: without their parent they have nothing left to do.
         self.kill()
         with self._signals:
-            self._popen.wait()
+            self.returncode = self._process.reap()
+            reap_orphans(self.pid)
         self._reaped.set()
         for thread in self._threads:
             thread.join()
         on_end()
+
+
+def start(
+    command: Sequence[str],
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    files: Files,
+    template: Template | None,
+) -> Handle:
+    """A process that runs one attempt, forked where that can be had, else spawned by its command."""
+    if template is not None:
+        try:
+            return template.fork(arguments, environment, files)
+        except TemplateLost as error:
+            log.info("child.spawned", reason=str(error))
+    return Spawned(command, arguments, environment, files)
 
 
 def _offer_to_oom_killer(pid: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -33,6 +34,8 @@ SPOOL_ITEMS = 10_000
 SPOOL_BYTES = 64 * 1024 * 1024
 DRAIN_SECONDS = 0.05
 """How often the messages of a child are taken in whose process has been killed."""
+HOLD_SECONDS = 0.2
+"""How often it is looked whether what an attempt waits for is there: a copy, the template."""
 STARVED_SECONDS = 60.0
 """How long a training may take to say something while it stands at `resources.memory_gb`."""
 
@@ -60,6 +63,10 @@ class Supervisor:
         self._ended = threading.Event()
         self._workdir = self._settings.work_dir.resolve() / claim.job_id / f"{claim.attempt}-{claim.fence}"
         self._protocol_error = ""
+        self._heard: set[type[protocol.Message]] = set()
+        """Kinds of messages that the child has sent."""
+        self._urgent = False
+        """Whether what it said is written at once."""
         self._renewed = self._written = time.monotonic()
         self._stop_sent: float | None = None
         self._timed_out = False
@@ -93,7 +100,9 @@ class Supervisor:
     def _run(self) -> None:
         try:
             self._outage.bear(self._writer.begin)
-            end = self._run_child(self._spawn(self._prepare()))
+            order = self._prepare()
+            self._await_template()
+            end = self._run_child(self._start(order))
         except Interrupted as interruption:
             end = interruption.end
         except (FenceLost, Abandoned):
@@ -195,18 +204,28 @@ class Supervisor:
     def _threads(self) -> int:
         return self._claim.threads or self._context.threads(self._claim.spec["resources"]["threads"])
 
-    def _spawn(self, order: Path) -> ChildProcess:
+    def _await_template(self) -> None:
+        """A template that is still importing is ready sooner than a process that begins to."""
+        if self._context.template is not None:
+            template = self._context.template
+            template.start()
+            self._hold_until(lambda: template.settled)
+
+    def _start(self, order: Path) -> ChildProcess:
         key = self._claim.exact_key
-        return ChildProcess(
+        child = ChildProcess(
             self._settings.child_command,
             order,
             threads=self._threads,
             device=self._claim.device,
             backend=backend_of(key) if key in self._context.offers and key is not None else None,
+            template=self._context.template,
             on_message=self._receive,
             on_log=lambda text: self._spool.put(text, len(text)),
             on_end=self._child_ended,
         )
+        self._writer.way = child.way
+        return child
 
     # While it runs
 
@@ -216,9 +235,16 @@ class Supervisor:
 
     def _receive(self, line: bytes) -> None:
         try:
-            self._spool.put(protocol.MESSAGE.validate_json(line), len(line))
+            message = protocol.MESSAGE.validate_json(line)
         except ValidationError as error:
             self._protocol_error = f"{error.errors()[0]['msg']}: {line[:200]!r}"
+            return
+        self._spool.put(message, len(line))
+        if type(message) not in self._heard:
+            # The first of its kind is what people wait for: that it runs, its first metrics, its result.
+            self._heard.add(type(message))
+            self._urgent = True
+            self._wake.set()
 
     def _watch(self, child: ChildProcess) -> None:
         """Until the child has ended and all it said is absorbed: write, renew, stop it when that is asked."""
@@ -249,10 +275,12 @@ class Supervisor:
             stuck = self._writer.stuck
             if absorb and not stuck:
                 self._writer.absorb(self._spool.take())
-            due = stuck or (self._writer.pending and now - self._written >= self._settings.write_seconds)
+            since = now - self._written
+            due = stuck or (self._writer.pending and (self._urgent or since >= self._settings.write_seconds))
             if due or now - self._renewed >= self._settings.renew_seconds:
                 asked = self._writer.flush()
                 self._renewed = self._written = now
+                self._urgent = False
             else:
                 asked = self._writer.asked()
         except (SQLAlchemyError, StoreError) as error:
@@ -365,9 +393,13 @@ class Supervisor:
         Gives up on them when the store is away for too long, the job has failed or is cancelled, or the worker stops.
         Where the training has not begun (no `end`), raises Interrupted when it shall not.
         """
+        self._hold_until(lambda: transfer.done if transfer else self._transfers.idle, end=end)
+
+    def _hold_until(self, done: Callable[[], bool], *, end: Conclusion | None = None) -> None:
+        """Renews the lease until `done`, with the exceptions of `_await_copies`."""
         leaving_since: float | None = None
-        while not (transfer.done if transfer else self._transfers.idle):
-            self._wake.wait(timeout=self._settings.poll_seconds)
+        while not done():
+            self._wake.wait(timeout=min(self._settings.poll_seconds, HOLD_SECONDS))
             self._wake.clear()
             asked = self._tick()
             self._heed_trouble()
