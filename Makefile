@@ -8,7 +8,7 @@ RUN := $(VENV)/bin
 KERNELS := addercore/ops/c/libadder.so
 KERNEL_SOURCES := $(wildcard addercore/ops/c/src/*.[ch] addercore/ops/c/src/*.inc) addercore/ops/c/build.py
 
-.PHONY: setup kernels demo up test check faults format bench bench-service bench-load soak compose-test lock clean
+.PHONY: setup kernels demo up test check docs faults format bench bench-service bench-load soak compose-test lock clean
 
 setup: $(VENV)/.installed $(KERNELS)
 
@@ -41,6 +41,10 @@ check: setup
 	$(RUN)/ruff check .
 	$(RUN)/mypy
 	$(RUN)/python -m pytest
+
+# Checks links, commands, paths, settings and REST calls that README and docs name, and their generated parts.
+docs: setup
+	$(RUN)/python -m tests.docs
 
 # Causes every fault on real processes and prints what it cost (docs/faults.md); about 25 minutes.
 faults: setup
