@@ -1,4 +1,4 @@
-"""``adder datasets``: list, ``upload``, ``show``, ``delete`` and ``fetch``."""
+"""``adder datasets``: list, ``upload``, ``show`` and ``delete``. The launcher adds ``fetch``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from adderclient.command import fetch, watching
+from adderclient.command import watching
 from adderclient.command.app import AsJson, Url, connect
 from adderclient.command.errors import INTERRUPTED, JOB_FAILED, UsageError
 from adderclient.command.jobs import Bar, transfer_bars
@@ -17,7 +17,6 @@ from adderclient.command.output import console, fields, note, print_json, size, 
 from adderclient.records import Dataset
 
 app = typer.Typer(help="List what can be trained on; upload, show and delete your own; fetch published ones.")
-fetch.add_to(app)
 
 Name = Annotated[str, typer.Argument(metavar="DATASET", help="An id, a name (the newest version), or NAME@VERSION.")]
 SIZE = re.compile(r"(\d{1,4})(?:[x×](\d{1,4}))?")

@@ -13,7 +13,6 @@ from adderclient.errors import (
     SweepFailed,
     WorkerBusy,
 )
-from adderclient.up.folder import UpError
 
 OK = 0
 JOB_FAILED = 1
@@ -28,13 +27,21 @@ HELP = (
 )
 
 
-class UsageError(AdderClientError):
+class CommandError(AdderClientError):
+    """Ends the command with a sentence and an exit code."""
+
+    def __init__(self, message: str, exit_code: int = USAGE) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class UsageError(CommandError):
     """Something on the command line, or in a file it names, is wrong."""
 
 
-def exit_code_for(error: AdderClientError | UpError) -> int:
+def exit_code_for(error: AdderClientError) -> int:
     """The exit code of the command for an error that ended it."""
-    if isinstance(error, UpError):
+    if isinstance(error, CommandError):
         return error.exit_code
     if isinstance(error, JobFailed | SweepFailed):
         return JOB_FAILED

@@ -1,10 +1,7 @@
-"""``adder worker``: list, drain, undrain, start."""
+"""``adder worker``: list, drain, undrain. The launcher adds ``start``."""
 
 from __future__ import annotations
 
-import os
-import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,13 +15,14 @@ WorkerName = Annotated[
 ]
 
 
+group = typer.Typer(name="worker", help="See who runs the jobs, and let a worker leave.", no_args_is_help=True)
+
+
 def register(app: typer.Typer) -> None:
     """Adds this module's commands."""
-    group = typer.Typer(name="worker", help="See who runs the jobs, and let a worker leave.", no_args_is_help=True)
     group.command(name="list")(list_workers)
     group.command()(drain)
     group.command()(undrain)
-    group.command()(start)
     app.add_typer(group)
 
 
@@ -73,25 +71,6 @@ def undrain(name: WorkerName, url: Url = None, as_json: AsJson = False) -> None:
         print_json(worker.raw)
     else:
         note(f"{worker.id} claims jobs again")
-
-
-def start(
-    data: Annotated[
-        Path | None, typer.Option(help="The service's data folder.", show_default="$ADDER_DATA_DIR or ./data")
-    ] = None,
-) -> None:
-    """Run one more worker here, until SIGTERM or Ctrl-C; it hands its jobs over then.
-
-    ADDER_DATABASE_URL, ADDER_BROKER_URL and ADDER_ARTIFACTS_URL say which service it works for; without them it joins
-    the `adder up` of the data folder.
-    """
-    folder = data or Path(os.environ.get("ADDER_DATA_DIR") or "data")
-    # -P: a folder named worker/ in the current directory is not ours.
-    os.execve(
-        sys.executable,
-        [sys.executable, "-P", "-m", "worker"],
-        os.environ | {"ADDER_DATA_DIR": str(folder.absolute())},
-    )
 
 
 def _row(worker: Worker) -> list[object]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import Adder
 
 from adderclient.command.output import text
+from tests.adderclient.conftest import Adder
 
 NOBODY = "http://127.0.0.1:9"
 

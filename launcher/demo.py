@@ -29,7 +29,7 @@ from adderclient.command.watching import follow
 from adderclient.download import sha256_of
 from adderclient.errors import AdderClientError, JobFailed
 from adderclient.records import Job, Validation
-from adderclient.up.processes import die_with_parent
+from launcher.processes import die_with_parent
 
 READY = "Adderworks is ready at "
 START_SECONDS = 90.0

@@ -13,8 +13,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import Adder
-from contract_service import Service, job
+
+from tests.adderclient.conftest import Adder
+from tests.adderclient.contract_service import Service, job
 
 SPEC = """\
 kind: train

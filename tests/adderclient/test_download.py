@@ -7,9 +7,9 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from contract_service import Service, job
 
 from adderclient import AdderClientError, ChecksumMismatch, Client, ConnectionFailed, NotFoundError
+from tests.adderclient.contract_service import Service, job
 
 DATA = bytes(range(256)) * 4000 + b"odd end"  # 1,024,007 bytes
 FILE = "GET /v1/jobs/job_1/artifacts/model.safetensors"

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Adder
-from contract_service import Service, job
 
 from adderclient import Client, NotFoundError
+from tests.adderclient.conftest import Adder
+from tests.adderclient.contract_service import Service, job
 
 VERDICT = "Adder gradients are smaller in each layer, as published."
 MARKDOWN = f"# Gradient norms\n\n| layer | adder |\n|---|---:|\n| conv1 | 0.0012 |\n\n**Verdict.** {VERDICT}\n"

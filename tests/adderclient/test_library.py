@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-from contract_service import Service, job
 
 from adderclient import (
     ApiError,
@@ -24,6 +23,7 @@ from adderclient import (
     ServerError,
     WaitTimeout,
 )
+from tests.adderclient.contract_service import Service, job
 
 SPEC = {"kind": "train", "model": {"arch": "lenet5_bn"}, "dataset": {"name": "digits"}}
 
@@ -36,7 +36,7 @@ def free_port() -> int:
 
 def test_importing_loads_nothing_of_the_server() -> None:
     code = """
-import sys, adderclient, adderclient.command, adderclient.up
+import sys, adderclient, adderclient.command
 heavy = {"torch", "numpy", "api", "worker", "jobs", "addercore", "sqlalchemy", "celery", "fastapi", "pydantic_settings"}
 print(sorted(heavy & {name.partition(".")[0] for name in sys.modules}))
 """
