@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from addercore.spec import DATASETS
+from addercore.config import DATASETS
 from launcher.commands import Published
 
 COMMANDS = ("up", "demo", "backup", "restore")
