@@ -19,11 +19,13 @@ JOB_FAILED = 1
 USAGE = 2
 NOT_FOUND = 3
 SERVER = 4
+WAITS = 5
 INTERRUPTED = 130
 
 HELP = (
     "Exit codes: 0 done; 1 the job failed or was cancelled; 2 wrong usage or a spec the server refuses; "
-    "3 no such thing, or its state forbids it; 4 the server cannot be reached or failed; 130 interrupted."
+    "3 no such thing, or its state forbids it; 4 the server cannot be reached or failed; "
+    "5 what was watched is paused, or no worker can run it; 130 interrupted."
 )
 
 

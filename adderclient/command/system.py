@@ -21,7 +21,7 @@ def system(url: Url = None, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"ready": readiness.ready, "readyz": readiness.raw, **about})
     else:
-        checks = readiness.raw.get("checks") or {}
+        checks = readiness.checks
         unwell = {name: check.get("detail") for name, check in checks.items() if not check.get("ok")}
         workers = about.get("workers") or []
         rest = ((name, value) for name, value in about.items() if name != "workers")

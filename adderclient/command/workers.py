@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from adderclient.command.app import AsJson, Url, connect
-from adderclient.command.output import ago, note, print_json, print_list, table
+from adderclient.command.errors import UsageError
+from adderclient.command.formats import ago
+from adderclient.command.output import note, print_json, print_list, table
 from adderclient.records import Worker
 
 WorkerName = Annotated[
@@ -51,6 +53,8 @@ def drain(
     as_json: AsJson = False,
 ) -> None:
     """Let a worker claim no more jobs; it stays alive, idle. `adder worker undrain` takes it back."""
+    if timeout is not None and not wait:
+        raise UsageError("--timeout says how long --wait waits: add --wait, or leave it out")
     with connect(url) as client:
         worker = client.workers.drain(name, "hand_over" if hand_over else "finish")
         if wait:

@@ -32,6 +32,7 @@ def service() -> Iterator[Service]:
     running = Service()
     yield running
     running.close()
+    assert not running.mistakes, "the stand-in says what the API does not say"
 
 
 @pytest.fixture
