@@ -221,7 +221,12 @@ def _times(count: int) -> str:
 
 
 def freeze(job: Job, environment: Mapping[str, Any]) -> None:
-    """Writes to a *locked* job, once, on what later attempts must run for its bytes to stay the same."""
+    """Writes to a *locked* job, once, on what later attempts must run for its bytes to stay the same.
+
+    Not for a kind that keeps no checkpoints: each of its attempts starts anew, so any worker may take it.
+    """
+    if "checkpoint" not in job.spec:
+        return
     key = exact_key(environment)
     if job.exact_key is None and key is not None:
         job.exact_key = key
