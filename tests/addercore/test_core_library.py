@@ -79,14 +79,14 @@ def network() -> nn.Module:
     )
 
 
-def one_on_another_device(name: str) -> list[tuple[str, tuple[Any, ...]]]:
+def one_on_another_device(name: str) -> list[tuple[Any, ...]]:
     """Calls of an operator in each of which one tensor is on another device: `meta` stands in for a GPU."""
     found = []
     for arguments in calls(torch.float32)[name]:
         for place, argument in enumerate(arguments):
             if isinstance(argument, Tensor):
                 elsewhere = argument.detach().to("meta")
-                found.append((f"argument {place}", (*arguments[:place], elsewhere, *arguments[place + 1 :])))
+                found.append((*arguments[:place], elsewhere, *arguments[place + 1 :]))
     return found
 
 
@@ -101,11 +101,10 @@ def test_a_tensor_on_another_device_reaches_no_backend(name: str, monkeypatch: p
 
     monkeypatch.setattr(registry, "choose", lambda *_: Untouched())
     with torch.no_grad():
-        for which, arguments in one_on_another_device(name):
+        for arguments in one_on_another_device(name):
             for call in (kernel, OPERATORS[name]):  # with a meta tensor the operator runs its fake
                 with pytest.raises(ValueError, match=r"move one to the other's device"):
                     call(*arguments)
-                    pytest.fail(f"{which} of {name} was taken")
 
 
 @pytest.mark.parametrize("name", OPERATORS)
