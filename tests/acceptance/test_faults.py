@@ -34,12 +34,12 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[tuple
     """Model and metrics of the same training when nothing happens to it."""
     with running_service(tmp_path_factory.mktemp("untouched") / "data") as service, service.client() as client:
         job = client.jobs.submit(BODY)
-        client.jobs.wait(job.id, timeout=180)
+        client.jobs.wait(job.id, timeout=300)
         return sha256_of(client, job.id), metrics_of(client, job.id)
 
 
 def check_same(client: Client, job_id: str, untouched: tuple[str, dict[tuple[str, int], Any]]) -> None:
-    done = client.jobs.wait(job_id, timeout=180)
+    done = client.jobs.wait(job_id, timeout=300)
     assert done.status == "succeeded"
     assert done.attempt >= 2
     assert (sha256_of(client, job_id), metrics_of(client, job_id)) == untouched
@@ -78,4 +78,4 @@ def test_the_api_accepts_jobs_while_the_broker_is_down(embedded: Service) -> Non
             job = client.jobs.submit(train_body(epochs=1, resources={"threads": 1}))
             assert job.status == "queued"
         for waiting in client.jobs.iterate():
-            assert client.jobs.wait(waiting.id, timeout=120).status == "succeeded"
+            assert client.jobs.wait(waiting.id, timeout=300).status == "succeeded"

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from addercore.ops.c import build
-from tests.addercore.c_driver import compile_driver, run_driver
+from tests.addercore.c_driver import DRIVER, compile_driver, run_driver
+from tests.support.shared import Run
 
 SANITIZE = ("-O1", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 CROSS = "aarch64-linux-gnu-gcc"
@@ -29,27 +30,28 @@ def native() -> build.Toolchain:
 
 
 @pytest.fixture(scope="module")
-def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sanitized(shared_run: Run) -> Path:
     tools = native()
     if not build.compiles(tools.command, SANITIZE):
         pytest.skip(f"{' '.join(tools.command)} has no sanitizers (Debian: libasan and libubsan come with gcc)")
-    return compile_driver(tools, tmp_path_factory.mktemp("sanitized"), SANITIZE)
+    return shared_run.once("sanitized", lambda folder: compile_driver(tools, folder, SANITIZE)) / DRIVER
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return compile_driver(native(), tmp_path_factory.mktemp("guarded"), defines=["-DADDER_GUARD"])
+def guarded(shared_run: Run) -> Path:
+    tools = native()
+    return shared_run.once("guarded", lambda folder: compile_driver(tools, folder, defines=["-DADDER_GUARD"])) / DRIVER
 
 
 @pytest.fixture(scope="module")
-def emulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def emulated(shared_run: Run) -> Path:
     missing = [tool for tool in (CROSS, EMULATOR) if not shutil.which(tool)]
     if missing:
         pytest.skip(
             f"no {' and no '.join(missing)} (Debian: gcc-aarch64-linux-gnu, libc6-dev-arm64-cross and qemu-user)"
         )
-    folder = tmp_path_factory.mktemp("emulated")
-    return compile_driver(build.toolchain([CROSS]), folder, defines=["-DADDER_GUARD"])
+    tools = build.toolchain([CROSS])
+    return shared_run.once("emulated", lambda folder: compile_driver(tools, folder, defines=["-DADDER_GUARD"])) / DRIVER
 
 
 @pytest.mark.parametrize("isa", ISAS)

@@ -30,7 +30,7 @@ CASES = Path(__file__).parent / "triton_cases.py"
 
 def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, timeout=280, env=os.environ | environment
+        [sys.executable, *arguments], capture_output=True, text=True, timeout=300, env=os.environ | environment
     )
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from addercore.ops import triton
+from tests.support.shared import ROOT, Run
 
 pytestmark = pytest.mark.skipif(triton.missing() is not None, reason=str(triton.missing()))
 
@@ -24,14 +25,18 @@ if triton.missing() is None:
 
 
 @pytest.fixture(scope="module")
-def codes(tmp_path_factory: pytest.TempPathFactory) -> list[Code]:
-    environment = os.environ | {"TRITON_CACHE_DIR": str(tmp_path_factory.mktemp("triton")), "TRITON_INTERPRET": "0"}
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.gpu_code", "--json", "--fixed"],
-        capture_output=True, text=True, timeout=280, env=environment, cwd=Path(__file__).parents[2],
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-4000:]
-    return [Code(**json.loads(line)) for line in done.stdout.splitlines()]
+def codes(shared_run: Run) -> list[Code]:
+    def compile_all(folder: Path) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.gpu_code", "--json", "--fixed"],
+            capture_output=True, text=True, timeout=300, cwd=ROOT,
+            env=os.environ | {"TRITON_CACHE_DIR": str(folder), "TRITON_INTERPRET": "0"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-4000:]
+        (folder / "codes.jsonl").write_text(done.stdout)
+
+    lines = (shared_run.once("gpu_code", compile_all) / "codes.jsonl").read_text().splitlines()
+    return [Code(**json.loads(line)) for line in lines]
 
 
 def test_every_kernel_compiles(codes: list[Code]) -> None:

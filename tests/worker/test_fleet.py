@@ -57,7 +57,7 @@ def stall_past_lease(running: Fleet, job_id: str) -> None:
     wait_until(lambda: (running.job(job_id).progress or {}).get("step", 0) >= 2, "the attempt to be under way")
     owner = running.worker_of(job_id)
     stop_between_transactions(running, owner)
-    wait_until(lambda: running.job(job_id).attempt == 2, "another worker to take the job", seconds=60)
+    wait_until(lambda: running.job(job_id).attempt == 2, "another worker to take the job")
     # By now the first attempt's child has ended: its last words wait in the pipe of the stopped worker.
     wait_until(lambda: (job_id, 1) in running.journaled("end"), "the first attempt's child to end")
     owner.send_signal(signal.SIGCONT)
