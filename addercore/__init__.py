@@ -1,7 +1,7 @@
 """Adder networks: layers that add instead of multiply (Chen et al., CVPR 2020, arXiv:1912.13200).
 
 Importing this package loads neither torch nor numpy: names are resolved on first use (PEP 562), so that a service can
-read `addercore.spec` (networks, counts, configurations) without the cost of a tensor library.
+read `addercore.arch` and `addercore.config` without the cost of a tensor library.
 """
 
 from importlib import import_module
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from addercore.analysis import AnalyzeResult as AnalyzeResult
     from addercore.analysis import analyze as analyze
+    from addercore.config import AnalyzeConfig as AnalyzeConfig
+    from addercore.config import TrainConfig as TrainConfig
     from addercore.data import sample_image as sample_image
     from addercore.errors import AdderError as AdderError
     from addercore.errors import BadData as BadData
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
     from addercore.ops import adder_conv2d as adder_conv2d
     from addercore.ops import adder_linear as adder_linear
     from addercore.optim import AdderSGD as AdderSGD
-    from addercore.spec import AnalyzeConfig as AnalyzeConfig
-    from addercore.spec import TrainConfig as TrainConfig
     from addercore.train import Callbacks as Callbacks
     from addercore.train import EvaluateResult as EvaluateResult
     from addercore.train import FitResult as FitResult
@@ -49,10 +49,10 @@ _HOME = {
     "Diverged": "errors",
     "LoaderLost": "errors",
     "Stopped": "errors",
-    "AnalyzeConfig": "spec",
+    "AnalyzeConfig": "config",
     "AnalyzeResult": "analysis",
     "analyze": "analysis",
-    "TrainConfig": "spec",
+    "TrainConfig": "config",
     "Adder2d": "nn",
     "AdderLinear": "nn",
     "Binary2d": "nn",

@@ -1,7 +1,7 @@
 """What can go wrong with a user's data, model or training run: one small tree, torch-free.
 
-A wrong argument is a ``ValueError`` (see `addercore.spec.InvalidConfig` for configurations); the errors here are about
-things outside the call: files, stored models, numbers that blew up.
+A wrong argument is a ``ValueError`` (see `addercore.config.InvalidConfig`); the errors here are about things outside
+the call: files, stored models, numbers that blew up.
 """
 
 

@@ -12,11 +12,12 @@ from numpy.typing import ArrayLike
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from addercore.arch import Network, check_manifest, read_manifest
+from addercore.arch.manifest import FORMAT, METADATA_KEY, read_header
+from addercore.config import TrainConfig, dataset
 from addercore.data import prepare
 from addercore.errors import BadData, BadModel
 from addercore.networks import build
-from addercore.spec import Network, TrainConfig, check_manifest, dataset, read_manifest
-from addercore.spec.manifest import FORMAT, METADATA_KEY, read_header
 
 if TYPE_CHECKING:
     from PIL.Image import Image

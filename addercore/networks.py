@@ -5,11 +5,11 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
+from addercore.arch import Network
+from addercore.arch.layers import AvgPool, BatchNorm, Conv, Flatten, Linear, MaxPool, Node, ReLU, Residual, Sequential
+from addercore.arch.methods import check_method, realisation, realised
 from addercore.nn import Adder2d, AdderLinear, Binary2d, BinaryLinear, FusingSequential, ResidualBlock
 from addercore.ops import GRADIENTS, Gradient
-from addercore.spec import Network
-from addercore.spec.layers import AvgPool, BatchNorm, Conv, Flatten, Linear, MaxPool, Node, ReLU, Residual, Sequential
-from addercore.spec.methods import check_method, realisation, realised
 
 
 class _Builder:

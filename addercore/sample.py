@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
+from addercore.config import DATASETS
 from addercore.data import SPLITS, sample_image
-from addercore.spec import DATASETS
 
 
 def main(arguments: list[str] | None = None) -> None:

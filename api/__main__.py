@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.app import create_app
-from api.protocol import Protocol
+from api.http.protocol import Protocol
 from jobs.database import Database
 from jobs.errors import JobsError
 from jobs.logs import configure_logging

@@ -12,12 +12,27 @@ from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from api import pages, problems, reference
-from api.middleware import Guard
+from api.compare import pages as compare_pages
+from api.compare import routes as compare
+from api.datasets import pages as datasets_pages
+from api.datasets import routes as datasets
+from api.http import problems
+from api.http.middleware import Guard
+from api.jobs import artifacts, history, stream
+from api.jobs import pages as jobs_pages
+from api.jobs import routes as jobs
+from api.models import pages as models_pages
+from api.models import routes as models
 from api.openapi import document_of
-from api.readings import Readings
-from api.routes import artifacts, compare, datasets, history, jobs, models, recipes, stream, sweeps, system, workers
+from api.recipes import pages as recipes_pages
+from api.recipes import routes as recipes
 from api.service import Service
+from api.sweeps import pages as sweeps_pages
+from api.sweeps import routes as sweeps
+from api.system import routes as system
+from api.system.measurements import Readings
+from api.web import reference, static_files
+from api.workers import routes as workers
 from jobs.settings import Settings
 
 ROUTERS = (
@@ -32,8 +47,18 @@ ROUTERS = (
     compare.router,
     workers.router,
     system.router,
-    pages.router,
 )
+PAGES = (
+    jobs_pages.router,
+    models_pages.router,
+    datasets_pages.router,
+    recipes_pages.router,
+    static_files.router,
+    sweeps_pages.router,
+    compare_pages.router,
+)
+"""The dashboard: rendered on the server, read through the repository. Nothing in it changes anything; its buttons call
+the REST API."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -61,6 +86,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.readings = Readings(service)
     for router in ROUTERS:
         app.include_router(router)
+    for router in PAGES:
+        app.include_router(router, include_in_schema=False)
     app.openapi = document_of(app)  # type: ignore[method-assign]
     _add_reference(app)
     for kind in problems.KNOWN:

@@ -9,9 +9,10 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from addercore.spec import ARCHS, DATASETS, RECIPES
-from api.problems import ProblemDetails, documented
-from api.schemas import StatusFrame
+from addercore.arch import ARCHS
+from addercore.config import DATASETS, RECIPES
+from api.http.problems import ProblemDetails, documented
+from api.jobs.schemas import StatusFrame
 from jobs.spec import KINDS
 from jobs.sweeps.spec import SweepSpec
 

@@ -9,10 +9,10 @@ import httpx2
 from anyio import CapacityLimiter
 from celery import Celery
 
-from api.changes import Changes
-from api.monitoring import Monitor
-from api.problems import Problem
-from api.waiting import Line
+from api.http.problems import Problem
+from api.jobs.queue import Line
+from api.streaming.changes import Changes
+from api.system.monitor import Monitor
 from jobs.database import Database
 from jobs.migrate import require_current
 from jobs.settings import Settings
@@ -26,7 +26,7 @@ INFERENCE_TIMEOUT = httpx2.Timeout(30.0, connect=2.0)
 
 @dataclass
 class Service:
-    """Made once per application; routes get it by `api.dependencies.ServiceDep`."""
+    """Made once per application; routes get it by `api.http.dependencies.ServiceDep`."""
 
     settings: Settings
     database: Database

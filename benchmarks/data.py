@@ -22,9 +22,9 @@ import torch
 import torch.nn.functional as nnf
 
 from addercore import TrainConfig, build
+from addercore.config.train import Augment
 from addercore.data import Source, Stored
 from addercore.data.folder import scan
-from addercore.spec.config import Augment
 from addercore.train.batches import Batches
 from addercore.train.isolation import resolve_device
 from addercore.train.loader import Loader

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from addercore import fit
 from addercore.analysis.statistics import compare, mean_of
-from addercore.spec import TrainConfig, dataset
+from addercore.config import TrainConfig, dataset
 
 EPOCHS: Final = 12
 TEACHER: Final[dict[str, Any]] = {"method": "conv", "epochs": 2 * EPOCHS, "augment": "affine"}

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from addercore.spec import RECIPES
+from addercore.config import RECIPES
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
 VERDICTS: Final = {True: "holds", False: "does not hold", None: "in part, or open"}

@@ -1,4 +1,4 @@
-"""What can go wrong with a job, one tree. `api/problems.py` turns each into one HTTP problem."""
+"""What can go wrong with a job, one tree. `api/http/problems.py` turns each into one HTTP problem."""
 
 from __future__ import annotations
 

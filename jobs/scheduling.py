@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Self
 
-from addercore import spec as core
+from addercore import config
+from addercore.arch import count, network
 from jobs.settings import Settings
 from jobs.spec import AnalyzeSpec, IngestSpec, Spec, TrainSpec
 
@@ -66,8 +67,8 @@ def work_of(spec: Spec, manifest: Mapping[str, Any] | None = None) -> int:
     if isinstance(spec, IngestSpec):
         return 1  # minutes of one core at most
     if isinstance(spec, AnalyzeSpec):
-        return _bounded(core.AnalyzeConfig.from_dict(spec.model_dump(mode="json")).operations())
-    info = core.dataset(spec.dataset.name)
+        return _bounded(config.AnalyzeConfig.from_dict(spec.model_dump(mode="json")).operations())
+    info = config.dataset(spec.dataset.name)
     if isinstance(spec, TrainSpec):
         model = spec.model
         each = _operations(model.arch, info.input_shape, len(info.classes), model.method, model.first_last)
@@ -95,7 +96,7 @@ def _operations_of(manifest: Mapping[str, Any]) -> int:
 @lru_cache(maxsize=256)
 def _operations(arch: str, shape: tuple[int, int, int], classes: int, method: str, first_last: str) -> int:
     """Operations of a forward pass for one image."""
-    operations = core.count(core.network(arch, shape, classes), method, first_last).operations
+    operations = count(network(arch, shape, classes), method, first_last).operations
     return operations.add + operations.mul + operations.xnor
 
 

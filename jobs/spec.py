@@ -1,7 +1,7 @@
 """Job specs as they arrive by REST and as they are stored: unknown fields forbidden, every default filled in.
 
-The names, nesting and defaults of a training are those of `addercore.spec.TrainConfig` (a test compares them); the
-defaults that depend on the dataset come from the paper's recipes in `addercore.spec`.
+The names, nesting and defaults of a training are those of `addercore.config.TrainConfig` (a test compares them); the
+defaults that depend on the dataset come from the paper's recipes in `addercore.config`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Annotated, Any, Final, Literal, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 from pydantic_core import PydanticCustomError
 
-from addercore import spec as core
+from addercore import arch, config
 
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Side = Annotated[int, Field(ge=1, le=core.MAX_SIDE)]
+Side = Annotated[int, Field(ge=1, le=config.MAX_SIDE)]
 LabelKey = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^:\x00]+$")]
 LabelValue = Annotated[str, Field(max_length=256, pattern=r"^[^\x00]*$")]
 
@@ -37,7 +37,7 @@ def _one_of(known: Collection[str], *also: Callable[[str], bool]) -> AfterValida
 
 
 class ModelSpec(Strict):
-    arch: Annotated[str, Field(max_length=40, examples=["lenet5_bn"]), _one_of(core.ARCHS)]
+    arch: Annotated[str, Field(max_length=40, examples=["lenet5_bn"]), _one_of(arch.ARCHS)]
     """Network architecture."""
     method: Literal["adder", "conv", "bnn", "xnor", "bwn"] = "adder"
     """What a layer computes: `adder` (negative L1 distance, eq. 2), `conv` (the multiplying twin), `bnn` (1-bit weights
@@ -50,7 +50,7 @@ class ModelSpec(Strict):
 
 
 class DatasetSpec(Strict):
-    name: Annotated[str, Field(max_length=100, examples=["digits"]), _one_of(core.DATASETS, core.is_dataset)]
+    name: Annotated[str, Field(max_length=100, examples=["digits"]), _one_of(config.DATASETS, config.is_dataset)]
     """A published dataset, or a user's: its name (the newest version) or its id."""
 
 
@@ -158,16 +158,16 @@ class TrainSpec(CommonSpec):
         dataset, model = data.get("dataset"), data.get("model")
         name = dataset.get("name") if isinstance(dataset, dict) else None
         method = model.get("method", "adder") if isinstance(model, dict) else None
-        if not (core.is_dataset(name) and method in core.METHODS):
+        if not (config.is_dataset(name) and method in arch.METHODS):
             return data  # the fields' own validators say so
-        return merge(core.recipe(name, method), data)
+        return merge(config.recipe(name, method), data)
 
     @model_validator(mode="after")
     def _fits(self) -> TrainSpec:
         """What spans fields (the network fits the images, the batch fits the dataset): said now, not by the worker."""
         try:
-            core.TrainConfig.from_dict(self.model_dump(mode="json"))
-        except core.InvalidConfig as error:
+            config.TrainConfig.from_dict(self.model_dump(mode="json"))
+        except config.InvalidConfig as error:
             raise field_errors((e.pointer, e.detail) for e in error.errors) from None
         return self
 
@@ -209,7 +209,7 @@ class AnalyzeSpec(CommonSpec):
     """Compute a table or figure of the paper: a verdict, a table and a picture."""
 
     kind: Literal["analyze"]
-    recipe: Annotated[str, Field(max_length=40, examples=["table1"]), _one_of(core.RECIPES)]
+    recipe: Annotated[str, Field(max_length=40, examples=["table1"]), _one_of(config.RECIPES)]
     """Which one; `GET /v1/recipes` lists them, each with its options and defaults."""
     dataset: DatasetSpec = DatasetSpec(name="digits")
     model_id: Annotated[str, Field(pattern=r"^model_\w+$", max_length=40)] | None = None
@@ -218,9 +218,9 @@ class AnalyzeSpec(CommonSpec):
     """Every row of the table is computed once for each."""
     epochs: Annotated[int, Field(ge=1, le=100_000)] | None = None
     """Of each training; null: as many as the dataset's training recipe has."""
-    archs: Annotated[list[Annotated[str, _one_of(core.ARCHS)]], Field(min_length=1, max_length=100)] | None = None
+    archs: Annotated[list[Annotated[str, _one_of(arch.ARCHS)]], Field(min_length=1, max_length=100)] | None = None
     """Networks; null: the recipe's."""
-    methods: Annotated[list[Annotated[str, _one_of(core.METHODS)]], Field(min_length=1, max_length=100)] | None = None
+    methods: Annotated[list[Annotated[str, _one_of(arch.METHODS)]], Field(min_length=1, max_length=100)] | None = None
     """What their layers compute; null: the recipe's."""
     etas: Annotated[list[PositiveFloat], Field(min_length=1, max_length=100)] | None = None
     """Values of η (eq. 13), where the recipe compares them; null: the recipe's."""
@@ -239,16 +239,16 @@ class AnalyzeSpec(CommonSpec):
         given = {key: value for key, value in data.items() if value is not None or key not in OPTIONS}
         named = {key: given[key] for key in ("recipe", "dataset", "model_id") if given.get(key) is not None}
         try:
-            return merge(core.AnalyzeConfig.from_dict(named).to_dict(), given)
-        except core.InvalidConfig:
+            return merge(config.AnalyzeConfig.from_dict(named).to_dict(), given)
+        except config.InvalidConfig:
             return data  # the fields' own validators and `_fits` say so
 
     @model_validator(mode="after")
     def _fits(self) -> AnalyzeSpec:
         """What spans fields: options that the recipe has, networks that take the images, trainings few enough."""
         try:
-            core.AnalyzeConfig.from_dict(self.model_dump(mode="json"))
-        except core.InvalidConfig as error:
+            config.AnalyzeConfig.from_dict(self.model_dump(mode="json"))
+        except config.InvalidConfig as error:
             raise field_errors((e.pointer, e.detail) for e in error.errors) from None
         return self
 
@@ -270,7 +270,7 @@ SUBMITTED_SPEC: TypeAdapter[SubmittedSpec] = TypeAdapter(Annotated[SubmittedSpec
 
 
 def field_errors(errors: Iterable[tuple[str, str]]) -> PydanticCustomError:
-    """One pydantic error that carries several `(pointer, message)`; `api/problems.py` lists each of them."""
+    """One pydantic error that carries several `(pointer, message)`; `api/http/problems.py` lists each of them."""
     found = list(errors)
     return PydanticCustomError(
         "field_errors", "{summary}", {"summary": "; ".join(message for _, message in found), "errors": found}

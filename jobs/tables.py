@@ -320,7 +320,7 @@ class Dataset(Base):
     bytes: Mapped[int]
     """Of the upload, then of the validated images."""
     info: Mapped[dict[str, Any] | None]
-    """An `addercore.spec.DatasetInfo`, once it is ready."""
+    """An `addercore.config.DatasetInfo`, once it is ready."""
     options: Mapped[dict[str, Any]]
     """A `jobs.spec.IngestOptions`: the same upload with others is another dataset."""
     same_as: Mapped[str | None] = mapped_column(ForeignKey("datasets.id", ondelete="SET NULL"), index=True)

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from addercore.arch import read_manifest
+from addercore.config import AnalyzeConfig, DatasetInfo, InvalidConfig, TrainConfig, register
 from addercore.errors import AdderError, BadData, BadModel, CheckpointError, Diverged, LoaderLost, Stopped
-from addercore.spec import AnalyzeConfig, DatasetInfo, InvalidConfig, TrainConfig, read_manifest, register
 from jobs.states import FailureCode
 from worker import protocol
 from worker.ingest import ingest

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from addercore.config import IntakeOptions
 from addercore.errors import AdderError, Stopped
-from addercore.spec import IntakeOptions
 from jobs.states import FailureCode
 from worker import protocol
 from worker.messages import Messages

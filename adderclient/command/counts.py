@@ -12,7 +12,7 @@ from adderclient.command.errors import UsageError
 from adderclient.command.output import console, fields, print_json, print_list, table
 
 if TYPE_CHECKING:
-    from addercore.spec import Counts, Network
+    from addercore.arch import Counts, Network
 
 PICOJOULES = 1e12
 Arch = Annotated[str | None, typer.Option("--arch", metavar="NAME", help="Network.", show_default="all, a line each")]
@@ -53,20 +53,20 @@ def count(
     as_json: AsJson = False,
 ) -> None:
     """Count additions, multiplications, XNORs, parameters, memory and energy of a network for one image."""
-    from addercore import spec
+    from addercore.arch import ARCHS, METHODS, count
 
     if dataset is not None and (size is not None or classes is not None):
         raise UsageError("--dataset says the images and the classes: leave out --input and --classes")
     if layers and arch is None:
         raise UsageError("--layers are of one network: name it with --arch")
     try:
-        methods = [method] if method else list(spec.METHODS) if arch is None else ["adder"]
-        nets = [_network(one, dataset, size, classes) for one in ([arch] if arch else spec.ARCHS)]
+        methods = [method] if method else list(METHODS) if arch is None else ["adder"]
+        nets = [_network(one, dataset, size, classes) for one in ([arch] if arch else ARCHS)]
         rows = []
         for net in nets:
             for kind in methods:
                 ends = first_last or _published_ends(kind, dataset)
-                rows.append((net, kind, ends, spec.count(net, kind, ends, data_type)))
+                rows.append((net, kind, ends, count(net, kind, ends, data_type)))
     except ValueError as error:
         raise UsageError(str(error)) from error
     if arch is None:
@@ -78,21 +78,23 @@ def count(
 
 
 def _network(arch: str, dataset: str | None, size: str | None, classes: int | None) -> Network:
-    from addercore import spec
+    from addercore import config
+    from addercore.arch import PUBLISHED, network
 
     if dataset is not None:
-        info = spec.dataset(dataset)
-        return spec.network(arch, info.input_shape, len(info.classes))
-    shape, number = spec.PUBLISHED.get(arch, ((1, 1, 1), 2))  # an unknown network is refused below
-    return spec.network(arch, shape if size is None else _shape(size), number if classes is None else classes)
+        info = config.dataset(dataset)
+        return network(arch, info.input_shape, len(info.classes))
+    shape, number = PUBLISHED.get(arch, ((1, 1, 1), 2))  # an unknown network is refused below
+    return network(arch, shape if size is None else _shape(size), number if classes is None else classes)
 
 
 def _published_ends(method: str, dataset: str | None) -> str:
-    from addercore import spec
+    from addercore.arch import default_first_last
+    from addercore.config import recipe
 
     if dataset is None:
-        return spec.default_first_last(method)
-    return str(spec.recipe(dataset, method)["model"]["first_last"])
+        return default_first_last(method)
+    return str(recipe(dataset, method)["model"]["first_last"])
 
 
 def _shape(size: str) -> tuple[int, ...]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from addercore.analysis.run import analyze
+from addercore.config import RECIPES, AnalyzeConfig, InvalidConfig
 from addercore.errors import AdderError
-from addercore.spec import RECIPES, AnalyzeConfig, InvalidConfig
 from addercore.train.callbacks import Callbacks
 
 

@@ -13,9 +13,10 @@ from addercore.analysis.findings import Finding, by_seed
 from addercore.analysis.report import Column, Report, Table, Verdict
 from addercore.analysis.statistics import mean_of
 from addercore.analysis.subject import Place
+from addercore.arch import Counts, count
+from addercore.config import AnalyzeConfig
+from addercore.config.plans import TEACHER, Run, plan, rows_of
 from addercore.io import Model
-from addercore.spec import AnalyzeConfig, Counts, count
-from addercore.spec.plans import TEACHER, Run, plan, rows_of
 
 WORD = 64
 """Binary operations that one instruction does at once: XNOR-Net's count of its saving (section 3.2)."""

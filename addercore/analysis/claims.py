@@ -7,8 +7,8 @@ from addercore.analysis.figures import ARCH_NAMES, GRADIENT_NAMES, METHOD_NAMES,
 from addercore.analysis.findings import Finding, by_seed
 from addercore.analysis.report import Verdict
 from addercore.analysis.statistics import TIE, Difference, Mean, chance_limit, compare, mean_of
-from addercore.spec import AnalyzeConfig, dataset
-from addercore.spec.plans import Row, rows_of
+from addercore.config import AnalyzeConfig, dataset
+from addercore.config.plans import Row, rows_of
 
 ACCURACY = ("metrics", "val/accuracy")
 

@@ -13,9 +13,9 @@ from addercore.analysis.images import Images
 from addercore.analysis.report import Column, Report, Table, Verdict, plain
 from addercore.analysis.statistics import TIE, mean_of
 from addercore.analysis.subject import Place
+from addercore.config import AnalyzeConfig, dataset
+from addercore.config.plans import Run
 from addercore.io import Model
-from addercore.spec import AnalyzeConfig, dataset
-from addercore.spec.plans import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

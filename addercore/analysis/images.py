@@ -7,8 +7,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from addercore.config import DatasetInfo
 from addercore.data import Preprocess, Split, source
-from addercore.spec import DatasetInfo
 from addercore.train.batches import generator
 
 BATCH: Final = 256

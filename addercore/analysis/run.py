@@ -18,10 +18,10 @@ from addercore.analysis.report import Report
 from addercore.analysis.state import resume
 from addercore.analysis.subject import MODEL, Place
 from addercore.analysis.trainings import Options, Trainings
+from addercore.config import AnalyzeConfig
+from addercore.config.plans import TEACHER, Run, plan
 from addercore.io import Model, load
 from addercore.ops import select
-from addercore.spec import AnalyzeConfig
-from addercore.spec.plans import TEACHER, Run, plan
 from addercore.train.artifacts import Artifact
 from addercore.train.callbacks import Callbacks, Progress
 from addercore.train.environment import describe

@@ -11,8 +11,8 @@ from typing import Any, Final
 import torch
 
 from addercore.analysis.findings import Finding
+from addercore.config import AnalyzeConfig
 from addercore.errors import CheckpointError
-from addercore.spec import AnalyzeConfig
 from addercore.train import checkpoint
 from addercore.train.callbacks import Callbacks
 from addercore.train.files import write_atomic

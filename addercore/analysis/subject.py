@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from addercore.analysis.images import Images
+from addercore.config import AnalyzeConfig, dataset
+from addercore.config.plans import Run
 from addercore.data import Split
 from addercore.errors import BadModel
 from addercore.io import Model
 from addercore.networks import build
 from addercore.nn import AdderLayer
-from addercore.spec import AnalyzeConfig, dataset
-from addercore.spec.plans import Run
 from addercore.train.isolation import isolated
 
 MODEL: Final = "model"

@@ -13,9 +13,9 @@ import torch
 from addercore.analysis.findings import Finding
 from addercore.analysis.images import shuffled_labels
 from addercore.analysis.state import Keeper, Resumed
+from addercore.config import AnalyzeConfig
+from addercore.config.plans import Run, plan
 from addercore.errors import Diverged
-from addercore.spec import AnalyzeConfig
-from addercore.spec.plans import Run, plan
 from addercore.train.callbacks import Callbacks, MetricPoint, Progress
 from addercore.train.run import fit
 

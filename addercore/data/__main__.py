@@ -4,10 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from addercore.config import DATASETS
 from addercore.data.fetch import fetch
 from addercore.data.published import DOWNLOADS
 from addercore.errors import BadData
-from addercore.spec import DATASETS
 
 FAILED = 4  # exit status, as that of the `adder` command for what cannot be reached
 

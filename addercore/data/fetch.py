@@ -18,12 +18,12 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import IO, BinaryIO, Final
 
+from addercore.config import DatasetInfo
+from addercore.config.datasets import missing_files
 from addercore.data.folder import imagenet
 from addercore.data.published import Download
 from addercore.data.sets import SPLITS, read
 from addercore.errors import BadData
-from addercore.spec import DatasetInfo
-from addercore.spec.datasets import missing_files
 
 Say = Callable[[str], None]
 

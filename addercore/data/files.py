@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from addercore.config import DatasetInfo
+from addercore.config.datasets import find_file, how_to_get
 from addercore.errors import BadData
-from addercore.spec import DatasetInfo
-from addercore.spec.datasets import find_file, how_to_get
 
 _AGAIN = "remove it and get it again"
 

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from addercore.config import DatasetInfo
+from addercore.config.datasets import how_to_get
 from addercore.data.augment import Box, attempts, random_box
 from addercore.data.sources import Shared, memory_file
 from addercore.errors import BadData
-from addercore.spec import DatasetInfo
-from addercore.spec.datasets import how_to_get
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor
 
+from addercore.config import DatasetInfo
 from addercore.data.augment import random_affine, random_crop, random_flip, random_part
-from addercore.spec import DatasetInfo
 
 
 def resize(pixels: Tensor, size: Sequence[int]) -> Tensor:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 import torch
 from torch import Tensor
 
+from addercore.config import DATASETS, DatasetInfo, dataset
 from addercore.data import cifar, files, folder, idx, sources
 from addercore.data.pixels import prepare
 from addercore.data.sources import Source, Stored
 from addercore.errors import BadData
-from addercore.spec import DATASETS, DatasetInfo, dataset
 
 if TYPE_CHECKING:
     from PIL.Image import Image

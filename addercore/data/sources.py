@@ -18,8 +18,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from addercore.config import DatasetInfo
 from addercore.errors import BadData
-from addercore.spec import DatasetInfo
 
 RESIDENT = 2 * 2**30
 """Bytes of images up to which a set lives on the device. Beyond, batches are gathered from the file's mapping."""

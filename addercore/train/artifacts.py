@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from addercore.config import TrainConfig
 from addercore.io import encode, manifest_of
-from addercore.spec import TrainConfig
 from addercore.train.files import write_atomic
 from addercore.train.history import History
 

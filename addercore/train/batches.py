@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from addercore.config import OptimizerConfig, TrainConfig, dataset
 from addercore.data import Preprocess, Source
-from addercore.spec import OptimizerConfig, TrainConfig, dataset
 
 if TYPE_CHECKING:
     from addercore.train.loader import Loader

@@ -19,9 +19,9 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
+from addercore.config import DatasetInfo, DistillConfig, TrainConfig, dataset, unfit_teacher
 from addercore.errors import BadModel
 from addercore.io import Model, load
-from addercore.spec import DatasetInfo, DistillConfig, TrainConfig, dataset, unfit_teacher
 
 
 class Features:

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
+from addercore.config import dataset as dataset_info
 from addercore.data import Preprocess, Source, Split, source
 from addercore.errors import Stopped
-from addercore.spec import dataset as dataset_info
 from addercore.train.callbacks import Callbacks, Progress
 from addercore.train.isolation import resolve_device
 from addercore.train.loader import Loader

@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
 import torch
 from torch import Tensor
 
+from addercore.config import dataset
 from addercore.data import Source
 from addercore.errors import BadData, LoaderLost
-from addercore.spec import dataset
 
 if TYPE_CHECKING:
     from addercore.train.batches import Batches

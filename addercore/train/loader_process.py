@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from addercore.config import DATASETS, DatasetInfo, TrainConfig, register
 from addercore.data import opened
 from addercore.errors import BadData
-from addercore.spec import DATASETS, DatasetInfo, TrainConfig, register
 from addercore.train.batches import Batches
 from addercore.train.loader import FAILED, OUT_OF_MEMORY
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from addercore.arch import tensors
+from addercore.config import TrainConfig
 from addercore.data import source
 from addercore.errors import BadData, BadModel, Diverged
 from addercore.io import load_weights
 from addercore.networks import build
 from addercore.ops import select
-from addercore.spec import TrainConfig, tensors
 from addercore.train import checkpoint
 from addercore.train.artifacts import Artifact, can_draw, write_artifacts, write_record
 from addercore.train.callbacks import Callbacks

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
+from addercore.config import TrainConfig, dataset
 from addercore.data import Source
 from addercore.errors import CheckpointError, Diverged, Stopped
 from addercore.optim import AdderSGD
-from addercore.spec import TrainConfig, dataset
 from addercore.train import checkpoint
 from addercore.train.batches import Batches, learning_rate
 from addercore.train.callbacks import Callbacks, MetricPoint, Progress

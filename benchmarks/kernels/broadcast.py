@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from addercore import networks
+from addercore.arch import Network
+from addercore.arch.layers import Conv
 from addercore.nn import AdderLayer
-from addercore.spec import Network
-from addercore.spec.layers import Conv
 
 
 class _Differences(torch.autograd.Function):

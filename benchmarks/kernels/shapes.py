@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from addercore.arch.layers import Conv, Linear, Placed
+from addercore.arch.networks import network
 from addercore.ops import Geometry
-from addercore.spec.layers import Conv, Linear, Placed
-from addercore.spec.networks import network
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import torch.nn.functional as nnf
 from torch import nn
 
 from addercore import networks
+from addercore.arch.networks import network
 from addercore.optim import AdderSGD
-from addercore.spec.networks import network
 from benchmarks.kernels.broadcast import broadcast_network
 
 Method = Literal["adder", "conv", "broadcast"]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from adderclient import Client
-from addercore.spec import TrainConfig
+from addercore.config import TrainConfig
 from benchmarks.cpu import Sampler, children, command_line
 from benchmarks.programs import log_end, program, python
 from benchmarks.service.setup import Running, Setup, adder_up

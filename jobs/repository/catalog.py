@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from addercore.spec import check_manifest, count
+from addercore.arch import check_manifest, count
 from jobs.clock import now_ms
 from jobs.errors import Conflict, NotFound
 from jobs.ids import new_id

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from addercore import spec as core
-from addercore.spec.uploads import ID_PREFIX, NAME
+from addercore import config
+from addercore.config.uploads import ID_PREFIX, NAME
 from jobs.clock import now_ms
 from jobs.errors import Conflict, DatasetUnusable, NotFound
 from jobs.ids import ID_PATTERN
@@ -133,7 +133,7 @@ def resolve(session: Session, name: str) -> str:
         DatasetUnusable: there is no such dataset, or it is not ready.
     """
     published = name.removeprefix(ID_PREFIX)
-    if published in core.DATASETS:
+    if published in config.DATASETS:
         return published
     try:
         row = (_newest_ready(session, name) if NAME.fullmatch(name) else None) or find(session, name)
@@ -156,9 +156,9 @@ def not_ready(row: Dataset) -> str:
 
 
 def know(row: Dataset) -> None:
-    """Makes a ready dataset known to this process, for `addercore.spec.dataset`."""
+    """Makes a ready dataset known to this process, for `addercore.config.dataset`."""
     if row.info is not None:
-        core.register(core.DatasetInfo.from_dict(row.info))
+        config.register(config.DatasetInfo.from_dict(row.info))
 
 
 def hold(session: Session, name: object) -> None:
@@ -185,7 +185,7 @@ def _known(session: Session) -> str:
     own = session.execute(select(Dataset.name).distinct().order_by(Dataset.name).limit(MAX_LISTED + 1)).scalars().all()
     more = ", …" if len(own) > MAX_LISTED else ""
     mine = f"; uploaded: {', '.join(own[:MAX_LISTED])}{more}" if own else ""
-    return f"published: {', '.join(core.DATASETS)}{mine}"
+    return f"published: {', '.join(config.DATASETS)}{mine}"
 
 
 # How it ends

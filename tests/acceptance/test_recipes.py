@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from adderclient import Client, Job
-from addercore.spec import RECIPES, RecipeInfo
+from addercore.config import RECIPES, RecipeInfo
 from tests.acceptance.conftest import Service, running_service
 from tests.support.servers import wait_until
 

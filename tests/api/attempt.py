@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from addercore import spec as core
+from addercore import arch
 from jobs.database import Database
 from jobs.ids import new_id
 from jobs.repository import attempts, catalog, queue, recovery
@@ -92,7 +92,7 @@ class Worker:
             attempts.hand_back(session, job, Status.PAUSED, "Paused.")
 
 
-NETWORK = core.network("lenet5_bn", (1, 32, 32), 10)
+NETWORK = arch.network("lenet5_bn", (1, 32, 32), 10)
 MANIFEST: dict[str, Any] = {
     "format": 1,
     "network": {
@@ -114,7 +114,7 @@ def model_file(manifest: dict[str, Any] = MANIFEST, fill: bytes = b"\x00") -> by
     """A `model.safetensors` of LeNet-5-BN whose weights are all the same byte, written without torch."""
     entries: dict[str, Any] = {"__metadata__": {"adderworks": json.dumps(manifest)}}
     at = 0
-    for name, (dtype, shape) in core.tensors(NETWORK).items():
+    for name, (dtype, shape) in arch.tensors(NETWORK).items():
         size = prod(shape) * (4 if dtype == "F32" else 8)
         entries[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [at, at + size]}
         at += size

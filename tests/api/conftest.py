@@ -19,8 +19,11 @@ from jobs.database import Database
 from jobs.settings import Settings
 from jobs.store import store_of
 from tests.api.attempt import Worker
+from tests.api.dashboard import browser, dashboard, visit
 from tests.conftest import quick_settings
 from tests.support.servers import Valkey, wait_until
+
+__all__ = ["browser", "dashboard", "visit"]  # fixtures of the pages
 
 
 @dataclass

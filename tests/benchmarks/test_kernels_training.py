@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from addercore.arch.networks import network
 from addercore.nn import AdderLayer
 from addercore.ops import adder_conv2d
-from addercore.spec.networks import network
 from benchmarks.kernels import memory, report, targets, training
 from benchmarks.kernels.broadcast import BroadcastAdder, broadcast_adder_conv2d, broadcast_network
 from benchmarks.kernels.steps import LENET, RESNET20, Method, model, step

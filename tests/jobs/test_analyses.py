@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from addercore import spec as core
-from api.problems import field_errors
+from addercore import config
+from api.http.problems import field_errors
 from jobs.scheduling import MEGA, work_of
 from jobs.spec import SPEC, SUBMITTED, AnalyzeSpec
 
@@ -23,29 +23,29 @@ def parsed(**document: Any) -> AnalyzeSpec:
 def own(spec: AnalyzeSpec) -> dict[str, Any]:
     """What is not the service's alone."""
     document = spec.model_dump(mode="json")
-    return {key: value for key, value in document.items() if key not in core.SERVICE_KEYS}
+    return {key: value for key, value in document.items() if key not in config.SERVICE_KEYS}
 
 
 def test_the_fields_are_those_of_the_configuration() -> None:
-    assert set(AnalyzeSpec.model_fields) - core.SERVICE_KEYS == {field.name for field in fields(core.AnalyzeConfig)}
+    assert set(AnalyzeSpec.model_fields) - config.SERVICE_KEYS == {field.name for field in fields(config.AnalyzeConfig)}
 
 
-@pytest.mark.parametrize("recipe", core.RECIPES)
-@pytest.mark.parametrize("dataset", core.DATASETS)
+@pytest.mark.parametrize("recipe", config.RECIPES)
+@pytest.mark.parametrize("dataset", config.DATASETS)
 def test_defaults_are_the_recipes_for_the_dataset_and_survive_a_round_trip(recipe: str, dataset: str) -> None:
     spec = parsed(recipe=recipe, dataset={"name": dataset})
-    assert {"kind": "analyze", **own(spec)} == core.RECIPES[recipe].spec(dataset)
+    assert {"kind": "analyze", **own(spec)} == config.RECIPES[recipe].spec(dataset)
     assert SPEC.validate_python(spec.model_dump(mode="json")) == spec
-    assert SPEC.validate_python(core.RECIPES[recipe].spec(dataset)) == spec
+    assert SPEC.validate_python(config.RECIPES[recipe].spec(dataset)) == spec
     assert parsed(recipe=recipe, dataset={"name": dataset}, archs=None, methods=None, etas=None) == spec
-    assert core.AnalyzeConfig.from_dict(spec.model_dump(mode="json")).to_dict() == own(spec)
+    assert config.AnalyzeConfig.from_dict(spec.model_dump(mode="json")).to_dict() == own(spec)
 
 
 def test_digits_is_the_default_dataset() -> None:
     assert parsed(recipe="table1").dataset.name == "digits"
 
 
-@pytest.mark.parametrize("recipe", [name for name, info in core.RECIPES.items() if info.takes_model])
+@pytest.mark.parametrize("recipe", [name for name, info in config.RECIPES.items() if info.takes_model])
 def test_with_a_model_nothing_is_left_to_train(recipe: str) -> None:
     spec = parsed(recipe=recipe, model_id="model_x")
     assert (spec.archs, spec.methods, spec.epochs) == (None, None, None)
@@ -56,7 +56,7 @@ def test_with_a_model_nothing_is_left_to_train(recipe: str) -> None:
 def test_work_is_that_of_all_trainings() -> None:
     one, two = parsed(recipe="table4", seeds=[0], epochs=3), parsed(recipe="table4", seeds=[0, 1], epochs=3)
     assert work_of(two) == pytest.approx(2 * work_of(one), abs=1)
-    assert work_of(one) == core.AnalyzeConfig.from_dict(one.model_dump(mode="json")).operations() // MEGA
+    assert work_of(one) == config.AnalyzeConfig.from_dict(one.model_dump(mode="json")).operations() // MEGA
     assert work_of(one) > 1000
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from addercore import spec as core
+from addercore import config
 from jobs.clock import now_ms
 from jobs.database import Database
 from jobs.errors import Conflict, DatasetUnusable, NotFound, StoreError
@@ -93,8 +93,8 @@ def test_a_name_means_its_newest_version_that_is_ready(worker: Worker) -> None:
     make_ready(worker, second, b"2")
     assert [resolve(worker, name) for name in ("a", "a@1", first, second)] == [second, first, first, second]
     assert [resolve(worker, name) for name in ("digits", "ds_digits")] == ["digits", "digits"]
-    assert core.is_dataset(first)
-    assert core.dataset(second).description == "mine"
+    assert config.is_dataset(first)
+    assert config.dataset(second).description == "mine"
 
 
 def test_a_dataset_that_is_not_there_is_told_from_one_that_failed(worker: Worker) -> None:

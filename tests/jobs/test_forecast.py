@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from addercore import spec as core
+from addercore import arch
 from jobs.forecast import Forecast, Host, Needs, Pace, Running, Waiting, pace_of
 from jobs.scheduling import MOST_WORK, last_chance, needs_memory_mb, placement, work_of
 from jobs.spec import SPEC
@@ -17,7 +17,7 @@ from tests.support.specs import train_spec
 
 
 def test_work_is_operations_times_images_times_epochs() -> None:
-    operations = core.count(core.network("lenet5_bn", (1, 32, 32), 10)).operations
+    operations = arch.count(arch.network("lenet5_bn", (1, 32, 32), 10)).operations
     each = operations.add + operations.mul
     assert work_of(train_spec(epochs=7)) == 7 * each * (3 * 1437 + 360) // 1_000_000
     evaluate = SPEC.validate_python({"kind": "evaluate", "model_id": "model_x", "dataset": {"name": "digits"}})

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from addercore import spec as core
+from addercore import config
 from jobs.ids import new_id
 from jobs.repository import attempts, datasets, lifecycle
 from jobs.repository.attempts import Claim, Stored
@@ -32,9 +32,9 @@ def upload(worker: Worker, name: str, data: bytes = b"upload") -> str:
         return add_upload(session, worker.store, name, data).id
 
 
-def info_of(id_: str) -> core.DatasetInfo:
+def info_of(id_: str) -> config.DatasetInfo:
     """As if the upload had been the digits."""
-    return replace(core.DATASETS["digits"], name=id_, description="mine", files=())
+    return replace(config.DATASETS["digits"], name=id_, description="mine", files=())
 
 
 def make_ready(worker: Worker, id_: str, content: bytes = b"images") -> Claim:

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from addercore.config import TrainConfig
 from addercore.io import encode, manifest_of
 from addercore.networks import build
-from addercore.spec import TrainConfig
 from jobs.spec import SPEC, Spec
 from jobs.states import FailureCode
 from tests.support.attempts import Attempts, kill_process

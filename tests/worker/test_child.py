@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from addercore.config import TrainConfig
 from addercore.errors import LoaderLost
 from addercore.io import encode, manifest_of
 from addercore.networks import build
-from addercore.spec import TrainConfig
 from addercore.train.checkpoint import is_whole
 from benchmarks.cpu import children
 from jobs.repository import lifecycle

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from addercore.config import TrainConfig
 from addercore.io import encode, manifest_of
 from addercore.networks import build
-from addercore.spec import TrainConfig
 from jobs.errors import StoreError
 from jobs.repository import catalog, history
 from jobs.repository.attempts import Stored

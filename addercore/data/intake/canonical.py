@@ -11,10 +11,10 @@ from typing import Final, Self
 
 import numpy as np
 
+from addercore.arch.manifest import METADATA_KEY
 from addercore.data.intake.images import Pixels
 from addercore.data.intake.plan import Plan
 from addercore.data.intake.sources import Part
-from addercore.spec.manifest import METADATA_KEY
 
 ALIGNMENT: Final = 8  # bytes
 LABEL_BYTES: Final = 8

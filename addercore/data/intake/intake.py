@@ -8,6 +8,8 @@ from typing import Final
 
 import numpy as np
 
+from addercore.config import DatasetInfo, IntakeOptions
+from addercore.config.uploads import SNIFF_BYTES, sniff, unknown_format
 from addercore.data.intake.archives import ArchiveSource, Tar, Zip
 from addercore.data.intake.arrays import NpzSource
 from addercore.data.intake.canonical import CanonicalFile
@@ -18,8 +20,6 @@ from addercore.data.intake.problems import refuse
 from addercore.data.intake.sources import Source
 from addercore.data.intake.tables import ParquetSource
 from addercore.errors import Stopped
-from addercore.spec import DatasetInfo, IntakeOptions
-from addercore.spec.uploads import SNIFF_BYTES, sniff, unknown_format
 
 EVERY: Final = 64  # examples between two looks at the callbacks
 DIGITS: Final = 6  # of mean and standard deviation

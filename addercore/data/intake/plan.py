@@ -5,11 +5,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
+from addercore.config import IntakeOptions
 from addercore.data.intake.images import BadImage, channels_of
 from addercore.data.intake.limits import Limits
 from addercore.data.intake.problems import Problems, refuse
 from addercore.data.intake.sources import Example, Part, Source
-from addercore.spec import IntakeOptions
 
 FALLBACK_SIZE: Final = (64, 64)  # of images that differ
 MAX_NAME: Final = 100  # characters of a class's name

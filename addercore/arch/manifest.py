@@ -1,0 +1,191 @@
+"""The manifest that rebuilds a model, and its checks against a `.safetensors` file, without a tensor library.
+
+A model file is safetensors (https://github.com/huggingface/safetensors#format): 8 bytes, little-endian, the length of a
+JSON header; the header (name → dtype, shape, offsets; and `__metadata__`); the tensors' bytes. Its metadata has one
+key, `adderworks`, with the whole manifest as a JSON string (safetensors orders several keys at random, and a
+model's bytes should depend on the model alone).
+"""
+
+import json
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, Final
+
+from addercore.arch.layers import Shape
+from addercore.arch.networks import Network, check_method, network, tensors
+from addercore.errors import BadModel
+
+METADATA_KEY: Final = "adderworks"
+FORMAT: Final = 1
+MAX_HEADER: Final = 8 * 2**20  # bytes; a ResNet-50's header is some 40 KiB
+_BYTES: Final = {"F32": 4, "I64": 8}
+_REQUIRED: Final = {
+    "format": int,
+    "network": dict,
+    "preprocessing": dict,
+    "classes": list,
+    "dataset": str,
+    "config": dict,
+    "metrics": dict,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A tensor's entry in a safetensors header."""
+
+    dtype: str
+    shape: Shape
+    begin: int  # bytes from the end of the header
+    end: int
+
+
+def _fail(path: Path, why: str) -> BadModel:
+    return BadModel(f"{path}: {why}")
+
+
+def read_header(path: Path) -> tuple[dict[str, Any], dict[str, Stored]]:
+    """Metadata and tensor entries of a safetensors file; `BadModel` unless the entries cover the file exactly."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if size < 8 or length > size - 8:
+                raise _fail(path, "is no safetensors file, or is cut off inside its header")
+            if length > MAX_HEADER:
+                raise _fail(path, f"has a header of {length} bytes, more than the {MAX_HEADER} that a model needs")
+            raw = file.read(length)
+    except OSError as error:
+        raise _fail(path, f"cannot be read ({error.strerror})") from error
+    try:
+        header = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise _fail(path, f"has a header that is not JSON ({error})") from error
+    if not isinstance(header, dict):
+        raise _fail(path, "has a header that is not a JSON object")
+    metadata = header.pop("__metadata__", {})
+    entries = {name: _entry(path, name, value) for name, value in header.items()}
+    _check_cover(path, entries, size - 8 - length)
+    return (metadata if isinstance(metadata, dict) else {}), entries
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _entry(path: Path, name: str, value: object) -> Stored:
+    if not isinstance(value, dict):
+        raise _fail(path, f"has a header entry for tensor {name!r} that is not an object")
+    dtype, shape, offsets = value.get("dtype"), value.get("shape"), value.get("data_offsets")
+    if dtype not in _BYTES:
+        raise _fail(path, f"stores tensor {name!r} as {dtype!r}; a model has {' and '.join(_BYTES)}")
+    if not isinstance(shape, list) or not all(map(_is_count, shape)):
+        raise _fail(path, f"gives tensor {name!r} the shape {shape!r}")
+    if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_is_count, offsets)):
+        raise _fail(path, f"gives tensor {name!r} the offsets {offsets!r}")
+    stored = Stored(dtype, tuple(shape), *offsets)
+    if stored.end - stored.begin != prod(stored.shape) * _BYTES[dtype]:
+        raise _fail(path, f"gives tensor {name!r} of shape {shape} and type {dtype} {stored.end - stored.begin} bytes")
+    return stored
+
+
+def _check_cover(path: Path, entries: dict[str, Stored], size: int) -> None:
+    """The tensors lie side by side and fill the rest of the file: no gap, no overlap, nothing cut off."""
+    at = 0
+    for name, stored in sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)):
+        if stored.begin != at:
+            raise _fail(path, f"has a gap or an overlap before tensor {name!r} (at byte {at}, not {stored.begin})")
+        at = stored.end
+    if at != size:
+        raise _fail(path, f"has {size} bytes of tensors where its header describes {at}: cut off or damaged")
+
+
+def read_manifest(path: Path | str) -> dict[str, Any]:
+    """The checked manifest of a model file: of its metadata, its tensors' names and shapes, and the file's extent.
+
+    The tensors' bytes are not read. Pure Python: a service can check an upload without loading torch.
+    """
+    path = Path(path)
+    metadata, stored = read_header(path)
+    text = metadata.get(METADATA_KEY)
+    if not isinstance(text, str):
+        raise _fail(path, f"has no metadata {METADATA_KEY!r}: it was not written by addercore; give its model.json")
+    try:
+        manifest = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _fail(path, f"has a manifest that is not JSON ({error})") from error
+    check_manifest(manifest, stored, source=str(path))
+    return dict(manifest)
+
+
+def check_manifest(manifest: object, stored: dict[str, Stored] | None = None, source: str = "manifest") -> Network:
+    """The network that `manifest` describes; `BadModel` says what is wrong with it, or with the tensors `stored`."""
+    if not isinstance(manifest, dict):
+        raise BadModel(f"{source}: the manifest is not a JSON object")
+    for key, kind in _REQUIRED.items():
+        if not isinstance(manifest.get(key), kind):
+            raise BadModel(f"{source}: the manifest's {key!r} is missing or no {kind.__name__}")
+    if manifest["format"] != FORMAT:
+        raise BadModel(f"{source}: the manifest has format {manifest['format']}; this addercore reads format {FORMAT}")
+    net = _network(manifest, source)
+    _check_preprocessing(manifest["preprocessing"], net, source)
+    if stored is not None:
+        _check_tensors(net, stored, source)
+    return net
+
+
+def _network(manifest: dict[str, Any], source: str) -> Network:
+    part = manifest["network"]
+    missing = {"arch", "method", "first_last", "gradient", "input_shape"} - part.keys()
+    if missing:
+        raise BadModel(f"{source}: the manifest's network lacks {', '.join(sorted(missing))}")
+    for key in ("arch", "method", "first_last", "gradient"):
+        if not isinstance(part[key], str):
+            raise BadModel(f"{source}: the manifest's {key} must be a string, got {part[key]!r}")
+    classes, shape = manifest["classes"], part["input_shape"]
+    if len(set(map(str, classes))) != len(classes) or not all(isinstance(name, str) for name in classes):
+        raise BadModel(f"{source}: the manifest's classes must be distinct strings, got {classes!r}")
+    if not isinstance(shape, list) or not all(map(_is_count, shape)):
+        raise BadModel(f"{source}: the manifest's input_shape must be three integers, got {shape!r}")
+    if part["gradient"] not in ("full_precision", "sign"):
+        raise BadModel(f"{source}: the manifest's gradient is {part['gradient']!r}; known: full_precision, sign")
+    try:
+        check_method(part["method"], part["first_last"])
+        return network(part["arch"], tuple(shape), len(classes))
+    except ValueError as error:
+        raise BadModel(f"{source}: {error}") from error
+
+
+def _check_preprocessing(part: dict[str, Any], net: Network, source: str) -> None:
+    channels, *size = net.input_shape
+    if part.get("resize") != size or part.get("channels") != channels:
+        raise BadModel(
+            f"{source}: the manifest resizes to {part.get('channels')!r} channels of {part.get('resize')!r}, "
+            f"but the network takes {channels} of {size}"
+        )
+    for key in ("mean", "std"):
+        values = part.get(key)
+        if (
+            not isinstance(values, list)
+            or len(values) != channels
+            or not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+        ):
+            raise BadModel(f"{source}: the manifest's {key} must be {channels} numbers, got {values!r}")
+    if not all(value > 0 for value in part["std"]):
+        raise BadModel(f"{source}: the manifest's std must be > 0, got {part['std']!r}")
+
+
+def _check_tensors(net: Network, stored: dict[str, Stored], source: str) -> None:
+    expected = tensors(net)
+    missing, extra = sorted(expected.keys() - stored.keys()), sorted(stored.keys() - expected.keys())
+    if missing or extra:
+        raise BadModel(
+            f"{source}: the tensors are not those of {net.arch}: missing {missing or 'none'}, unknown {extra or 'none'}"
+        )
+    for name, (dtype, shape) in expected.items():
+        if (stored[name].dtype, stored[name].shape) != (dtype, shape):
+            raise BadModel(
+                f"{source}: tensor {name!r} is {stored[name].dtype} {stored[name].shape}, "
+                f"but {net.arch} has {dtype} {shape}"
+            )

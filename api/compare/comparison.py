@@ -1,0 +1,120 @@
+"""Jobs side by side: what their specs differ in, what they came to, which curves they share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from addercore.errors import AdderError
+from api.http.dependencies import known_id
+from api.jobs.submission import counts_of
+from api.web.formats import is_number
+from jobs.errors import NotFound
+from jobs.repository import lifecycle
+from jobs.repository.catalog import get_model
+from jobs.spec import SPEC, EvaluateSpec, TrainSpec
+from jobs.sweeps.repository import seconds_of
+from jobs.tables import Job, Metric
+
+FEWEST, MOST = 2, 20
+APART = ("labels",)
+"""Parts of a spec that say nothing of what is computed."""
+Pointer = str
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the jobs."""
+
+    job: Job
+    labels: Mapping[str, str]
+    seconds: float | None
+    """For how long it ran, in all its attempts."""
+    counts: Mapping[str, Any] | None
+    """What its network costs for one image; None where its spec says nothing of that to this version."""
+    names: frozenset[str]
+    """Of its metrics."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    sides: Sequence[Side]
+
+    @property
+    def differences(self) -> dict[Pointer, list[Any]]:
+        """Fields of the specs that are not the same in all, with the value of each job."""
+        return {where: values for where, values in self.fields.items() if len({_key(v) for v in values}) > 1}
+
+    @property
+    def fields(self) -> dict[Pointer, list[Any]]:
+        """Every field of the specs, with the value of each job; None where a spec has no such field."""
+        flat = [_flat({k: v for k, v in side.job.spec.items() if k not in APART}) for side in self.sides]
+        names = dict.fromkeys(name for one in flat for name in one)
+        return {name: [one.get(name) for one in flat] for name in names}
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of the metrics that all of them have."""
+        return sorted(frozenset.intersection(*(side.names for side in self.sides)))
+
+    @property
+    def results(self) -> dict[str, list[Any]]:
+        """Final metrics by name; None where a job has none."""
+        found = [numbers(side.job.result) for side in self.sides]
+        names = dict.fromkeys(name for one in found for name in one)
+        return {name: [one.get(name) for one in found] for name in names}
+
+
+def compare(session: Session, ids: Sequence[str]) -> Comparison:
+    """The jobs with these ids, in this order. Raises NotFound naming the first that is not there."""
+    jobs = [lifecycle.get(session, known_id("job", id)) for id in ids]
+    labels = lifecycle.labels_of(session, ids)
+    seconds = seconds_of(session, ids)
+    sides = [
+        Side(job, labels[job.id], seconds.get(job.id), _counts(session, job), _names(session, job)) for job in jobs
+    ]
+    return Comparison(sides)
+
+
+def numbers(result: Mapping[str, Any] | None) -> dict[str, float]:
+    """What of a result is a number."""
+    return {name: value for name, value in (result or {}).items() if is_number(value)}
+
+
+def _names(session: Session, job: Job) -> frozenset[str]:
+    return frozenset(session.execute(select(Metric.name).where(Metric.job_id == job.id).distinct()).scalars())
+
+
+def _counts(session: Session, job: Job) -> dict[str, Any] | None:
+    """None for a spec of another version, and for kinds that are about no one network."""
+    try:
+        spec = SPEC.validate_python(job.spec)
+        if isinstance(spec, TrainSpec):
+            return counts_of(spec, None).totals()
+        if isinstance(spec, EvaluateSpec):
+            return counts_of(spec, get_model(session, spec.model_id)).totals()
+    except (ValidationError, NotFound, AdderError, ValueError):
+        return None
+    return None
+
+
+def _flat(value: Any, at: str = "") -> dict[Pointer, Any]:
+    """Leaves of a document by JSON pointer; a list is a leaf."""
+    if not isinstance(value, dict) or not value:
+        return {at: value}
+    found: dict[Pointer, Any] = {}
+    for key, inner in value.items():
+        found |= _flat(inner, f"{at}/{str(key).replace('~', '~0').replace('/', '~1')}")
+    return found
+
+
+def _key(value: Any) -> str:
+    """Equal for values that mean the same: 1 and 1.0, but not 1 and true."""
+    same = float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    return json.dumps(same, sort_keys=True)

@@ -1,0 +1,127 @@
+"""`/compare?job=…&job=…`: curves over each other, specs side by side with what they differ in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse
+
+from api.compare.comparison import FEWEST, MOST, Comparison, Side, compare
+from api.http.dependencies import ServiceDep
+from api.jobs.view import title
+from api.web.formats import duration, is_number, number, percent
+from api.web.header import health
+from api.web.html import error_page, page
+from jobs.errors import NotFound
+from jobs.repository import core
+from jobs.states import Status
+from jobs.sweeps.summary import is_share, shown
+
+router = APIRouter()
+
+IN_A_NAME = 3
+"""Fields that a curve's name tells at most."""
+COLOURS = 8
+
+
+@router.get("/compare")
+def comparison(
+    request: Request,
+    service: ServiceDep,
+    job: Annotated[list[str], Query()] = [],  # noqa: B006  (a declaration: FastAPI copies it)
+) -> HTMLResponse:
+    ids = list(dict.fromkeys(filter(None, job)))
+    if not FEWEST <= len(ids) <= MOST:
+        detail = f"Choose {FEWEST} to {MOST} jobs in the list or in a sweep, then Compare. Named here: {len(ids)}."
+        return error_page(request, HTTPStatus.BAD_REQUEST, "Which jobs?", detail)
+    try:
+        with service.database.read() as session:
+            found = compare(session, ids)
+            context = {
+                "section": "jobs",
+                "health": health(session, service.settings),
+                "now": core.now(session),
+                **_context(found),
+            }
+    except NotFound as error:
+        return error_page(request, HTTPStatus.NOT_FOUND, "No such job", f"{error} It may have been deleted.")
+    return page(request, "compare.html", context)
+
+
+def _context(found: Comparison) -> dict[str, Any]:
+    names = names_of(found)
+    differing = found.differences
+    finals = [Status(side.job.status).final for side in found.sides]
+    return {
+        "sides": found.sides,
+        "names": names,
+        "titles": [" · ".join(title(side.job.kind, side.job.spec)) for side in found.sides],
+        "colours": [at % COLOURS + 1 for at in range(len(names))],
+        "outcomes": _outcomes(found),
+        "differing": _texts(differing),
+        "same": [(where, values[0]) for where, values in _texts(found.fields).items() if where not in differing],
+        "live": not all(finals),
+        "jobs_json": json.dumps(
+            [
+                {"id": side.job.id, "name": name, "final": final}
+                for side, name, final in zip(found.sides, names, finals, strict=True)
+            ]
+        ),
+        "metrics_json": json.dumps(sorted({name for side in found.sides for name in side.names})),
+    }
+
+
+def names_of(found: Comparison) -> list[str]:
+    """What tells the jobs apart, by the fewest fields; the end of the id where that is not enough.
+
+    A field that always changes together with one before it (the recipe's own, with the method) says nothing more.
+    """
+    telling: list[tuple[str, list[str]]] = []
+    groups = 1
+    for where, values in found.differences.items():
+        texts = [shown(value) for value in values]
+        told = len(set(zip(*(column for _, column in telling), texts, strict=True)))
+        if told > groups and len(telling) < IN_A_NAME:
+            telling.append((where.rpartition("/")[2], texts))
+            groups = told
+    names = [", ".join(f"{field} {column[at]}" for field, column in telling) for at in range(len(found.sides))]
+    ends = [f"…{side.job.id[-8:]}" for side in found.sides]
+    return [
+        name if name and names.count(name) == 1 else f"{name} {end}".strip()
+        for name, end in zip(names, ends, strict=True)
+    ]
+
+
+def _outcomes(found: Comparison) -> dict[str, list[str]]:
+    """Lines above the specs: what each came to, and what its network costs."""
+    lines = {"duration": [duration(side.seconds) for side in found.sides]}
+    for name, values in found.results.items():
+        lines[name] = [percent(value) if is_share(name) else number(value) for value in values]
+    for name, where in (
+        ("parameters", ("parameters",)),
+        ("additions", ("operations", "add")),
+        ("multiplications", ("operations", "mul")),
+        ("XNORs", ("operations", "xnor")),
+    ):
+        values = [_count(side, where) for side in found.sides]
+        if any(values):
+            lines[name] = [number(value) for value in values]
+    joules = [_count(side, ("energy_joules",)) for side in found.sides]
+    if any(is_number(value) for value in joules):
+        lines["energy, µJ an image"] = [number(None if value is None else value * 1e6) for value in joules]
+    return lines
+
+
+def _count(side: Side, where: Sequence[str]) -> Any:
+    value: Any = side.counts
+    for name in where:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def _texts(fields: Mapping[str, Sequence[Any]]) -> dict[str, list[str]]:
+    return {where: [shown(value) for value in values] for where, values in fields.items()}

@@ -1,0 +1,56 @@
+"""Which datasets a training on this server can use, and how to get the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from addercore import config
+from addercore.config import DATASETS
+from addercore.config import datasets as known
+from api.datasets.schemas import Dataset
+from api.http.problems import invalid
+from api.schemas import Page
+from api.service import Service
+from jobs.repository import datasets
+from jobs.settings import Settings
+
+
+def missing_files(settings: Settings, info: config.DatasetInfo) -> list[Path]:
+    """Files of a dataset that are not in its folder, in whatever form."""
+    return known.missing_files(info, settings.datasets_dir.resolve())
+
+
+def how_to_get(settings: Settings, info: config.DatasetInfo) -> str:
+    return known.how_to_get(info, settings.datasets_dir.resolve())
+
+
+def require_dataset(settings: Settings, name: str) -> None:
+    """Raises Problem at /dataset/name when a dataset's files are not on this server."""
+    info = config.dataset(name)
+    missing = missing_files(settings, info)
+    if missing:
+        names = ", ".join(path.name for path in missing)
+        message = f"the files of {name} are not on this server (missing: {names}). {how_to_get(settings, info)}"
+        raise invalid([("/dataset/name", message)])
+
+
+def published(service: Service, name: str) -> Dataset:
+    info, settings = DATASETS[name], service.settings
+    return Dataset.published(info, available=not missing_files(settings, info), how_to_get=how_to_get(settings, info))
+
+
+def listed(service: Service, session: Session, limit: int, after: str | None) -> Page[Dataset]:
+    """Published datasets by name, then users' own, newest first."""
+    names = sorted(DATASETS)
+    own = after is not None and after not in names
+    names = [] if own else [name for name in names if after is None or name > after]
+    data = [published(service, name) for name in names[:limit]]
+    if len(names) > limit:
+        return Page(data=data, has_more=True, next=names[limit - 1])
+    # One row more than fits tells whether there is more, also where the published ones fill the page.
+    page = datasets.list_page(session, limit=max(1, limit - len(data)), after=after if own else None)
+    rows = page.rows if len(data) < limit else []
+    more = (data[-1].name if page.rows else None) if len(data) == limit else page.next
+    return Page(data=[*data, *(Dataset.of(row) for row in rows)], has_more=more is not None, next=more)

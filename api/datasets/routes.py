@@ -1,0 +1,130 @@
+"""Datasets that trainings can name: published ones, and users' own."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+
+from addercore.config import DATASETS, FORMATS
+from addercore.config.uploads import ID_PREFIX
+from api.datasets.availability import listed, published
+from api.datasets.schemas import Dataset
+from api.datasets.uploads import MAX_SMALL, Form, accept
+from api.http.dependencies import After, Limit, ServiceDep, known_query
+from api.http.forms import read_form
+from api.http.problems import Problem, documented
+from api.schemas import Page
+from jobs.repository import datasets
+from jobs.spec import IngestOptions
+
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"], dependencies=[Depends(known_query)])
+
+FORM_OVERHEAD = 64 * 1024
+"""Bytes that boundaries and headers of a form may add to its parts."""
+
+UPLOAD_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "name": {
+                            "type": "string",
+                            "description": "Letters, digits, `-`, `_`, `.`; a further upload under it is a further "
+                            "version. Send it and `options` before the file, to be refused early.",
+                        },
+                        "options": {
+                            "type": "string",
+                            "description": "JSON: "
+                            + "; ".join(
+                                f"`{name}`: {part.description}" for name, part in IngestOptions.model_fields.items()
+                            ),
+                        },
+                        "file": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "Told by its content, whatever it is called: "
+                            f"{'; '.join(FORMATS.values())}.",
+                        },
+                    },
+                    "required": ["name", "file"],
+                    "additionalProperties": False,
+                }
+            }
+        },
+    }
+}
+
+Reference = Annotated[
+    str,
+    Path(
+        max_length=100,
+        description="Id, name (of a user's dataset the newest version), or `name@version`.",
+        examples=["ds_digits", "digits", "leaves@2"],
+    ),
+]
+Version = Annotated[int | None, Query(ge=1, le=10**9, description="Version of the user's dataset of that name.")]
+
+
+@router.get("", response_model=Page[Dataset], summary="List datasets", responses=documented("bad_cursor"))
+def list_datasets(service: ServiceDep, limit: Limit = 20, after: After = None) -> Page[Dataset]:
+    """Published datasets by name, then users' own, newest first."""
+    with service.database.read() as session:
+        return listed(service, session, limit, after)
+
+
+@router.get("/{id}", response_model=Dataset, summary="Show a dataset", responses=documented("not_found"))
+def show(service: ServiceDep, id: Reference, version: Version = None) -> Dataset:
+    """Of a name, the newest version, whether it is ready or not."""
+    name = id.removeprefix(ID_PREFIX)
+    if name in DATASETS and version is None:
+        return published(service, name)
+    with service.database.read() as session:
+        return Dataset.of(datasets.find(session, id, version))
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=Dataset,
+    summary="Upload a dataset",
+    openapi_extra=UPLOAD_BODY,
+    responses={
+        200: {"model": Dataset, "description": "This upload, with these options, is a version of that name already."},
+        201: {"headers": {"Location": {"schema": {"type": "string"}, "description": "Path of the dataset."}}},
+        **documented("bad_request", "bad_json", "body_too_large", "unsupported_media_type", "invalid"),
+        **documented("queue_full", "store_unavailable", "store_full"),
+    },
+)
+async def upload_dataset(request: Request, response: Response, service: ServiceDep) -> Dataset:
+    """Takes an upload of images and labels, and has a job validate it in the background; `job_id` names that.
+
+    The dataset is `validating`, then `ready`, or `failed` with every problem it has. Nothing of an upload is unpickled,
+    run, or written under a name of its own.
+    """
+    limit = service.settings.max_dataset_bytes
+    with service.store.incoming() as upload:
+        form = Form(upload, limit)
+        sinks = {"name": form.take_name, "options": form.take_options, "file": form.take_file}
+        seen = await read_form(request, sinks, required="file", limit=limit + 2 * MAX_SMALL + FORM_OVERHEAD)
+        if "name" not in seen:
+            raise Problem("invalid", "1 field is not valid: /name: this part is required", [("/name", "is required")])
+        dataset, created = await run_sync(accept, service, form)
+    response.status_code = 201 if created else 200
+    response.headers["Location"] = f"/v1/datasets/{dataset.id}"
+    return dataset
+
+
+@router.delete("/{id}", status_code=204, summary="Delete a dataset", responses=documented("not_found", "conflict"))
+def delete(service: ServiceDep, id: Reference, version: Version = None) -> None:
+    """Removes one version of a user's dataset, unless an unfinished job or sweep uses it. Models that were trained on
+    it stay."""
+    if id.removeprefix(ID_PREFIX) in DATASETS:
+        raise Problem("conflict", f"{id} is published with the service; only uploaded datasets can be deleted.")
+    with service.database.write() as session:
+        stored = datasets.delete(session, datasets.find(session, id, version))
+    service.store.discard(service.database, stored)

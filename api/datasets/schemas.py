@@ -1,0 +1,80 @@
+"""Datasets, as the API answers them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from addercore.config import DatasetInfo
+from api.schemas import Answer, Time
+from jobs.states import DatasetStatus
+from jobs.tables import Dataset as DatasetRow
+
+
+class Dataset(Answer):
+    """A published dataset, or one version of a user's own."""
+
+    id: str
+    name: str
+    version: int | None
+    """Of a user's dataset, from 1; null for published ones."""
+    status: Literal["ready", "missing", "validating", "failed"]
+    """`missing`: published, but its files are not on this server."""
+    problems: list[str]
+    """Why a user's dataset failed, or what was left out of it: a sentence each."""
+    job_id: str | None
+    """The job that validates it, or did."""
+    same_as: str | None
+    """An earlier version of the name that has the very same images and classes; jobs use that one."""
+    description: str
+    source: str
+    input_shape: list[int] | None
+    """(c, h, w) as the network sees it; this and the next ones are null until a user's dataset is ready."""
+    classes: list[str] | None
+    train_size: int | None
+    validation_size: int | None
+    available: bool
+    """Whether a training can use it now."""
+    how_to_get: str
+    """Where it comes from, or which files to put where."""
+    bytes: int | None
+    """Of a user's upload, then of its validated images."""
+    created_at: Time | None
+
+    @classmethod
+    def published(cls, info: DatasetInfo, *, available: bool, how_to_get: str) -> Dataset:
+        own: dict[str, Any] = {
+            "version": None,
+            "job_id": None,
+            "same_as": None,
+            "bytes": None,
+            "created_at": None,
+            "problems": [],
+        }
+        state = {"status": "ready" if available else "missing", "available": available, "how_to_get": how_to_get}
+        return cls.model_validate({"id": f"ds_{info.name}", **_known(info.to_dict()), **own, **state})
+
+    @classmethod
+    def of(cls, row: DatasetRow) -> Dataset:
+        ready = row.status == DatasetStatus.READY
+        waiting = "Wait until its job has validated it." if row.status == DatasetStatus.VALIDATING else ""
+        return cls.model_validate(
+            _known(row.info or {})
+            | {name: getattr(row, name) for name in ROW_FIELDS}
+            | {
+                "problems": row.problems or [],
+                "available": ready,
+                "how_to_get": waiting if row.status != DatasetStatus.FAILED else "Mend the upload and send it again.",
+            }
+        )
+
+
+ROW_FIELDS = ("id", "name", "version", "status", "job_id", "same_as", "bytes", "created_at")
+"""Of a user's dataset, as the table has them."""
+
+
+def _known(info: Mapping[str, Any]) -> dict[str, Any]:
+    """What a `DatasetInfo` says, where there is one."""
+    empty = {"description": "", "source": "an upload"}
+    fields = ("name", "input_shape", "classes", "train_size", "validation_size")
+    return {name: info.get(name) for name in fields} | {name: info.get(name, text) for name, text in empty.items()}

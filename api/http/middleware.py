@@ -1,0 +1,142 @@
+"""Around every request: who may ask, HEAD, headers, numbers, and the last resort for what nobody expected."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+import time
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
+
+from api.http.dependencies import HEAD
+from api.http.problems import Problem
+from api.service import Service
+from jobs.settings import Settings
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+HTML_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+log = structlog.get_logger()
+
+
+class Guard:
+    """Outermost middleware of the application (pure ASGI, as streams pass through it)."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self.app = app
+        self.service = service
+        self._hosts = allowed_hosts(service.settings)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        head = scope["method"] == "HEAD"
+        # A copy: the server keeps its own, in which HEAD stays HEAD.
+        scope = {**scope, "method": "GET", HEAD: True} if head else dict(scope)
+        answer = _Answer(self.service, scope, send, without_body=head)
+        # Every line that is logged on behalf of this request names it; the job's id joins it where the path has one.
+        with bound_contextvars(request=answer.id):
+            await self._answer(scope, receive, answer)
+
+    async def _answer(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        try:
+            refusal = self._refusal(scope)
+            if refusal is None:
+                await self.app(scope, receive, answer.send)
+            else:
+                await refusal.response()(scope, receive, answer.send)
+        except Exception as error:
+            log.exception("request.failed", method=scope["method"], path=scope["path"])
+            if answer.status is not None:
+                raise  # the client must see that the answer broke off
+            problem = Problem(
+                "internal",
+                f"Something went wrong that should not have. The server's log has it under {answer.id}.",
+                extra={"id": answer.id},
+            )
+            del error
+            await problem.response()(scope, receive, answer.send)
+
+    def _refusal(self, scope: Scope) -> Problem | None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "").lower()
+        if self._hosts and host_name(host) not in self._hosts:
+            return Problem("unknown_host", "This server is not called by that name.")
+        origin = headers.get("origin")
+        if origin is not None and scope["method"] not in SAFE_METHODS and origin.partition("://")[2].lower() != host:
+            return Problem("foreign_origin", "A page of another origin may not change anything here.")
+        return None
+
+
+class _Answer:
+    """Sends the answer on: with the headers that every answer has, without a body for HEAD, and counted."""
+
+    def __init__(self, service: Service, scope: Scope, send: Send, *, without_body: bool) -> None:
+        self.id = secrets.token_hex(8)
+        self.status: int | None = None
+        self._service = service
+        self._scope = scope
+        self._send = send
+        self._without_body = without_body
+        self._began = time.perf_counter()
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self._add_headers(MutableHeaders(scope=message))
+            route = getattr(self._scope.get("route"), "path", "unmatched")
+            seconds = time.perf_counter() - self._began
+            self._service.monitor.observe(self._scope["method"], route, message["status"], seconds)
+            self._log(message, route, seconds)
+        elif self._without_body and message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await self._send(message)
+
+    def _log(self, start: Message, route: str, seconds: float) -> None:
+        """A line for what changed something or went wrong here; pages and clients that poll would drown those."""
+        unwell = start["status"] >= 500
+        if unwell or self._scope["method"] not in SAFE_METHODS:
+            write = log.warning if unwell else log.info
+            said = {"method": self._scope["method"], "route": route, "status": start["status"]}
+            if location := Headers(scope={"headers": start["headers"]}).get("location"):
+                said["location"] = location  # of a job that was accepted: its id
+            write("request.answered", seconds=round(seconds, 4), **said)
+
+    def _add_headers(self, headers: MutableHeaders) -> None:
+        headers["X-Request-ID"] = self.id
+        headers["X-Content-Type-Options"] = "nosniff"
+        headers.setdefault("Referrer-Policy", "no-referrer")
+        kind = headers.get("content-type", "")
+        if kind.startswith("text/html"):
+            headers.setdefault("Content-Security-Policy", HTML_POLICY)
+            headers.setdefault("X-Frame-Options", "DENY")
+        if "json" in kind:
+            headers.setdefault("Cache-Control", "no-store")
+
+
+def allowed_hosts(settings: Settings) -> frozenset[str]:
+    """Names a request may use; empty: all. On loopback, others would be a page that rebinds its name to 127.0.0.1."""
+    if not settings.allowed_hosts and not _is_loopback(settings.host):
+        return frozenset()
+    return LOOPBACK_NAMES | {settings.host.lower(), *settings.allowed_hosts}
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def host_name(host: str) -> str:
+    """`localhost` of `localhost:8000`, `[::1]` of `[::1]:8000`."""
+    name, separator, port = host.rpartition(":")
+    return name if separator and port.isdecimal() else host

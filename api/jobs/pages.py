@@ -1,0 +1,181 @@
+"""`/` and `/jobs/{id}`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse
+from sqlalchemy.orm import Session
+
+from addercore.config import dataset, is_dataset
+from api.http.dependencies import ServiceDep
+from api.jobs import analysis
+from api.jobs.queue import Line
+from api.jobs.view import FAILURES, GROUPS, JobView, actions, job_view
+from api.service import Service
+from api.web.header import PAGE_SIZE, Filters, health, parse_filters
+from api.web.html import error_page, page
+from jobs.errors import BadCursor, NotFound
+from jobs.ids import ID_PATTERN
+from jobs.repository import attempts, core, datasets, history, lifecycle
+from jobs.spec import KINDS
+from jobs.states import Status
+from jobs.tables import Job
+
+router = APIRouter()
+
+LOG_LINES = 500
+EVENTS = 200
+
+
+@router.get("/")
+def job_list(
+    request: Request,
+    service: ServiceDep,
+    status: Annotated[list[str], Query()] = [],  # noqa: B006  (a declaration: FastAPI copies it)
+    label: Annotated[list[str], Query()] = [],  # noqa: B006
+    kind: str = "",
+    after: str = "",
+) -> HTMLResponse:
+    try:
+        filters = parse_filters(status, kind, label)
+        with service.database.read() as session:
+            context = _list_context(session, service, filters, after)
+    except (ValueError, BadCursor) as error:
+        return error_page(request, HTTPStatus.BAD_REQUEST, "That filter does not work", str(error))
+    return page(request, "jobs.html", context)
+
+
+def _list_context(session: Session, service: Service, filters: Filters, after: str) -> dict[str, Any]:
+    found = lifecycle.list_jobs(
+        session,
+        status=filters.status,
+        kind=filters.kind or None,
+        labels=filters.labels,
+        limit=PAGE_SIZE,
+        after=after or None,
+    )
+    state = health(session, service.settings)
+    groups = []
+    for name, statuses in GROUPS:
+        count = sum(state.counts[s] for s in statuses) if statuses else sum(state.counts.values())
+        groups.append((name, filters.with_status(statuses), count, filters.status == statuses))
+    return {
+        "section": "jobs",
+        "health": state,
+        "filters": filters,
+        "groups": groups,
+        "counted": not (filters.kind or filters.labels),  # the counts are of all jobs
+        "kinds": sorted({*KINDS, filters.kind} - {""}),
+        "jobs": job_views(session, service.line, found.rows),
+        "next": found.next,
+        "after": after,
+        "now": core.now(session),
+    }
+
+
+def job_views(session: Session, line: Line, rows: Sequence[Job]) -> list[JobView]:
+    labels = lifecycle.labels_of(session, [job.id for job in rows])
+    places = line.places(session, rows)
+    now = core.now(session)
+    names = datasets.titles(session, [(job.spec.get("dataset") or {}).get("name") for job in rows])
+    return [
+        job_view(job, labels[job.id], places.get(job.id), _latest_accuracy(session, job), now, names) for job in rows
+    ]
+
+
+def _latest_accuracy(session: Session, job: Job) -> float | None:
+    """Of a job that has begun and has no result: the last epoch's."""
+    if job.result is not None or job.started_at is None or job.status == Status.QUEUED:
+        return None
+    points = history.metrics(session, job.id, names=["val/accuracy"])
+    return points[-1].value if points else None
+
+
+@router.get("/jobs/{job_id}")
+def job_detail(job_id: str, request: Request, service: ServiceDep) -> HTMLResponse:
+    try:
+        with service.database.read() as session:
+            context = _detail_context(session, service, _job(session, job_id))
+    except NotFound:
+        detail = f"There is no job {job_id!r}. It may have been deleted."
+        return error_page(request, HTTPStatus.NOT_FOUND, "No such job", detail)
+    return page(request, "job.html", context)
+
+
+def _job(session: Session, job_id: str) -> Job:
+    if not ID_PATTERN.match(job_id):  # not even asked: PostgreSQL refuses NUL
+        raise NotFound("job", job_id)
+    return lifecycle.get(session, job_id)
+
+
+def _detail_context(session: Session, service: Service, job: Job) -> dict[str, Any]:
+    view = job_views(session, service.line, [job])[0]
+    log, _ = history.log_tail(session, job.id, LOG_LINES)
+    events = history.events(session, job.id)
+    has_checkpoint = bool(attempts.checkpoints(session, job.id))
+    artifacts = history.artifacts(session, job.id)
+    found = analysis.finding(job, artifacts)
+    return {
+        "section": "jobs",
+        "health": health(session, service.settings),
+        "job": job,
+        "view": view,
+        "progress": job.progress or {},
+        "actions": actions(job, has_checkpoint),
+        "final": view.status.final,
+        "error": _error(job),
+        "events": list(reversed(events))[:EVENTS],
+        "log": log,
+        "artifacts": artifacts,
+        "finding": found,
+        "runs": analysis.runs(job),
+        "scalars": [] if found else _scalars(job.result),
+        "confusion": _confusion(job),
+        "now": core.now(session),
+    }
+
+
+def _error(job: Job) -> dict[str, str] | None:
+    if not job.error:
+        return None
+    code, tail = str(job.error.get("code", "")), job.error.get("log_tail") or ""
+    return {
+        "code": code,
+        "title": FAILURES.get(code, "Failed"),
+        "message": str(job.error.get("message", "")),
+        "log_tail": "\n".join(map(str, tail)) if isinstance(tail, list) else str(tail),
+    }
+
+
+def _scalars(result: dict[str, Any] | None) -> list[tuple[str, Any]]:
+    """What fits on a line each; lists and objects have their own place."""
+    return [(name, value) for name, value in (result or {}).items() if isinstance(value, str | int | float)]
+
+
+@dataclass(frozen=True)
+class Confusion:
+    classes: Sequence[str]
+    rows: Sequence[Sequence[tuple[int, int]]]
+    """`(count, shade)`: the shade 0…9 by the row's share."""
+
+
+def _confusion(job: Job) -> Confusion | None:
+    matrix = (job.result or {}).get("confusion_matrix")
+    if not (isinstance(matrix, list) and matrix and all(isinstance(row, list) for row in matrix)):
+        return None
+    if not all(isinstance(cell, int) and cell >= 0 for row in matrix for cell in row):
+        return None
+    name = (job.spec.get("dataset") or {}).get("name")
+    known = dataset(name).classes if is_dataset(name) else ()
+    classes = known if len(known) == len(matrix) else [str(i) for i in range(len(matrix))]
+    return Confusion(classes, [[(cell, _shade(cell, sum(row))) for cell in row] for row in matrix])
+
+
+def _shade(cell: int, total: int) -> int:
+    """0 only for an empty cell: one error among a thousand must still show."""
+    return 0 if cell == 0 else 1 + min(8, round(8 * cell / total))

@@ -1,0 +1,141 @@
+"""Server-sent events of one job: its whole history, then what happens, in one order.
+
+`metric` and `event` carry their `seq` as id, and `Last-Event-ID` covers both. `status` has no id: it is a snapshot,
+sent at the start and whenever it changes. A final `status` is sent once, after every row, and is the last thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
+
+from api.http.dependencies import MAX_SEQ, JobId, ServiceDep, is_head, known_query
+from api.http.problems import documented
+from api.jobs.queue import Line
+from api.jobs.schemas import Event, Metric, StatusFrame
+from api.service import Service
+from api.streaming.live import LiveResponse, Piece, until_final
+from jobs.repository import history, lifecycle
+from jobs.states import Status
+from jobs.tables import Event as EventRow
+from jobs.tables import Job as JobRow
+
+router = APIRouter(prefix="/v1/jobs/{id}", tags=["history"], dependencies=[Depends(known_query)])
+
+MEDIA_TYPE = "text/event-stream"
+BATCH = 1_000
+RETRY_MS = 2_000
+"""How long a browser waits before it connects again."""
+
+EXAMPLE = """\
+event: status
+data: {"status":"running","attempt":1,"queue_position":null,"progress":null}
+
+event: metric
+data: {"seq":7,"name":"train/loss","step":10,"epoch":0,"value":2.31,"time":"2025-11-21T03:00:01.000Z"}
+id: 7
+"""
+
+
+@router.get(
+    "/stream",
+    summary="A job as it happens",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "Events `metric`, `event` (id = seq) and `status`; ends after the final status.",
+            "content": {MEDIA_TYPE: {"schema": {"type": "string"}, "example": EXAMPLE}},
+        },
+        **documented("not_found", "invalid", "too_many_streams"),
+    },
+)
+def stream(
+    request: Request,
+    service: ServiceDep,
+    id: JobId,
+    last_event_id: Annotated[
+        int, Header(ge=0, le=MAX_SEQ, description="Id of the last event seen; only later ones are sent.")
+    ] = 0,
+) -> Response:
+    """Begins with the job's history after `Last-Event-ID`. Comments every 15 seconds keep the connection alive."""
+    with service.database.read() as session:
+        job = lifecycle.get(session, id)
+        cursor = Cursor(id, min(last_event_id, job.last_seq), service.line)
+    if is_head(request):
+        return Response(media_type=MEDIA_TYPE)
+    return LiveResponse(service, _frames(service, cursor), MEDIA_TYPE)
+
+
+async def _frames(service: Service, cursor: Cursor) -> AsyncIterator[bytes]:
+    yield f"retry: {RETRY_MS}\n\n".encode()
+
+    def look() -> Piece:
+        with service.database.read() as session:
+            return cursor.advance(session)
+
+    async for text in until_final(service, cursor.job_id, look, heartbeat=KEEPALIVE_COMMENT):
+        yield text
+
+
+@dataclass
+class Cursor:
+    """How far one stream is in one job."""
+
+    job_id: str
+    seq: int
+    line: Line
+    status: bytes = b""
+    """The last `status` that was sent."""
+
+    def advance(self, session: Session) -> Piece:
+        """The frames that are due; the last ones end with the final status."""
+        # The job first: rows up to its last_seq are then committed, for each got its seq under the job's lock.
+        job = lifecycle.get(session, self.job_id)
+        final = Status(job.status).final
+        frames = []
+        if not final:
+            frames.append(self._status(session, job))
+        frames += self._rows(session, job.last_seq)
+        done = final and self.seq >= job.last_seq
+        if done:
+            frames.append(self._status(session, job))
+        return Piece(b"".join(frames), more=self.seq < job.last_seq, final=done)
+
+    def _status(self, session: Session, job: JobRow) -> bytes:
+        place = self.line.places(session, [job]).get(job.id)
+        frame = StatusFrame.of(job, None if place is None else place.position)
+        encoded = _frame("status", frame)
+        if encoded == self.status:
+            return b""
+        self.status = encoded
+        return encoded
+
+    def _rows(self, session: Session, upto: int) -> list[bytes]:
+        """The next metrics and events in order of seq; many rows come in several rounds."""
+        if self.seq >= upto:
+            return []
+        metrics = history.metrics(session, self.job_id, after_seq=self.seq, limit=BATCH)
+        events = history.events(session, self.job_id, after_seq=self.seq, limit=BATCH)
+        # A list that is full may go on: what lies behind its last row has to wait for it.
+        for full in (metrics, events):
+            if len(full) == BATCH:
+                upto = min(upto, full[-1].seq)
+        rows: list[history.Point | EventRow] = [*metrics, *events]
+        self.seq = upto
+        return [_row_frame(row) for row in sorted(rows, key=lambda row: row.seq) if row.seq <= upto]
+
+
+def _row_frame(row: history.Point | EventRow) -> bytes:
+    if isinstance(row, EventRow):
+        return _frame("event", Event.model_validate(row), row.seq)
+    return _frame("metric", Metric.model_validate(row), row.seq)
+
+
+def _frame(name: str, data: BaseModel, seq: int | None = None) -> bytes:
+    return format_sse_event(data_str=data.model_dump_json(), event=name, id=None if seq is None else str(seq))

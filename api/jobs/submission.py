@@ -1,0 +1,137 @@
+"""What a spec refers to must be there: models by id, datasets by their files."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+from sqlalchemy.orm import Session
+
+from addercore import arch, config
+from addercore.config.plans import plan
+from api.datasets.availability import require_dataset
+from api.http.problems import field_errors, invalid
+from jobs.errors import DatasetUnusable, NotFound
+from jobs.ids import ID_PATTERN
+from jobs.repository import catalog, datasets
+from jobs.settings import Settings
+from jobs.spec import SUBMITTED, SUBMITTED_SPEC, AnalyzeSpec, EvaluateSpec, SubmittedSpec, TrainSpec
+from jobs.tables import Model
+
+DATASET = "/dataset/name"
+
+
+def parse_spec(document: object, session: Session) -> SubmittedSpec:
+    """The spec with every default filled in, its dataset by the name or id that the service stores.
+
+    Raises Problem with a pointer to each bad field.
+    """
+    unusable: str | None = None
+    try:
+        document = datasets.resolved(session, _on_its_models_dataset(session, document))
+    except DatasetUnusable as error:
+        unusable = str(error)
+    found: list[tuple[str, str]] = []
+    try:
+        spec = SUBMITTED_SPEC.validate_python(document)
+    except ValidationError as error:
+        found = field_errors(error, SUBMITTED)
+    if unusable is not None:
+        found = [(DATASET, unusable), *((where, why) for where, why in found if where != DATASET)]
+    if found:
+        raise invalid(found)
+    return spec
+
+
+def _on_its_models_dataset(session: Session, document: object) -> object:
+    """An analysis of a model that names no dataset is about the one on which the model was trained."""
+    if not isinstance(document, dict) or document.get("kind") != "analyze" or "dataset" in document:
+        return document
+    model_id = document.get("model_id")
+    known = isinstance(model_id, str) and ID_PATTERN.match(model_id)
+    model = session.get(Model, model_id) if known else None
+    return document if model is None else {**document, "dataset": {"name": model.dataset}}
+
+
+def require_data(settings: Settings, spec: SubmittedSpec) -> None:
+    """Raises Problem at /dataset/name when the files that a job reads are not on this server."""
+    if isinstance(spec, AnalyzeSpec) and spec.model_id is not None and config.RECIPES[spec.recipe].trains:
+        return  # what could train looks at a given model's weights alone
+    require_dataset(settings, spec.dataset.name)
+
+
+def require_model(session: Session, spec: SubmittedSpec) -> Model | None:
+    """The model that a spec names, if it names one. Raises Problem at that field when it is unknown or does not fit.
+
+    So does a training's teacher.
+    """
+    if isinstance(spec, TrainSpec):
+        _require_teacher(session, spec)
+        return None if spec.init_from is None else _fitting_start(session, spec, spec.init_from)
+    if spec.model_id is None:
+        return None
+    model = _model(session, spec.model_id, "/model_id")
+    if isinstance(spec, AnalyzeSpec):
+        _same_images(model, spec)
+    _same_task(model, spec)
+    return model
+
+
+def _model(session: Session, model_id: str, field: str) -> Model:
+    try:
+        return catalog.get_model(session, model_id)
+    except NotFound as error:
+        raise invalid([(field, str(error))]) from None
+
+
+def _fitting_start(session: Session, spec: TrainSpec, model_id: str) -> Model:
+    model = _model(session, model_id, "/init_from")
+    info = config.dataset(spec.dataset.name)
+    part = model.manifest["network"]
+    mine = (spec.model.arch, list(info.input_shape), len(info.classes))
+    its = (part["arch"], part["input_shape"], len(model.manifest["classes"]))
+    if mine != its:
+        reason = "{} is {} for images of {} and {} classes; this training has {}, {} and {}"
+        raise invalid([("/init_from", reason.format(model_id, *its, *mine))])
+    return model
+
+
+def _require_teacher(session: Session, spec: TrainSpec) -> None:
+    if spec.distill is None:
+        return
+    teacher = _model(session, spec.distill.teacher, "/distill/teacher")
+    info = config.dataset(spec.dataset.name)
+    reason = config.unfit_teacher(teacher.manifest, info, spec.model.arch, spec.distill.features)
+    if reason is not None:
+        raise invalid([("/distill/teacher", f"{teacher.id} cannot teach this training: {reason}")])
+
+
+def _same_images(model: Model, spec: AnalyzeSpec) -> None:
+    info = config.dataset(spec.dataset.name)
+    shape = model.manifest["network"]["input_shape"]
+    if shape != list(info.input_shape):
+        reason = f"has images of {list(info.input_shape)}, the model takes {shape}; it was trained on {model.dataset}"
+        raise invalid([("/dataset/name", reason)])
+
+
+def _same_task(model: Model, spec: EvaluateSpec | AnalyzeSpec) -> None:
+    info = config.dataset(spec.dataset.name)
+    classes = len(model.manifest["classes"])
+    if classes != len(info.classes):
+        reason = f"has {len(info.classes)} classes, the model knows {classes}"
+        raise invalid([("/dataset/name", reason)])
+
+
+def counts_of(spec: SubmittedSpec, model: Model | None) -> arch.Counts:
+    """Exact counts of the network that a spec trains, or that it evaluates; of an analysis the first one."""
+    if isinstance(spec, AnalyzeSpec) and model is None:
+        return _counts_of_training(plan(config.AnalyzeConfig.from_dict(spec.model_dump(mode="json")))[0].config)
+    if isinstance(spec, TrainSpec):
+        info = config.dataset(spec.dataset.name)
+        net = arch.network(spec.model.arch, info.input_shape, len(info.classes))
+        return arch.count(net, spec.model.method, spec.model.first_last)
+    assert model is not None  # for types: `require_model` gave it
+    part = model.manifest["network"]
+    return arch.count(arch.check_manifest(model.manifest), part["method"], part["first_last"])
+
+
+def _counts_of_training(training: config.TrainConfig) -> arch.Counts:
+    return arch.count(training.network(), training.model.method, training.model.first_last)

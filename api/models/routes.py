@@ -1,0 +1,183 @@
+"""Models: trained here or imported; download and predict."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from typing import Annotated, Any, Literal
+
+import httpx2
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from api.http.bodies import parse_json
+from api.http.dependencies import After, Limit, ModelId, ServiceDep, known_query
+from api.http.files import FILE_PARAMETERS, FILE_RESPONSES, file_response
+from api.http.forms import read_form
+from api.http.problems import Problem, documented
+from api.models.images import PREDICT_BODY, read_image
+from api.models.imports import MAX_MANIFEST_BYTES, publish
+from api.models.schemas import Model, Prediction
+from api.schemas import Page
+from api.service import Service
+from jobs.repository import catalog
+
+router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[Depends(known_query)])
+
+FORM_OVERHEAD = 64 * 1024
+"""Bytes that boundaries and headers of a form may add to its files."""
+
+IMPORT_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "weights": {"type": "string", "format": "binary", "description": "`model.safetensors`."},
+                        "manifest": {"type": "string", "format": "binary", "description": "`model.json`, to compare."},
+                    },
+                    "required": ["weights"],
+                    "additionalProperties": False,
+                }
+            }
+        },
+    }
+}
+
+
+@router.get("", response_model=Page[Model], summary="List models", responses=documented("bad_cursor"))
+def list_models(service: ServiceDep, limit: Limit = 20, after: After = None) -> Page[Model]:
+    """Newest first."""
+    with service.database.read() as session:
+        page = catalog.list_models(session, limit=limit, after=after)
+        models = [Model.model_validate(row) for row in page.rows]
+    return Page(data=models, has_more=page.next is not None, next=page.next)
+
+
+@router.get("/{id}", response_model=Model, summary="Show a model", responses=documented("not_found"))
+def show(service: ServiceDep, id: ModelId) -> Model:
+    with service.database.read() as session:
+        return Model.model_validate(catalog.get_model(session, id))
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=Model,
+    summary="Import a model",
+    openapi_extra=IMPORT_BODY,
+    responses={
+        200: {"model": Model, "description": "The model was here already: same bytes, same model."},
+        201: {"headers": {"Location": {"schema": {"type": "string"}, "description": "Path of the model."}}},
+        **documented("bad_request", "bad_json", "body_too_large", "unsupported_media_type", "bad_model", "invalid"),
+        **documented("store_unavailable", "store_full"),
+    },
+)
+async def import_model(request: Request, response: Response, service: ServiceDep) -> Model:
+    """Takes a `model.safetensors` as it was downloaded. Nothing of it is ever unpickled or run."""
+    manifest = bytearray()
+
+    def take_manifest(piece: bytes) -> None:
+        manifest.extend(piece)
+        if len(manifest) > MAX_MANIFEST_BYTES:
+            raise Problem("body_too_large", f"The manifest is longer than {MAX_MANIFEST_BYTES} bytes.")
+
+    with service.store.incoming() as upload:
+        limit = service.settings.max_upload_bytes + MAX_MANIFEST_BYTES + FORM_OVERHEAD
+        seen = await read_form(
+            request, {"weights": upload.write, "manifest": take_manifest}, required="weights", limit=limit
+        )
+        if upload.bytes > service.settings.max_upload_bytes:
+            raise Problem("body_too_large", f"The weights are longer than {service.settings.max_upload_bytes} bytes.")
+        given = parse_json(bytes(manifest)) if "manifest" in seen else None
+        model, created = await run_sync(publish, service, upload, given)
+    response.status_code = 201 if created else 200
+    response.headers["Location"] = f"/v1/models/{model.id}"
+    return model
+
+
+@router.get(
+    "/{id}/download",
+    summary="Download a model",
+    response_class=Response,
+    responses=FILE_RESPONSES,
+    openapi_extra=FILE_PARAMETERS,
+)
+def download(
+    request: Request,
+    service: ServiceDep,
+    id: ModelId,
+    format: Annotated[Literal["safetensors", "manifest"], Query(description="Weights, or what rebuilds them.")] = (
+        "safetensors"
+    ),
+) -> Response:
+    """The weights carry the manifest as well: one file is enough to load the model without this service."""
+    with service.database.read() as session:
+        model = catalog.get_model(session, id)
+    if format == "safetensors":
+        return file_response(
+            request,
+            service.store.open(model.sha256),
+            size=model.bytes,
+            sha256=model.sha256,
+            name=f"{id}.safetensors",
+            media_type="application/octet-stream",
+        )
+    text = json.dumps(model.manifest, indent=2).encode()
+    return file_response(
+        request,
+        io.BytesIO(text),
+        size=len(text),
+        sha256=hashlib.sha256(text).hexdigest(),
+        name=f"{id}.json",
+        media_type="application/json",
+    )
+
+
+@router.post(
+    "/{id}/predict",
+    response_model=Prediction,
+    summary="Ask a model",
+    openapi_extra=PREDICT_BODY,
+    responses=documented(
+        "bad_request",
+        "bad_json",
+        "not_found",
+        "body_too_large",
+        "unsupported_media_type",
+        "bad_image",
+        "invalid",
+        "inference_unavailable",
+    ),
+)
+async def predict(request: Request, service: ServiceDep, id: ModelId) -> Any:
+    """Probabilities of every class for one image, which is resized and normalised as the model's manifest says."""
+    sha256 = await run_sync(_sha256_of, service, id)
+    question = {"sha256": sha256, **await read_image(request)}
+    if service.inference is None:
+        raise Problem("inference_unavailable", "This server has no inference process (ADDER_INFERENCE_URL is not set).")
+    try:
+        answer = await service.inference.post("/predict", json=question)
+    except (httpx2.TransportError, ValueError):
+        raise Problem("inference_unavailable", "The inference process does not answer.") from None
+    if answer.status_code == 200:
+        return answer.json()
+    if answer.status_code == 422:
+        raise Problem("bad_image", str(answer.json().get("detail", "The image cannot be read.")))
+    raise Problem("inference_unavailable", "The inference process is busy or failed; try again.")
+
+
+def _sha256_of(service: Service, id: str) -> str:
+    with service.database.read() as session:
+        return catalog.get_model(session, id).sha256
+
+
+@router.delete("/{id}", status_code=204, summary="Delete a model", responses=documented("not_found", "conflict"))
+def delete(service: ServiceDep, id: ModelId) -> None:
+    """Removes the model; the files of the job that trained it stay with that job."""
+    with service.database.write() as session:
+        sha256 = catalog.delete_model(session, id)
+    service.store.discard(service.database, [sha256])

@@ -1,1 +1,0 @@
-"""The REST routes, one concern a module: thin, from endpoint to repository."""

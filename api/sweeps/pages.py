@@ -1,0 +1,231 @@
+"""`/sweeps` and `/sweeps/{id}`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+from markupsafe import Markup
+from sqlalchemy.orm import Session
+
+from api.http.dependencies import ServiceDep
+from api.jobs.view import Action
+from api.service import Service
+from api.web.formats import duration, is_number
+from api.web.header import PAGE_SIZE, health
+from api.web.html import error_page, page
+from jobs.errors import BadCursor, NotFound
+from jobs.ids import ID_PATTERN
+from jobs.repository import core
+from jobs.states import SweepStatus, TrialStatus
+from jobs.sweeps import figure, repository, summary
+from jobs.sweeps.repository import Best, Progress
+from jobs.sweeps.spec import SweepSpec
+from jobs.tables import Sweep, Trial
+
+router = APIRouter()
+
+
+@dataclass(frozen=True)
+class SweepView:
+    id: str
+    status: SweepStatus
+    title: str
+    about: str
+    """What varies, and how."""
+    labels: Mapping[str, str]
+    progress: Progress
+    best: Best | None
+    best_text: str
+    best_parameters: Sequence[tuple[str, str]]
+    message: str | None
+    created_at: int
+    finished_at: int | None
+    seconds: float
+    """From its creation to its end, or to now."""
+
+    @property
+    def final(self) -> bool:
+        return self.status in repository.ENDED
+
+    @property
+    def ended(self) -> int:
+        """Trials that have ended, however."""
+        return self.progress.done + self.progress.failed + self.progress.pruned
+
+    @property
+    def fraction(self) -> float | None:
+        return None if self.final or not self.progress.total else self.ended / self.progress.total
+
+    @property
+    def progress_text(self) -> str:
+        counts = self.progress
+        parts = [f"{counts.done} of {counts.total} done"]
+        parts += [
+            f"{count} {word}"
+            for count, word in (
+                (counts.running, "running"),
+                (0 if self.final else counts.waiting, "waiting"),
+                (counts.pruned, "pruned"),
+                (counts.failed, "failed"),
+            )
+            if count
+        ]
+        return " · ".join(parts)
+
+
+@dataclass(frozen=True)
+class TrialView:
+    number: int
+    status: TrialStatus
+    cells: Sequence[tuple[str, Any]]
+    """Of each field: what is shown, and what it sorts by."""
+    value: float | None
+    value_text: str
+    job_id: str | None
+    job_status: str | None
+    seconds: float | None
+    message: str | None
+
+
+@dataclass(frozen=True)
+class RowView:
+    cells: Sequence[tuple[str, Any]]
+    n: int
+    mean: float | None
+    text: str
+    best: bool
+
+
+@router.get("/sweeps")
+def sweep_list(request: Request, service: ServiceDep, after: str = "") -> HTMLResponse:
+    try:
+        with service.database.read() as session:
+            found = repository.list_sweeps(session, limit=PAGE_SIZE, after=after or None)
+            now = core.now(session)
+            context = {
+                "section": "sweeps",
+                "health": health(session, service.settings),
+                "sweeps": _views(session, found.rows, now),
+                "next": found.next,
+                "after": after,
+                "now": now,
+            }
+    except BadCursor as error:
+        return error_page(request, HTTPStatus.BAD_REQUEST, "That page does not exist", str(error))
+    return page(request, "sweeps.html", context)
+
+
+@router.get("/sweeps/{sweep_id}")
+def sweep_detail(sweep_id: str, request: Request, service: ServiceDep) -> HTMLResponse:
+    try:
+        with service.database.read() as session:
+            if not ID_PATTERN.match(sweep_id):  # not even asked: PostgreSQL refuses NUL
+                raise NotFound("sweep", sweep_id)
+            context = _detail_context(session, service, repository.get(session, sweep_id))
+    except NotFound:
+        detail = f"There is no sweep {sweep_id!r}. It may have been deleted."
+        return error_page(request, HTTPStatus.NOT_FOUND, "No such sweep", detail)
+    return page(request, "sweep.html", context)
+
+
+def _detail_context(session: Session, service: Service, sweep: Sweep) -> dict[str, Any]:
+    now = core.now(session)
+    spec = SweepSpec.model_validate(sweep.spec)
+    rows = repository.trials_of(session, sweep.id)
+    trials = [trial for trial, _ in rows]
+    table = summary.tabulate(spec, trials)
+    view = _views(session, [sweep], now)[0]
+    return {
+        "section": "sweeps",
+        "health": health(session, service.settings),
+        "sweep": sweep,
+        "view": view,
+        "actions": _actions(view),
+        "fields": spec.fields,
+        "heading": summary.heading(table),
+        "objective": spec.objective,
+        "over_seeds": table.over_seeds and bool(table.fields),
+        "combined_fields": table.fields,
+        "combined": _combined(table),
+        "trials": [_trial(spec, trial, status) for trial, status in rows],
+        # It is drawn here, of escaped text and attributes alone.
+        "figure": Markup(figure.draw(spec, trials)),
+        "now": now,
+    }
+
+
+def _views(session: Session, rows: Sequence[Sweep], now: int) -> list[SweepView]:
+    progress = repository.progress_of(session, rows)
+    return [_view(row, progress[row.id], repository.best_of(session, row), now) for row in rows]
+
+
+def _view(sweep: Sweep, progress: Progress, best: Best | None, now: int) -> SweepView:
+    spec = SweepSpec.model_validate(sweep.spec)
+    kind = "Grid" if spec.grid is not None else "Search"
+    return SweepView(
+        id=sweep.id,
+        status=SweepStatus(sweep.status),
+        title=spec.name or f"{kind} over {', '.join(name.rpartition('.')[2] for name in spec.fields)}",
+        about=f"{kind} over {', '.join(spec.fields)}",
+        labels=spec.labels,
+        progress=progress,
+        best=best,
+        best_text="" if best is None else _value(spec.objective, best.value),
+        best_parameters=[(name, summary.shown(value)) for name, value in (best.parameters if best else {}).items()],
+        message=sweep.message,
+        created_at=sweep.created_at,
+        finished_at=sweep.finished_at,
+        seconds=max(0, (sweep.finished_at or now) - sweep.created_at) / 1000,
+    )
+
+
+def _combined(table: summary.Table) -> list[RowView]:
+    return [
+        RowView(
+            _cells(row.parameters, table.fields),
+            len(row.values),
+            row.mean,
+            summary.result(table, row),
+            at == table.best,
+        )
+        for at, row in enumerate(table.rows)
+    ]
+
+
+def _trial(spec: SweepSpec, trial: Trial, job_status: str | None) -> TrialView:
+    return TrialView(
+        number=trial.number,
+        status=TrialStatus(trial.status),
+        cells=_cells(trial.parameters, spec.fields),
+        value=trial.value,
+        value_text="" if trial.value is None else _value(spec.objective, trial.value),
+        job_id=trial.job_id,
+        job_status=job_status,
+        seconds=trial.seconds,
+        message=trial.message,
+    )
+
+
+def _cells(parameters: Mapping[str, Any], fields: Sequence[str]) -> list[tuple[str, Any]]:
+    values = [parameters.get(name) for name in fields]
+    return [(summary.shown(value), value if is_number(value) else summary.shown(value)) for value in values]
+
+
+def _value(objective: str, value: float) -> str:
+    return f"{100 * value:.2f} %" if summary.is_share(objective) else f"{value:.5g}"
+
+
+def _actions(view: SweepView) -> Sequence[Action]:
+    path = f"/v1/sweeps/{view.id}"
+    if view.final:
+        ask = "Delete this sweep with its table? Its jobs and their models stay."
+        return [Action("Delete", "DELETE", path, confirm=ask, then="/sweeps", danger=True)]
+    if view.status == SweepStatus.CANCELLING:
+        return []
+    ask = f"Cancel this sweep? It has run for {duration(view.seconds)}; no further job begins, and those that run stop."
+    return [Action("Cancel", "POST", f"{path}/cancel", confirm=ask, danger=True)]

@@ -1,0 +1,237 @@
+"""Datasets fetched from a web server of this test and from folders: whole or not at all."""
+
+import dataclasses
+import gzip
+import hashlib
+import io
+import re
+import tarfile
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from addercore.config import DATASETS, DatasetInfo
+from addercore.data.__main__ import FAILED
+from addercore.data.__main__ import main as data_main
+from addercore.data.fetch import FetchError, fetch
+from addercore.data.published import DOWNLOADS, Download
+from addercore.errors import BadData
+from tests.addercore.data.data_files import cifar_files, idx_bytes, small
+
+
+class Host:
+    """A web server whose files may break off once after so many bytes, and which may ignore ranges."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.break_after: int | None = None
+        self.ranges = True
+        self.asked: list[str | None] = []  # the Range of each request
+        host = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                host.answer(self)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.server.server_address[1]}/"
+
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
+        content = self.files.get(request.path.lstrip("/"))
+        asked = request.headers.get("Range")
+        self.asked.append(asked)
+        if content is None:
+            request.send_error(404)
+            return
+        begin = int(re.findall(r"\d+", asked)[0]) if asked and self.ranges else 0
+        rest, cut = content[begin:], self.break_after
+        request.send_response(206 if begin else 200)
+        request.send_header("Content-Length", str(len(rest)))
+        request.end_headers()
+        self.break_after = None
+        request.wfile.write(rest if cut is None else rest[:cut])
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    made = Host()
+    thread = threading.Thread(target=made.server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield made
+    made.server.shutdown()
+    thread.join()
+    made.server.server_close()
+
+
+def archive_of(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, content in {"readme.html": b"hello", **files}.items():
+            member = tarfile.TarInfo(f"cifar-batches-bin/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def sums(files: dict[str, bytes]) -> tuple[str, ...]:
+    return tuple(hashlib.sha256(content).hexdigest() for content in files.values())
+
+
+@dataclasses.dataclass
+class Case:
+    info: DatasetInfo
+    downloads: list[Download]
+    files: dict[str, bytes]
+
+
+@pytest.fixture
+def cifar(host: Host) -> Case:
+    info = small("cifar10", 4)
+    files = cifar_files(info, 4)
+    info = dataclasses.replace(info, checksums=sums(files))
+    packed = archive_of(files)
+    host.files[info.archive] = packed
+    digest = hashlib.sha256(packed).hexdigest()
+    return Case(info, [Download(info.archive, len(packed), digest, (host.address + info.archive,))], files)
+
+
+@pytest.fixture
+def fashion(host: Host) -> Case:
+    info = dataclasses.replace(DATASETS["fashion_mnist"], train_size=6, validation_size=4)
+    rng = np.random.default_rng(2)
+    files, downloads = {}, []
+    for name, size in zip(info.files, (6, 6, 4, 4), strict=True):
+        shape = (size, 28, 28) if "images" in name else (size,)
+        files[name] = idx_bytes(rng.integers(0, 10, shape, dtype=np.uint8))
+        packed = gzip.compress(files[name])
+        host.files[f"{name}.gz"] = packed
+        digest = hashlib.sha256(packed).hexdigest()
+        addresses = host.address + "elsewhere/" + name, f"{host.address}{name}.gz"
+        downloads.append(Download(f"{name}.gz", len(packed), digest, addresses))
+    return Case(info, downloads, files)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_an_archive_is_unpacked_and_not_fetched_again(tmp_path: Path, host: Host, cifar: Case) -> None:
+    said: list[str] = []
+    folder = fetch(cifar.info, cifar.downloads, tmp_path / "new", say=said.append)
+    assert folder == tmp_path / "new" / "cifar10"
+    assert names(folder) == sorted(cifar.files)
+    assert {name: (folder / name).read_bytes() for name in cifar.files} == cifar.files
+    assert "20 training and 4 validation images, checked" in said[-1]
+    fetch(cifar.info, cifar.downloads, tmp_path / "new", say=said.append)
+    assert len(host.asked) == 1
+    (folder / "test_batch.bin").write_bytes(b"\0" * (4 * 3073))
+    with pytest.raises(BadData, match=r"test_batch\.bin is not the published file.*remove it"):
+        fetch(cifar.info, cifar.downloads, tmp_path / "new")
+
+
+def test_files_of_the_second_address_stay_compressed(tmp_path: Path, fashion: Case) -> None:
+    folder = fetch(fashion.info, fashion.downloads, tmp_path)
+    assert names(folder) == sorted(f"{name}.gz" for name in fashion.files)
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_download_that_breaks_off_goes_on(tmp_path: Path, host: Host, cifar: Case, ranges: bool) -> None:
+    host.break_after, host.ranges = 1000, ranges
+    fetch(cifar.info, cifar.downloads, tmp_path)
+    assert host.asked == [None, "bytes=1000-"]
+
+
+def test_the_next_attempt_goes_on_where_the_last_one_ended(tmp_path: Path, host: Host, cifar: Case) -> None:
+    part = tmp_path / "cifar10" / f".{cifar.info.archive}.part"
+    part.parent.mkdir()
+    part.write_bytes(host.files[cifar.info.archive][:700])
+    fetch(cifar.info, cifar.downloads, tmp_path)
+    assert host.asked == ["bytes=700-"]
+    assert names(part.parent) == sorted(cifar.files)
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-1] + b"?", lambda b: b + b"more", lambda b: b"short"])
+def test_another_file_leaves_nothing(tmp_path: Path, host: Host, cifar: Case, damage: Any) -> None:
+    content = damage(host.files[cifar.info.archive])
+    host.files[cifar.info.archive] = content
+    short = len(content) < cifar.downloads[0].bytes
+    with pytest.raises(FetchError, match="broke off" if short else "is not the published cifar-10-binary"):
+        fetch(cifar.info, cifar.downloads, tmp_path)
+    left = [f".{cifar.info.archive}.part"] if short else []  # which another attempt begins with
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == left
+
+
+def test_without_a_network_it_says_what_to_do(tmp_path: Path, host: Host, cifar: Case) -> None:
+    host.files.clear()
+    with pytest.raises(FetchError, match=r"Not Found.*get it from .*fetch cifar10 --from FOLDER"):
+        fetch(cifar.info, cifar.downloads, tmp_path)
+    [download] = cifar.downloads
+    nowhere = dataclasses.replace(download, addresses=("http://127.0.0.1:1/x",))
+    with pytest.raises(FetchError, match=r"refused.*get it from http://127\.0\.0\.1:1/x"):
+        fetch(cifar.info, [nowhere], tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_from_a_folder_nothing_is_downloaded(tmp_path: Path, host: Host, cifar: Case, fashion: Case) -> None:
+    packed, loose, empty = tmp_path / "packed", tmp_path / "loose", tmp_path / "empty"
+    for folder in (packed, loose / "cifar-10-batches-bin", empty):
+        folder.mkdir(parents=True)
+    (packed / cifar.info.archive).write_bytes(host.files[cifar.info.archive])
+    for name, content in cifar.files.items():
+        (loose / "cifar-10-batches-bin" / name).write_bytes(content)
+    for name, content in fashion.files.items():
+        (loose / name).write_bytes(content)
+    for case, folder, to in ((cifar, packed, "a"), (cifar, loose, "b"), (fashion, loose, "c")):
+        found = fetch(case.info, case.downloads, tmp_path / to, folder)
+        assert names(found) == sorted(case.files)
+        assert {name: (found / name).read_bytes() for name in case.files} == case.files
+    with pytest.raises(FetchError, match=r"has neither cifar-10-binary\.tar\.gz nor data_batch_1\.bin"):
+        fetch(cifar.info, cifar.downloads, tmp_path / "d", empty)
+    (packed / cifar.info.archive).write_bytes(b"another")
+    with pytest.raises(FetchError, match=r"packed/cifar-10-binary\.tar\.gz is not the published"):
+        fetch(cifar.info, cifar.downloads, tmp_path / "d", packed)
+    assert not (tmp_path / "d" / "cifar10").exists()
+    assert host.asked == []
+
+
+def test_imagenet_is_linked_where_it_is_whole(tmp_path: Path) -> None:
+    info = dataclasses.replace(DATASETS["imagenet"], classes=("n1 a", "n2 b"), train_size=3, validation_size=2)
+    with pytest.raises(FetchError, match="without an account"):
+        fetch(info, (), tmp_path / "data")
+    mine = tmp_path / "mine"
+    for name in ("train/n1/x.JPEG", "train/n1/y.JPEG", "train/n2/x.JPEG", "val/n1/x.JPEG"):
+        (mine / name).parent.mkdir(parents=True, exist_ok=True)
+        (mine / name).touch()
+    with pytest.raises(BadData, match=r"val has no images of n2"):
+        fetch(info, (), tmp_path / "data", mine)
+    assert not (tmp_path / "data" / "imagenet").is_symlink()
+    (mine / "val/n2").mkdir()
+    (mine / "val/n2/x.JPEG").touch()
+    assert fetch(info, (), tmp_path / "data", mine).resolve() == mine
+    (mine / "train/n2/z.JPEG").touch()
+    with pytest.raises(BadData, match=r"train has 4 images where imagenet has 3"):
+        fetch(info, (), tmp_path / "data", mine)
+
+
+def test_the_command_tells_what_cannot_be_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert data_main(["fetch", "digits", "--data", str(tmp_path)]) == FAILED
+    assert "need not be fetched" in capsys.readouterr().err
+    assert data_main(["fetch", "cifar100", "--data", str(tmp_path), "--from", str(tmp_path)]) == FAILED
+    assert "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz" in capsys.readouterr().err
+
+
+def test_downloads_belong_to_known_files() -> None:
+    for name, downloads in DOWNLOADS.items():
+        info = DATASETS[name]
+        expected = [info.archive] if info.archive else [f"{file}.gz" for file in info.files]
+        assert [download.name for download in downloads] == expected
+        assert all(len(download.sha256) == 64 for download in downloads)
+        assert all(address.endswith(download.name) for download in downloads for address in download.addresses)

@@ -1,0 +1,38 @@
+"""A model's page in a browser: an image goes in, probabilities come out."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from typing import Any
+
+from api.models.images import EXAMPLE_PNG
+from tests.api.dashboard import Dashboard, Visit
+
+Open = Callable[..., Visit]
+PNG = {"name": "seven.png", "mimeType": "image/png", "buffer": base64.b64decode(EXAMPLE_PNG)}
+
+
+def test_the_likeliest_class_comes_first(visit: Open, dashboard: Dashboard) -> None:
+    model = dashboard.worker.publish(dashboard.worker.start())
+    page = visit(f"/models/{model}").page
+    sent: list[Any] = []
+
+    def answer(route: Any) -> None:  # no inference process here; the contract's answer in its place
+        sent.append(route.request)
+        route.fulfill(json={"label": "7", "probabilities": {"1": 0.02, "7": 0.97, "9": 0.01}})
+
+    page.route("**/predict", answer)
+    page.locator("#image").set_input_files(PNG)
+    page.locator(".guess").first.wait_for()
+    assert page.locator(".guess").first.inner_text().split() == ["7", "97.0", "%"]
+    assert page.locator("#preview").evaluate("image => image.decode().then(() => image.naturalWidth)") == 8
+    assert sent[0].headers["content-type"] == "image/png"
+
+
+def test_without_inference_it_says_so(visit: Open, dashboard: Dashboard) -> None:
+    model = dashboard.worker.publish(dashboard.worker.start())
+    opened = visit(f"/models/{model}")
+    opened.expected = ["503"]
+    opened.page.locator("#image").set_input_files(PNG)
+    opened.page.get_by_role("alert").filter(has_text="No prediction now").wait_for()

@@ -1,0 +1,144 @@
+"""What the server renders, without a browser: it must all be there for those who run no scripts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import httpx2
+import pytest
+
+from tests.api.dashboard import Dashboard
+
+HOSTILE = '"><script>alert(1)</script>'
+
+
+@pytest.fixture
+def get(dashboard: Dashboard) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=dashboard.url) as client:
+        yield client
+
+
+def test_an_empty_list_tells_how_to_begin(get: httpx2.Client, dashboard: Dashboard) -> None:
+    answer = get.get("/")
+    assert answer.status_code == 200
+    assert f"curl {dashboard.url}/v1/jobs" in answer.text
+    assert "adder submit job.yaml" in answer.text
+    assert 'id="tabs" aria-label="Status" data-live hidden' in answer.text
+
+
+def test_every_page_carries_a_strict_policy_and_nothing_inline(get: httpx2.Client, dashboard: Dashboard) -> None:
+    job = dashboard.worker.submit()
+    for path in ("/", "/models", f"/jobs/{job}", "/jobs/job_x"):
+        answer = get.get(path)
+        assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+        assert "unsafe" not in answer.headers["Content-Security-Policy"]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]* src=)|https?://(?!127\.0\.0\.1)", answer.text)
+
+
+def test_rows_say_what_matters_without_scripts(get: httpx2.Client, dashboard: Dashboard) -> None:
+    claim = dashboard.worker.start(labels={"study": "eta"})
+    dashboard.worker.epoch(claim, 4)
+    dashboard.worker.submit()
+    text = get.get("/").text
+    assert "lenet5_bn" in text
+    assert 'class="badge running"' in text
+    assert 'value="0.4000"' in text
+    assert "40 % · 1 min 00 s left" in text
+    assert "87.50 %" in text
+    assert "position 1 in the queue" in text
+    assert "study:eta" in text
+    assert re.search(r'<time datetime="[^"]+Z" title="[^"]+ UTC">', text)
+
+
+def test_filters_and_paging_live_in_the_address(get: httpx2.Client, dashboard: Dashboard) -> None:
+    worker = dashboard.worker
+    jobs = [worker.submit(labels={"n": str(n), "even": str(n % 2 == 0)}) for n in range(27)]
+    first = get.get("/").text
+    assert _ids(first) == jobs[:1:-1]
+    older = re.search(r'href="([^"]+)" rel="next"', first)
+    assert older is not None
+    assert _ids(get.get("/" + older[1].replace("&amp;", "&")).text) == [jobs[1], jobs[0]]
+    assert _ids(get.get("/", params={"label": "n:7"}).text) == [jobs[7]]
+    assert _ids(get.get("/", params={"label": ["n:8", "even:True"]}).text) == [jobs[8]]
+    assert _ids(get.get("/", params={"status": ["failed", "running"]}).text) == []
+    assert "No job matches" in get.get("/", params={"kind": "evaluate"}).text
+
+
+@pytest.mark.parametrize("query", ["status=idle", "label=nocolon", "after=nonsense", "label=a:%00"])
+def test_a_filter_that_makes_no_sense_is_said_so(get: httpx2.Client, query: str) -> None:
+    answer = get.get(f"/?{query}")
+    assert answer.status_code == 400
+    assert "That filter does not work" in answer.text
+
+
+@pytest.mark.parametrize(
+    "path", ["/jobs/job_x", "/jobs/job_00000000000000000000000000", "/models/model_x", "/jobs/%00"]
+)
+def test_what_is_not_there_is_a_page_for_people(get: httpx2.Client, path: str) -> None:
+    answer = get.get(path)
+    assert answer.status_code == 404
+    assert answer.headers["Content-Type"].startswith("text/html")
+    assert "There is no" in answer.text
+
+
+def test_the_api_keeps_its_problems(get: httpx2.Client) -> None:
+    answer = get.get("/v1/jobs/job_x")
+    assert answer.status_code == 404
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+def test_hostile_text_stays_text(get: httpx2.Client, dashboard: Dashboard) -> None:
+    claim = dashboard.worker.start(labels={HOSTILE: HOSTILE})
+    dashboard.worker.log(claim, f"</pre>{HOSTILE}\n")
+    dashboard.worker.event(claim, HOSTILE)
+    dashboard.worker.fail(claim, "code_error", HOSTILE, HOSTILE)
+    for path in ("/", f"/jobs/{claim.job_id}", f"/jobs/{HOSTILE}", f"/?label=x:{HOSTILE}"):
+        assert "<script>alert" not in get.get(path).text
+
+
+def test_an_evaluation_shows_its_confusion_matrix(get: httpx2.Client, dashboard: Dashboard) -> None:
+    job = dashboard.worker.submit_evaluation()
+    matrix = [[35 if i == k else 0 for k in range(10)] for i in range(10)]
+    matrix[3][8] = 1
+    dashboard.worker.succeed(dashboard.worker.claim(), accuracy=0.97, confusion_matrix=matrix)
+    text = get.get(f"/jobs/{job}").text
+    assert text.count('<td class="h9">35</td>') == 10
+    assert '<td class="h1">1</td>' in text
+    assert "evaluate" in get.get("/", params={"kind": "evaluate"}).text
+
+
+def test_models_are_listed_and_shown(get: httpx2.Client, dashboard: Dashboard) -> None:
+    assert "No model yet" in get.get("/models").text
+    claim = dashboard.worker.start()
+    model = dashboard.worker.publish(claim)
+    listed = get.get("/models").text
+    assert f'href="/models/{model}"' in listed
+    assert "98.61 %" in listed
+    text = get.get(f"/models/{model}").text
+    assert f"/v1/models/{model}/download?format=safetensors" in text
+    assert "44,426" in text
+
+
+def test_a_strange_host_gets_into_no_command(get: httpx2.Client) -> None:
+    for host in ("x;reboot", "$(reboot)"):
+        assert "reboot" not in get.get("/", headers={"Host": host}).text
+
+
+def test_static_files_are_revalidated_by_etag(get: httpx2.Client) -> None:
+    first = get.get("/static/chart.js")
+    assert first.status_code == 200
+    assert first.headers["Content-Type"] == "text/javascript; charset=utf-8"
+    assert get.get("/static/chart.js", headers={"If-None-Match": first.headers["ETag"]}).status_code == 304
+    for name in ("nope.js", "..%2fapp.py", "base.html", "__init__.py"):
+        assert get.get(f"/static/{name}").status_code == 404
+
+
+def test_pages_are_no_part_of_the_documented_api(get: httpx2.Client) -> None:
+    paths = get.get("/openapi.json").json()["paths"]
+    assert not [path for path in paths if path == "/" or path.startswith(("/jobs", "/models", "/static"))]
+
+
+def _ids(html: str) -> list[str]:
+    return re.findall(r'<tr id="(job_\w+)"', html)
