@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from adderclient import Client
 from tests.acceptance.conftest import running_service
 from tests.acceptance.test_one_job import metrics_of
@@ -33,6 +35,7 @@ def until_a_checkpoint(client: Client, body: dict[str, Any]) -> str:
     return job.id
 
 
+@pytest.mark.long("two services and four trainings; tests/jobs/test_backup.py has the short form")
 def test_a_restored_backup_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     with running_service(tmp_path / "data") as service, service.client() as client:

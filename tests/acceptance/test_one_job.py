@@ -16,6 +16,8 @@ from addercore.ops.registry import select
 from tests.acceptance.conftest import Service
 from tests.support.specs import train_body
 
+pytestmark = pytest.mark.bits
+
 ARTIFACTS = {"model.safetensors", "model.json", "metrics.csv", "summary.json", "curves.png", "log.txt"}
 BODY = train_body(epochs=2, seed=3, resources={"threads": 1}, checkpoint={"every_seconds": None})
 DETERMINISTIC = ("train/", "val/", "lr", "grad_norm/", "local_lr/")

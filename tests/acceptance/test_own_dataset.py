@@ -14,6 +14,8 @@ from tests.acceptance.conftest import Service
 from tests.support.specs import train_body
 from tests.support.uploads import arrays, npz, written
 
+pytestmark = pytest.mark.bits
+
 
 def adder(service: Service, *words: str) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).with_name("adder")), *words, "--url", service.url]

@@ -53,7 +53,7 @@ def submit(service: Service, info: RecipeInfo) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.timeout(900)  # a dozen processes that load torch: minutes where the machine has other work
+@pytest.mark.long("a dozen processes that load torch and train")
 def test_every_recipe_gives_its_table_and_picture(service: Service, tmp_path: Path) -> None:
     with ThreadPoolExecutor(2) as pool, service.client() as client:
         jobs = dict(zip(RECIPES, pool.map(lambda info: submit(service, info), RECIPES.values()), strict=True))
@@ -111,6 +111,7 @@ def await_checkpoint(client: Client, job_id: str, after: int) -> None:
     wait_until(saved, f"checkpoint {after + 1}")
 
 
+@pytest.mark.long("two analyses of several trainings; tests/worker/test_analyze.py has the short form")
 def test_killed_and_paused_an_analysis_ends_with_the_same_bytes(service: Service, tmp_path: Path) -> None:
     spec = {
         "kind": "analyze",

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.acceptance.conftest import Service
@@ -21,6 +22,7 @@ def adder(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.long("five trainings, one after the other")
 def test_a_grid_and_then_a_search_whose_worker_is_killed(embedded: Service, tmp_path: Path) -> None:
     grid = tmp_path / "grid.yaml"
     grid.write_text(yaml.safe_dump({"name": "methods", "base": BASE, "grid": {"model.method": ["adder", "conv"]}}))

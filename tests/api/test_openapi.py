@@ -45,6 +45,14 @@ def document(site: Running, worker: Worker) -> Any:
     return schemathesis.openapi.from_url(f"{site.url}/openapi.json")
 
 
+@pytest.mark.parametrize(
+    "database_url",
+    [
+        "sqlite",
+        pytest.param("postgresql", marks=pytest.mark.long("the same hundreds of requests on the other database")),
+    ],
+    indirect=True,
+)
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 def test_the_server_keeps_to_its_document(document: Any, mode: GenerationMode) -> None:
     tried = 0

@@ -10,6 +10,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from addercore.train import checkpoint
@@ -19,6 +20,8 @@ from tests.support.attempts import Attempts, kill_process
 from tests.support.specs import train_body
 from worker import protocol
 from worker.process import ChildProcess
+
+pytestmark = pytest.mark.bits
 
 KILLS = int(os.environ.get("ADDER_KILLS", "3"))
 SEED = int(os.environ.get("ADDER_KILLS_SEED", "0"))
@@ -57,6 +60,7 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
+@pytest.mark.long("half a dozen processes that load torch, killed in the middle of a training")
 def test_killed_at_random_instants_it_ends_the_same(tmp_path: Path) -> None:
     untouched = Attempts(tmp_path / "untouched", SPECS.validate_python(SPEC))
     assert untouched.run() == 0, untouched.log

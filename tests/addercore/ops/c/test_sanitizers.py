@@ -54,11 +54,23 @@ def emulated(shared_run: Run) -> Path:
     return shared_run.once("emulated", lambda folder: compile_driver(tools, folder, defines=["-DADDER_GUARD"])) / DRIVER
 
 
+def test_the_generic_kernels_step_over_no_edge(shared_run: Run) -> None:
+    """The short form: one unit of the library in an ordinary build."""
+    native()
+    tools = build.toolchain(only=["generic"])
+    driver = (
+        shared_run.once("generic", lambda folder: compile_driver(tools, folder, defines=["-DADDER_GUARD"])) / DRIVER
+    )
+    run_driver(driver, "generic", cases=20, seed=4)
+
+
+@pytest.mark.long("a minute or two to compile with sanitizers")
 @pytest.mark.parametrize("isa", ISAS)
 def test_sanitizers_find_nothing(sanitized: Path, isa: str) -> None:
     run_driver(sanitized, isa, cases=40, seed=1)
 
 
+@pytest.mark.long("a minute to compile for every instruction set")
 @pytest.mark.parametrize("isa", ISAS)
 def test_no_step_over_the_edge_of_a_buffer(guarded: Path, isa: str) -> None:
     run_driver(guarded, isa, cases=80, seed=2)

@@ -34,9 +34,17 @@ def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProce
     )
 
 
-def test_kernels_in_the_interpreter() -> None:
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        "everything or few",
+        pytest.param("", marks=pytest.mark.long("every shape: the interpreter takes seconds a call")),
+    ],
+)
+def test_kernels_in_the_interpreter(chosen: str) -> None:
     done = run_python(
-        "-m", "pytest", "-q", "-p", "no:cacheprovider", str(CASES), TRITON_INTERPRET="1", OMP_NUM_THREADS="1"
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", str(CASES), "-k", chosen,
+        TRITON_INTERPRET="1", OMP_NUM_THREADS="1",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     assert " passed" in done.stdout
