@@ -180,7 +180,7 @@ def test_interrupting_watch_leaves_the_job(service: Service) -> None:
         assert watching.stderr is not None
         assert "running" in watching.stderr.readline()
         watching.send_signal(signal.SIGINT)
-        _, said = watching.communicate(timeout=20)
+        _, said = watching.communicate(timeout=300)
     assert watching.returncode == 130
     assert "job_1 goes on" in said
     assert "Traceback" not in said

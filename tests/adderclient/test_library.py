@@ -201,7 +201,7 @@ def test_logs(service: Service, client: Client) -> None:
 def test_wait(service: Service, client: Client) -> None:
     service.jobs |= {name: job(name, "running") for name in ("job_1", "job_2", "job_3")}
     threading.Timer(0.3, lambda: service.finish("job_1", result={"val/accuracy": 0.9})).start()
-    done = client.jobs.wait("job_1", timeout=20)
+    done = client.jobs.wait("job_1", timeout=300)
     assert (done.status, done.result) == ("succeeded", {"val/accuracy": 0.9})
     service.finish("job_2", "failed", error={"code": "diverged", "message": "the loss is NaN", "log_tail": "…"})
     with pytest.raises(JobFailed, match="job_2 failed: the loss is NaN \\(diverged\\)"):
@@ -215,7 +215,7 @@ def test_wait_bears_an_outage(service: Service, client: Client) -> None:
     service.jobs["job_1"] = job("job_1", "running")
     threading.Timer(0.6, lambda: service.finish("job_1")).start()
     threading.Timer(0.1, lambda: service.break_("GET /v1/jobs/job_1", status=503, times=9)).start()
-    assert client.jobs.wait("job_1", timeout=20).status == "succeeded"
+    assert client.jobs.wait("job_1", timeout=300).status == "succeeded"
 
 
 def a_job_with_a_stream(service: Service) -> None:
