@@ -59,7 +59,7 @@ class JobView:
     started_at: int | None
     finished_at: int | None
     seconds: float | None
-    """From the first start to the end, or to now."""
+    """How long it has run in all its attempts (`attempts.run_seconds`)."""
     queue_position: int | None
 
     @property
@@ -73,6 +73,7 @@ def job_view(
     queue_position: QueuePosition | None,
     latest_accuracy: float | None,
     now_ms: int,
+    run_seconds: float | None,
     datasets: Mapping[str, str] | None = None,
 ) -> JobView:
     """The view of one job.
@@ -83,11 +84,11 @@ def job_view(
         queue_position: where it stands, if it is queued.
         latest_accuracy: validation accuracy of the last epoch, 0 to 1, of a job without a result.
         now_ms: milliseconds since 1970.
+        run_seconds: how long it has run in all its attempts.
         datasets: names of users' datasets by id.
     """
     status = Status(job.status)
     progress = job.progress or {}
-    end = job.finished_at or now_ms
     return JobView(
         id=job.id,
         kind=job.kind,
@@ -101,7 +102,7 @@ def job_view(
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,
-        seconds=None if job.started_at is None else max(0, end - job.started_at) / 1000,
+        seconds=run_seconds,
         queue_position=None if queue_position is None else queue_position.position,
     )
 

@@ -85,8 +85,12 @@ def _job_views(session: Session, queue_positions: QueuePositions, rows: Sequence
     positions = queue_positions.of(session, rows)
     now = core.now(session)
     names = datasets.titles(session, [(job.spec.get("dataset") or {}).get("name") for job in rows])
+    seconds = attempts.run_seconds(session, [job.id for job in rows])
     return [
-        job_view(job, labels[job.id], positions.get(job.id), _latest_accuracy(session, job), now, names) for job in rows
+        job_view(
+            job, labels[job.id], positions.get(job.id), _latest_accuracy(session, job), now, seconds.get(job.id), names
+        )
+        for job in rows
     ]
 
 

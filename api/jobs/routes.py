@@ -16,7 +16,7 @@ from api.jobs import submission
 from api.jobs.schemas import Job, Validation
 from api.schemas import Page
 from api.service import Service
-from jobs.repository import lifecycle
+from jobs.repository import attempts, lifecycle
 from jobs.scheduling import Rules
 from jobs.spec import KINDS, SUBMITTED, Kind
 from jobs.states import Status
@@ -63,7 +63,8 @@ def views(service: Service, session: Session, rows: list[JobRow]) -> list[Job]:
     """Jobs as the API answers them. The number of queries does not grow with the number of jobs."""
     labels = lifecycle.labels_of(session, [row.id for row in rows])
     positions = service.queue_positions.of(session, rows)
-    return [Job.of(row, labels[row.id], positions.get(row.id)) for row in rows]
+    seconds = attempts.run_seconds(session, [row.id for row in rows])
+    return [Job.of(row, labels[row.id], positions.get(row.id), seconds.get(row.id)) for row in rows]
 
 
 def view(service: Service, row: JobRow) -> Job:

@@ -73,6 +73,7 @@ class Job(Answer):
                 "started_at": "2025-11-21T03:00:00.456Z",
                 "finished_at": None,
                 "attempt": 1,
+                "run_seconds": 2.9,
                 "queue_position": None,
                 "estimated_start_at": None,
                 "waiting_for": None,
@@ -106,6 +107,9 @@ class Job(Answer):
     finished_at: Time | None
     attempt: int
     """Number of attempts so far; 0 until a worker takes the job."""
+    run_seconds: float | None
+    """How long the job has run in all its attempts so far, without the time that it waited or was paused. Null before
+    its first attempt."""
     queue_position: int | None
     """1 for the next job among those that compete for the same workers; null unless queued."""
     estimated_start_at: Time | None
@@ -124,10 +128,11 @@ class Job(Answer):
     """The job that this one repeats."""
 
     @classmethod
-    def of(cls, row: JobRow, labels: Mapping[str, str], at: QueuePosition | None) -> Job:
+    def of(cls, row: JobRow, labels: Mapping[str, str], at: QueuePosition | None, run_seconds: float | None) -> Job:
         """The answer for a row. `at` is where a queued job stands."""
         apart = {
             "labels": labels,
+            "run_seconds": run_seconds,
             "queue_position": at and at.position,
             "estimated_start_at": at and at.starts_at,
             "waiting_for": at and at.waiting_for,

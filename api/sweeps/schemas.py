@@ -25,7 +25,8 @@ class SweepProgress(Answer):
     waiting: int
     """Trials that are not submitted yet, or whose job is queued or paused."""
     failed: int
-    """Failed, or cancelled one by one."""
+    cancelled: int
+    """Cancelled one by one, or with the whole sweep."""
     pruned: int
     """Trials that the search stopped early."""
     total: int
@@ -66,7 +67,15 @@ class Sweep(Answer):
                 "message": None,
                 "created_at": "2025-11-21T03:00:00.123Z",
                 "finished_at": None,
-                "progress": {"done": 4, "running": 1, "waiting": 4, "failed": 0, "pruned": 0, "total": 9},
+                "progress": {
+                    "done": 4,
+                    "running": 1,
+                    "waiting": 4,
+                    "failed": 0,
+                    "cancelled": 0,
+                    "pruned": 0,
+                    "total": 9,
+                },
                 "best": {
                     "trial": 1,
                     "job_id": "job_01jv3m8z4k6wq0x9t2rhf5ybcd",
@@ -112,6 +121,7 @@ class Trial(Answer):
 
     number: int
     status: TrialStatus
+    """`waiting`: its job is not submitted yet, or queued, or paused."""
     parameters: dict[str, Any]
     """What it changes in the base spec, by dotted names."""
     job_id: str | None
@@ -127,7 +137,7 @@ class Trial(Answer):
     def of(cls, row: TrialRow, job_status: str | None) -> Trial:
         """The answer for a row. `job_status` is None for a trial without a job."""
         own = {name: getattr(row, name) for name in cls.model_fields if name != "job_status"}
-        return cls.model_validate({**own, "job_status": job_status})
+        return cls.model_validate(own | {"status": repository.shown_status(row, job_status), "job_status": job_status})
 
 
 class Child(Answer):

@@ -23,7 +23,7 @@ from tests.support.servers import Valkey, wait_until
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PATIENT = {"renew_seconds": 60.0, "lease_seconds": 300.0}
 """Settings with which one heartbeat lasts for a whole test."""
-PAGE_TIMEOUT_MS = 30_000
+PAGE_TIMEOUT_MS = 60_000
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -58,7 +58,7 @@ def dashboard(tmp_path: Path, sqlite_url: str, valkey: Valkey) -> Iterator[Dashb
             yield Dashboard(f"http://127.0.0.1:{listener.getsockname()[1]}", worker)
         finally:
             server.should_exit = True
-            thread.join(timeout=20)
+            thread.join(timeout=300)
             database.dispose()
 
 
