@@ -75,7 +75,7 @@ def adder_process(service: Service, tmp_path: Path) -> Adder:
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=120,
         )
 
     return run
