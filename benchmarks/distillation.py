@@ -45,7 +45,9 @@ def main() -> None:
         means = (mean_of([*values.values()]).value for values in (alone, distilled))
         print(f"{name}: {' → '.join(f'{mean:.4f}' for mean in means)}", end="")
         difference = compare(distilled, alone, dataset("digits").validation_size)
-        print("" if difference is None else f", paired difference {difference.mean:+.4f} ± {difference.se:.4f}")
+        print(
+            "" if difference is None else f", paired difference {difference.mean:+.4f} ± {difference.margin:.4f} (95 %)"
+        )
 
 
 if __name__ == "__main__":

@@ -129,7 +129,9 @@ def _verdict(rows: list[dict[str, Any]]) -> Verdict:
             parts.append(
                 f"{who} first filters have no spatial order ({max(mine):.1f} standard deviations from chance)."
             )
-    return Verdict(" ".join(parts), all(answers))
+    compared = sum("z" in row for row in rows)
+    note = f"{compared} layers were compared with {SHUFFLES} shufflings of their taps, at {SIGNIFICANT:g} deviations."
+    return Verdict(" ".join(parts), all(answers), [note] if compared > 1 else [])
 
 
 def _grid(finding: Finding) -> tuple[list[Tensor], int]:

@@ -177,6 +177,7 @@ def _result(config: AnalyzeConfig, report: Report) -> dict[str, Any]:
         "verdict": report.verdict.text,
         "holds": report.verdict.holds,
         "reasons": report.verdict.reasons,
+        "comparisons": report.verdict.comparisons,
         "caption": report.caption,
         "columns": [{"key": c.key, "title": c.title, "kind": c.kind} for c in shown],
         "rows": [_finite(row) for row in report.table.rows],

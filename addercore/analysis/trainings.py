@@ -2,10 +2,10 @@
 
 import csv
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 
 import torch
@@ -58,6 +58,8 @@ class _Inner(Callbacks):
         self.owner.tell_progress(self, progress)
 
     def on_event(self, type: str, message: str, data: dict[str, Any]) -> None:
+        if type == "resumed":
+            self.owner.count_resumed(self.run, data["step"])
         moved = {"step": self.step, "epoch": self.epoch}
         data = {key: value + moved[key] if key in moved else value for key, value in data.items()}
         self.owner.callbacks.on_event(type, f"{self.run.name}: {message}", data)
@@ -87,8 +89,8 @@ class Trainings:
         self._steps, self._epochs = steps, epochs
         self._work = {run.name: run.operations() for run in self.plan}
         self._keeper = Keeper(workdir / "checkpoints", config, callbacks)
-        self._began = time.monotonic()
-        self._worked_before = 0  # operations that an earlier process did
+        self._began = monotonic()
+        self._worked_before = 0.0  # operations that an earlier process did, finished trainings and part of one
 
     def run(self, resumed: Resumed | None) -> bool:
         """All that is left; False where the callbacks asked to stop, a checkpoint has been saved then."""
@@ -158,13 +160,17 @@ class Trainings:
             taught = self.findings[run.teacher]
             self.findings[run.teacher] = replace(taught, tensors={})
 
+    def count_resumed(self, run: Run, step: int) -> None:
+        """`run` goes on after `step`: what came before was an earlier process's work, and says nothing of this pace."""
+        self._worked_before += self._work[run.name] * step / run.steps
+
     def tell_progress(self, inner: _Inner, progress: Progress) -> None:
         """`progress` of one training as that of all; the share of each is that of its operations."""
         total = max(1, sum(self._work.values()))
         before = sum(self._work[name] for name in self.findings)
         done = before + progress.fraction * self._work[inner.run.name]
         here = done - self._worked_before
-        seconds = time.monotonic() - self._began
+        seconds = monotonic() - self._began
         last = inner.run is self.plan[-1] and progress.fraction == 1.0
         self.callbacks.on_progress(
             Progress(

@@ -123,7 +123,7 @@ def _rows(finding: Finding) -> list[dict[str, Any]]:
 
 
 def _verdict(rows: list[dict[str, Any]]) -> Verdict:
-    """Of each kind of layer: which distribution fits most of its layers, by likelihood beyond two standard errors."""
+    """Of each kind of layer: which distribution fits most of its layers better (`fits.Comparison.better`)."""
     if not rows:
         return Verdict("There are no weights to fit: every training diverged.", False)
     parts: list[str] = []
@@ -145,7 +145,7 @@ def _verdict(rows: list[dict[str, Any]]) -> Verdict:
             f"by KS distance {expected} is closer in {closer} of {len(mine)}"
         )
         answers.append(holds)
-    return Verdict(" ".join(parts), all(answers), reasons)
+    return Verdict(" ".join(parts), all(answers), reasons).after(len(rows))
 
 
 def _picture(findings: list[Finding], wide: int) -> "Callable[[Figure], None]":

@@ -89,5 +89,12 @@ def known_layer(
 
 
 def check_shape(name: str, tensor: Tensor | None, shape: tuple[int, ...]) -> None:
+    """`tensor`, where there is one, has exactly this shape."""
     if tensor is not None and tensor.shape != shape:
-        raise ValueError(f"{name} must have the shape {shape}, got {tuple(tensor.shape)}")
+        raise ValueError(f"{name} must have the shape {tuple(shape)}, got {tuple(tensor.shape)}")
+
+
+def check_output(name: str, tensor: Tensor) -> None:
+    """A layer's output has four dimensions: kernels index it as (N, F, H', W')."""
+    if tensor.dim() != 4:
+        raise ValueError(f"{name} must have the shape (N, F, H', W'), got {tuple(tensor.shape)}")

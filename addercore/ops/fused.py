@@ -6,6 +6,20 @@ import torch
 from torch import Tensor
 
 from addercore.ops import library
+from addercore.ops.checks import check_shape, check_tensors
+
+
+def check_normalized(x: Tensor, weight: Tensor, gamma: Tensor, beta: Tensor, residual: Tensor | None) -> None:
+    """All are on the device of `x` and of its type: float32 or float64. Shapes are checked where y is known."""
+    tensors = {"input": x, "weight": weight, "gamma": gamma, "beta": beta, "residual": residual}
+    check_tensors(**tensors)
+    for name, tensor in tensors.items():
+        if tensor is not None and (tensor.dtype != x.dtype or tensor.dtype not in (torch.float32, torch.float64)):
+            raise ValueError(
+                f"{name} is {tensor.dtype} and input {x.dtype}; forward_normalized takes float32 or float64 for all"
+            )
+    for name, tensor in (("gamma", gamma), ("beta", beta)):
+        check_shape(name, tensor, weight.shape[:1])
 
 
 class _NormalizedAdder(torch.autograd.Function):
@@ -28,6 +42,7 @@ class _NormalizedAdder(torch.autograd.Function):
         sign: bool,
         *place: Any,
     ) -> tuple[Tensor, Tensor, Tensor]:
+        check_normalized(x, weight, gamma, beta, residual)
         y, mean, variance = library.forward_moments(x, weight, *place)
         invstd = torch.rsqrt(variance + eps)
         scale = gamma * invstd
@@ -62,6 +77,7 @@ def _forward_normalized(
     sign: bool,
     *place: Any,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    check_normalized(x, weight, gamma, beta, residual)
     y, mean, variance = library.forward_moments(x, weight, *place)
     scale = gamma * torch.rsqrt(variance + eps)
     return library.normalize(y, scale, beta - mean * scale, residual, relu, place[4]), mean, variance

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from addercore.ops import registry
 from addercore.ops.backend import Backend
-from addercore.ops.checks import Pair, check_shape, check_tensors, geometry_of, known_layer, output_shape
+from addercore.ops.checks import Pair, check_output, check_shape, check_tensors, geometry_of, known_layer, output_shape
 from addercore.ops.geometry import Geometry
 
 Place = tuple[Pair, Pair, Pair, int, str]  # the arguments of PLACE
@@ -119,7 +119,7 @@ def _forward_affine(
 ) -> Tensor:
     """act(scale · Y + shift + residual), in the input's type."""
     ready = _ready(x, weight, place)
-    _check_channels(ready.output, residual, scale=scale, shift=shift)
+    _check_channels(x, ready.output, residual, scale=scale, shift=shift)
     kind = ready.kind
     factor, offset, added = _as(kind, scale), _as(kind, shift), _maybe(kind, residual)
     z = ready.backend.forward_affine(ready.x, ready.weight, ready.geometry, factor, offset, added, relu)
@@ -129,7 +129,9 @@ def _forward_affine(
 def _forward_affine_fake(
     x: Tensor, weight: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None, relu: bool, *place: Any
 ) -> Tensor:
-    return _fake_output(x, weight, place)
+    y = _fake_output(x, weight, place)
+    _check_channels(x, y.shape, residual, scale=scale, shift=shift)
+    return y
 
 
 def _forward_moments(x: Tensor, weight: Tensor, *place: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -145,17 +147,22 @@ def _forward_moments_fake(x: Tensor, weight: Tensor, *place: Any) -> tuple[Tenso
     return y, x.new_empty(channels, dtype=kind), x.new_empty(channels, dtype=kind)
 
 
-def _check_channels(shape: tuple[int, ...], full: Tensor | None = None, /, **channels: Tensor) -> None:
-    check_tensors(**channels, residual=full)
+def _check_channels(x: Tensor, shape: tuple[int, ...], residual: Tensor | None = None, /, **channels: Tensor) -> None:
+    """`channels` (F,) and `residual` (`shape`, which is (N, F, H', W')) fit an output on the device of `x`."""
+    check_tensors(input=x, **channels, residual=residual)
     for name, values in channels.items():
         check_shape(name, values, (shape[1],))
-    check_shape("residual", full, shape)
+    check_shape("residual", residual, shape)
+
+
+def _check_normalize(y: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None) -> None:
+    check_output("y", y)
+    _check_channels(y, y.shape, residual, scale=scale, shift=shift)
 
 
 def _normalize(y: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None, relu: bool, backend: str) -> Tensor:
     """act(scale · y + shift + residual), in y's type."""
-    check_tensors(y=y, scale=scale)
-    _check_channels(tuple(y.shape), residual, scale=scale, shift=shift)
+    _check_normalize(y, scale, shift, residual)
     kind = _kind(y)
     chosen = registry.choose(y.device, kind, backend)
     z = chosen.normalize(_as(kind, y), _as(kind, scale), _as(kind, shift), _maybe(kind, residual), relu)
@@ -165,17 +172,25 @@ def _normalize(y: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None,
 def _normalize_fake(
     y: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None, relu: bool, backend: str
 ) -> Tensor:
+    _check_normalize(y, scale, shift, residual)
     return y.new_empty(y.shape)
+
+
+def _check_normalize_backward(
+    grad: Tensor, z: Tensor | None, y: Tensor, mean: Tensor, invstd: Tensor, gamma: Tensor
+) -> None:
+    check_output("y", y)
+    check_tensors(y=y, grad=grad, z=z)
+    for name, tensor in (("grad", grad), ("z", z)):
+        check_shape(name, tensor, y.shape)
+    _check_channels(y, y.shape, mean=mean, invstd=invstd, gamma=gamma)
 
 
 def _normalize_backward(
     grad: Tensor, z: Tensor | None, y: Tensor, mean: Tensor, invstd: Tensor, gamma: Tensor, backend: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """(∂y, ∂γ, ∂β, gradient behind the ReLU); the last is empty without a `z`, as it would be `grad` itself."""
-    check_tensors(y=y, grad=grad, z=z)
-    for name, tensor in (("grad", grad), ("z", z)):
-        check_shape(name, tensor, tuple(y.shape))
-    _check_channels(tuple(y.shape), None, mean=mean, invstd=invstd, gamma=gamma)
+    _check_normalize_backward(grad, z, y, mean, invstd, gamma)
     kind = _kind(y)
     chosen = registry.choose(y.device, kind, backend)
     channels = (_as(kind, values) for values in (mean, invstd, gamma))
@@ -189,6 +204,7 @@ def _normalize_backward(
 def _normalize_backward_fake(
     grad: Tensor, z: Tensor | None, y: Tensor, mean: Tensor, invstd: Tensor, gamma: Tensor, backend: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    _check_normalize_backward(grad, z, y, mean, invstd, gamma)
     masked = grad.new_empty(0 if z is None else grad.shape)
     return y.new_empty(y.shape), gamma.new_empty(gamma.shape), gamma.new_empty(gamma.shape), masked
 

@@ -24,6 +24,7 @@ from addercore.train.evaluation import InOrder, score
 from addercore.train.history import History
 from addercore.train.isolation import rng_state, set_rng_state
 from addercore.train.loader import Loader
+from addercore.train.pace import Pace
 from addercore.train.snapshot import Snapshot
 from addercore.train.state import Best, Place, Sums
 from addercore.train.writer import CheckpointWriter
@@ -73,12 +74,12 @@ class Trainer:
         self.threshold: float | None = None  # val/accuracy that early stopping wants to see beaten
         self.stopped = False
         now = time.monotonic()
-        self._saved_at = self._told_at = self._window_at = now
+        self._saved_at = self._told_at = now
         self._saved: Place | None = None  # of the newest checkpoint
         self._due = False
         self._snapshot = Snapshot(device)
         self._writer = CheckpointWriter(folder, config.checkpoint.keep, callbacks.on_checkpoint)
-        self._busy, self._busy_images, self._busy_steps = 0.0, 0, 0  # seconds, images, steps in training proper
+        self.pace = Pace()
 
     # --- the loop
 
@@ -111,7 +112,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         while self.place.step_in_epoch < self.batches.steps_per_epoch and not self.stopped:
-            self._step(order, lr)
+            with self.pace.running():
+                self._step(order, lr)
             self._between_steps(epoch_ended=False)
         if self.stopped:
             return
@@ -123,7 +125,6 @@ class Trainer:
 
     def _step(self, order: Tensor, lr: float) -> None:
         """One optimizer step: the mean gradient over all images of its batches, then the update."""
-        began = time.monotonic()
         self.model.train()
         total = self.batches.images_in(self.place.step_in_epoch)
         self.optimizer.zero_grad(set_to_none=True)
@@ -143,18 +144,19 @@ class Trainer:
         self.optimizer.step()
         self.place.step += 1
         self.place.step_in_epoch += 1
-        if self.place.step % self.config.metrics_every_steps == 0:
-            self._emit_training(lr)
-        self._busy += time.monotonic() - began
-        self._busy_images += total
-        self._busy_steps += 1
+        due = self.place.step % self.config.metrics_every_steps == 0
+        means = self.window.means() if due else None  # waits for a GPU, so that its time counts as the step's
+        self.pace.count(total)
+        if means is not None:
+            self._emit_training(lr, *means)
 
     def _group(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         return self.batches.group(self.place.epoch, order, self.place.step_in_epoch, self.loader)
 
     def _end_epoch(self, lr: float) -> None:
         """Raises `Stopped` where that is asked for during the validation; nothing has changed then."""
-        loss, accuracy = self.whole_epoch.means()
+        with self.pace.running():
+            loss, accuracy = self.whole_epoch.means()  # waits for the steps that a GPU still computes
         self._check_finite(loss)
         found = score(self.model, self.validation, self.classes, self.config.precision, self._between_batches)
         val_accuracy = found.accuracy
@@ -172,7 +174,7 @@ class Trainer:
             self.best = Best(self.place.epoch, dict(self.metrics), weights)
         self.place.finished = self._stale(val_accuracy) or self.place.epoch == self.config.epochs
         if self.place.finished and self.window.images:
-            self._emit_training(lr)
+            self._emit_training(lr, *self.window.means())
 
     def _stale(self, accuracy: float) -> bool:
         """Whether early stopping ends the run after this epoch."""
@@ -227,21 +229,19 @@ class Trainer:
         """Epochs begun, from 1: what a point of this moment belongs to."""
         return min(self.place.epoch + 1, self.config.epochs)
 
-    def _emit_training(self, lr: float) -> None:
-        loss, accuracy = self.window.means()
-        now = time.monotonic()
+    def _emit_training(self, lr: float, loss: float, accuracy: float) -> None:
+        rate = self.pace.lap()
         values = {
             "train/loss": loss,
             **({} if self.teacher is None else {"train/distill_loss": self.window.distilled_mean()}),
             "train/accuracy": accuracy,
             "lr": lr,
-            "images_per_second": self.window.images / max(now - self._window_at, 1e-9),
+            **({} if rate is None else {"images_per_second": rate}),
         }
         values |= {f"grad_norm/{name}": value for name, value in self.optimizer.grad_norms().items()}
         values |= {f"local_lr/{name}": value for name, value in self.optimizer.local_rates().items()}
         self._emit(values)
         self.window.reset()
-        self._window_at = now
         self._check_finite(loss)
 
     def _emit(self, values: dict[str, float]) -> None:
@@ -267,7 +267,6 @@ class Trainer:
         if not always and now - self._told_at < PROGRESS_SECONDS:
             return
         self._told_at = now
-        known = self._busy > 0 and self._busy_steps > 0
         left = 0 if self.place.finished else self.steps - self.place.step
         self.callbacks.on_progress(
             Progress(
@@ -276,8 +275,8 @@ class Trainer:
                 step=self.place.step,
                 steps=self.steps,
                 fraction=1.0 if self.place.finished else self.place.step / self.steps,
-                images_per_second=self._busy_images / self._busy if known else None,
-                eta_seconds=left * self._busy / self._busy_steps if known else None,
+                images_per_second=self.pace.images_per_second(),
+                eta_seconds=self.pace.seconds_for(left),
             )
         )
 
@@ -286,7 +285,9 @@ class Trainer:
     def save(self) -> None:
         """Begins to write a checkpoint of this moment, after one that is being written; never of a diverged run."""
         if self.window.images:
-            self._check_finite(self.window.means()[0])
+            with self.pace.running():
+                loss, _ = self.window.means()  # waits for the steps that a GPU still computes
+            self._check_finite(loss)
         self._writer.wait()
         place = replace(self.place)
         validated = place.finished or place.step_in_epoch < self.batches.steps_per_epoch
@@ -306,6 +307,7 @@ class Trainer:
             "place": asdict(self.place),
             "window": self.window.state_dict(),
             "whole_epoch": self.whole_epoch.state_dict(),
+            "pace": self.pace.state_dict(),
             "metrics": self.metrics,  # replaced as a whole by the next epoch, and so is the best one
             "threshold": self.threshold,
             "best": None
@@ -333,6 +335,8 @@ class Trainer:
         self.place = Place(**state["place"])
         self.window.load_state_dict(state["window"])
         self.whole_epoch.load_state_dict(state["whole_epoch"])
+        if "pace" in state:  # a checkpoint of an older version lacks it; the lap then begins here
+            self.pace.load_state_dict(state["pace"])
         self.history.load_state_dict(state["history"])
         self.metrics, self.threshold = state["metrics"], state["threshold"]
         self.best = None if state["best"] is None else Best(**state["best"])

@@ -179,3 +179,6 @@ def test_an_evaluation_can_be_stopped(tmp_path: Path) -> None:
     assert job.run(stop) == 0
     assert isinstance(job.said[-1], protocol.Stopped)
     assert len(job.heard(protocol.Progress)) < 1437
+    (said,) = job.heard(protocol.Environment)
+    assert {"device": "cpu", "threads": 1}.items() <= said.environment.items()
+    assert all(said.environment[name] for name in ("backend", "torch", "addercore", "cpu_capability"))

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from test_client_up import STAND_INS, alive, until
+
+from tests.launcher.test_up import STAND_INS, alive, until
 
 COMMAND = [sys.executable, "-P", "-c", "from adderclient.command import main; main()", "demo"]
 
