@@ -20,13 +20,14 @@ from addercore.analysis.subject import MODEL, Place
 from addercore.analysis.trainings import Options, Trainings
 from addercore.config import AnalyzeConfig
 from addercore.config.plans import TEACHER, Run, plan
+from addercore.devices import resolve_device
+from addercore.files import write_atomic
 from addercore.io import Model, load
 from addercore.ops import select
-from addercore.train.artifacts import Artifact
-from addercore.train.callbacks import Callbacks, Progress
+from addercore.train.callbacks import Callbacks
 from addercore.train.environment import describe
-from addercore.train.files import write_atomic
-from addercore.train.isolation import isolated, resolve_device
+from addercore.train.isolation import isolated
+from addercore.train.reports import Artifact, Progress
 
 Seen = tuple[dict[str, Any], dict[str, Tensor]]
 """Facts and tensors of one network."""

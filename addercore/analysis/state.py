@@ -13,9 +13,9 @@ import torch
 from addercore.analysis.findings import Finding
 from addercore.config import AnalyzeConfig
 from addercore.errors import CheckpointError
+from addercore.files import write_atomic
 from addercore.train import checkpoint
 from addercore.train.callbacks import Callbacks
-from addercore.train.files import write_atomic
 
 FORMAT: Final = 1
 

@@ -16,7 +16,8 @@ from addercore.analysis.state import Keeper, Resumed
 from addercore.config import AnalyzeConfig
 from addercore.config.plans import Run, plan
 from addercore.errors import Diverged
-from addercore.train.callbacks import Callbacks, MetricPoint, Progress
+from addercore.train.callbacks import Callbacks
+from addercore.train.reports import MetricPoint, Progress
 from addercore.train.run import fit
 
 CURVES: Final = ("train/loss", "val/loss", "val/accuracy")

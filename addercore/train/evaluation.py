@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from addercore.config import dataset as dataset_info
 from addercore.data import Preprocess, Source, Split, source
+from addercore.devices import resolve_device
 from addercore.errors import Stopped
-from addercore.train.callbacks import Callbacks, Progress
-from addercore.train.isolation import resolve_device
+from addercore.train.callbacks import Callbacks
 from addercore.train.loader import Loader
+from addercore.train.reports import Progress
 
 if TYPE_CHECKING:
     from addercore.io import Model

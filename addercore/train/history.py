@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from addercore.train.callbacks import MetricPoint
+from addercore.train.reports import MetricPoint
 
 CHUNK: Final = 65_536  # points
 

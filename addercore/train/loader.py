@@ -21,7 +21,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
+from typing import Any, BinaryIO, Final, Self
 
 import torch
 from torch import Tensor
@@ -29,9 +29,7 @@ from torch import Tensor
 from addercore.config import dataset
 from addercore.data import Source
 from addercore.errors import BadData, LoaderLost
-
-if TYPE_CHECKING:
-    from addercore.train.batches import Batches
+from addercore.train.batches import Batches
 
 MOST: Final = 16  # processes
 AHEAD: Final = 2  # batches in this process's memory beside the one that is computed
@@ -78,7 +76,7 @@ class Loader:
         self._thread.start()
 
     @classmethod
-    def of_training(cls, batches: "Batches", workers: int, epoch: int, index: int) -> Self:
+    def of_training(cls, batches: Batches, workers: int, epoch: int, index: int) -> Self:
         """The batches of a run from (epoch, index) on."""
         config = batches.config
         order = {

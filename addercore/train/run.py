@@ -10,17 +10,19 @@ from torch import Tensor, nn
 from addercore.arch import tensors
 from addercore.config import TrainConfig
 from addercore.data import source
+from addercore.devices import resolve_device
 from addercore.errors import BadData, BadModel, Diverged
 from addercore.io import load_weights
 from addercore.networks import build
 from addercore.ops import select
 from addercore.train import checkpoint
-from addercore.train.artifacts import Artifact, can_draw, write_artifacts, write_record
+from addercore.train.artifacts import can_draw, write_artifacts, write_record
 from addercore.train.callbacks import Callbacks
 from addercore.train.distillation import load_teacher
 from addercore.train.environment import describe
-from addercore.train.isolation import isolated, resolve_device
+from addercore.train.isolation import isolated
 from addercore.train.loader import MOST
+from addercore.train.reports import Artifact
 from addercore.train.trainer import Trainer
 
 

@@ -17,7 +17,7 @@ from addercore.errors import CheckpointError, Diverged, Stopped
 from addercore.optim import AdderSGD
 from addercore.train import checkpoint
 from addercore.train.batches import Batches, learning_rate
-from addercore.train.callbacks import Callbacks, MetricPoint, Progress
+from addercore.train.callbacks import Callbacks
 from addercore.train.distillation import Teacher
 from addercore.train.environment import EXACT
 from addercore.train.evaluation import InOrder, score
@@ -25,6 +25,7 @@ from addercore.train.history import History
 from addercore.train.isolation import rng_state, set_rng_state
 from addercore.train.loader import Loader
 from addercore.train.pace import Pace
+from addercore.train.reports import MetricPoint, Progress
 from addercore.train.snapshot import Snapshot
 from addercore.train.state import Best, Place, Sums
 from addercore.train.writer import CheckpointWriter
@@ -151,7 +152,8 @@ class Trainer:
             self._emit_training(lr, *means)
 
     def _group(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        return self.batches.group(self.place.epoch, order, self.place.step_in_epoch, self.loader)
+        take = None if self.loader is None else self.loader.take
+        return self.batches.group(self.place.epoch, order, self.place.step_in_epoch, take)
 
     def _end_epoch(self, lr: float) -> None:
         """Raises `Stopped` where that is asked for during the validation; nothing has changed then."""
