@@ -20,7 +20,7 @@ from addercore.train.callbacks import Callbacks
 FORMAT: Final = 1
 
 
-class Keeper:
+class AnalysisCheckpoints:
     """Wraps each checkpoint of a training into one of the analysis, and tells the analysis' owner of it."""
 
     def __init__(self, folder: Path, config: AnalyzeConfig, callbacks: Callbacks) -> None:
