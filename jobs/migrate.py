@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from importlib.resources import files
 
@@ -59,6 +60,7 @@ def require_current(database: Database) -> None:
 
 
 def main() -> int:
+    argparse.ArgumentParser(prog="python -m jobs.migrate", description=__doc__).parse_args()
     try:
         migrate(Database(Settings().resolved_database_url))
     except (JobsError, SQLAlchemyError, ValueError) as error:

@@ -97,9 +97,9 @@ class SweepStatus(StrEnum):
 
 class TrialStatus(StrEnum):
     WAITING = "waiting"
-    """Known, but its job is not submitted yet."""
+    """Its job is not submitted yet. The API also shows trials as waiting whose job is queued or paused."""
     RUNNING = "running"
-    """Its job is queued, running or paused."""
+    """Its job is submitted and has not ended."""
     SUCCEEDED = "succeeded"
     PRUNED = "pruned"
     """Ended early, as others did better at the same step."""

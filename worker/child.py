@@ -20,6 +20,7 @@ from addercore.config import AnalyzeConfig, DatasetInfo, InvalidConfig, TrainCon
 from addercore.errors import AdderError, BadData, BadModel, CheckpointError, Diverged, LoaderLost, Stopped
 from jobs.states import FailureCode
 from worker import protocol
+from worker.environment import report_environment
 from worker.ingest import ingest
 from worker.messages import Messages, die_with_supervisor, stop_on_sigterm
 
@@ -229,6 +230,7 @@ def evaluate(order: protocol.JobOrder, messages: Messages, stop: threading.Event
     if order.model is None:
         raise AdderError("The model to evaluate is gone.")
     callbacks = training_callbacks(messages, stop)
+    report_environment(messages, order.spec["resources"]["device"])
     try:
         result = addercore.evaluate(
             addercore.load(order.model),

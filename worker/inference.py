@@ -6,6 +6,7 @@ without end. It is an internal service: the API validates what reaches it.
 
 from __future__ import annotations
 
+import argparse
 import base64
 import binascii
 import sys
@@ -117,6 +118,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def main() -> int:
+    argparse.ArgumentParser(prog="python -m worker.inference", description=__doc__).parse_args()
     settings = Settings()
     where = settings.inference_url
     options: dict[str, Any] = {"log_config": None, "access_log": False, "timeout_graceful_shutdown": 5}

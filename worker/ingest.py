@@ -11,6 +11,7 @@ from addercore.config import IntakeOptions
 from addercore.errors import AdderError, Stopped
 from jobs.states import FailureCode
 from worker import protocol
+from worker.environment import report_environment
 from worker.messages import Messages
 
 REPORT_SECONDS = 0.5
@@ -25,6 +26,7 @@ def ingest(order: protocol.JobOrder, messages: Messages, stop: threading.Event) 
         raise AdderError("The upload is gone.")
     id_ = order.spec["dataset_id"]
     target = Path(order.workdir) / f"{id_}.safetensors"
+    report_environment(messages, "cpu", computes=False)
     report = Report(messages)
     report(0.0, 0)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -66,4 +67,5 @@ def _look() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(prog="python -m worker.probe", description=__doc__).parse_args()
     json.dump(_look(), sys.stdout)

@@ -73,6 +73,9 @@ class ChildProcess:
         finally:
             os.close(messages_write)
             os.close(lifeline_read)
+        self._signals = threading.Lock()
+        """Held to send a signal and to reap the child: a signal finds either the child or its `returncode`."""
+        self._reaped = threading.Event()
         _offer_to_oom_killer(self._popen.pid)
         self._threads = [
             threading.Thread(target=self._read_messages, args=(messages_read, on_message), daemon=True),
@@ -92,27 +95,31 @@ class ChildProcess:
         return self._popen.returncode
 
     def terminate(self) -> None:
-        """Asks the child to save its state and leave."""
-        if self._popen.returncode is None:
-            os.kill(self.pid, signal.SIGTERM)
+        """Asks the child to save its state and exit. Does nothing once the child has been reaped."""
+        with self._signals:
+            if self._popen.returncode is None:  # not `Popen.send_signal`: that may reap the child by itself
+                os.kill(self.pid, signal.SIGTERM)
 
     def kill(self) -> None:
-        """Ends the whole process group, data-loader workers included."""
-        try:
-            os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
+        """Kills the whole process group, data-loader processes included. Does nothing once the child has been reaped:
+        `_reap` has killed the group by then, and the kernel may have given its number to somebody else."""
+        with self._signals:
+            if self._popen.returncode is None:
+                os.killpg(self.pid, signal.SIGKILL)
 
     def look(self) -> None:
         """To be called every few seconds while it runs, for `out_of_memory`."""
         self._oom.look()
 
     def data_bytes(self) -> int:
-        """What RLIMIT_DATA counts of the child, 0 once it has ended."""
-        try:
-            lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        except OSError:
-            return 0
+        """Bytes of the child that RLIMIT_DATA counts, 0 once it has ended."""
+        with self._signals:
+            if self._popen.returncode is not None:
+                return 0
+            try:
+                lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+            except OSError:
+                return 0
         return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmData:")), 0)
 
     def out_of_memory(self) -> bool:
@@ -120,9 +127,9 @@ class ChildProcess:
         return self._oom.struck()
 
     def close(self) -> None:
-        """Kills what is left of the group and frees the pipe."""
+        """Kills what is left of the group, waits until the child is reaped and closes the lifeline."""
         self.kill()
-        self._popen.wait()
+        self._reaped.wait()
         if self._lifeline >= 0:
             os.close(self._lifeline)
             self._lifeline = -1
@@ -141,9 +148,14 @@ class ChildProcess:
                 on_log(decoder.decode(piece).replace("\x00", "�"))
 
     def _reap(self, on_end: Callable[[], None]) -> None:
-        self._popen.wait()
-        # Grandchildren may hold the pipes open: with their parent gone they have nothing left to do.
+        # The child stays a zombie until it is reaped under the lock: until then its pid and its group stay its own, so
+        # that no signal reaches another process.
+        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        # Grandchildren may hold the pipes open: without their parent they have nothing left to do.
         self.kill()
+        with self._signals:
+            self._popen.wait()
+        self._reaped.set()
         for thread in self._threads:
             thread.join()
         on_end()

@@ -31,6 +31,8 @@ from worker.transfers import NO_ROOM, Transfer, Transfers
 SPOOL_ITEMS = 10_000
 """Messages and pieces of log kept while the database is away; then the training waits."""
 SPOOL_BYTES = 64 * 1024 * 1024
+DRAIN_SECONDS = 0.05
+"""How often the messages of a child are taken in whose process has been killed."""
 STARVED_SECONDS = 60.0
 """How long a training may take to say something while it stands at `resources.memory_gb`."""
 
@@ -89,28 +91,42 @@ class Supervisor:
                 remove_if_empty(self._workdir.parent)
 
     def _run(self) -> None:
-        child: ChildProcess | None = None
         try:
-            try:
-                self._outage.bear(self._writer.begin)
-                child = self._spawn(self._prepare())
-                self._watch(child)
-                end = self._judge(child)
-            finally:
-                if child is not None:
-                    child.close()
+            self._outage.bear(self._writer.begin)
+            end = self._run_child(self._spawn(self._prepare()))
         except Interrupted as interruption:
             end = interruption.end
         except (FenceLost, Abandoned):
             raise
-        except OSError as error:
-            end = self._local_trouble(error)
-        except (JobsError, AdderError) as error:
-            end = Conclusion(error=(FailureCode.BAD_DATA, str(error)))
-        except Exception as error:  # noqa: BLE001  (a worker's own fault must not be the job's)
-            self._log.exception("attempt.unsupervised")
-            end = Conclusion(fault=f"The worker failed at supervising attempt {self._claim.attempt}: {error!r}.")
+        except Exception as error:  # noqa: BLE001  (becomes the attempt's end)
+            end = self._trouble(error)
         self._conclude(end)
+
+    def _run_child(self, child: ChildProcess) -> Conclusion:
+        """Supervises the child to its end. If it says how its work ended, that counts, whatever goes wrong here."""
+        trouble: Exception | None = None
+        try:
+            self._watch(child)
+        except (FenceLost, Abandoned):
+            raise
+        except Exception as error:  # noqa: BLE001  (becomes the attempt's end, unless the child was done)
+            trouble = error
+        finally:
+            child.close()
+        while not self._ended.wait(timeout=DRAIN_SECONDS):
+            self._writer.absorb(self._spool.take())  # the child's pipes empty only as long as the spool does
+        end = self._judge(child)
+        said = isinstance(self._writer.outcome, protocol.Done | protocol.Failed)
+        return end if trouble is None or said else self._trouble(trouble)
+
+    def _trouble(self, error: Exception) -> Conclusion:
+        """What becomes of an attempt that an error in this process ended."""
+        if isinstance(error, OSError):
+            return self._local_trouble(error)
+        if isinstance(error, JobsError | AdderError):
+            return Conclusion(error=(FailureCode.BAD_DATA, str(error)))
+        self._log.error("attempt.unsupervised", exc_info=error)  # a worker's own fault must not be the job's
+        return Conclusion(fault=f"The worker failed at supervising attempt {self._claim.attempt}: {error!r}.")
 
     def _local_trouble(self, error: OSError) -> Conclusion:
         if error.errno in NO_ROOM:

@@ -42,13 +42,16 @@ def _commit() -> str | None:
     return found.stdout.strip()
 
 
-def describe(device: torch.device, backend: Backend, note: str | None = None) -> dict[str, Any]:
-    """What is recorded with a run; `backend` is the one that computes, `note` why it is not the device's usual one."""
+def describe(device: torch.device, backend: Backend | None, note: str | None = None) -> dict[str, Any]:
+    """What is recorded with a run; `backend` is the one that computes, `note` why it is not the device's usual one.
+
+    `backend` is None for work that runs no network.
+    """
     name = "cpu" if device.type == "cpu" else f"cuda ({torch.cuda.get_device_name(device)})"
     return {
         "device": name,
-        "backend": backend.name,
-        "kernels": _kernels(backend),
+        "backend": None if backend is None else backend.name,
+        "kernels": None if backend is None else _kernels(backend),
         **({} if note is None else {"backend_note": note}),
         "torch": str(torch.__version__),  # a str subclass that a checkpoint could not hold
         "addercore": __version__,

@@ -16,10 +16,9 @@ from api.http.dependencies import known_id
 from api.jobs.submission import counts_of
 from api.web.formats import is_number
 from jobs.errors import NotFound
-from jobs.repository import lifecycle
+from jobs.repository import attempts, lifecycle
 from jobs.repository.catalog import get_model
 from jobs.spec import SPEC, EvaluateSpec, TrainSpec
-from jobs.sweeps.repository import seconds_of
 from jobs.tables import Job, Metric
 
 FEWEST, MOST = 2, 20
@@ -75,7 +74,7 @@ def compare(session: Session, ids: Sequence[str]) -> Comparison:
     """The jobs with these ids, in this order. Raises NotFound naming the first that is not there."""
     jobs = [lifecycle.get(session, known_id("job", id)) for id in ids]
     labels = lifecycle.labels_of(session, ids)
-    seconds = seconds_of(session, ids)
+    seconds = attempts.run_seconds(session, ids)
     sides = [
         Side(job, labels[job.id], seconds.get(job.id), _counts(session, job), _names(session, job)) for job in jobs
     ]

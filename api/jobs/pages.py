@@ -83,8 +83,12 @@ def job_views(session: Session, line: Line, rows: Sequence[Job]) -> list[JobView
     places = line.places(session, rows)
     now = core.now(session)
     names = datasets.titles(session, [(job.spec.get("dataset") or {}).get("name") for job in rows])
+    seconds = attempts.run_seconds(session, [job.id for job in rows])
     return [
-        job_view(job, labels[job.id], places.get(job.id), _latest_accuracy(session, job), now, names) for job in rows
+        job_view(
+            job, labels[job.id], places.get(job.id), _latest_accuracy(session, job), now, seconds.get(job.id), names
+        )
+        for job in rows
     ]
 
 

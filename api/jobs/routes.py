@@ -15,7 +15,7 @@ from api.jobs import submission as checks
 from api.jobs.schemas import Job, Validation
 from api.schemas import Page
 from api.service import Service
-from jobs.repository import lifecycle
+from jobs.repository import attempts, lifecycle
 from jobs.scheduling import Rules
 from jobs.spec import KINDS, SUBMITTED, Kind
 from jobs.states import Status
@@ -62,7 +62,8 @@ def views(service: Service, session: Session, rows: list[JobRow]) -> list[Job]:
     """Jobs as the API shows them, in few queries whatever their number."""
     labels = lifecycle.labels_of(session, [row.id for row in rows])
     places = service.line.places(session, rows)
-    return [Job.of(row, labels[row.id], places.get(row.id)) for row in rows]
+    seconds = attempts.run_seconds(session, [row.id for row in rows])
+    return [Job.of(row, labels[row.id], places.get(row.id), seconds.get(row.id)) for row in rows]
 
 
 def view(service: Service, row: JobRow) -> Job:

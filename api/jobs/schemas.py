@@ -70,6 +70,7 @@ class Job(Answer):
                 "started_at": "2025-11-21T03:00:00.456Z",
                 "finished_at": None,
                 "attempt": 1,
+                "run_seconds": 2.9,
                 "queue_position": None,
                 "estimated_start_at": None,
                 "waiting_for": None,
@@ -103,6 +104,9 @@ class Job(Answer):
     finished_at: Time | None
     attempt: int
     """Attempts begun; 0 until a worker takes the job."""
+    run_seconds: float | None
+    """How long the job has run so far, in all its attempts: the time that it waits or is paused does not count. Null
+    until its first attempt."""
     queue_position: int | None
     """1 plus the queued jobs before it that compete for the same workers; null unless queued."""
     estimated_start_at: Time | None
@@ -119,10 +123,11 @@ class Job(Answer):
     retry_of: str | None
 
     @classmethod
-    def of(cls, row: JobRow, labels: Mapping[str, str], place: Place | None) -> Job:
+    def of(cls, row: JobRow, labels: Mapping[str, str], place: Place | None, run_seconds: float | None) -> Job:
         """`place` is that of a queued job."""
         apart = {
             "labels": labels,
+            "run_seconds": run_seconds,
             "queue_position": place and place.position,
             "estimated_start_at": place and place.starts_at,
             "waiting_for": place and place.waiting_for,

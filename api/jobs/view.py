@@ -66,7 +66,7 @@ class JobView:
     started_at: int | None
     finished_at: int | None
     seconds: float | None
-    """From the first start to the end, or to now."""
+    """How long it has run in all its attempts (`attempts.run_seconds`)."""
     queue_position: int | None
 
     @property
@@ -80,12 +80,12 @@ def job_view(
     place: Place | None,
     latest_accuracy: float | None,
     now_ms: int,
+    run_seconds: float | None,
     datasets: Mapping[str, str] | None = None,
 ) -> JobView:
     """`datasets`: what users' datasets are called, by id."""
     status = Status(job.status)
     progress = job.progress or {}
-    end = job.finished_at or now_ms
     return JobView(
         id=job.id,
         kind=job.kind,
@@ -99,7 +99,7 @@ def job_view(
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,
-        seconds=None if job.started_at is None else max(0, end - job.started_at) / 1000,
+        seconds=run_seconds,
         queue_position=None if place is None else place.position,
     )
 

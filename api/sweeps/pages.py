@@ -55,7 +55,8 @@ class SweepView:
     @property
     def ended(self) -> int:
         """Trials that have ended, however."""
-        return self.progress.done + self.progress.failed + self.progress.pruned
+        counts = self.progress
+        return counts.done + counts.failed + counts.cancelled + counts.pruned
 
     @property
     def fraction(self) -> float | None:
@@ -72,6 +73,7 @@ class SweepView:
                 (0 if self.final else counts.waiting, "waiting"),
                 (counts.pruned, "pruned"),
                 (counts.failed, "failed"),
+                (counts.cancelled, "cancelled"),
             )
             if count
         ]
@@ -138,7 +140,7 @@ def _detail_context(session: Session, service: Service, sweep: Sweep) -> dict[st
     spec = SweepSpec.model_validate(sweep.spec)
     rows = repository.trials_of(session, sweep.id)
     trials = [trial for trial, _ in rows]
-    table = summary.tabulate(spec, trials)
+    table = summary.tabulate(spec, rows)
     view = _views(session, [sweep], now)[0]
     return {
         "section": "sweeps",
@@ -200,7 +202,7 @@ def _combined(table: summary.Table) -> list[RowView]:
 def _trial(spec: SweepSpec, trial: Trial, job_status: str | None) -> TrialView:
     return TrialView(
         number=trial.number,
-        status=TrialStatus(trial.status),
+        status=repository.shown_status(trial, job_status),
         cells=_cells(trial.parameters, spec.fields),
         value=trial.value,
         value_text="" if trial.value is None else _value(spec.objective, trial.value),

@@ -159,8 +159,7 @@ def trials(service: ServiceDep, id: SweepId, limit: Limit = 20, after: After = N
 
 def _table(session: Session, id: str) -> summary.Table:
     sweep = repository.get(session, id)
-    rows = [trial for trial, _ in repository.trials_of(session, id)]
-    return summary.tabulate(SweepSpec.model_validate(sweep.spec), rows)
+    return summary.tabulate(SweepSpec.model_validate(sweep.spec), repository.trials_of(session, id))
 
 
 @router.get(

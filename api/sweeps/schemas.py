@@ -37,7 +37,8 @@ class SweepProgress(Answer):
     waiting: int
     """Not submitted yet, or queued, or paused."""
     failed: int
-    """Failed, or cancelled one by one."""
+    cancelled: int
+    """Cancelled one by one, or with the whole sweep."""
     pruned: int
     total: int
     """In the end."""
@@ -75,7 +76,15 @@ class Sweep(Answer):
                 "message": None,
                 "created_at": "2025-11-21T03:00:00.123Z",
                 "finished_at": None,
-                "progress": {"done": 4, "running": 1, "waiting": 4, "failed": 0, "pruned": 0, "total": 9},
+                "progress": {
+                    "done": 4,
+                    "running": 1,
+                    "waiting": 4,
+                    "failed": 0,
+                    "cancelled": 0,
+                    "pruned": 0,
+                    "total": 9,
+                },
                 "best": {
                     "trial": 1,
                     "job_id": "job_01jv3m8z4k6wq0x9t2rhf5ybcd",
@@ -120,6 +129,7 @@ class Trial(Answer):
 
     number: int
     status: TrialStatus
+    """`waiting`: its job is not submitted yet, or queued, or paused."""
     parameters: dict[str, Any]
     """What it changes in the base spec, by dotted names."""
     job_id: str | None
@@ -134,7 +144,7 @@ class Trial(Answer):
     @classmethod
     def of(cls, row: TrialRow, job_status: str | None) -> Trial:
         own = {name: getattr(row, name) for name in cls.model_fields if name != "job_status"}
-        return cls.model_validate({**own, "job_status": job_status})
+        return cls.model_validate(own | {"status": repository.shown_status(row, job_status), "job_status": job_status})
 
 
 class Child(Answer):

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from jobs.clock import now_ms
 from jobs.environment import exact_key
 from jobs.errors import FenceLost
-from jobs.repository.core import append_events, change_status, upsert
+from jobs.repository.core import append_events, change_status, now, upsert
 from jobs.states import OWNED, Cause, FailureCode, Status
 from jobs.tables import Artifact, Attempt, Checkpoint, Job, LogChunk, Metric, Model
 
@@ -221,7 +221,12 @@ def _times(count: int) -> str:
 
 
 def freeze(job: Job, environment: Mapping[str, Any]) -> None:
-    """Writes to a *locked* job, once, on what later attempts must run for its bytes to stay the same."""
+    """Writes to a *locked* job, once, on what later attempts must run for its bytes to stay the same.
+
+    Not for a kind that keeps no checkpoints: each of its attempts starts anew, so any worker may take it.
+    """
+    if "checkpoint" not in job.spec:
+        return
     key = exact_key(environment)
     if job.exact_key is None and key is not None:
         job.exact_key = key
@@ -231,6 +236,21 @@ def freeze(job: Job, environment: Mapping[str, Any]) -> None:
 def attempts_of(session: Session, job_id: str) -> Sequence[Attempt]:
     """In order. The last one of a running job has no end yet."""
     return session.execute(select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.attempt)).scalars().all()
+
+
+def run_seconds(session: Session, job_ids: Sequence[str]) -> dict[str, float]:
+    """How long each of these jobs has run: the sum of its attempts' times, the one that runs now included.
+
+    The time that a job waits or is paused does not count. A lost attempt counts until its job was taken back.
+
+    Returns:
+        Seconds by job id; a job that has never run is left out.
+    """
+    if not job_ids:
+        return {}
+    ran = func.sum(func.coalesce(Attempt.ended_at, now(session)) - Attempt.started_at)
+    rows = session.execute(select(Attempt.job_id, ran).where(Attempt.job_id.in_(job_ids)).group_by(Attempt.job_id))
+    return {job_id: max(0.0, float(ms) / 1000) for job_id, ms in rows}
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from jobs.clock import now_ms
 from jobs.forecast import Forecast, Host, Needs, Pace, Running, Waiting, pace_of
+from jobs.repository import attempts
 from jobs.repository.core import now
 from jobs.repository.recovery import live_workers
 from jobs.scheduling import kind_of, last_chance
@@ -71,19 +71,18 @@ def live_hosts(session: Session, live_ms: int) -> list[Host]:
 def _running(session: Session, paces: Mapping[str, Pace]) -> list[Running]:
     rows = session.execute(
         select(
-            Job.worker_id, Job.device, Job.needs_memory_mb, Job.faults, Job.max_attempts, Job.work, Job.progress,
-            (now_ms() - Attempt.started_at).label("age"),
-        )
-        .outerjoin(Attempt, (Attempt.job_id == Job.id) & (Attempt.attempt == Job.attempt))
-        .where(Job.status.in_(OWNED))
-    )  # fmt: skip
+            Job.id, Job.worker_id, Job.device, Job.needs_memory_mb, Job.faults, Job.max_attempts, Job.work,
+            Job.progress,
+        ).where(Job.status.in_(OWNED))
+    ).all()  # fmt: skip
+    ran = attempts.run_seconds(session, [row.id for row in rows])
     found = []
     for row in rows:
         device = row.device or "cpu"
         left = _number(row.progress, "eta_seconds")
         pace = paces.get(kind_of(device))
         if left is None and pace is not None:
-            left = max(0.0, pace.seconds(row.work) - (row.age or 0) / 1000)
+            left = max(0.0, pace.seconds(row.work) - ran.get(row.id, 0.0))
         alone = last_chance(row.faults, row.max_attempts)
         found.append(Running(row.worker_id, device, left, row.needs_memory_mb, alone))
     return found

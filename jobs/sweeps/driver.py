@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from jobs.database import Database
 from jobs.errors import Conflict, QueueFull
-from jobs.repository import datasets, history, lifecycle
+from jobs.repository import attempts, datasets, history, lifecycle
 from jobs.repository.core import append_events, now
 from jobs.scheduling import Rules
 from jobs.states import FINAL, Status, SweepStatus, TrialStatus
@@ -117,7 +117,7 @@ class _Step:
                 self._record_job(trial, lifecycle.get(self.session, trial.job_id))
 
     def _record_job(self, trial: Trial, job: Job) -> None:
-        trial.seconds = repository.seconds_of(self.session, [job.id]).get(job.id, 0.0)
+        trial.seconds = attempts.run_seconds(self.session, [job.id]).get(job.id, 0.0)
         if trial.status == TrialStatus.PRUNED:
             return
         if job.status == Status.CANCELLED:
@@ -214,7 +214,7 @@ class _Step:
             return False
         running = [trial.job_id for trial in self.trials if trial.seconds is None and trial.job_id is not None]
         used = sum(trial.seconds or 0.0 for trial in self.trials)
-        used += sum(repository.seconds_of(self.session, running).values())
+        used += sum(attempts.run_seconds(self.session, running).values())
         return used >= self.spec.budget.max_seconds
 
     def _next(self) -> Trial | None:

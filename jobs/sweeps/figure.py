@@ -83,7 +83,7 @@ def draw(spec: SweepSpec, trials: Sequence[Trial]) -> str:
 
 
 def _grid_panel(spec: SweepSpec, trials: Sequence[Trial]) -> Panel:
-    table = tabulate(spec, trials)
+    table = tabulate(spec, [(trial, None) for trial in trials])
     if not table.fields:  # seeds alone
         values = list((spec.grid or {})[SEED])
         points = [

@@ -21,9 +21,11 @@ from jobs.repository.paging import Page, page
 from jobs.states import FINAL, Status, SweepStatus, TrialStatus
 from jobs.sweeps.planning import Parameters
 from jobs.sweeps.spec import SweepSpec
-from jobs.tables import Attempt, Job, Sweep, Trial
+from jobs.tables import Job, Sweep, Trial
 
 ENDED = frozenset({SweepStatus.SUCCEEDED, SweepStatus.FAILED, SweepStatus.CANCELLED})
+IDLE = (Status.QUEUED, Status.PAUSED)
+"""Statuses of a job that has been submitted and does not run."""
 ROWS = 500  # of one INSERT
 
 
@@ -36,7 +38,8 @@ class Progress:
     waiting: int = 0
     """Not submitted yet, or queued, or paused."""
     failed: int = 0
-    """Failed, or cancelled one by one."""
+    cancelled: int = 0
+    """Cancelled one by one, or with the whole sweep."""
     pruned: int = 0
     total: int = 0
     """In the end: a search chooses its trials as it goes."""
@@ -152,10 +155,17 @@ def trials_of(
     return session.execute(query.execution_options(populate_existing=True)).all()
 
 
+def shown_status(trial: Trial, job_status: str | None) -> TrialStatus:
+    """The status of a trial for people: one whose job is queued or paused is waiting, it does not run."""
+    if trial.status == TrialStatus.RUNNING and job_status in IDLE:
+        return TrialStatus.WAITING
+    return TrialStatus(trial.status)
+
+
 def progress_of(session: Session, sweeps: Sequence[Sweep]) -> dict[str, Progress]:
     """By the sweep's id."""
     ids = [sweep.id for sweep in sweeps]
-    idle = (Trial.status == TrialStatus.RUNNING) & Job.status.in_((Status.QUEUED, Status.PAUSED))
+    idle = (Trial.status == TrialStatus.RUNNING) & Job.status.in_(IDLE)
     at = case((idle, TrialStatus.WAITING.value), else_=Trial.status).label("at")
     rows = session.execute(
         select(Trial.sweep_id, at, func.count())
@@ -177,7 +187,8 @@ def _progress(counts: Mapping[str, int], total: int) -> Progress:
         done=of(TrialStatus.SUCCEEDED),
         running=of(TrialStatus.RUNNING),
         waiting=of(TrialStatus.WAITING),
-        failed=of(TrialStatus.FAILED, TrialStatus.CANCELLED),
+        failed=of(TrialStatus.FAILED),
+        cancelled=of(TrialStatus.CANCELLED),
         pruned=of(TrialStatus.PRUNED),
         total=total,
     )
@@ -195,16 +206,6 @@ def best_of(session: Session, sweep: Sweep) -> Best | None:
     if row is None or row.value is None:
         return None
     return Best(row.number, row.job_id, row.parameters, row.value)
-
-
-def seconds_of(session: Session, job_ids: Sequence[str]) -> dict[str, float]:
-    """For how long each of these jobs has run so far, in all its attempts."""
-    if not job_ids:
-        return {}
-    stamp = now(session)
-    ran = func.sum(func.coalesce(Attempt.ended_at, stamp) - Attempt.started_at)
-    rows = session.execute(select(Attempt.job_id, ran).where(Attempt.job_id.in_(job_ids)).group_by(Attempt.job_id))
-    return {job_id: max(0.0, float(ms) / 1000) for job_id, ms in rows}
 
 
 def ask_cancel(session: Session, sweep_id: str) -> Sweep:

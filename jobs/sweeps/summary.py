@@ -6,12 +6,13 @@ import csv
 import io
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from jobs.states import TrialStatus
 from jobs.sweeps.planning import Parameters
+from jobs.sweeps.repository import shown_status
 from jobs.sweeps.spec import SweepSpec
 from jobs.tables import Trial
 
@@ -56,25 +57,31 @@ class Table:
         return min(found, key=lambda pair: (sign * pair[0], pair[1]))[1]
 
 
-def tabulate(spec: SweepSpec, trials: Sequence[Trial]) -> Table:
-    """Rows in order of their first trial."""
+def tabulate(spec: SweepSpec, trials: Iterable[tuple[Trial, str | None]]) -> Table:
+    """Rows in order of their first trial.
+
+    Args:
+        trials: each with the status of its job, as `repository.trials_of` gives them.
+    """
     over_seeds = spec.grid is not None and SEED in spec.grid
     fields = tuple(name for name in spec.fields if not (over_seeds and name == SEED))
-    groups: dict[str, list[Trial]] = {}
-    for trial in trials:
+    groups: dict[str, list[tuple[Trial, TrialStatus]]] = {}
+    for trial, job_status in trials:
         mine = {name: trial.parameters.get(name) for name in fields}
-        groups.setdefault(json.dumps(mine) if over_seeds else str(trial.number), []).append(trial)
+        groups.setdefault(json.dumps(mine) if over_seeds else str(trial.number), []).append(
+            (trial, shown_status(trial, job_status))
+        )
     rows = tuple(_row(fields, group) for group in groups.values())
     return Table(fields, over_seeds, spec.objective, spec.direction, rows)
 
 
-def _row(fields: Sequence[str], group: Sequence[Trial]) -> Row:
-    done = [trial for trial in group if trial.status == TrialStatus.SUCCEEDED and trial.value is not None]
+def _row(fields: Sequence[str], group: Sequence[tuple[Trial, TrialStatus]]) -> Row:
+    first, _ = group[0]
     return Row(
-        {name: group[0].parameters.get(name) for name in fields},
-        tuple(trial.number for trial in group),
-        tuple(trial.value for trial in done if trial.value is not None),
-        tuple(trial.status for trial in group),
+        {name: first.parameters.get(name) for name in fields},
+        tuple(trial.number for trial, _ in group),
+        tuple(t.value for t, status in group if status == TrialStatus.SUCCEEDED and t.value is not None),
+        tuple(status for _, status in group),
     )
 
 

@@ -33,7 +33,7 @@ class Running:
     server: Server
 
     def client(self, **options: Any) -> httpx2.Client:
-        return httpx2.Client(base_url=self.url, timeout=30, trust_env=False, **options)
+        return httpx2.Client(base_url=self.url, timeout=300, trust_env=False, **options)
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def threaded(server: uvicorn.Server, listener: socket.socket) -> Iterator[None]:
         yield
     finally:
         server.should_exit = True
-        thread.join(timeout=20)
+        thread.join(timeout=300)
         assert not thread.is_alive(), "the server did not end"
 
 

@@ -55,7 +55,7 @@ def dashboard(tmp_path: Path, sqlite_url: str, valkey: Valkey) -> Iterator[Dashb
             yield Dashboard(f"http://127.0.0.1:{listener.getsockname()[1]}", worker)
         finally:
             server.should_exit = True
-            thread.join(timeout=20)
+            thread.join(timeout=300)
             database.dispose()
 
 
@@ -94,7 +94,7 @@ def visit(browser: Any, dashboard: Dashboard) -> Iterator[Callable[..., Visit]]:
             **({"viewport": {"width": 1200, "height": 900}, "reduced_motion": "reduce"} | options)
         )
         page = context.new_page()
-        page.set_default_timeout(8000)
+        page.set_default_timeout(60_000)
         visit = Visit(page)
         opened.append((context, visit))
         page.on("console", lambda message: _complain(visit, message))

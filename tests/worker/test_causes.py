@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from jobs.environment import exact_key
-from jobs.repository import lifecycle
+from jobs.repository import attempts, lifecycle
 from jobs.states import Cause, Drain, FailureCode, Status
+from jobs.tables import Job
 from tests.support.fleet import violations
 from tests.worker.steps import attempts_of, causes, events_of, job_of, run_in_background, submit, wait_step
 from worker import protocol, supervisor
@@ -109,12 +110,12 @@ def test_only_lost_workers_count_against_the_attempts(context: WorkerContext) ->
         if leave == "pause":
             with context.database.write() as session:
                 lifecycle.pause(session, job_id)
-            thread.join(timeout=20)
+            thread.join(timeout=300)
             with context.database.write() as session:
                 lifecycle.resume(session, job_id)
         else:
             context.drain = Drain.HAND_OVER
-            thread.join(timeout=20)
+            thread.join(timeout=300)
             context.drain = None
         assert not thread.is_alive()
     run_available(context)
@@ -202,3 +203,11 @@ def test_a_training_that_starves_in_silence_is_ended(
     errors = [job_of(lite_context, job_id).error or {} for job_id in (starving, patient)]
     assert [error["code"] for error in errors] == [FailureCode.OUT_OF_MEMORY, FailureCode.TIMED_OUT]
     assert "resources.memory_gb = 0.1" in errors[0]["message"]
+
+
+def test_a_kind_without_checkpoints_freezes_nothing() -> None:
+    """Each attempt of an evaluation starts anew, so that any worker may take it."""
+    said = {"device": "cpu", "backend": "c-avx2", "torch": "2.13", "cpu_capability": "AVX2", "threads": 3}
+    job = Job(spec={"kind": "evaluate", "model_id": "model_1"})
+    attempts.freeze(job, said)
+    assert (job.exact_key, job.threads) == (None, None)

@@ -14,6 +14,8 @@ from addercore.analysis.__main__ import main as command
 from addercore.config import TrainConfig
 from addercore.io import encode, manifest_of
 
+pytestmark = pytest.mark.bits
+
 FILES = ("result.json", "table.md", "table.csv", "summary.json", "figure.png")
 NOT_TRAINED = ("table1", "variance")
 

@@ -23,6 +23,8 @@ from addercore.train.batches import Batches
 from addercore.train.evaluation import EvaluationBatches, score
 from addercore.train.loader import Loader
 
+pytestmark = pytest.mark.bits
+
 CPU = torch.device("cpu")
 SHAPE = (3, 16, 12)
 

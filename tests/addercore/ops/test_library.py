@@ -15,6 +15,8 @@ from addercore.nn import FusingSequential, ResidualBlock
 from addercore.ops import available, choose, fused, get, library, registry, select
 from addercore.ops.portable import Portable
 
+pytestmark = pytest.mark.bits
+
 CPU = torch.device("cpu")
 PLACE = ([1, 2], [1, 0], [1, 1], 1, "")
 

@@ -54,7 +54,8 @@ def test_a_grid_from_its_submission_to_its_table(api: httpx2.Client, worker: Wor
     path = f"/v1/sweeps/{sweep['id']}"
     assert (answer.status_code, answer.headers["location"]) == (201, path)
     assert (sweep["status"], sweep["name"], sweep["best"]) == ("running", "eta", None)
-    assert sweep["progress"] == {"done": 0, "running": 0, "waiting": 4, "failed": 0, "pruned": 0, "total": 4}
+    nowhere = {"failed": 0, "cancelled": 0, "pruned": 0}
+    assert sweep["progress"] == nowhere | {"done": 0, "running": 0, "waiting": 4, "total": 4}
     assert (sweep["spec"]["parallel"], sweep["spec"]["objective"]) == (64, "val/accuracy")
     jobs = api.get("/v1/jobs", params={"label": f"sweep:{sweep['id']}"}).json()["data"]
     assert [job["labels"]["trial"] for job in jobs] == ["3", "2", "1", "0"]
@@ -144,6 +145,26 @@ def test_sweeps_are_listed_newest_first_and_by_status(lite_api: httpx2.Client) -
     assert {sweep["id"] for sweep in running} == set(made[1:])
 
 
+def test_a_trial_whose_job_waits_is_shown_as_waiting(api: httpx2.Client, worker: Worker) -> None:
+    """Everywhere: in the list of trials, in the counts and in every form of the table."""
+    sweep = submit(api, grid={"seed": [0, 1, 2]}, parallel=2)
+    claim = worker.claim()
+    path = f"/v1/sweeps/{sweep['id']}"
+    trials = api.get(f"{path}/trials").json()["data"]
+    assert [(trial["status"], trial["job_status"]) for trial in trials] == [
+        ("running", "running"),
+        ("waiting", "queued"),
+        ("waiting", None),
+    ]
+    counts = api.get(path).json()["progress"]
+    assert (counts["running"], counts["waiting"]) == (1, 2)
+    assert api.get(f"{path}/table").json()["rows"][0]["states"] == ["running", "waiting", "waiting"]
+    assert "running, waiting" in api.get(f"{path}/table", params={"format": "md"}).text
+    api.post(f"/v1/jobs/{claim.job_id}/pause")
+    worker.pause(claim)
+    assert [trial["status"] for trial in api.get(f"{path}/trials").json()["data"]] == ["waiting"] * 3
+
+
 def test_a_cancel_reaches_every_child_at_once(api: httpx2.Client, worker: Worker) -> None:
     sweep = submit(api, grid={"seed": list(range(40))}, parallel=30)
     claim = worker.claim()
@@ -155,7 +176,11 @@ def test_a_cancel_reaches_every_child_at_once(api: httpx2.Client, worker: Worker
         attempts.finish(session, job, Status.CANCELLED, "Stopped.")
     housekeeping(worker)
     ended = api.get(f"/v1/sweeps/{sweep['id']}").json()
-    assert (ended["status"], ended["progress"]["failed"]) == ("cancelled", 40)
+    counts = ended["progress"]
+    assert (ended["status"], counts["cancelled"], counts["failed"]) == ("cancelled", 40, 0)
+    page = api.get(f"/sweeps/{sweep['id']}").text
+    assert "0 of 40 done · 40 cancelled" in page
+    assert "failed" not in page, "nothing failed"
     assert code(api.post("/v1/sweeps/sweep_none/cancel")) == (404, "not_found")
     assert api.post(f"/v1/sweeps/{sweep['id']}/cancel").status_code == 202
 

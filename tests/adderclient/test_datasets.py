@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adderclient import AdderClientError, Client
-from adderclient.download import Progress
+from adderclient.download import Transfer
 from tests.adderclient.conftest import Adder
 from tests.adderclient.contract_service import Service
 
@@ -18,7 +18,7 @@ CONTENT = bytes(range(256)) * 1000
 def test_an_upload_is_sent_in_pieces(service: Service, client: Client, tmp_path: Path) -> None:
     file = tmp_path / "leaves.zip"
     file.write_bytes(CONTENT)
-    said: list[Progress] = []
+    said: list[Transfer] = []
     made = client.datasets.upload(file, "leaves", size=(32, 48), seed=7, progress=said.append)
     assert (made.id, made.name, made.version, made.status, made.job_id) == ("ds_1", "leaves", 1, "validating", "job_1")
     received = [progress.received for progress in said]

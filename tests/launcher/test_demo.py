@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from test_client_up import STAND_INS, alive, until
+
+from tests.launcher.test_up import STAND_INS, alive, until
 
 COMMAND = [sys.executable, "-P", "-c", "from adderclient.command import main; main()", "demo"]
 
@@ -42,7 +43,7 @@ def started(data: Path) -> list[int]:
 def test_a_step_that_fails_stops_everything(tmp_path: Path) -> None:
     """The stand-ins know no jobs: the first request of the demo is refused."""
     with demo(tmp_path / "data") as process:
-        out, errors = process.communicate(timeout=60)
+        out, errors = process.communicate(timeout=300)
     assert process.returncode not in (0, None)
     assert out == ""
     assert "Starting the service" in errors
@@ -57,7 +58,7 @@ def test_a_signal_stops_everything(tmp_path: Path, number: signal.Signals) -> No
     with demo(tmp_path / "data", fault="api:unready") as process:
         until(lambda: len(started(tmp_path / "data")) == 4)
         process.send_signal(number)
-        process.wait(30)
+        process.wait(300)
         assert process.returncode != 0
         until(lambda: not any(alive(pid) for pid in started(tmp_path / "data")))
         until(lambda: not list(tmp_path.glob("adder-*")))
@@ -65,7 +66,7 @@ def test_a_signal_stops_everything(tmp_path: Path, number: signal.Signals) -> No
 
 def test_a_service_that_does_not_start(tmp_path: Path) -> None:
     with demo(tmp_path / "data", fault="migrate:refuses") as process:
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=300)
     assert process.returncode == 2
     assert "the database is newer than this code" in errors
     assert "the service did not start" in errors

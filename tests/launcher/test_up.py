@@ -58,7 +58,7 @@ class Up:
     def end(self, *signals: signal.Signals) -> int:
         for number in signals:
             self.process.send_signal(number)
-        code = self.process.wait(30)
+        code = self.process.wait(300)
         self._reader.join()
         return code
 

@@ -7,9 +7,10 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from contract_service import Service, job
 
 from adderclient import AdderClientError, ChecksumMismatch, Client, ConnectionFailed, NotFoundError
+from tests.adderclient.contract_service import Service
+from tests.adderclient.documents import job, model
 
 DATA = bytes(range(256)) * 4000 + b"odd end"  # 1,024,007 bytes
 FILE = "GET /v1/jobs/job_1/artifacts/model.safetensors"
@@ -120,7 +121,7 @@ def test_two_downloads_of_one_file_do_not_mix(client: Client, tmp_path: Path) ->
 
 
 def test_models_are_verified_too(service: Service, client: Client, tmp_path: Path) -> None:
-    service.models["model_1"] = {"id": "model_1", "sha256": hashlib.sha256(DATA).hexdigest()}
+    service.models["model_1"] = model("model_1", sha256=hashlib.sha256(DATA).hexdigest())
     service.weights["model_1"] = DATA
     service.break_("GET /v1/models/model_1/download", cut_after=1000)
     assert client.models.download("model_1", tmp_path).read_bytes() == DATA

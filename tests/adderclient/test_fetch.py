@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from conftest import Adder
+from tests.adderclient.conftest import Adder
 
 
 def test_what_is_not_there_is_said_with_where_to_get_it(adder_process: Adder, tmp_path: Path) -> None:

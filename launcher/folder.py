@@ -10,20 +10,16 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+from adderclient.command.errors import CommandError
+
 MAX_LOG_BYTES = 8 << 20
 """A log longer than this when the service starts is moved to ``NAME.log.1``."""
-
-
 LONGEST_LINE = 800
 """Characters of a log's line that an error message repeats."""
 
 
-class UpError(Exception):
-    """The service cannot start, and what to do about it; ``exit_code`` is for the command."""
-
-    def __init__(self, message: str, exit_code: int = 2) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
+class UpError(CommandError):
+    """The service cannot start; the message says what to do about it."""
 
 
 class DataFolder:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import Adder
 
-from adderclient.command.output import text
+from adderclient.command.formats import text
+from tests.adderclient.conftest import Adder
 
 NOBODY = "http://127.0.0.1:9"
 
@@ -25,8 +25,8 @@ def _no_server(adder: Adder, monkeypatch: pytest.MonkeyPatch) -> None:
         (["--arch", "resnet20", "--first-last", "conv"], ["81,183,360", "443,008"]),
         (["--arch", "resnet20", "--dataset", "cifar10"], ["81,183,360", "443,008", "first and last layer conv"]),
         (["--arch", "resnet32", "--method", "bnn", "--first-last", "adder"], ["XNOR operations  69,124,736"]),
-        (["--arch", "lenet5_bn", "--dataset", "digits"], ["1×32×32, 10 classes", "1,666,080 cycles"]),
-        (["--arch", "lenet5_bn", "--data-type", "int8"], ["numbers of int8", "24,991 pJ"]),
+        (["--arch", "lenet5_bn", "--dataset", "digits"], ["1×32×32, 10 classes", "1,666,080 cycles", "0.75 µJ"]),
+        (["--arch", "lenet5_bn", "--data-type", "int8"], ["numbers of int8", "0.02 µJ"]),
         (["--arch", "vgg_small", "--method", "xnor", "--layers"], ["conv2", "xnor_conv", "128×32×32", "150,994,944"]),
         ([], ["resnet50_v1.5", "4,089,184,256", "alexnet", "23,925,440"]),
     ],
@@ -75,5 +75,5 @@ def test_what_cannot_be_counted_is_said(adder: Adder, arguments: list[str], says
 
 def test_the_counts_of_a_training_do_not_fill_the_screen() -> None:
     result = {"val/accuracy": 0.9583, "counts": {"operations": {"add": 833_040, "mul": 0}, "parameters": 61_942}}
-    assert text(result) == "val/accuracy 0.9583, counts (see --json)"
+    assert text(result) == "val/accuracy 95.83 %, counts (see --json)"
     assert text(result["counts"]["operations"]) == "add 833040, mul 0"  # type: ignore[index]

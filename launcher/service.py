@@ -15,10 +15,8 @@ from types import FrameType
 import httpx2
 
 from adderclient.transport import is_loopback
-from adderclient.up.folder import DataFolder, UpError, tail
-from adderclient.up.processes import Child, describe
-
-__all__ = ["Options", "UpError", "run"]
+from launcher.folder import DataFolder, UpError, tail
+from launcher.processes import Child, describe
 
 READY_SECONDS = 60.0
 DRAIN_SECONDS = 45.0

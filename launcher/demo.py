@@ -1,8 +1,8 @@
-"""``adder demo``: the whole way of an adder network and of its convolutional twin, on this machine.
+"""``adder demo``: an adder network and its convolutional twin, from the spec to a prediction, on this machine.
 
-Start the service, train both, fetch the models, check them, give them back, evaluate them, load them without the
-service, ask them what a digit is, and put them side by side. Whatever fails ends it with a sentence and exit code ≠ 0,
-and everything that was started is stopped.
+The demo starts the service and trains both networks. It downloads the models, verifies their checksums, imports and
+evaluates them, loads them without the service, asks them what a digit is, and prints a comparison. A step that fails
+ends the demo with a sentence and an exit code that is not 0. All that was started is stopped in any case.
 """
 
 from __future__ import annotations
@@ -23,20 +23,21 @@ from typing import Any
 from rich.table import Table
 
 from adderclient.client import Client
+from adderclient.command.formats import duration, energy, number, percent, size
 from adderclient.command.models import ranking
-from adderclient.command.output import console, duration, errors_console, size
-from adderclient.command.watching import follow
+from adderclient.command.output import console, errors_console
+from adderclient.command.watching import follow, why_it_waits
 from adderclient.download import sha256_of
 from adderclient.errors import AdderClientError, JobFailed
 from adderclient.records import Job, Validation
-from adderclient.up.processes import die_with_parent
+from launcher.processes import die_with_parent
 
 READY = "Adderworks is ready at "
 START_SECONDS = 90.0
 STOP_SECONDS = 60.0
 FILES = ("model.safetensors", "model.json")
 SAME = 1e-9
-"""Accuracies are counts divided by the same number of images: equal, but for the way through JSON."""
+"""Largest difference of two equal accuracies: one of them went through JSON."""
 
 LOAD_ALONE = "import addercore, sys; print(addercore.load(sys.argv[1]).predict(sys.argv[2]).label)"
 
@@ -47,13 +48,15 @@ class DemoError(AdderClientError):
 
 @dataclass
 class Contender:
-    """One of the two networks and what came of it."""
+    """One of the two networks and its results."""
 
     method: str
     validation: Validation
     job: Job
     folder: Path
     accuracy: float
+    seconds: float | None
+    """For how long it trained."""
     imported_id: str = ""
     label_alone: str = ""
     label_served: str = ""
@@ -76,7 +79,7 @@ def run_demo(data: Path, epochs: int | None = None) -> int:
 
 
 def compete(client: Client, method: str, folder: Path, digit: Path, epochs: int | None) -> Contender:
-    """One network from its spec to a prediction."""
+    """Takes one network from its spec to a prediction."""
     spec: dict[str, Any] = {
         "kind": "train",
         "model": {"arch": "lenet5_bn", "method": method},
@@ -88,7 +91,8 @@ def compete(client: Client, method: str, folder: Path, digit: Path, epochs: int 
     _say(f"Training lenet5_bn as {method} network on digits")
     validation = client.jobs.validate(spec)
     job = succeeded(client, client.jobs.submit(spec), f"{method:5} train")
-    contender = Contender(method, validation, job, folder, number(job.result, "val/accuracy"))
+    accuracy, seconds = metric(job.result, "val/accuracy"), client.jobs.run_seconds(job)
+    contender = Contender(method, validation, job, folder, accuracy, seconds)
     fetch(client, contender)
     contender.imported_id = client.models.import_(folder / FILES[0], folder / FILES[1]).id
     check_evaluation(client, contender)
@@ -106,7 +110,7 @@ def compete(client: Client, method: str, folder: Path, digit: Path, epochs: int 
 
 
 def fetch(client: Client, contender: Contender) -> None:
-    """Downloads weights and manifest, and compares their checksums with the listing once more."""
+    """Downloads weights and manifest, and compares their checksums with the listing."""
     published = {artifact.name: artifact for artifact in client.jobs.artifacts(contender.job.id)}
     contender.folder.mkdir(parents=True, exist_ok=True)
     for name in FILES:
@@ -117,26 +121,29 @@ def fetch(client: Client, contender: Contender) -> None:
 
 
 def check_evaluation(client: Client, contender: Contender) -> None:
-    """The imported model must be as good as the trained one was."""
+    """Has the imported model evaluated, and raises :class:`DemoError` unless it is as good as the trained one."""
     spec = {"kind": "evaluate", "model_id": contender.imported_id, "dataset": {"name": "digits"}}
     job = succeeded(client, client.jobs.submit(spec), f"{contender.method:5} check")
-    accuracy = number(job.result, "accuracy")
+    accuracy = metric(job.result, "accuracy")
     if abs(accuracy - contender.accuracy) > SAME:
         raise DemoError(
-            f"the imported model's accuracy is {accuracy:.4%}, training ended with {contender.accuracy:.4%}"
+            f"the imported model's accuracy is {percent(accuracy, 4)}, "
+            f"training ended with {percent(contender.accuracy, 4)}"
         )
-    _say(f"Gave it back ({contender.imported_id}) and had it evaluated: {accuracy:.2%}, as in training")
+    _say(f"Gave it back ({contender.imported_id}) and had it evaluated: {percent(accuracy)}, as in training")
 
 
 def succeeded(client: Client, job: Job, title: str) -> Job:
     """Shows a job's progress to its end; raises :class:`JobFailed` unless it succeeded."""
     ended = follow(client, job.id, title).job
+    if not ended.finished:
+        raise DemoError(why_it_waits(client, ended))
     if ended.status != "succeeded":
         raise JobFailed(ended)
     return ended
 
 
-def number(result: Mapping[str, Any], name: str) -> float:
+def metric(result: Mapping[str, Any], name: str) -> float:
     """A number out of a job's result."""
     value = result.get(name)
     if not isinstance(value, int | float):
@@ -145,12 +152,12 @@ def number(result: Mapping[str, Any], name: str) -> float:
 
 
 def _kernels(contender: Contender) -> str:
-    """What computed its layers: the adder backend that the job recorded, or torch."""
+    """The program that computed its layers: the adder backend that the job recorded, or torch."""
     return str(contender.job.environment.get("backend")) if contender.method == "adder" else "torch"
 
 
 def report(contenders: list[Contender], digit: Path, data: Path, seconds: float) -> None:
-    """Both side by side, and where everything lies."""
+    """Prints both side by side, and where their files lie."""
     table = Table(title="lenet5_bn on digits, one image", title_justify="left")
     table.add_column("")
     for contender in contenders:
@@ -161,14 +168,14 @@ def report(contenders: list[Contender], digit: Path, data: Path, seconds: float)
 
     costs = [contender.validation.model for contender in contenders]
     operations = [cost.get("operations") or {} for cost in costs]
-    row("validation accuracy", *(f"{contender.accuracy:.2%}" for contender in contenders))
-    row("parameters", *(f"{cost.get('parameters', 0):,}" for cost in costs))
-    row("additions", *(f"{operation.get('add', 0):,}" for operation in operations))
-    row("multiplications", *(f"{operation.get('mul', 0):,}" for operation in operations))
-    row("energy", *(f"{cost.get('energy_joules', 0) * 1e6:.3g} µJ" for cost in costs))
+    row("validation accuracy", *(percent(contender.accuracy) for contender in contenders))
+    row("parameters", *(number(cost.get("parameters")) for cost in costs))
+    row("additions", *(number(operation.get("add")) for operation in operations))
+    row("multiplications", *(number(operation.get("mul")) for operation in operations))
+    row("energy", *(f"{energy(cost.get('energy_joules'))} µJ" for cost in costs))
     row("kernels", *(_kernels(contender) for contender in contenders))
-    row("training time", *(duration(contender.job.seconds) for contender in contenders))
-    row(f"{digit.name} is a", *(f"{item.label_served} ({item.probability:.1%})" for item in contenders))
+    row("training time", *(duration(contender.seconds) for contender in contenders))
+    row(f"{digit.name} is a", *(f"{item.label_served} ({percent(item.probability, 1)})" for item in contenders))
     out = console()
     out.print(table)
     for contender in contenders:
@@ -180,7 +187,7 @@ def report(contenders: list[Contender], digit: Path, data: Path, seconds: float)
 
 @contextmanager
 def running_service(data: Path) -> Iterator[str]:
-    """``adder up`` on a free port as a process of its own; stopped at the end, whatever happened."""
+    """Runs ``adder up`` on a free port as a process of its own, and stops it in any case."""
     command = [sys.executable, "-P", "-c", "from adderclient.command import main; main()"]
     _say(f"Starting the service in {data}")
     service = subprocess.Popen(
@@ -201,12 +208,12 @@ def running_service(data: Path) -> Iterator[str]:
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
-    """SIGTERM and SIGHUP leave by the way of every ``finally``."""
+    """Ends the demo through every ``finally``."""
     sys.exit(128 + number)
 
 
 def _ready_url(service: subprocess.Popen[str]) -> str:
-    """The address in the ready line; a thread reads it, so that a silent service does not hold us for ever."""
+    """The address in the ready line. A thread reads it: a service that says nothing is not waited for forever."""
     lines: list[str] = []
 
     def read() -> None:
@@ -223,7 +230,7 @@ def _ready_url(service: subprocess.Popen[str]) -> str:
 
 
 def stop(service: subprocess.Popen[str]) -> None:
-    """Stops ``adder up`` in order, by force if it takes too long; a second Ctrl-C meanwhile hurries it."""
+    """Stops ``adder up`` in order, and by force if it takes too long or Ctrl-C is pressed again."""
     try:
         service.send_signal(signal.SIGTERM)
         service.wait(STOP_SECONDS)
