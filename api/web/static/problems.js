@@ -6,7 +6,7 @@ export async function call(path, options) {
   try {
     response = await fetch(path, options);
   } catch {
-    throw new Error("The server does not answer. Look whether the change was made, and try again.");
+    throw new Error("The server does not answer. Check whether the change was made before you try again.");
   }
   if (response.ok) return response;
   const problem = await response.json().catch(() => ({}));
