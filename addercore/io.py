@@ -16,6 +16,7 @@ from addercore.arch import Network, check_manifest, read_manifest
 from addercore.arch.manifest import FORMAT, METADATA_KEY, read_header
 from addercore.config import TrainConfig, dataset
 from addercore.data import prepare
+from addercore.devices import resolve_device
 from addercore.errors import BadData, BadModel
 from addercore.networks import build
 
@@ -181,7 +182,6 @@ def load(
 
     `BadModel` says what is wrong with the file; a pickle is never read.
     """
-    from addercore.train.isolation import resolve_device
 
     path = Path(path)
     if manifest is None:

@@ -9,10 +9,10 @@ from torch import Tensor
 from addercore.analysis import accuracy_figures as figures
 from addercore.analysis import paper
 from addercore.analysis.claims import Accuracies, Claim, order, together
+from addercore.analysis.context import Context
 from addercore.analysis.findings import Finding, by_seed
 from addercore.analysis.report import Column, Report, Table, Verdict
 from addercore.analysis.statistics import Difference, mean_of
-from addercore.analysis.subject import Place
 from addercore.arch import Counts, count
 from addercore.config import AnalyzeConfig
 from addercore.config.plans import TEACHER, Run, plan, rows_of
@@ -326,11 +326,11 @@ def _lesson(config: AnalyzeConfig) -> str:
 
 
 @torch.inference_mode()
-def top5(place: Place, run: Run | None, model: Model) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def top5(context: Context, run: Run | None, model: Model) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The share of validation images whose class is among the five of highest score (all, of fewer classes)."""
     most = min(5, len(model.classes))
     right = images = 0
-    for batch, labels in place.images("validation").batches(whole=True):
+    for batch, labels in context.images("validation").batches(whole=True):
         best = model.module(batch).topk(most, 1).indices
         right += int((best == labels[:, None]).any(1).sum())
         images += len(labels)

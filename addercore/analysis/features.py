@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from addercore.analysis.context import Context
 from addercore.analysis.figures import METHOD_NAMES, light_grid
 from addercore.analysis.findings import Finding
 from addercore.analysis.images import Images
 from addercore.analysis.report import Column, Report, Table, Verdict, plain
-from addercore.analysis.statistics import LEAST_PAIRS, NORMAL_LIMIT, mean_of
-from addercore.analysis.subject import Place
+from addercore.analysis.statistics import MIN_PAIRS, NORMAL_LIMIT, mean_of
 from addercore.config import AnalyzeConfig, dataset
 from addercore.config.plans import Run
 from addercore.io import Model
@@ -27,13 +27,13 @@ SHOWN = 2000
 """Points of a picture."""
 
 
-def look(place: Place, run: Run | None, model: Model) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def measure(context: Context, run: Run | None, model: Model) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """How validation images are told by the nearest class centre and by the nearest class direction.
 
     Both are learnt from the training images and the labels that the training had.
     """
-    train, labels = _plane(model, place.images("train"))
-    points, truth = _plane(model, place.images("validation"))
+    train, labels = _plane(model, context.images("train"))
+    points, truth = _plane(model, context.images("validation"))
     classes = len(model.classes)
     centre = _nearest_centre(train, labels, points, classes) == truth
     angle = _nearest_direction(train, labels, points, classes) == truth
@@ -163,7 +163,7 @@ def _advantage(findings: list[Finding]) -> tuple[float, float]:
     trainings see the same images, so that two of them are not surer than one.
     """
     found = mean_of([finding.facts["by_centre"] - finding.facts["by_angle"] for finding in findings])
-    if found.n >= LEAST_PAIRS and found.margin is not None:
+    if found.n >= MIN_PAIRS and found.margin is not None:
         return found.value, found.margin
     return found.value, NORMAL_LIMIT * mean_of([finding.facts["advantage_se"] for finding in findings]).value
 

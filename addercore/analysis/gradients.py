@@ -10,11 +10,11 @@ import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from addercore.analysis import paper
+from addercore.analysis.context import Context, similarity_layers, weight_of
 from addercore.analysis.figures import METHOD_COLOURS, METHOD_NAMES, light_grid
 from addercore.analysis.findings import Finding
 from addercore.analysis.report import Column, Report, Table, Verdict, plain
 from addercore.analysis.statistics import Mean, mean_of
-from addercore.analysis.subject import Place, similarity_layers, weight_of
 from addercore.config import AnalyzeConfig
 from addercore.config.plans import Run
 from addercore.train.batches import generator
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def probe(place: Place, run: Run) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def measure_untrained(context: Context, run: Run) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """‖∂L/∂F‖₂ of each layer for the first batch of the training that `run` describes."""
-    module = place.initial(run)
-    images, labels = place.images("train").first(run.seed, run.config.batch_size)
-    with isolated(run.seed, place.device, None):
+    module = context.untrained(run)
+    images, labels = context.images("train").first(run.seed, run.config.batch_size)
+    with isolated(run.seed, context.device, None):
         module.train()
         loss = nnf.cross_entropy(module(images).float(), labels)
         loss.backward()  # type: ignore[no-untyped-call]

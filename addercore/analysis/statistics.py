@@ -13,7 +13,7 @@ CONFIDENCE: Final = 0.95
 NORMAL_LIMIT: Final = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 """1.960: standard errors that make half an interval where the error itself is known, as that of a share is."""
 
-LEAST_PAIRS: Final = 3
+MIN_PAIRS: Final = 3
 """Seeds from which paired differences tell their spread; with fewer the validation set's size says how sure one is."""
 
 
@@ -108,7 +108,7 @@ def compare(a: dict[int, float], b: dict[int, float], images: int) -> Difference
         return None
     n = len(seeds)
     found = mean_of([a[seed] - b[seed] for seed in seeds])
-    if n >= LEAST_PAIRS and found.se is not None and found.margin is not None:
+    if n >= MIN_PAIRS and found.se is not None and found.margin is not None:
         return Difference(found.value, found.se, found.margin, n, True)
     shares = [sum(part[seed] for seed in seeds) / n for part in (a, b)]
     se = sqrt(sum(p * (1 - p) for p in shares) / (n * images))

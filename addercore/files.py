@@ -1,4 +1,4 @@
-"""Files that are whole or absent."""
+"""Files that are whole or absent: written under another name, synced, renamed. Loads neither torch nor numpy."""
 
 import hashlib
 import io
@@ -10,9 +10,9 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[io.BufferedRandom]:
-    """A temporary file beside `path` that takes its name (fsync, rename) when the block ends; an error leaves nothing.
+    """A temporary file beside `path` that takes its name when the block ends; an error leaves `path` as it was.
 
-    What a killed process leaves is named `.NAME.PID.tmp`.
+    A process that is killed in the block leaves `.NAME.PID.tmp` behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -21,14 +21,24 @@ def replacing(path: Path) -> Iterator[io.BufferedRandom]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        rename(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
+
+
+def rename(file: Path, target: Path) -> None:
+    """Gives `file`, whose content has been synced, the name `target` in the same folder, in one step that lasts."""
+    os.replace(file, target)
+    sync_folder(target.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in `folder` last through a power cut: renaming a file changes its folder."""
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)  # the rename itself
+        os.fsync(handle)
     finally:
-        os.close(folder)
+        os.close(handle)
 
 
 def write_atomic(path: Path, content: bytes) -> str:

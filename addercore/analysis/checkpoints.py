@@ -13,14 +13,14 @@ import torch
 from addercore.analysis.findings import Finding
 from addercore.config import AnalyzeConfig
 from addercore.errors import CheckpointError
+from addercore.files import write_atomic
 from addercore.train import checkpoint
 from addercore.train.callbacks import Callbacks
-from addercore.train.files import write_atomic
 
 FORMAT: Final = 1
 
 
-class Keeper:
+class AnalysisCheckpoints:
     """Wraps each checkpoint of a training into one of the analysis, and tells the analysis' owner of it."""
 
     def __init__(self, folder: Path, config: AnalyzeConfig, callbacks: Callbacks) -> None:

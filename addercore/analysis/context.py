@@ -22,7 +22,7 @@ MODEL: Final = "model"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Context:
     """Where the analysis computes, and where its data lies."""
 
     config: AnalyzeConfig
@@ -42,7 +42,7 @@ class Place:
         shuffled = split == "train" and self.config.control == "permuted_labels"
         return Images(info, split, self.data_dir, self.device, normalisation, shuffled)
 
-    def initial(self, run: Run) -> nn.Module:
+    def untrained(self, run: Run) -> nn.Module:
         """The network with which a training of `run` begins, on the device."""
         model = run.config.model
         with isolated(run.seed, self.device, None):
