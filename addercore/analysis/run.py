@@ -1,4 +1,4 @@
-"""`analyze`: one call that computes a table or figure of the paper, and leaves the caller's process as it found it."""
+"""`analyze`: computes a table or figure of the paper in one call, and leaves the caller's process as it found it."""
 
 import json
 import math
@@ -65,7 +65,13 @@ STUDIES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class AnalyzeResult:
-    """How an analysis ended: `result` is the verdict and the table; a stopped one has neither that nor artifacts."""
+    """How an analysis ended.
+
+    Attributes:
+        stopped: the callbacks asked to stop before the end; `result` and `artifacts` are empty then.
+        result: verdict, reasons, caption and table as plain values (docs/analyses.md).
+        artifacts: the files: result, table (Markdown and CSV), summary and figure.
+    """
 
     stopped: bool
     result: dict[str, Any]
@@ -85,11 +91,36 @@ def analyze(
     resume_from: Path | None = None,
     model: Path | None = None,
 ) -> AnalyzeResult:
-    """Computes what `config` says; artifacts go to `workdir`, checkpoints to `workdir/checkpoints`.
+    """Computes a table or figure of the paper.
 
-    Trainings run one after the other by `fit`, with its promises: stopped or killed anywhere and taken up again from
-    `resume_from`, an analysis ends with the same result.json. `model` is the file of `config.model_id`. A training that
-    diverges is a row that says so. Raises what `fit` raises, but for `Diverged`.
+    The trainings run one after the other by `fit`. An analysis that is stopped or killed anywhere and resumed ends
+    with the same result.json. A training that diverges is a row that says so.
+
+    Args:
+        config: the recipe, and what differs from its defaults.
+        workdir: gets the artifacts; checkpoints go to `workdir/checkpoints`.
+        data_dir: folder with a folder of files for each dataset; digits need none.
+        device: "cpu", "cuda", "cuda:N", or "auto" for a GPU where there is one.
+        threads: of torch and the kernels; None leaves torch's number.
+        loader_workers: processes that read and decode images, as for `fit`.
+        backend: name of the kernels of adder layers, as for `adder_conv2d`.
+        callbacks: get reports, and may stop the analysis.
+        resume_from: a checkpoint of the same analysis, or a folder of them.
+        model: file of the model that `config.model_id` names.
+
+    Returns:
+        Verdict, table and artifacts.
+
+    Raises:
+        ValueError: arguments that are out of range or do not go with `config`.
+        BadData: files of the dataset are missing or damaged.
+        BadModel: `model` is damaged, or has no layers that the recipe can look at.
+        CheckpointError: `resume_from` is damaged or belongs to another analysis.
+        LoaderLost: a loader process was ended from outside.
+        OSError: the disk is full or fails.
+
+    Source:
+        Chen et al., AdderNet (CVPR 2020), https://arxiv.org/abs/1912.13200; each recipe names its table or figure.
     """
     target = resolve_device(device)
     chosen = select(target, torch.float32, backend)
