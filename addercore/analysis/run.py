@@ -30,17 +30,17 @@ from addercore.train.isolation import isolated
 from addercore.train.reports import Artifact, Progress
 
 Measurement = tuple[dict[str, Any], dict[str, Tensor]]
-"""Facts and tensors of one network."""
+"""Facts (JSON) and tensors that were measured of one network."""
 
 
 def _nothing(context: Context, run: Run | None, model: Model) -> Measurement:
-    """For studies that need a training's metrics only."""
+    """Measures nothing: for studies that need only the metrics of a training."""
     return {}, {}
 
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What a recipe does: `look` at a trained or given model, or `probe` a network as initialised; then `report`."""
+    """How a recipe works: it measures trained (or given) models, or networks as initialised, and reports on them."""
 
     report: Callable[[AnalyzeConfig, list[Finding]], Report]
     measure: Callable[[Context, Run | None, Model], Measurement] = _nothing
@@ -155,7 +155,7 @@ def _findings(
     resume_from: Path | None,
     model: Path | None,
 ) -> list[Finding] | None:
-    """What the study saw of each network, in the order of the plan; None where the callbacks asked to stop."""
+    """Measures each network, in the order of the plan; None if the callbacks asked to stop."""
     study, config = STUDIES[context.config.recipe], context.config
     if model is not None:
         given = load(model, device=options.device, backend=context.backend)
@@ -182,7 +182,7 @@ def _findings(
 def _measured_untrained(
     context: Context, measure: Callable[[Context, Run], Measurement], callbacks: Callbacks
 ) -> list[Finding] | None:
-    """Seconds of work in all: what is stopped here begins again."""
+    """Measures networks as initialised. This takes seconds, so that a stopped analysis starts again."""
     runs = plan(context.config)
     found = []
     for done, run in enumerate(runs, 1):
@@ -199,7 +199,7 @@ def _tell(callbacks: Callbacks, done: int, of: int) -> None:
 
 
 def _result(config: AnalyzeConfig, report: Report) -> dict[str, Any]:
-    """The verdict and the table: what a job's result has."""
+    """Verdict and table as plain values: the result of a job."""
     info = config.info
     shown = report.table.shown()
     return {
@@ -228,7 +228,7 @@ def _write(
     environment: dict[str, Any],
     seconds: float,
 ) -> list[Artifact]:
-    """result.json has nothing of the clock: an analysis that was interrupted leaves the same bytes."""
+    """Writes the artifacts. result.json has no times in it, so that an interrupted analysis leaves the same bytes."""
     full = {
         **result,
         "runs": [
@@ -259,7 +259,7 @@ def _write(
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no NaN: a number that is none becomes null."""
+    """Replaces NaN and infinities by None, since JSON has neither."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

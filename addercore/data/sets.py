@@ -114,7 +114,7 @@ def opened(description: dict[str, Any]) -> Source:
 
 
 def raw(name: str, split: Split, data_dir: Path | None = None) -> tuple[Tensor, Tensor]:
-    """All pixels as stored, (N, c, h, w) in 0…1, and labels (N,). Raises `ValueError` for a set too large for memory."""
+    """All pixels as stored, (N, c, h, w) in 0…1, and labels (N,). Raises `ValueError` if memory cannot hold them."""
     found = source(name, split, data_dir)
     if not found.resident:
         raise ValueError(f"{name} is too large to be held in memory; read it in batches from data.source")

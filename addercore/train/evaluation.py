@@ -56,13 +56,13 @@ class EvaluateResult:
 
 
 AfterBatch = Callable[[int, int], None]
-"""Called after each batch with the number of those done and of all; an exception ends the evaluation."""
+"""Called after each batch with the number of finished batches and of all. An exception ends the evaluation."""
 
 
 class EvaluationBatches:
-    """All images of a source in their stored order, in batches, as a network takes them on `preprocess`'s device.
+    """All images of a source in stored order, in preprocessed batches on the device.
 
-    `loader_workers` processes make the batches of a source that does not live on the device.
+    `loader_workers` processes make the batches if the source does not fit into the device's memory.
     """
 
     def __init__(self, images: Source, preprocess: Preprocess, device: torch.device, loader_workers: int = 0) -> None:
@@ -75,7 +75,7 @@ class EvaluationBatches:
         return len(self.source)
 
     def batches(self, size: int = BATCH) -> Generator[tuple[Tensor, Tensor], None, None]:
-        """(images, labels) of each batch."""
+        """Yields (images, labels) of each batch."""
         parts = torch.split(torch.arange(len(self.source)), size)
         if not self.loader_workers:
             for chosen in parts:

@@ -154,7 +154,7 @@ def _resume(trainer: Trainer, path: Path, callbacks: Callbacks) -> None:
 
 
 def _start_from(model: nn.Module, config: TrainConfig, path: Path) -> None:
-    """Copies a stored model's weights; its tensors must be this network's, its method may be another."""
+    """Copies the weights of a stored model, whose tensors must have the same shapes; its method may be another."""
     weights = load_weights(path)
     expected = {name: shape for name, (_, shape) in tensors(config.network()).items()}
     found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
@@ -165,7 +165,7 @@ def _start_from(model: nn.Module, config: TrainConfig, path: Path) -> None:
 
 
 def _leave_record(trainer: Trainer, workdir: Path, callbacks: Callbacks, error: Exception, curves: bool) -> None:
-    """What there is to see of a run that fails. A disk that has no room for it does not hide why the run failed."""
+    """Writes the record of a failed run. If the disk is full, the run's own error is raised all the same."""
     position = trainer.position
     summary = {
         "failed": str(error),
