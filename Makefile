@@ -55,7 +55,9 @@ check: setup docs
 	$(RUN)/ruff check .
 	$(RUN)/mypy
 
+# Checks links, commands, paths, settings and REST calls that README and docs name, and their generated parts.
 docs: setup
+	$(RUN)/python -m tests.docs
 
 # Causes every fault on real processes and prints what it cost (docs/faults.md); about 25 minutes.
 faults: setup

@@ -71,6 +71,7 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(60, gt=0)
     """How long an attempt owns its job without renewing."""
     renew_seconds: float = Field(10, gt=0)
+    """How often a worker renews its leases and its heartbeat."""
     poll_seconds: float = Field(1.0, gt=0)
     """How often a supervisor looks for a cancel or a pause."""
     write_seconds: float = Field(2.0, gt=0)
@@ -141,6 +142,11 @@ class Settings(BaseSettings):
     @cached_property
     def resolved_database_url(self) -> str:
         return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'adder.db'}"
+
+    @property
+    def live_ms(self) -> int:
+        """Age of a heartbeat in milliseconds up to which its worker is alive: three missed renewals are too many."""
+        return int(3 * self.renew_seconds * 1000)
 
     @property
     def artifacts_dir(self) -> Path:

@@ -1,4 +1,4 @@
-"""The data folder: one service at a time, logs bounded, sockets in a short-lived folder beside it."""
+"""The data folder: it serves one service at a time, and bounds its logs; sockets lie in a temporary folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from types import TracebackType
 from adderclient.command.errors import CommandError
 
 MAX_LOG_BYTES = 8 << 20
-"""A log longer than this when the service starts is moved to ``NAME.log.1``."""
+"""A log that is longer when the service starts is moved to ``NAME.log.1``."""
 LONGEST_LINE = 800
 """Characters of a log's line that an error message repeats."""
 
@@ -23,9 +23,9 @@ class UpError(CommandError):
 
 
 class DataFolder:
-    """A data folder held for the time of a ``with`` block, and the run folder for its sockets.
+    """A data folder that is locked for the time of a ``with`` block, and a temporary folder for its sockets.
 
-    The lock is the kernel's: it goes with this process however that ends.
+    The kernel holds the lock, and releases it however this process ends.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,7 +52,7 @@ class DataFolder:
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
         self.logs.mkdir(exist_ok=True, mode=0o700)
-        # Unix socket paths may have some 100 characters only, so they do not lie in the data folder.
+        # The path of a Unix socket may have some 100 characters only, so sockets do not lie in the data folder.
         self.run = Path(tempfile.mkdtemp(prefix="adder-"))
         return self
 
@@ -65,7 +65,7 @@ class DataFolder:
         os.close(self._lock)
 
     def log(self, name: str) -> Path:
-        """Where a child writes; an overlong one is moved aside."""
+        """The log file of a child; one that is too long is moved aside."""
         path = self.logs / f"{name}.log"
         if path.exists() and path.stat().st_size > MAX_LOG_BYTES:
             path.replace(path.with_name(path.name + ".1"))
@@ -73,7 +73,7 @@ class DataFolder:
 
 
 def tail(path: Path, lines: int = 15) -> str:
-    """The last lines of a log, none longer than a paragraph."""
+    """The last lines of a log; a very long line is cut."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - 65_536))

@@ -1,4 +1,4 @@
-"""One child process: started into its own group, logging to its file, never outliving its parent."""
+"""A child process: it has a process group of its own, writes to its log file, and ends when its parent does."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1
 LONGEST_BACKOFF = 30.0  # seconds
 STEADY = 60.0
-"""Seconds a child must have lived for its restarts to count from one again."""
+"""Seconds after which a child that runs counts as healthy: its next restart is the first one again."""
 
 
 @dataclass
 class Child:
-    """A program that should be running."""
+    """A program that is kept running."""
 
     name: str
     arguments: Sequence[str]
-    """What follows ``python -P``, such as ``("-m", "api")``."""
+    """Arguments of ``python -P``, such as ``("-m", "api")``."""
     environment: Mapping[str, str]
     log: Path
     fds: tuple[int, ...] = ()
     orphan_signal: signal.Signals = signal.SIGKILL
-    """What the kernel sends it when this process is gone (Linux)."""
+    """The signal that the kernel sends it when this process ends (Linux)."""
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     restarts: int = field(default=0, init=False)
     _started: float = field(default=0.0, init=False)
     _due: float | None = field(default=None, init=False)
 
     def start(self) -> None:
-        """Starts it, in a session of its own so that the terminal's Ctrl-C is ours to pass on, in order."""
+        """Starts it in its own session: the terminal's Ctrl-C reaches this process alone, which stops all in order."""
         with self.log.open("ab") as log:
             log.write(f"--- {time.strftime('%Y-%m-%dT%H:%M:%S%z')} adder up starts {self.name}\n".encode())
             log.flush()
@@ -57,7 +57,7 @@ class Child:
 
     @property
     def exit_code(self) -> int | None:
-        """Its exit status once it ended (negative: the signal), ``None`` while it runs."""
+        """Its exit status (negative: the signal that ended it), or None while it runs."""
         return None if self.process is None else self.process.poll()
 
     @property
@@ -66,7 +66,7 @@ class Child:
         return self.process is not None and self.process.poll() is None
 
     def tend(self, say: Callable[[str], None]) -> None:
-        """Starts it again when it has ended, after a pause that grows with every failure: 1, 2, 4 … 30 s."""
+        """Starts it again if it has ended, after a pause that grows with every failure: 1, 2, 4 … 30 s."""
         if self.running:
             return
         now = time.monotonic()
@@ -85,12 +85,12 @@ class Child:
             self.start()
 
     def send(self, number: signal.Signals) -> None:
-        """Sends a signal to the child alone: what it has started it ends itself."""
+        """Sends a signal to the child alone; it stops what it has started."""
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(number)
 
     def kill(self) -> None:
-        """Kills its whole process group, also what is left of one whose leader has ended."""
+        """Kills its whole process group, whether or not the child itself still runs."""
         if self.process is not None:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -109,7 +109,7 @@ def describe(code: int | None) -> str:
 
 
 def die_with_parent(number: signal.Signals) -> Callable[[], None] | None:
-    """A ``preexec_fn`` that makes Linux signal the child when this process dies, by kill -9 as well."""
+    """A ``preexec_fn`` that makes Linux send the child a signal when this process dies, even by SIGKILL."""
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None, use_errno=True).prctl

@@ -1,4 +1,4 @@
-"""Which processes the service is made of, how they come up, are kept up and go down."""
+"""The processes of the service: which there are, and how they are started, supervised and stopped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from launcher.processes import Child, describe
 
 READY_SECONDS = 60.0
 DRAIN_SECONDS = 45.0
-"""Workers checkpoint and hand their job back in this time."""
+"""Seconds in which workers save checkpoints and hand their jobs back."""
 API_SECONDS = 10.0
 BROKER_SECONDS = 10.0
 TICK = 0.1  # seconds between two looks at the children
@@ -29,7 +29,7 @@ LOOK_EVERY = 3  # ticks between two looks at /readyz
 
 @dataclass(frozen=True)
 class Options:
-    """What ``adder up`` was asked for."""
+    """The options of ``adder up``."""
 
     host: str = "127.0.0.1"
     port: int = 8000
@@ -43,7 +43,17 @@ class _Stopped(Exception):
 
 
 def run(options: Options) -> int:
-    """Runs the service until SIGINT, SIGTERM or SIGHUP; returns the exit code. Raises :class:`UpError`."""
+    """Runs the service until SIGINT, SIGTERM or SIGHUP.
+
+    Args:
+        options: where it listens, where its data lie, how many workers it has.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UpError: the service cannot start; the message says what to do.
+    """
     with DataFolder(options.data) as folder, _listen(options.host, options.port) as listener:
         service = _Service(options, folder, listener)
         previous = {number: signal.signal(number, service.on_signal) for number in _SIGNALS}
@@ -63,7 +73,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def cores() -> int:
-    """Processors this process may use."""
+    """Number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -88,7 +98,7 @@ class _Service:
             "PYTHONUNBUFFERED": "1",
             "PYTHONSAFEPATH": "1",
         }
-        # Workers on one machine share its cores; a job's own `resources.threads` still goes first.
+        # Workers on one machine share its cores. A job's own `resources.threads` takes precedence.
         self.environment.setdefault("ADDER_WORKER_THREADS", str(max(1, cores() // options.workers)))
         broker_arguments = ("-m", "jobs.valkey", "--dir", str(folder.path / "valkey"), "--socket", str(broker_socket))
         self.broker = [] if external_broker else [self._child("broker", broker_arguments, signal.SIGTERM)]
@@ -111,13 +121,13 @@ class _Service:
         return [*self.broker, self.api, *self.workers, self.inference]
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
-        """Remembers that it is time to stop; the second time kills all at once."""
+        """The first signal asks the service to stop; the second one kills all processes at once."""
         self.signals += 1
         if self.signals > 1:
             self._kill()
 
     def start(self) -> None:
-        """Brings all up and says so, or raises :class:`UpError` with what is in the way."""
+        """Starts all processes and prints the address once the service is ready; raises :class:`UpError` otherwise."""
         if not is_loopback(self.options.host):
             _say(f"WARNING: {self.options.host} can be reached from other machines, and there is no authentication")
         self._migrate()
@@ -145,7 +155,7 @@ class _Service:
             )
 
     def _await_ready(self) -> None:
-        """Until ``/readyz`` is 200 and all its checks are well, those too that it does not insist on."""
+        """Waits until ``/readyz`` answers 200 and all its checks pass, those too that are not required."""
         deadline = time.monotonic() + self.options.ready_seconds
         ready, unwell = False, {"api": "it does not answer"}
         with httpx2.Client(trust_env=False, timeout=2.0) as http:
@@ -175,14 +185,14 @@ class _Service:
         _say(message)
 
     def supervise(self) -> None:
-        """Keeps all children running, until a signal."""
+        """Restarts children that end, until a signal comes."""
         while True:
             for child in self.children:
                 child.tend(_say)
             self._pause()
 
     def stop(self) -> None:
-        """Stops what uses the others first: workers and inference, the API, the broker; then kills leftovers."""
+        """Stops the workers and inference first, then the API, then the broker that they use; kills what is left."""
         self._end([*self.workers, self.inference], DRAIN_SECONDS)
         self._end([self.api], API_SECONDS)
         self._end(self.broker, BROKER_SECONDS)
@@ -212,7 +222,7 @@ class _Service:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """The API's listening socket, bound here so that port 0 and a port in use are settled before anything starts."""
+    """The API's listening socket. It is bound before anything starts, so that a taken port is refused at once."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -234,7 +244,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _unwell(response: httpx2.Response) -> dict[str, str]:
-    """The checks in an answer of ``/readyz`` that failed, with their details."""
+    """The details of the checks that failed, from an answer of ``/readyz``."""
     try:
         checks = response.json()["checks"].items()
         failed = {str(name): str(check.get("detail", "")) for name, check in checks if not check.get("ok")}

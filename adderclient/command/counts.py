@@ -84,8 +84,9 @@ def _network(arch: str, dataset: str | None, size: str | None, classes: int | No
     if dataset is not None:
         info = config.dataset(dataset)
         return network(arch, info.input_shape, len(info.classes))
-    shape, number = PUBLISHED.get(arch, ((1, 1, 1), 2))  # an unknown network is refused below
-    return network(arch, shape if size is None else _shape(size), number if classes is None else classes)
+    published_shape, published_classes = PUBLISHED.get(arch, ((1, 1, 1), 2))  # an unknown network is refused below
+    input_shape = published_shape if size is None else _shape(size)
+    return network(arch, input_shape, published_classes if classes is None else classes)
 
 
 def _published_ends(method: str, dataset: str | None) -> str:

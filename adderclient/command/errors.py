@@ -1,4 +1,4 @@
-"""Exit codes: what a script may rely on."""
+"""The exit codes of the command, on which scripts may rely."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class CommandError(AdderClientError):
 
 
 class UsageError(CommandError):
-    """Something on the command line, or in a file it names, is wrong."""
+    """The command line, or a file that it names, is wrong."""
 
 
 def exit_code_for(error: AdderClientError) -> int:

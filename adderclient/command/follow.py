@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 def watch(
     job: JobId,
-    interval: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1)] = 0.5,
+    interval: Annotated[float, typer.Option(help="Seconds between two requests.", min=0.1)] = 0.5,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:

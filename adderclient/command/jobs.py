@@ -87,7 +87,7 @@ def submit(
 
 
 def _document(spec: str | None, recipe: str | None, dataset: str | None, overrides: list[str]) -> dict[str, Any]:
-    """The spec of the file or of the recipe, with what the options say over it."""
+    """The spec of the file or of the recipe, with the options applied."""
     if (spec is None) == (recipe is None):
         raise UsageError("name either a SPEC file or --recipe NAME (`adder recipes` lists them)")
     document = specs.of_recipe(recipe, overrides) if recipe is not None else specs.load(str(spec), overrides)
@@ -122,7 +122,7 @@ def show(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show all about one job or model."""
+    """Show everything about a job or a model."""
     with connect(url) as client:
         if name.startswith("model_"):
             model = client.models.get(name).raw

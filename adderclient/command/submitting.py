@@ -1,4 +1,4 @@
-"""What ``adder submit`` and ``adder sweep submit`` share after the server has taken what was submitted."""
+"""The options and the output that ``adder submit`` and ``adder sweep submit`` share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from adderclient.records import Job, Sweep
 
 
 def refuse_with_validate_only(watch: bool, idempotency_key: str | None) -> None:
-    """Raises UsageError for options that mean nothing where nothing is submitted."""
+    """Raises UsageError for options that have no effect together with ``--validate-only``."""
     if watch or idempotency_key is not None:
         name = "--watch" if watch else "--idempotency-key"
         raise UsageError(f"--validate-only submits nothing: leave out {name}")

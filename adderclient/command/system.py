@@ -1,4 +1,4 @@
-"""``adder system``: what the service is made of and how it is."""
+"""``adder system``: the parts of the service and their health."""
 
 from __future__ import annotations
 

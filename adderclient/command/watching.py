@@ -25,7 +25,7 @@ METRICS = ("train/loss", "val/loss", "val/accuracy", "images_per_second")
 PLAIN_SECONDS = 5.0
 """Least time between two plain lines of the same status."""
 PATIENCE = 30.0
-"""Seconds for which a queued job that no live worker can run is watched: a worker may be on its way."""
+"""Seconds for which a queued job is watched that no live worker can run; a worker may be starting."""
 
 
 @dataclass
@@ -174,7 +174,7 @@ def follow(client: Client, job_id: str, title: str | None = None, interval: floa
 
 
 def why_it_waits(client: Client, job: Job) -> str:
-    """Of a job that does not go on by itself: what it waits for, and what can be done."""
+    """Says what a job that does not go on by itself waits for, and what can be done."""
     if job.status != "paused":
         return f"{job.id} is queued and cannot start: {job.waiting_for}. Watch it again: adder watch {job.id}"
     attempts = client.jobs.attempts(job.id)

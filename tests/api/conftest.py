@@ -19,7 +19,7 @@ from jobs.database import Database
 from jobs.settings import Settings
 from jobs.store import store_of
 from tests.api.attempt import Worker
-from tests.api.dashboard import browser, dashboard, visit
+from tests.api.dashboard import PATIENT, browser, dashboard, visit
 from tests.conftest import quick_settings
 from tests.support.servers import Valkey, wait_until
 
@@ -60,6 +60,12 @@ def running(settings: Settings) -> Iterator[Running]:
 
 
 @pytest.fixture
+def settings(tmp_path: Path, database_url: str, valkey: Valkey) -> Settings:
+    """One heartbeat of a worker lasts for the whole test, however busy the machine is."""
+    return quick_settings(tmp_path, database_url, valkey.url, **PATIENT)
+
+
+@pytest.fixture
 def site(settings: Settings) -> Iterator[Running]:
     """A server on each kind of database: tests that use it run twice."""
     with running(settings) as site:
@@ -75,7 +81,7 @@ def api(site: Running) -> Iterator[httpx2.Client]:
 @pytest.fixture
 def lite(tmp_path: Path, sqlite_url: str, valkey: Valkey) -> Iterator[Running]:
     """A server on SQLite, for what does not depend on the database."""
-    with running(quick_settings(tmp_path, sqlite_url, valkey.url)) as site:
+    with running(quick_settings(tmp_path, sqlite_url, valkey.url, **PATIENT)) as site:
         yield site
 
 

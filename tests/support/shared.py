@@ -26,7 +26,7 @@ class Run:
     def __init__(self, config: pytest.Config, basetemp: Path) -> None:
         is_worker = hasattr(config, "workerinput")
         self.folder = (basetemp.parent if is_worker else basetemp) / "shared"
-        self.folder.mkdir(exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         self.pid = os.getppid() if is_worker else os.getpid()
         """The process that lives as long as the run."""
 

@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from api.jobs.history import accepted
+from api.http.accept import preferred
 from jobs.states import Status
 from tests.api.attempt import Worker
 from tests.api.conftest import Running, running
@@ -23,7 +23,7 @@ from tests.support.specs import train_body
 
 @pytest.fixture(autouse=True)
 def _quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.streaming.changes.POLL_SECONDS", 0.05)
+    monkeypatch.setattr("api.streaming.job_changes.POLL_SECONDS", 0.05)
 
 
 def submitted(api: httpx2.Client) -> str:
@@ -111,7 +111,7 @@ def test_metrics_as_csv(api: httpx2.Client, worker: Worker) -> None:
 )
 def test_accept_is_weighed(accept: str | None, kind: str | None) -> None:
     names = {"json": "application/json", "csv": "text/csv", None: None}
-    assert accepted(accept, ("application/json", "text/csv")) == names[kind]
+    assert preferred(accept, ("application/json", "text/csv")) == names[kind]
 
 
 def test_events_tell_the_states(api: httpx2.Client, worker: Worker) -> None:

@@ -119,7 +119,7 @@ def test_the_document_describes_every_call(lite_api: httpx2.Client) -> None:
 
 @pytest.fixture
 def _no_pool_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.streaming.changes.POLL_SECONDS", 0.05)
+    monkeypatch.setattr("api.streaming.job_changes.POLL_SECONDS", 0.05)
 
 
 @contextmanager

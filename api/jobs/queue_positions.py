@@ -1,4 +1,7 @@
-"""Where queued jobs stand, for all routes: read anew while that is cheap, else from a picture a moment old."""
+"""Positions of queued jobs and when they are expected to start.
+
+A short queue is read anew for every request. The forecast of a long queue is kept for some seconds.
+"""
 
 from __future__ import annotations
 
@@ -16,34 +19,34 @@ from jobs.states import Status
 from jobs.tables import Job
 
 FRESH = 200
-"""Queued jobs up to which every request reads the whole queue; it takes some milliseconds."""
+"""Up to so many queued jobs, every request reads the whole queue, which takes some milliseconds."""
 KEEP_SECONDS = 2.0
-"""How old a picture of a longer queue may be; older where one takes long, so that looking takes a tenth of the time."""
+"""How long the forecast of a longer queue is kept at least: ten times as long as it took to make, if that is more."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """A queued job's place."""
+class QueuePosition:
+    """Where a queued job stands."""
 
     position: int
-    """1 for the next one among those that compete for the same workers."""
+    """1 for the next job among those that compete for the same workers."""
     starts_at: int | None
     """Milliseconds since 1970; None where nothing is known."""
     waiting_for: str | None
-    """What no live worker has."""
+    """What the job asks for that no live worker has."""
 
 
-class Line:
-    """The queue, as one API process sees it. Thread-safe."""
+class QueuePositions:
+    """The queue as one API process sees it. Thread-safe."""
 
     def __init__(self, settings: Settings) -> None:
-        self._live_ms = int(settings.lease_seconds * 1000)
+        self._live_ms = settings.live_ms
         self._lock = threading.Lock()
         self._kept: Forecast | None = None
         self._until = 0.0
 
-    def places(self, session: Session, jobs: Sequence[Job]) -> dict[str, Place]:
-        """Of those that are queued, by id. All of one call come from one picture."""
+    def of(self, session: Session, jobs: Sequence[Job]) -> dict[str, QueuePosition]:
+        """The positions of those jobs that are queued, by id. All of one call come from one forecast."""
         queued = [job for job in jobs if job.status == Status.QUEUED]
         if not queued:
             return {}
@@ -53,24 +56,24 @@ class Line:
             waiting = outlook.waiting_of(job)
             seconds = forecast.start_in(waiting)
             starts_at = None if seconds is None else forecast.at_ms + round(1000 * seconds)
-            found[job.id] = Place(forecast.position(waiting), starts_at, forecast.waiting_for(waiting.needs))
+            found[job.id] = QueuePosition(forecast.position(waiting), starts_at, forecast.waiting_for(waiting.needs))
         return found
 
     def _forecast(self, session: Session) -> Forecast:
         kept = self._kept
         if kept is not None and time.monotonic() < self._until:
             return kept
-        # While one thread looks at a long queue, the others go on with the last picture.
+        # While one thread reads a long queue, the others go on with the forecast before.
         if not self._lock.acquire(blocking=kept is None):
-            return kept or self._look(session)
+            return kept or self._refresh(session)
         try:
-            return self._look(session)
+            return self._refresh(session)
         finally:
             self._lock.release()
 
-    def _look(self, session: Session) -> Forecast:
+    def _refresh(self, session: Session) -> Forecast:
         if self._kept is not None and time.monotonic() < self._until:
-            return self._kept  # somebody else just looked
+            return self._kept  # another thread has just read the queue
         began = time.monotonic()
         found = outlook.forecast(session, self._live_ms)
         if len(found.waiting) > FRESH:

@@ -1,4 +1,7 @@
-"""A job as a page shows it. The tables hold JSON that other versions may have written: its shape is never trusted."""
+"""A job as the pages show it.
+
+The tables hold JSON that another version may have written, so nothing here relies on its shape.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from api.jobs.queue import Place
-from api.web.formats import duration, is_number, number
+from api.jobs.queue_positions import QueuePosition
+from api.web.actions import Action
+from api.web.formats import duration, is_number, number, percent
 from jobs.states import Status
-from jobs.tables import Job, Model
+from jobs.tables import Job
 
 FAILURES = {
     "worker_lost": "The worker was lost",
@@ -19,9 +23,10 @@ FAILURES = {
     "diverged": "The training diverged",
     "code_error": "The training program failed",
 }
-"""Headings for `jobs.states.FailureCode`; the job's own message says more."""
+"""Headings by `jobs.states.FailureCode`. The job's own message gives the details."""
 
 ACCURACY = ("val/accuracy", "accuracy")
+"""Names that the validation accuracy has in results: of a training, of an evaluation."""
 GROUPS: tuple[tuple[str, tuple[Status, ...]], ...] = (
     ("All", ()),
     ("Queued", (Status.QUEUED,)),
@@ -31,35 +36,23 @@ GROUPS: tuple[tuple[str, tuple[Status, ...]], ...] = (
     ("Failed", (Status.FAILED,)),
     ("Cancelled", (Status.CANCELLED,)),
 )
-"""The tabs above the list: statuses that a reader looks for together."""
-
-
-@dataclass(frozen=True)
-class Action:
-    """A button: one call of the REST API."""
-
-    name: str
-    method: str
-    path: str
-    confirm: str = ""
-    """Asked before the call; empty: not asked."""
-    then: str = ""
-    """Where to go on success; empty: stay. `job` follows the answer's id."""
-    danger: bool = False
+"""The tabs above the list, each with the statuses that it shows."""
 
 
 @dataclass(frozen=True)
 class JobView:
+    """A job in the list and at the top of its page."""
+
     id: str
     kind: str
     status: Status
     title: tuple[str, ...]
-    """Parts: network, method, dataset."""
+    """Network, method and dataset."""
     subject: str | None
-    """The model that the job is about or begins with."""
+    """Id of the model that the job works on or starts from."""
     labels: Mapping[str, str]
     fraction: float | None
-    """0 to 1, while that says anything."""
+    """Progress from 0 to 1; None where there is none to show."""
     progress_text: str
     accuracy: float | None
     created_at: int
@@ -77,35 +70,45 @@ class JobView:
 def job_view(
     job: Job,
     labels: Mapping[str, str],
-    place: Place | None,
+    queue_position: QueuePosition | None,
     latest_accuracy: float | None,
     now_ms: int,
     run_seconds: float | None,
     datasets: Mapping[str, str] | None = None,
 ) -> JobView:
-    """`datasets`: what users' datasets are called, by id."""
+    """The view of one job.
+
+    Args:
+        job: its row.
+        labels: its labels.
+        queue_position: where it stands, if it is queued.
+        latest_accuracy: validation accuracy of the last epoch, 0 to 1, of a job without a result.
+        now_ms: milliseconds since 1970.
+        run_seconds: how long it has run in all its attempts.
+        datasets: names of users' datasets by id.
+    """
     status = Status(job.status)
     progress = job.progress or {}
     return JobView(
         id=job.id,
         kind=job.kind,
         status=status,
-        title=title(job.kind, job.spec, datasets),
+        title=job_title(job.kind, job.spec, datasets),
         subject=str(job.spec.get("model_id") or job.spec.get("init_from") or "") or None,
         labels=labels,
         fraction=_fraction(status, progress),
-        progress_text=_progress_text(job, status, progress, place, now_ms),
+        progress_text=_progress_text(job, status, progress, queue_position, now_ms),
         accuracy=accuracy(job.result) if accuracy(job.result) is not None else latest_accuracy,
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,
         seconds=run_seconds,
-        queue_position=None if place is None else place.position,
+        queue_position=None if queue_position is None else queue_position.position,
     )
 
 
-def title(kind: str, spec: Mapping[str, Any], datasets: Mapping[str, str] | None = None) -> tuple[str, ...]:
-    """What a job is about, in the words of its spec, and of `datasets` for what has an id there."""
+def job_title(kind: str, spec: Mapping[str, Any], datasets: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """The parts of a job's title, from its spec. `datasets` has the names of users' datasets by id."""
     model, dataset = _object(spec.get("model")), _object(spec.get("dataset")).get("name")
     dataset = (datasets or {}).get(str(dataset), dataset)
     if kind == "analyze":
@@ -120,7 +123,7 @@ def title(kind: str, spec: Mapping[str, Any], datasets: Mapping[str, str] | None
 
 
 def accuracy(metrics: Any) -> float | None:
-    """The validation accuracy among final metrics, where there is one."""
+    """The validation accuracy in a job's result, 0 to 1; None where there is none."""
     for name in ACCURACY:
         value = _object(metrics).get(name)
         if is_number(value):
@@ -139,20 +142,22 @@ def _fraction(status: Status, progress: Mapping[str, Any]) -> float | None:
     return min(1.0, max(0.0, float(fraction)))
 
 
-def _place_text(place: Place | None, now_ms: int) -> str:
-    if place is None:
+def _queue_text(at: QueuePosition | None, now_ms: int) -> str:
+    if at is None:
         return "in the queue"
-    if place.waiting_for is not None:
-        return f"in the queue: {place.waiting_for}"
-    starts = "" if place.starts_at is None else f", starts in about {duration((place.starts_at - now_ms) / 1000)}"
-    return f"position {place.position} in the queue{starts}"
+    if at.waiting_for is not None:
+        return f"in the queue: {at.waiting_for}"
+    starts = "" if at.starts_at is None else f", starts in about {duration((at.starts_at - now_ms) / 1000)}"
+    return f"position {at.position} in the queue{starts}"
 
 
-def _progress_text(job: Job, status: Status, progress: Mapping[str, Any], place: Place | None, now_ms: int) -> str:
+def _progress_text(
+    job: Job, status: Status, progress: Mapping[str, Any], queue_position: QueuePosition | None, now_ms: int
+) -> str:
     fraction = _fraction(status, progress)
-    share = "" if fraction is None else f"{fraction * 100:.0f} %"
+    share = "" if fraction is None else percent(fraction, 0)
     if status is Status.QUEUED:
-        return _place_text(place, now_ms)
+        return _queue_text(queue_position, now_ms)
     if status is Status.SUCCEEDED:
         epochs = progress.get("epochs")
         return f"{number(epochs)} epoch{'' if epochs == 1 else 's'}" if is_number(epochs) else "done"
@@ -168,7 +173,7 @@ def _progress_text(job: Job, status: Status, progress: Mapping[str, Any], place:
 
 
 def actions(job: Job, has_checkpoint: bool) -> Sequence[Action]:
-    """What may be done to a job in its state; the API has the last word."""
+    """The buttons that a job's state allows. The API decides again when one is pressed."""
     status, path = Status(job.status), f"/v1/jobs/{job.id}"
     if status.final:
         found = [Action("Retry", "POST", f"{path}/retry?from=start", then="job")]
@@ -185,28 +190,3 @@ def actions(job: Job, has_checkpoint: bool) -> Sequence[Action]:
         ask = "Cancel this job? A training saves its state and stops; it cannot be resumed, only retried."
         found.append(Action("Cancel", "POST", f"{path}/cancel", confirm=ask, danger=True))
     return found
-
-
-@dataclass(frozen=True)
-class ModelView:
-    id: str
-    job_id: str | None
-    source: str
-    title: tuple[str, ...]
-    parameters: int
-    accuracy: float | None
-    bytes: int
-    created_at: int
-
-
-def model_view(model: Model) -> ModelView:
-    return ModelView(
-        id=model.id,
-        job_id=model.job_id,
-        source=model.source,
-        title=(model.arch, model.method, model.dataset),
-        parameters=model.parameters,
-        accuracy=accuracy(model.metrics),
-        bytes=model.bytes,
-        created_at=model.created_at,
-    )

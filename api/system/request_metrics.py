@@ -1,4 +1,4 @@
-"""What this process counts of its own requests, for Prometheus, in a registry of its own."""
+"""Prometheus counters of the requests that this API process answered, in a registry of its own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
-class Monitor:
+class RequestMetrics:
+    """Counts requests and measures how long they take."""
+
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         labels = ["method", "route"]
@@ -22,7 +24,7 @@ class Monitor:
         ProcessCollector(registry=self.registry)
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
-        """One request. `route` is the template (`/v1/jobs/{id}`), so that ids make no new series."""
+        """Counts one request. `route` is the template (`/v1/jobs/{id}`), so that ids make no new series."""
         method = method if method in METHODS else "other"
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(method, route).observe(seconds)

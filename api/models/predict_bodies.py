@@ -1,4 +1,4 @@
-"""What can be asked of a model: an encoded image or an array, from each of the bodies that carry one."""
+"""Request bodies of a prediction: an encoded image or an array of pixels, as JSON, a form or an image file."""
 
 from __future__ import annotations
 
@@ -55,7 +55,11 @@ PREDICT_BODY: dict[str, Any] = {
 
 
 async def read_image(request: Request) -> dict[str, Any]:
-    """`{"image_b64": …}` or `{"array": …}`, as the inference process takes it."""
+    """Reads the image as the inference process takes it: `{"image_b64": …}` or `{"array": …}`.
+
+    Raises:
+        Problem: 400 for a malformed body, 413 for a long one, 415 for another media type, 422 for a bad field.
+    """
     kind = media_type(request)
     if is_json(kind):
         return _of_document(parse_json(await read(request, MAX_JSON_BYTES)))

@@ -1,4 +1,4 @@
-"""Whether what the service needs is there, each part by name."""
+"""`/readyz`: checks that everything the service needs is there, each part by name."""
 
 from __future__ import annotations
 
@@ -11,20 +11,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.service import Service
 from api.system.schemas import Check, Ready
-from jobs.repository import recovery
-from jobs.settings import Settings
+from api.workers.liveness import live_workers
 from jobs.wakeups import BROKER_ERRORS
 
 TIMEOUT_SECONDS = 5.0
 
 
-def live_ms(settings: Settings) -> int:
-    """How old a worker's heartbeat may be: three missed renewals are too many."""
-    return int(3 * settings.renew_seconds * 1000)
-
-
-async def check(service: Service) -> Ready:
-    """All parts at once, none for longer than TIMEOUT_SECONDS."""
+async def check_readiness(service: Service) -> Ready:
+    """Checks all parts at the same time. A part that takes longer than TIMEOUT_SECONDS has failed."""
     database, broker, worker, inference = await asyncio.gather(
         _within(_database, service), _within(_broker, service), _within(_worker, service), _inference(service)
     )
@@ -32,18 +26,18 @@ async def check(service: Service) -> Ready:
     return Ready(ready=all(c.ok for c in checks.values() if c.required), checks=checks)
 
 
-async def _within(part: Callable[[Service], str], service: Service) -> Check:
+async def _within(check: Callable[[Service], str], service: Service) -> Check:
     try:
-        detail = await asyncio.wait_for(asyncio.to_thread(part, service), TIMEOUT_SECONDS)
+        detail = await asyncio.wait_for(asyncio.to_thread(check, service), TIMEOUT_SECONDS)
     except asyncio.TimeoutError:  # noqa: UP041
         return Check(ok=False, detail=f"no answer within {TIMEOUT_SECONDS:g} s", required=True)
-    except _Missing as missing:
-        return Check(ok=False, detail=str(missing), required=True)
+    except _Unavailable as error:
+        return Check(ok=False, detail=str(error), required=True)
     return Check(ok=True, detail=detail, required=True)
 
 
-class _Missing(Exception):
-    """A part is not there; the text says which."""
+class _Unavailable(Exception):
+    """A part does not answer. The text names it."""
 
 
 def _database(service: Service) -> str:
@@ -51,7 +45,7 @@ def _database(service: Service) -> str:
         with service.database.read() as session:
             session.execute(text("SELECT 1"))
     except SQLAlchemyError as error:
-        raise _Missing(f"the database does not answer ({type(error).__name__})") from error
+        raise _Unavailable(f"the database does not answer ({type(error).__name__})") from error
     return service.database.engine.dialect.name
 
 
@@ -61,17 +55,17 @@ def _broker(service: Service) -> str:
             connection.ensure_connection(max_retries=1, timeout=2, interval_start=0.1)
             return str(connection.transport_cls)
     except BROKER_ERRORS as error:
-        raise _Missing(f"the broker does not answer ({type(error).__name__})") from error
+        raise _Unavailable(f"the broker does not answer ({type(error).__name__})") from error
 
 
 def _worker(service: Service) -> str:
     try:
         with service.database.read() as session:
-            workers = recovery.live_workers(session, live_ms(service.settings))
+            workers = live_workers(session, service.settings)
     except SQLAlchemyError as error:
-        raise _Missing("unknown: the database does not answer") from error
+        raise _Unavailable("unknown: the database does not answer") from error
     if not workers:
-        raise _Missing("no worker is alive; queued jobs wait until one is")
+        raise _Unavailable("no worker is alive; queued jobs wait until one is")
     leaving = sum(worker.draining is not None for worker in workers)
     drained = f", {leaving} of them asked to drain" if leaving else ""
     return f"{len(workers)} alive with {sum(worker.slots for worker in workers)} slots{drained}"

@@ -1,4 +1,7 @@
-"""What an analysis found, as a job's page shows it. Rows of other versions are read, too: no shape is trusted."""
+"""The result of an `analyze` job as its page shows it: verdict, table and picture.
+
+Another version may have written the result, so nothing here relies on its shape.
+"""
 
 from __future__ import annotations
 
@@ -13,31 +16,33 @@ from jobs.tables import Artifact, Job
 KIND = "analyze"
 PICTURE = "figure.png"
 MOST_CURVES = 24
-"""Runs whose curves are drawn on the page; the picture has all."""
+"""The page draws the curves of so many runs at most. The picture has all of them."""
 
 
 @dataclass(frozen=True)
-class Finding:
+class AnalysisView:
+    """What the paper's table or figure came to."""
+
     verdict: str
     holds: bool | None
-    """Whether what the paper says was found here; None: that could not be told."""
+    """Whether the paper's statement holds here; None where the job could not tell."""
     reasons: Sequence[str]
     caption: str
     columns: Sequence[tuple[str, bool]]
-    """Title, and whether it holds numbers."""
+    """Each column's title, and whether it holds numbers."""
     rows: Sequence[Sequence[str]]
     picture: str | None
-    """Name of the artifact."""
+    """Name of the artifact with the picture."""
 
 
-def finding(job: Job, artifacts: Sequence[Artifact]) -> Finding | None:
-    """None until there is a verdict."""
+def analysis_view(job: Job, artifacts: Sequence[Artifact]) -> AnalysisView | None:
+    """The view of a job's result. None for jobs of other kinds, and until there is a verdict."""
     result = job.result or {}
     if job.kind != KIND or not isinstance(result.get("verdict"), str):
         return None
     columns, rows = _table(result)
     holds = result.get("holds")
-    return Finding(
+    return AnalysisView(
         verdict=result["verdict"],
         holds=holds if isinstance(holds, bool) else None,
         reasons=[str(reason) for reason in _list(result.get("reasons"))],
@@ -59,14 +64,14 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def runs(job: Job) -> list[str]:
-    """Names of the trainings whose curves the page draws: they stand before the names of their metrics."""
+def run_names(job: Job) -> list[str]:
+    """Names of the trainings whose curves the page draws. The names of their metrics begin with them."""
     if job.kind != KIND:
         return []
     try:
         config = AnalyzeConfig.from_dict(job.spec)
     except (InvalidConfig, ValueError):
-        return []  # of another version, or its dataset is gone
+        return []  # the spec is of another version, or its dataset is gone
     planned = [run for run in plan(config) if run.trains]
     if len(planned) > MOST_CURVES:
         planned = [run for run in planned if run.seed == config.seeds[0]]

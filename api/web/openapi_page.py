@@ -1,4 +1,4 @@
-"""`/docs`: the OpenAPI document as one page that needs neither scripts nor the internet."""
+"""The page `/docs`: the OpenAPI document as HTML, without scripts and without other hosts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ summary { cursor: pointer; }
 
 
 def render(document: dict[str, Any]) -> str:
-    """The whole page."""
+    """The page for an OpenAPI document."""
     info = document["info"]
     title = escape(f"{info['title']} {info['version']}")
     parts = [
