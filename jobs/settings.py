@@ -143,6 +143,11 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'adder.db'}"
 
     @property
+    def alive_ms(self) -> int:
+        """Age of a heartbeat from which its worker counts as gone: it has missed three in a row. Milliseconds."""
+        return int(3 * self.renew_seconds * 1000)
+
+    @property
     def artifacts_dir(self) -> Path:
         return self.data_dir / "artifacts"
 

@@ -37,7 +37,7 @@ class Line:
     """The queue, as one API process sees it. Thread-safe."""
 
     def __init__(self, settings: Settings) -> None:
-        self._live_ms = int(settings.lease_seconds * 1000)
+        self._alive_ms = settings.alive_ms
         self._lock = threading.Lock()
         self._kept: Forecast | None = None
         self._until = 0.0
@@ -72,7 +72,7 @@ class Line:
         if self._kept is not None and time.monotonic() < self._until:
             return self._kept  # somebody else just looked
         began = time.monotonic()
-        found = outlook.forecast(session, self._live_ms)
+        found = outlook.forecast(session, self._alive_ms)
         if len(found.waiting) > FRESH:
             now = time.monotonic()
             self._kept, self._until = found, now + max(KEEP_SECONDS, 10 * (now - began))

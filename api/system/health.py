@@ -12,15 +12,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.service import Service
 from api.system.schemas import Check, Ready
 from jobs.repository import recovery
-from jobs.settings import Settings
 from jobs.wakeups import BROKER_ERRORS
 
 TIMEOUT_SECONDS = 5.0
-
-
-def live_ms(settings: Settings) -> int:
-    """How old a worker's heartbeat may be: three missed renewals are too many."""
-    return int(3 * settings.renew_seconds * 1000)
 
 
 async def check(service: Service) -> Ready:
@@ -67,12 +61,14 @@ def _broker(service: Service) -> str:
 def _worker(service: Service) -> str:
     try:
         with service.database.read() as session:
-            workers = recovery.live_workers(session, live_ms(service.settings))
+            workers = recovery.live_workers(session, service.settings.alive_ms)
     except SQLAlchemyError as error:
         raise _Missing("unknown: the database does not answer") from error
     if not workers:
         raise _Missing("no worker is alive; queued jobs wait until one is")
     leaving = sum(worker.draining is not None for worker in workers)
+    if leaving == len(workers):
+        raise _Missing(f"no worker accepts jobs: all {leaving} that are alive were asked to drain")
     drained = f", {leaving} of them asked to drain" if leaving else ""
     return f"{len(workers)} alive with {sum(worker.slots for worker in workers)} slots{drained}"
 

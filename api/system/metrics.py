@@ -11,7 +11,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from api.service import Service
-from api.system.health import live_ms
 from api.system.measurements import Parts, Readings
 from jobs.repository.health import Snapshot, Waiting, WorkerHealth
 from jobs.states import Cause
@@ -58,7 +57,7 @@ class _Families(Collector):
         if database is not None:
             yield _gauge("adder_database_round_trip_seconds", "Time of the smallest query.", database.seconds)
             yield from _jobs(database.value)
-            yield from _workers(database.value.workers, live_ms(self._service.settings) / 1000)
+            yield from _workers(database.value.workers, self._service.settings.alive_ms / 1000)
 
 
 def _stores(parts: Parts) -> Iterator[Metric]:

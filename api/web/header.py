@@ -9,7 +9,6 @@ from urllib.parse import urlencode
 
 from sqlalchemy.orm import Session
 
-from api.system.health import live_ms
 from jobs.repository import recovery
 from jobs.settings import Settings
 from jobs.states import Status
@@ -49,7 +48,7 @@ class Health:
 def health(session: Session, settings: Settings) -> Health:
     workers = [
         WorkerView(row.hostname, row.device, row.slots, _details(row.info), row.draining is not None)
-        for row in recovery.live_workers(session, live_ms(settings))
+        for row in recovery.live_workers(session, settings.alive_ms)
     ]
     return Health(recovery.depth(session), workers)
 

@@ -12,7 +12,6 @@ from api.http.bodies import read_json
 from api.http.dependencies import ServiceDep, known_query
 from api.http.problems import documented, field_errors, invalid
 from api.schemas import Page
-from api.system import health
 from api.workers.listing import states
 from api.workers.schemas import WorkerState
 from jobs.errors import NotFound
@@ -102,7 +101,7 @@ def drain(service: ServiceDep, id: WorkerName, order: Annotated[DrainOrder, Depe
     """It claims nothing more from within two seconds on, stays alive, and is `drained` once it runs nothing. No job
     takes harm: with `hand_over` each saves a checkpoint and is queued again. Idempotent; the last mode counts."""
     with service.database.write() as session:
-        worker = workers.find(session, id, health.live_ms(service.settings))
+        worker = workers.find(session, id, service.settings.alive_ms)
         workers.drain(session, worker, order.mode)
         return _state(session, worker)
 
@@ -117,6 +116,6 @@ def drain(service: ServiceDep, id: WorkerName, order: Annotated[DrainOrder, Depe
 def undrain(service: ServiceDep, id: WorkerName) -> WorkerState:
     """From within two seconds on. Idempotent."""
     with service.database.write() as session:
-        worker = workers.find(session, id, health.live_ms(service.settings))
+        worker = workers.find(session, id, service.settings.alive_ms)
         workers.undrain(session, worker)
         return _state(session, worker)
