@@ -16,6 +16,13 @@ from jobs.database import Database
 from jobs.migrate import migrate
 from jobs.settings import Settings
 from tests.support.servers import Valkey
+from tests.support.sessions import no_session_in_a_session
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_session_a_thread() -> Iterator[None]:
+    with no_session_in_a_session():
+        yield
 
 
 @pytest.fixture(scope="session")

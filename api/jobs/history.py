@@ -183,7 +183,9 @@ def logs(
     """What the training wrote; it may be cut at the server's limit, and says so where it is."""
     with service.database.read() as session:
         lifecycle.get(session, id)
-        text, end = _whole_log(service, id) if tail is None else history.log_tail(session, id, tail)
+        text, end = ("", 0) if tail is None else history.log_tail(session, id, tail)
+    if tail is None:
+        text, end = _whole_log(service, id)
     if not follow or is_head(request):
         return PlainTextResponse(text)
     return LiveResponse(service, _follow(service, id, text, end), "text/plain; charset=utf-8")
