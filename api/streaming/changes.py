@@ -71,10 +71,11 @@ class Changes:
             ids = list(self._watched)
             try:
                 versions = await anyio.to_thread.run_sync(self._versions, ids, limiter=self._threads)
-            except Exception as error:
-                if not database_away(error):
-                    raise
-                log.warning("streams.database_away", error=str(error.__cause__ or error))
+            except Exception as error:  # noqa: BLE001  (streams depend on this task: it goes on and says so in the log)
+                if database_away(error):
+                    log.warning("streams.database_away", error=str(error.__cause__ or error))
+                else:
+                    log.error("streams.look_failed", error=str(error), kind=type(error).__name__)
             else:
                 self._tell(ids, versions)
             with suppress(asyncio.TimeoutError):

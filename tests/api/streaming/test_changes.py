@@ -13,7 +13,7 @@ from sqlalchemy import event
 
 from api.streaming.changes import Changes, Watched
 from jobs.database import Database
-from jobs.repository import lifecycle
+from jobs.repository import history, lifecycle
 from tests.support.specs import train_spec
 
 LONG = 60.0  # seconds; a wait that lasts so long has failed
@@ -113,5 +113,33 @@ def test_many_streams_cost_one_query_a_round_and_none_once_they_are_gone(databas
                 await asyncio.sleep(0.01)
             with changes.watch(jobs[0]) as again:  # and it begins again with the next stream
                 await settled(again)
+
+    run(work)
+
+
+def test_an_unexpected_error_does_not_end_the_looking(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams that are open go on to hear of changes, not only those that are opened later."""
+    job = submitted(database)
+    looks = 0
+    read = history.versions
+
+    def fails_once(*arguments: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            raise ValueError("this error was foreseen by nobody")
+        return read(*arguments)
+
+    monkeypatch.setattr(history, "versions", fails_once)
+
+    async def work() -> None:
+        async with changes_of(database) as (changes, _):
+            with changes.watch(job) as watched:
+                await settled(watched)
+                while looks < 3:
+                    await asyncio.sleep(0.01)
+                cancelled(database, job)
+                while "cancelled" not in str(watched.version):
+                    await asyncio.wait_for(watched.wait(watched.version, LONG), LONG)
 
     run(work)
