@@ -16,6 +16,7 @@ from addercore.arch import Network, check_manifest, read_manifest
 from addercore.arch.manifest import FORMAT, METADATA_KEY, read_header
 from addercore.config import TrainConfig, dataset
 from addercore.data import prepare
+from addercore.devices import resolve_device
 from addercore.errors import BadData, BadModel
 from addercore.networks import build
 
@@ -65,12 +66,14 @@ class Model:
 
 
 def _from_pil(image: "Image", channels: int) -> np.ndarray[Any, Any]:
-    """(H, W) or (H, W, 3), integers of 8 bits or floats in 0…1."""
+    """(1, H, W), or with 3 channels (3, H, W): integers of 8 bits, or floats 0…1 of an image with 16 bits."""
     if image.mode.startswith("I;16"):
-        return np.asarray(image, dtype=np.float32) / 65535
+        grey = np.asarray(image, dtype=np.float32) / 65535
+        return np.broadcast_to(grey, (channels, *grey.shape))
     if image.mode in ("I", "F"):
         raise ValueError(f"an image of mode {image.mode!r} has no fixed range of values; convert it to 8 bits")
-    return np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
 
 def _open(path: str | Path, channels: int) -> np.ndarray[Any, Any]:
@@ -87,6 +90,25 @@ def _open(path: str | Path, channels: int) -> np.ndarray[Any, Any]:
         raise BadData(f"{path} cannot be read as an image ({error})") from error
 
 
+def _channels_first(array: np.ndarray[Any, Any], channels: int) -> np.ndarray[Any, Any]:
+    """(c, H, W) of (H, W), (c, H, W) or (H, W, c); other shapes stay, to be refused by the caller.
+
+    Raises `ValueError` where first and last axis could both be the channels: a guess would turn rows into colours.
+    """
+    if array.ndim == 2 and channels == 1:
+        return array[None]
+    if array.ndim != 3 or array.shape[2] != channels:
+        return array
+    if array.shape[0] != channels:
+        return array.transpose(2, 0, 1)
+    if channels == 1 and array.shape[1] == 1:
+        return array  # one pixel
+    remedy = "pass it as (H, W)" if channels == 1 else "pass it as a PIL image"
+    raise ValueError(
+        f"an image of the shape {array.shape} can be read as ({channels}, H, W) and as (H, W, {channels}); {remedy}"
+    )
+
+
 def _pixels(image: ImageLike, channels: int) -> Tensor:
     """(c, H, W) float32 in 0…1."""
     if isinstance(image, str | Path):
@@ -94,11 +116,7 @@ def _pixels(image: ImageLike, channels: int) -> Tensor:
     elif hasattr(image, "getbands"):  # a PIL image; Pillow itself may not be installed
         array = _from_pil(cast("Image", image), channels)
     else:
-        array = np.asarray(image)
-    if array.ndim == 3 and array.shape[2] == channels and array.shape[0] != channels:
-        array = array.transpose(2, 0, 1)
-    if array.ndim == 2 and channels == 1:
-        array = array[None]
+        array = _channels_first(np.asarray(image), channels)
     if array.ndim != 3 or array.shape[0] != channels or min(array.shape) < 1:
         raise ValueError(f"an image must be (H, W) or ({channels}, H, W), got {array.shape}")
     if np.issubdtype(array.dtype, np.integer):
@@ -164,7 +182,6 @@ def load(
 
     `BadModel` says what is wrong with the file; a pickle is never read.
     """
-    from addercore.train.isolation import resolve_device
 
     path = Path(path)
     if manifest is None:

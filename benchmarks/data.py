@@ -25,8 +25,8 @@ from addercore import TrainConfig, build
 from addercore.config.train import Augment
 from addercore.data import Source, Stored
 from addercore.data.folder import scan
+from addercore.devices import resolve_device
 from addercore.train.batches import Batches
-from addercore.train.isolation import resolve_device
 from addercore.train.loader import Loader
 from benchmarks.rows import RESULTS, Row, table, write
 

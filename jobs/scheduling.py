@@ -39,13 +39,13 @@ class Rules:
     """What of the settings a submission needs."""
 
     share_label: str = "user"
-    alive_ms: int = 30_000
-    """A worker whose heartbeat is younger is alive (`Settings.alive_ms`)."""
+    live_ms: int = 30_000
+    """A worker whose heartbeat is younger is alive."""
     max_queued: int | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        return cls(settings.fair_share_label, settings.alive_ms, settings.max_queued_jobs)
+        return cls(settings.fair_share_label, settings.live_ms, settings.max_queued_jobs)
 
 
 def share_of(spec: Spec, label: str) -> str:

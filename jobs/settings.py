@@ -71,6 +71,7 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(60, gt=0)
     """How long an attempt owns its job without renewing."""
     renew_seconds: float = Field(10, gt=0)
+    """How often a worker renews its leases and its heartbeat."""
     poll_seconds: float = Field(1.0, gt=0)
     """How often a supervisor looks for a cancel or a pause."""
     write_seconds: float = Field(2.0, gt=0)
@@ -143,8 +144,8 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'adder.db'}"
 
     @property
-    def alive_ms(self) -> int:
-        """Age of a heartbeat from which its worker counts as gone: it has missed three in a row. Milliseconds."""
+    def live_ms(self) -> int:
+        """Age of a heartbeat in milliseconds up to which its worker is alive: three missed renewals are too many."""
         return int(3 * self.renew_seconds * 1000)
 
     @property

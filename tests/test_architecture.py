@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("api", "worker", "addercore", "jobs", "adderclient", "migrations", "benchmarks", "tests")
+FOLDERS = ("api", "worker", "addercore", "jobs", "adderclient", "launcher", "migrations", "benchmarks", "tests")
 ALLOWED = {
     "api": {"api", "jobs", "addercore.arch", "addercore.config", "addercore.errors"},
     "jobs": {"jobs", "addercore.arch", "addercore.config", "addercore.errors"},
     "worker": {"worker", "jobs", "addercore"},
     "addercore": {"addercore"},
     "adderclient": {"adderclient", "addercore.arch", "addercore.config"},  # `adder count`, imported when it runs
+    "launcher": {"launcher", "adderclient"},  # it starts the servers as processes
     "migrations": {"migrations", "jobs"},
     "benchmarks": {"benchmarks", "addercore", "adderclient", "jobs", "worker"},
 }
@@ -60,4 +61,5 @@ def test_only_the_training_process_loads_torch(module: str) -> None:
 
 def test_the_client_loads_nothing_of_the_server() -> None:
     foreign = {"torch", "numpy", "api", "worker", "jobs", "addercore", "sqlalchemy", "celery", "fastapi"}
-    assert loaded_by("adderclient.command").isdisjoint(foreign)
+    assert loaded_by("adderclient.command").isdisjoint(foreign | {"launcher"})
+    assert loaded_by("launcher.commands").isdisjoint(foreign)

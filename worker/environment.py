@@ -15,9 +15,9 @@ def report_environment(messages: Messages, device: str, *, computes: bool = True
     """
     import torch
 
+    from addercore.devices import resolve_device
     from addercore.ops.registry import select
     from addercore.train.environment import describe
-    from addercore.train.isolation import resolve_device
 
     target = resolve_device(device)
     chosen = select(target, torch.float32) if computes else None

@@ -13,6 +13,8 @@ import yaml
 
 from adderclient.command.errors import UsageError
 
+FLOAT, INT, TIMESTAMP = (f"tag:yaml.org,2002:{kind}" for kind in ("float", "int", "timestamp"))
+
 
 def load(source: str, overrides: Iterable[str] = ()) -> dict[str, Any]:
     """The spec in the file ``source`` (``-``: stdin), YAML or JSON, with ``a.b=value`` overrides applied."""
@@ -61,14 +63,18 @@ def _parse(source: str, content: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 as pyyaml reads it, except that ``5e-4`` is a number, as in JSON and YAML 1.2."""
+    """YAML as JSON and YAML 1.2 have it, where YAML 1.1 differs: ``5e-4`` is a number, ``010`` is ten, ``12:30`` and
+    ``2024-01-05`` are texts."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - the type is the base class's
+        first: [(tag, pattern) for tag, pattern in found if tag not in (INT, TIMESTAMP)]
+        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
+_Loader.add_implicit_resolver(FLOAT, re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(INT, re.compile(r"^[-+]?[0-9]+$"), list("-+0123456789"))
+_Loader.add_constructor(INT, lambda _, node: int(node.value))
 
 
 def _apply(spec: dict[str, Any], override: str) -> None:

@@ -9,10 +9,10 @@ from torch import Tensor
 from addercore.analysis import accuracy_figures as figures
 from addercore.analysis import paper
 from addercore.analysis.claims import Accuracies, Claim, order, together
+from addercore.analysis.context import Context
 from addercore.analysis.findings import Finding, by_seed
 from addercore.analysis.report import Column, Report, Table, Verdict
-from addercore.analysis.statistics import mean_of
-from addercore.analysis.subject import Place
+from addercore.analysis.statistics import Difference, mean_of
 from addercore.arch import Counts, count
 from addercore.config import AnalyzeConfig
 from addercore.config.plans import TEACHER, Run, plan, rows_of
@@ -67,6 +67,11 @@ def _with_operations(config: AnalyzeConfig, rows: list[dict[str, Any]]) -> None:
         row |= {"energy": 1e6 * found.energy_joules, "cycles": found.latency_cycles}
 
 
+def _difference(found: Difference) -> dict[str, float]:
+    """A difference as values of a row."""
+    return {"difference": found.mean, "difference_se": found.se, "difference_margin": found.margin}
+
+
 def _where(config: AnalyzeConfig) -> str:
     epochs = plan(config)[0].config.epochs
     seeds = len(config.seeds)
@@ -76,7 +81,7 @@ def _where(config: AnalyzeConfig) -> str:
 
 
 def _judged(accuracies: Accuracies, verdict: Callable[[], Verdict]) -> Verdict:
-    return verdict() if accuracies.learnt() else accuracies.nothing_learnt()
+    return verdict().after(accuracies.comparisons) if accuracies.learnt() else accuracies.nothing_learnt()
 
 
 def _per_network(config: AnalyzeConfig, accuracies: Accuracies, points: float) -> Verdict:
@@ -173,11 +178,11 @@ def table4(config: AnalyzeConfig, findings: list[Finding]) -> Report:
         if row is not best:
             difference = accuracies.difference(row["row"], best["row"])
             if difference is not None:
-                row |= {"difference": difference.mean, "difference_se": difference.se}
+                row |= _difference(difference)
     columns = (
         Column("eta", "η", "number"),
         _ACCURACY,
-        Column("difference", "difference from the best ± standard error, points", "points", "difference_se"),
+        Column("difference", "difference from the best ± 95 % interval, points", "points", "difference_margin"),
         Column("paper", "paper, MNIST, %", "percent"),
         _NOTE,
     )
@@ -261,12 +266,12 @@ def figure3(config: AnalyzeConfig, findings: list[Finding]) -> Report:
         row["paper"] = paper.ABLATION.get(row["row"])
         difference = None if row["row"] == first else accuracies.difference(row["row"], first)
         if difference is not None:
-            row |= {"difference": difference.mean, "difference_se": difference.se}
+            row |= _difference(difference)
     columns = (
         Column("gradient", "gradient"),
         Column("local_rate", "local rate"),
         _ACCURACY,
-        Column("difference", "difference from the first ± standard error, points", "points", "difference_se"),
+        Column("difference", "difference from the first ± 95 % interval, points", "points", "difference_margin"),
         Column("loss", "training loss at the end", "number"),
         Column("paper", "paper, MNIST, %", "percent"),
         _NOTE,
@@ -288,11 +293,11 @@ def distillation(config: AnalyzeConfig, findings: list[Finding]) -> Report:
         row["paper_cifar10"], row["paper_cifar100"] = published
         difference = None if row["row"] == "plain" else accuracies.difference(row["row"], "plain")
         if difference is not None:
-            row |= {"difference": difference.mean, "difference_se": difference.se}
+            row |= _difference(difference)
     columns = (
         Column("network", "network"),
         _ACCURACY,
-        Column("difference", "difference from the plain adder ± standard error, points", "points", "difference_se"),
+        Column("difference", "difference from the plain adder ± 95 % interval, points", "points", "difference_margin"),
         Column("paper_cifar10", "PKKD, ResNet-20, CIFAR-10, %", "percent"),
         Column("paper_cifar100", "PKKD, CIFAR-100, %", "percent"),
         _NOTE,
@@ -321,11 +326,11 @@ def _lesson(config: AnalyzeConfig) -> str:
 
 
 @torch.inference_mode()
-def top5(place: Place, run: Run | None, model: Model) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def top5(context: Context, run: Run | None, model: Model) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The share of validation images whose class is among the five of highest score (all, of fewer classes)."""
     most = min(5, len(model.classes))
     right = images = 0
-    for batch, labels in place.images("validation").batches(whole=True):
+    for batch, labels in context.images("validation").batches(whole=True):
         best = model.module(batch).topk(most, 1).indices
         right += int((best == labels[:, None]).any(1).sum())
         images += len(labels)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from addercore.analysis.figures import ARCH_NAMES, GRADIENT_NAMES, METHOD_NAMES, RATE_NAMES
 from addercore.analysis.findings import Finding, by_seed
 from addercore.analysis.report import Verdict
-from addercore.analysis.statistics import TIE, Difference, Mean, chance_limit, compare, mean_of
+from addercore.analysis.statistics import Difference, Mean, chance_limit, compare, mean_of
 from addercore.config import AnalyzeConfig, dataset
 from addercore.config.plans import Row, rows_of
 
@@ -45,6 +45,7 @@ class Accuracies:
         self.limit = chance_limit(len(info.classes), info.validation_size)
         self.rows = list(dict.fromkeys(finding.row for finding in self.findings))
         self.by_row = {row: by_seed(self.findings, row, *ACCURACY) for row in self.rows}
+        self._compared: set[frozenset[str]] = set()
 
     def mean(self, row: str) -> Mean | None:
         """None where every training of the row diverged."""
@@ -55,7 +56,16 @@ class Accuracies:
         return sum(finding.row == row and finding.diverged is not None for finding in self.findings)
 
     def difference(self, row: str, other: str) -> Difference | None:
-        return compare(self.by_row[row], self.by_row[other], self.images)
+        """The accuracies' difference by seed, with its interval; None where no seed has both."""
+        difference = compare(self.by_row[row], self.by_row[other], self.images)
+        if difference is not None:
+            self._compared.add(frozenset((row, other)))
+        return difference
+
+    @property
+    def comparisons(self) -> int:
+        """Pairs of rows that `difference` has compared so far."""
+        return len(self._compared)
 
     def sign(self, row: str, other: str) -> int | None:
         """1, 0, −1 as `row` is ahead of, level with or behind `other`; one that always diverges is behind."""
@@ -80,7 +90,7 @@ class Accuracies:
         )
 
     def describe(self, row: str, other: str) -> str:
-        """`AdderNet against CNN: −0.39 ± 0.21 points over 5 seeds, a tie`."""
+        """`AdderNet against CNN: −0.39 ± 0.58 points over 5 seeds, a tie`; ± is half of the 95 % interval."""
         difference = self.difference(row, other)
         pair = f"{self.name(row)} against {self.name(other)}"
         if difference is None:
@@ -124,7 +134,7 @@ class Accuracies:
         least = -points / 100
         if difference.mean >= least:
             return Claim(f"{what} is within {margin} of {other_name} ({difference.points()})", True)
-        if difference.mean + TIE * difference.se >= least:
+        if difference.mean + difference.margin >= least:
             return Claim(f"{what} may be within {margin} of {other_name} ({difference.points()})", None)
         return Claim(f"{what} is more than {margin} behind {other_name} ({difference.points()})", False)
 
@@ -144,7 +154,7 @@ def together(claims: list[Claim], reasons: list[str]) -> Verdict:
 
 
 def order(accuracies: Accuracies, expected: list[str]) -> Verdict:
-    """Whether no row of `expected` is behind a later one, by paired differences; two standard errors are a tie."""
+    """Whether no row of `expected` is behind a later one. Two rows tie if their difference's interval holds zero."""
     rows = [row for row in expected if row in accuracies.rows]
     pairs = [(first, second) for place, first in enumerate(rows) for second in rows[place + 1 :]]
     reasons = [accuracies.describe(first, second) for first, second in pairs]

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import Tensor
 
+from addercore.analysis.context import MODEL, Context, similarity_layers, weight_of
 from addercore.analysis.figures import METHOD_NAMES
 from addercore.analysis.findings import Finding
 from addercore.analysis.report import Column, Report, Table, Verdict
-from addercore.analysis.subject import MODEL, Place, similarity_layers, weight_of
 from addercore.config import AnalyzeConfig
 from addercore.config.plans import Run
 from addercore.errors import BadModel
@@ -26,16 +26,16 @@ SHUFFLES: Final = 500
 SIGNIFICANT: Final = 3.0
 """Standard deviations of shuffled taps' correlation from which filters count as ordered."""
 
-MOST_SHOWN: Final = 64
+MAX_SHOWN: Final = 64
 
 
-def look(place: Place, run: Run | None, model: Model) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def measure(context: Context, run: Run | None, model: Model) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The first layer's filters (c_out, c_in, kh, kw) and the correlation of their neighbouring taps."""
     name, layer = next(iter(similarity_layers(model.module).items()))
     filters = weight_of(layer).detach().cpu().double()
     if filters.ndim != 4 or min(filters.shape[2:]) < 2:
         raise BadModel(f"the model's first layer {name} has filters {tuple(filters.shape)}: they are no images")
-    if place.config.control == "permuted_weights":
+    if context.config.control == "permuted_weights":
         filters = _shuffled(filters, generator("figure2", "control"))
     source = generator("figure2", "shuffles")
     found = neighbours(filters)
@@ -129,12 +129,14 @@ def _verdict(rows: list[dict[str, Any]]) -> Verdict:
             parts.append(
                 f"{who} first filters have no spatial order ({max(mine):.1f} standard deviations from chance)."
             )
-    return Verdict(" ".join(parts), all(answers))
+    compared = sum("z" in row for row in rows)
+    note = f"{compared} layers were compared with {SHUFFLES} shufflings of their taps, at {SIGNIFICANT:g} deviations."
+    return Verdict(" ".join(parts), all(answers), [note] if compared > 1 else [])
 
 
 def _grid(finding: Finding) -> tuple[list[Tensor], int]:
     """Images of one network's filters, (kh, kw) or (kh, kw, 3), and how many stand in a row."""
-    filters = finding.tensors["filters"][:MOST_SHOWN]
+    filters = finding.tensors["filters"][:MAX_SHOWN]
     images = []
     for one in filters:
         low, high = one.min(), one.max()

@@ -7,6 +7,8 @@ from typing import Final, Literal
 import torch
 from torch import Tensor
 
+from addercore.analysis.statistics import NORMAL_LIMIT
+
 Family = Literal["laplace", "gaussian"]
 FAMILIES: Final[tuple[Family, ...]] = ("laplace", "gaussian")
 
@@ -33,8 +35,8 @@ class Comparison:
 
     @property
     def better(self) -> Family | None:
-        """The family of the larger likelihood; None within two standard errors."""
-        return None if abs(self.z) <= 2 else "laplace" if self.z > 0 else "gaussian"
+        """The family of the larger likelihood; None where the ratio's 95 % interval holds zero."""
+        return None if abs(self.z) <= NORMAL_LIMIT else "laplace" if self.z > 0 else "gaussian"
 
 
 def parameters(values: Tensor, family: Family) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from addercore.data import Preprocess, Split, source
 from addercore.train.batches import generator
 
 BATCH: Final = 256
-MOST: Final = 10_000
+MAX_IMAGES: Final = 10_000
 """Images of a split that a picture is computed from: evenly spread over it, where it has more."""
 
 
@@ -47,7 +47,7 @@ class Images:
     def batches(self, whole: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
         """All images in order, or unless `whole` of a large split 10,000 of them."""
         size = len(self._source)
-        chosen = torch.arange(size) if whole or size <= MOST else torch.arange(MOST) * size // MOST
+        chosen = torch.arange(size) if whole or size <= MAX_IMAGES else torch.arange(MAX_IMAGES) * size // MAX_IMAGES
         for part in torch.split(chosen, BATCH):
             yield self.take(part)
 

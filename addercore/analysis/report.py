@@ -3,10 +3,10 @@
 import csv
 import io
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from addercore.analysis.statistics import signed
+from addercore.analysis.statistics import comparisons_note, signed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -100,6 +100,13 @@ class Verdict:
     text: str
     holds: bool | None
     reasons: list[str] = field(default_factory=list)
+    comparisons: int = 0  # intervals of 95 % that were looked at
+
+    def after(self, comparisons: int) -> "Verdict":
+        """The same with the number of comparisons that were made, and a reason that says what that means."""
+        if comparisons == 0:
+            return self
+        return replace(self, reasons=[*self.reasons, comparisons_note(comparisons)], comparisons=comparisons)
 
 
 @dataclass(frozen=True, slots=True)

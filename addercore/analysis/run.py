@@ -12,27 +12,28 @@ import torch
 from torch import Tensor
 
 from addercore.analysis import accuracy, features, filters, gradients, variance, weights
+from addercore.analysis.checkpoints import resume
+from addercore.analysis.context import MODEL, Context
 from addercore.analysis.figures import can_draw, png
 from addercore.analysis.findings import Finding
 from addercore.analysis.report import Report
-from addercore.analysis.state import resume
-from addercore.analysis.subject import MODEL, Place
 from addercore.analysis.trainings import Options, Trainings
 from addercore.config import AnalyzeConfig
 from addercore.config.plans import TEACHER, Run, plan
+from addercore.devices import resolve_device
+from addercore.files import write_atomic
 from addercore.io import Model, load
 from addercore.ops import select
-from addercore.train.artifacts import Artifact
-from addercore.train.callbacks import Callbacks, Progress
+from addercore.train.callbacks import Callbacks
 from addercore.train.environment import describe
-from addercore.train.files import write_atomic
-from addercore.train.isolation import isolated, resolve_device
+from addercore.train.isolation import isolated
+from addercore.train.reports import Artifact, Progress
 
-Seen = tuple[dict[str, Any], dict[str, Tensor]]
+Measurement = tuple[dict[str, Any], dict[str, Tensor]]
 """Facts and tensors of one network."""
 
 
-def _nothing(place: Place, run: Run | None, model: Model) -> Seen:
+def _nothing(context: Context, run: Run | None, model: Model) -> Measurement:
     """For studies that need a training's metrics only."""
     return {}, {}
 
@@ -42,22 +43,22 @@ class Study:
     """What a recipe does: `look` at a trained or given model, or `probe` a network as initialised; then `report`."""
 
     report: Callable[[AnalyzeConfig, list[Finding]], Report]
-    look: Callable[[Place, Run | None, Model], Seen] = _nothing
-    probe: Callable[[Place, Run], Seen] | None = None
+    measure: Callable[[Context, Run | None, Model], Measurement] = _nothing
+    measure_untrained: Callable[[Context, Run], Measurement] | None = None
 
 
 STUDIES: Final = {
     "mnist": Study(accuracy.mnist),
-    "table1": Study(gradients.report, probe=gradients.probe),
+    "table1": Study(gradients.report, measure_untrained=gradients.measure_untrained),
     "table2": Study(accuracy.table2),
     "table3": Study(accuracy.table3, accuracy.top5),
     "table4": Study(accuracy.table4),
     "xnor_table": Study(accuracy.xnor_table),
-    "figure1": Study(features.report, features.look),
-    "figure2": Study(filters.report, filters.look),
+    "figure1": Study(features.report, features.measure),
+    "figure2": Study(filters.report, filters.measure),
     "figure3": Study(accuracy.figure3),
-    "figure4": Study(weights.report, weights.look),
-    "variance": Study(variance.report, variance.look, variance.probe),
+    "figure4": Study(weights.report, weights.measure),
+    "variance": Study(variance.report, variance.measure, variance.measure_untrained),
     "distillation": Study(accuracy.distillation),
 }
 
@@ -104,9 +105,9 @@ def analyze(
     with isolated(config.seeds[0], target, threads):
         environment = describe(target, chosen.backend, chosen.note)
         callbacks.on_start(environment)
-        place = Place(config, None if data_dir is None else Path(data_dir), target, chosen.backend.name)
-        options = Options(place.data_dir, device, threads, loader_workers, backend)
-        findings = _findings(place, workdir, options, callbacks, resume_from, model)
+        context = Context(config, None if data_dir is None else Path(data_dir), target, chosen.backend.name)
+        options = Options(context.data_dir, device, threads, loader_workers, backend)
+        findings = _findings(context, workdir, options, callbacks, resume_from, model)
         if findings is None:
             return AnalyzeResult(True, {}, [])
         report = STUDIES[config.recipe].report(config, findings)
@@ -116,7 +117,7 @@ def analyze(
 
 
 def _findings(
-    place: Place,
+    context: Context,
     workdir: Path,
     options: Options,
     callbacks: Callbacks,
@@ -124,35 +125,37 @@ def _findings(
     model: Path | None,
 ) -> list[Finding] | None:
     """What the study saw of each network, in the order of the plan; None where the callbacks asked to stop."""
-    study, config = STUDIES[place.config.recipe], place.config
+    study, config = STUDIES[context.config.recipe], context.config
     if model is not None:
-        given = load(model, device=options.device, backend=place.backend)
-        facts, tensors = study.look(place, None, given)
+        given = load(model, device=options.device, backend=context.backend)
+        facts, tensors = study.measure(context, None, given)
         _tell(callbacks, 1, 1)
         return [Finding(MODEL, MODEL, config.seeds[0], {**facts, "network": given.manifest["network"]}, tensors)]
-    if study.probe is not None:
-        return _probed(place, study.probe, callbacks)
+    if study.measure_untrained is not None:
+        return _measured_untrained(context, study.measure_untrained, callbacks)
 
-    def look(run: Run, path: Path) -> Seen:
+    def measure(run: Run, path: Path) -> Measurement:
         if config.recipe == "distillation":
-            # a teacher's file is kept, in checkpoints too, until its pupil has been trained
+            # a teacher's file is kept, in checkpoints too, until its student has been trained
             content = torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
             return {}, {"model": content} if run.row == TEACHER else {}
-        if study.look is _nothing:
+        if study.measure is _nothing:
             return {}, {}
-        return study.look(place, run, load(path, device=options.device, backend=place.backend))
+        return study.measure(context, run, load(path, device=options.device, backend=context.backend))
 
-    trainings = Trainings(config, workdir, options, callbacks, look)
+    trainings = Trainings(config, workdir, options, callbacks, measure)
     resumed = None if resume_from is None else resume(Path(resume_from), config, callbacks)
     return list(trainings.findings.values()) if trainings.run(resumed) else None
 
 
-def _probed(place: Place, probe: Callable[[Place, Run], Seen], callbacks: Callbacks) -> list[Finding] | None:
+def _measured_untrained(
+    context: Context, measure: Callable[[Context, Run], Measurement], callbacks: Callbacks
+) -> list[Finding] | None:
     """Seconds of work in all: what is stopped here begins again."""
-    runs = plan(place.config)
+    runs = plan(context.config)
     found = []
     for done, run in enumerate(runs, 1):
-        facts, tensors = probe(place, run)
+        facts, tensors = measure(context, run)
         found.append(Finding(run.name, run.row, run.seed, facts, tensors))
         _tell(callbacks, done, len(runs))
         if done < len(runs) and callbacks.should_stop():
@@ -177,6 +180,7 @@ def _result(config: AnalyzeConfig, report: Report) -> dict[str, Any]:
         "verdict": report.verdict.text,
         "holds": report.verdict.holds,
         "reasons": report.verdict.reasons,
+        "comparisons": report.verdict.comparisons,
         "caption": report.caption,
         "columns": [{"key": c.key, "title": c.title, "kind": c.kind} for c in shown],
         "rows": [_finite(row) for row in report.table.rows],

@@ -2,28 +2,29 @@
 
 import csv
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 
 import torch
 
+from addercore.analysis.checkpoints import AnalysisCheckpoints, Resumed
 from addercore.analysis.findings import Finding
 from addercore.analysis.images import shuffled_labels
-from addercore.analysis.state import Keeper, Resumed
 from addercore.config import AnalyzeConfig
 from addercore.config.plans import Run, plan
 from addercore.errors import Diverged
-from addercore.train.callbacks import Callbacks, MetricPoint, Progress
+from addercore.train.callbacks import Callbacks
+from addercore.train.reports import MetricPoint, Progress
 from addercore.train.run import fit
 
 CURVES: Final = ("train/loss", "val/loss", "val/accuracy")
 MUTED: Final = ("grad_norm/", "local_lr/")
 """Series of every layer: of a training alone they are worth a chart, of twenty trainings they hide the rest."""
 
-Look = Callable[[Run, Path], tuple[dict[str, Any], dict[str, torch.Tensor]]]
+Measure = Callable[[Run, Path], tuple[dict[str, Any], dict[str, torch.Tensor]]]
 """What is kept of a trained model: facts and tensors."""
 
 
@@ -58,6 +59,8 @@ class _Inner(Callbacks):
         self.owner.tell_progress(self, progress)
 
     def on_event(self, type: str, message: str, data: dict[str, Any]) -> None:
+        if type == "resumed":
+            self.owner.count_resumed(self.run, data["step"])
         moved = {"step": self.step, "epoch": self.epoch}
         data = {key: value + moved[key] if key in moved else value for key, value in data.items()}
         self.owner.callbacks.on_event(type, f"{self.run.name}: {message}", data)
@@ -73,10 +76,10 @@ class Trainings:
     """Runs the plan of `config`; `findings` has what is done, in the order of the plan."""
 
     def __init__(
-        self, config: AnalyzeConfig, workdir: Path, options: Options, callbacks: Callbacks, look: Look
+        self, config: AnalyzeConfig, workdir: Path, options: Options, callbacks: Callbacks, measure: Measure
     ) -> None:
         self.config, self.workdir, self.options, self.callbacks = config, workdir, options, callbacks
-        self._look = look
+        self._measure = measure
         self.plan = plan(config)
         self.findings: dict[str, Finding] = {}
         self.begun: dict[str, tuple[int, int]] = {}  # run → steps and epochs of all runs before it
@@ -86,9 +89,9 @@ class Trainings:
             steps, epochs = steps + run.steps, epochs + run.config.epochs
         self._steps, self._epochs = steps, epochs
         self._work = {run.name: run.operations() for run in self.plan}
-        self._keeper = Keeper(workdir / "checkpoints", config, callbacks)
-        self._began = time.monotonic()
-        self._worked_before = 0  # operations that an earlier process did
+        self._checkpoints = AnalysisCheckpoints(workdir / "checkpoints", config, callbacks)
+        self._began = monotonic()
+        self._worked_before = 0.0  # operations that an earlier process did, finished trainings and part of one
 
     def run(self, resumed: Resumed | None) -> bool:
         """All that is left; False where the callbacks asked to stop, a checkpoint has been saved then."""
@@ -129,7 +132,7 @@ class Trainings:
             if result.stopped:
                 return None
             facts = {"epochs": result.epoch, "steps": result.step, "metrics": result.metrics}
-            seen, tensors = self._look(run, folder / "model.safetensors")
+            seen, tensors = self._measure(run, folder / "model.safetensors")
             return Finding(run.name, run.row, run.seed, facts | {"curves": _curves(folder)} | seen, tensors)
         except Diverged as error:
             self.callbacks.on_event("run_diverged", f"{run.name}: {error}", {"run": run.name})
@@ -139,7 +142,7 @@ class Trainings:
 
     def keep(self, run: Run, inner: Path, step: int, epoch: int) -> None:
         """On the thread that writes the training's checkpoints; nothing changes `findings` meanwhile."""
-        self._keeper.save(run.name, inner, list(self.findings.values()), step, epoch)
+        self._checkpoints.save(run.name, inner, list(self.findings.values()), step, epoch)
 
     def _teacher(self, run: Run, folder: Path) -> Path | None:
         """The model file of the run that teaches this one."""
@@ -153,10 +156,14 @@ class Trainings:
         return path
 
     def _forget_teacher(self, run: Run) -> None:
-        """A teacher whose pupil is done is not needed in later checkpoints."""
+        """A teacher whose student is done is not needed in later checkpoints."""
         if run.teacher is not None:
             taught = self.findings[run.teacher]
             self.findings[run.teacher] = replace(taught, tensors={})
+
+    def count_resumed(self, run: Run, step: int) -> None:
+        """`run` goes on after `step`: what came before was an earlier process's work, and says nothing of this pace."""
+        self._worked_before += self._work[run.name] * step / run.steps
 
     def tell_progress(self, inner: _Inner, progress: Progress) -> None:
         """`progress` of one training as that of all; the share of each is that of its operations."""
@@ -164,7 +171,7 @@ class Trainings:
         before = sum(self._work[name] for name in self.findings)
         done = before + progress.fraction * self._work[inner.run.name]
         here = done - self._worked_before
-        seconds = time.monotonic() - self._began
+        seconds = monotonic() - self._began
         last = inner.run is self.plan[-1] and progress.fraction == 1.0
         self.callbacks.on_progress(
             Progress(

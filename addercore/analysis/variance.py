@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import Tensor, nn
 
+from addercore.analysis.context import MODEL, Context, similarity_layers, weight_of
 from addercore.analysis.figures import METHOD_COLOURS, METHOD_NAMES, light_grid
 from addercore.analysis.findings import Finding
 from addercore.analysis.report import Column, Report, Table, Verdict
 from addercore.analysis.statistics import mean_of
-from addercore.analysis.subject import MODEL, Place, similarity_layers, weight_of
 from addercore.config import AnalyzeConfig
 from addercore.config.plans import Run
 from addercore.errors import BadModel
@@ -46,25 +46,25 @@ def _layers(module: nn.Module) -> dict[str, nn.Module]:
     return {name: part for name, part in found if isinstance(part, AdderLayer) or type(part) in (nn.Conv2d, nn.Linear)}
 
 
-def probe(place: Place, run: Run) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def measure_untrained(context: Context, run: Run) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Every layer of the network as it is initialised, normalised by the batch as in the first training step."""
-    images, _ = place.images("train").first(run.seed, run.config.batch_size)
-    module = place.initial(run).train()
-    return {"layers": _measure(place, module, images, run.seed)}, {}
+    images, _ = context.images("train").first(run.seed, run.config.batch_size)
+    module = context.untrained(run).train()
+    return {"layers": _measure(context, module, images, run.seed)}, {}
 
 
-def look(place: Place, run: Run | None, model: Model) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def measure(context: Context, run: Run | None, model: Model) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Every layer of a given model, in evaluation mode."""
-    images, _ = place.images("train", model).first(place.config.seeds[0], MODEL_IMAGES)
-    return {"layers": _measure(place, model.module.eval(), images, place.config.seeds[0])}, {}
+    images, _ = context.images("train", model).first(context.config.seeds[0], MODEL_IMAGES)
+    return {"layers": _measure(context, model.module.eval(), images, context.config.seeds[0])}, {}
 
 
 @torch.no_grad()
-def _measure(place: Place, module: nn.Module, images: Tensor, seed: int) -> dict[str, dict[str, Any]]:
+def _measure(context: Context, module: nn.Module, images: Tensor, seed: int) -> dict[str, dict[str, Any]]:
     layers = _layers(module)
     if not layers:
         raise BadModel("the model has neither adder nor convolution layers: eqs. 8 and 9 say nothing of it")
-    if place.config.control == "permuted_weights":
+    if context.config.control == "permuted_weights":
         for layer in layers.values():
             weight = weight_of(layer)
             weight.copy_(weight.flatten().sort().values.view_as(weight))
@@ -73,7 +73,7 @@ def _measure(place: Place, module: nn.Module, images: Tensor, seed: int) -> dict
         layer.register_forward_pre_hook(lambda _m, given, name=name: reached.__setitem__(name, given[0].float()))
         for name, layer in layers.items()
     ]
-    with isolated(seed, place.device, None):
+    with isolated(seed, context.device, None):
         module(images)
     for hook in hooks:
         hook.remove()

@@ -16,8 +16,8 @@ PASSES: Final = 3
 TEACHER: Final = "twin"
 """The row of the distillation recipe whose model teaches."""
 TEACHER_PASSES: Final = 2
-"""It is trained so many times as long as its pupils, on the digits on augmented images too: a twin of the pupils' own
-recipe holds them back (docs/distillation.md)."""
+"""The teacher trains this many times as many epochs as its students, on digits also on augmented images: a twin of the
+students' own recipe holds them back (docs/distillation.md)."""
 DISTILL: Final = {"weight": 0.9}
 
 GRADIENTS: Final = ("full_precision", "sign")
@@ -87,7 +87,7 @@ def rows_of(config: AnalyzeConfig) -> tuple[Row, ...]:
 
 
 def _teaching(config: AnalyzeConfig) -> dict[str, Any]:
-    """What a teacher has that its pupils have not, beside its longer training."""
+    """What a teacher has that its students have not, beside its longer training."""
     return {"augment": "affine"} if config.dataset.name == SMALL else {}
 
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor
 
+from addercore.arch.shapes import output_length
 from addercore.nn.binary import Binary2d, BinaryLinear
 
 Words = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
@@ -38,9 +39,5 @@ def packed_sums(layer: Binary2d | BinaryLinear, x: Tensor) -> Tensor:
         columns = nnf.unfold(part, layer.kernel_size, dilation, padding, stride)  # (N, c_in/G · kh · kw, L)
         sums = packed_dot(columns.transpose(1, 2).flatten(0, 1), filters)  # (N · L, c_out/G)
         parts.append(sums.reshape(len(x), -1, len(filters)).transpose(1, 2))
-    height = _positions(x.shape[2], layer.kernel_size[0], stride[0], padding[0], dilation[0])
+    height = output_length(x.shape[2], layer.kernel_size[0], stride[0], padding[0], dilation[0])
     return torch.cat(parts, 1).reshape(len(x), len(signs), height, -1)
-
-
-def _positions(size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
-    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1

@@ -20,7 +20,7 @@ def adder_norm(layer: Layer, norm: Norm, x: Tensor, residual: Tensor | None, rel
     if images is None:
         return _unfused(layer, norm, x, residual, relu)
     rows, filters, added = images
-    shape = output_shape(rows.shape, filters.shape, geometry_of(*layer.place[:4]))
+    shape = output_shape(rows.shape, filters.shape, geometry_of(*layer.options[:4]))
     count = shape[0] * shape[2] * shape[3]  # values a channel
     if added is not None and added.shape != shape:
         return _unfused(layer, norm, x, residual, relu)
@@ -32,7 +32,7 @@ def adder_norm(layer: Layer, norm: Norm, x: Tensor, residual: Tensor | None, rel
         return _unfused(layer, norm, x, residual, relu)
     else:
         scale, shift = _folded(norm, norm.running_mean, norm.running_var)
-        z = forward_affine(rows, filters, scale, shift, added, relu, *layer.place)
+        z = forward_affine(rows, filters, scale, shift, added, relu, *layer.options)
     result: Tensor = z.flatten(1) if isinstance(layer, AdderLinear) else z
     return result
 
@@ -86,7 +86,7 @@ def _by_batch(
     gamma, beta = _gamma_beta(norm, x)
     sign = layer.gradient == "sign"
     z: Tensor
-    z, mean, variance = forward_normalized(x, filters, gamma, beta, residual, relu, norm.eps, sign, *layer.place)
+    z, mean, variance = forward_normalized(x, filters, gamma, beta, residual, relu, norm.eps, sign, *layer.options)
     if norm.training and norm.track_running_stats:
         _track(norm, mean, variance * (count / (count - 1)))
     return z

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from addercore.ops import Gradient, adder_conv2d, adder_linear, get
 from addercore.ops.checks import pair
-from addercore.ops.library import Place
+from addercore.ops.library import LayerOptions
 
 
 class AdderLayer(nn.Module):
@@ -29,7 +29,7 @@ class AdderLayer(nn.Module):
         nn.init.normal_(self.weight)
 
     @property
-    def place(self) -> Place:
+    def options(self) -> LayerOptions:
         """(stride, padding, dilation, groups, backend), as the operators take them."""
         return (1, 1), (0, 0), (1, 1), 1, self.backend or ""
 
@@ -60,7 +60,7 @@ class Adder2d(AdderLayer):
         self.dilation, self.groups = pair("dilation", dilation, 1), groups
 
     @property
-    def place(self) -> Place:
+    def options(self) -> LayerOptions:
         return self.stride, self.padding, self.dilation, self.groups, self.backend or ""
 
     def forward(self, x: Tensor) -> Tensor:

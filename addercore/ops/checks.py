@@ -11,7 +11,7 @@ from addercore.ops.geometry import Geometry
 
 Pair = Sequence[int]
 
-KINDS: Final = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+DTYPES: Final = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 """Types that a tensor may have; half types are computed in float32."""
 
 
@@ -33,8 +33,8 @@ def check_tensors(**tensors: Tensor | None) -> None:
     for name, tensor in tensors.items():
         if tensor is None:
             continue
-        if tensor.dtype not in KINDS:
-            known = ", ".join(str(kind) for kind in KINDS)
+        if tensor.dtype not in DTYPES:
+            known = ", ".join(str(kind) for kind in DTYPES)
             raise ValueError(f"{name} must have one of the types {known}, got {tensor.dtype}; convert it with .to(…)")
         if first is None:
             first = (name, tensor)
@@ -89,5 +89,12 @@ def known_layer(
 
 
 def check_shape(name: str, tensor: Tensor | None, shape: tuple[int, ...]) -> None:
+    """`tensor`, where there is one, has exactly this shape."""
     if tensor is not None and tensor.shape != shape:
-        raise ValueError(f"{name} must have the shape {shape}, got {tuple(tensor.shape)}")
+        raise ValueError(f"{name} must have the shape {tuple(shape)}, got {tuple(tensor.shape)}")
+
+
+def check_output(name: str, tensor: Tensor) -> None:
+    """A layer's output has four dimensions: kernels index it as (N, F, H', W')."""
+    if tensor.dim() != 4:
+        raise ValueError(f"{name} must have the shape (N, F, H', W'), got {tuple(tensor.shape)}")

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor
 
+from addercore.arch.shapes import output_length
+
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
@@ -19,8 +21,7 @@ class Geometry:
     def output_size(self, size: tuple[int, int], kernel: tuple[int, int]) -> tuple[int, int]:
         """(H', W') for an input of (H, W)."""
         height, width = (
-            (size[a] + 2 * self.padding[a] - self.dilation[a] * (kernel[a] - 1) - 1) // self.stride[a] + 1
-            for a in (0, 1)
+            output_length(size[a], kernel[a], self.stride[a], self.padding[a], self.dilation[a]) for a in (0, 1)
         )
         return height, width
 

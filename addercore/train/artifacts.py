@@ -1,7 +1,6 @@
 """What a finished run leaves behind."""
 
 import json
-from dataclasses import dataclass
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -10,20 +9,13 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from addercore.config import TrainConfig
+from addercore.files import write_atomic
 from addercore.io import encode, manifest_of
-from addercore.train.files import write_atomic
 from addercore.train.history import History
+from addercore.train.reports import Artifact
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-
-@dataclass(frozen=True, slots=True)
-class Artifact:
-    name: str
-    kind: str  # model, manifest, metrics, summary, curves
-    media_type: str
-    path: Path
 
 
 def write_artifacts(

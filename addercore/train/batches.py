@@ -1,18 +1,14 @@
 """The order of a run's images: a function of seed, epoch and place, so that a resumed run needs no state for it."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import ceil, cos, pi
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from addercore.config import OptimizerConfig, TrainConfig, dataset
 from addercore.data import Preprocess, Source
-
-if TYPE_CHECKING:
-    from addercore.train.loader import Loader
 
 
 def generator(*key: int | str) -> torch.Generator:
@@ -58,12 +54,15 @@ class Batches:
         return min(last * size, len(self.source)) - first * size
 
     def group(
-        self, epoch: int, order: Tensor, step: int, loader: "Loader | None" = None
+        self, epoch: int, order: Tensor, step: int, take: Callable[[], Tensor] | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """(images, labels) of each batch of step `step`, made (or taken from `loader`) when it is asked for."""
+        """(images, labels) of each batch of step `step`, when it is asked for.
+
+        `take` gives the pixels of the batches that loader processes make; without it they are made here.
+        """
         for index in range(*self._range(step)):
             chosen = self._chosen(order, index)
-            pixels = self.pixels(epoch, order, index) if loader is None else loader.take()
+            pixels = self.pixels(epoch, order, index) if take is None else take()
             yield self.images(pixels, epoch, index), self.labels[chosen.to(self.device)]
 
     def pixels(self, epoch: int, order: Tensor, index: int) -> Tensor:

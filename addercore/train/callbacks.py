@@ -1,33 +1,9 @@
 """What a training run tells its owner while it goes on."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from addercore.train.artifacts import Artifact
-
-
-@dataclass(frozen=True, slots=True)
-class MetricPoint:
-    """One value of one series; (name, step) is unique in a run."""
-
-    name: str
-    step: int  # optimizer steps done
-    epoch: int  # epochs begun, from 1
-    value: float
-    time_ms: int  # milliseconds since 1970, UTC
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    epoch: int  # epochs begun, from 1
-    epochs: int
-    step: int  # optimizer steps done
-    steps: int
-    fraction: float  # of all steps
-    images_per_second: float | None  # of training, since this process began; null until it is known
-    eta_seconds: float | None
+from addercore.train.reports import Artifact, MetricPoint, Progress
 
 
 class Callbacks:
@@ -45,7 +21,7 @@ class Callbacks:
     def on_event(self, type: str, message: str, data: dict[str, Any]) -> None:
         """A notable moment: `resumed`, `resume_inexact`, `checkpoint_lost`, `early_stop`, `stopped`, `no_curves`."""
 
-    def on_failed(self, artifacts: list["Artifact"]) -> None:
+    def on_failed(self, artifacts: list[Artifact]) -> None:
         """A run that ends with `Diverged` or `BadData` has written its metrics, its summary and its curves."""
 
     def on_checkpoint(self, path: Path, step: int, epoch: int, sha256: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Final, cast
 import torch
 
 from addercore.errors import CheckpointError
-from addercore.train.files import replacing
+from addercore.files import replacing
 
 MAGIC: Final = b"ADDERCK1"
 _NAME: Final = re.compile(r"checkpoint-(\d+)(-unvalidated)?\.adderck")

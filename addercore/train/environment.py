@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-import addercore
 from addercore.ops.backend import Backend
 from addercore.ops.c.backend import CBackend
 from addercore.ops.c.library import LIBRARY
+from addercore.version import __version__
 
 EXACT = ("device", "backend", "kernels", "torch", "threads", "cpu_capability")
 """What must be equal for a resumed run to end with the same bytes."""
@@ -54,7 +54,7 @@ def describe(device: torch.device, backend: Backend | None, note: str | None = N
         "kernels": None if backend is None else _kernels(backend),
         **({} if note is None else {"backend_note": note}),
         "torch": str(torch.__version__),  # a str subclass that a checkpoint could not hold
-        "addercore": addercore.__version__,
+        "addercore": __version__,
         "threads": torch.get_num_threads(),
         "commit": _commit(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from addercore.config import dataset as dataset_info
 from addercore.data import Preprocess, Source, Split, source
+from addercore.devices import resolve_device
 from addercore.errors import Stopped
-from addercore.train.callbacks import Callbacks, Progress
-from addercore.train.isolation import resolve_device
+from addercore.train.callbacks import Callbacks
 from addercore.train.loader import Loader
+from addercore.train.reports import Progress
 
 if TYPE_CHECKING:
     from addercore.io import Model
@@ -45,11 +46,11 @@ class EvaluateResult:
         }
 
 
-Between = Callable[[int, int], None]
+AfterBatch = Callable[[int, int], None]
 """Called after each batch with the number of those done and of all; an exception ends the evaluation."""
 
 
-class InOrder:
+class EvaluationBatches:
     """All images of a source in their stored order, in batches, as a network takes them on `preprocess`'s device.
 
     `loader_workers` processes make the batches of a source that does not live on the device.
@@ -71,7 +72,7 @@ class InOrder:
             for chosen in parts:
                 yield self._ready(self.source.pixels(chosen), chosen)
             return
-        with closing(Loader.in_order(self.source, self.loader_workers, size)) as loader:
+        with closing(Loader.of_evaluation(self.source, self.loader_workers, size)) as loader:
             for chosen in parts:
                 yield self._ready(loader.take(), chosen)
 
@@ -106,10 +107,10 @@ class Scored:
 
 def score(
     module: nn.Module,
-    examples: InOrder,
+    examples: EvaluationBatches,
     classes: int,
     precision: str = "fp32",
-    between: Between | None = None,
+    between: AfterBatch | None = None,
     batch_size: int = BATCH,
 ) -> Scored:
     """Goes over `examples` once, in evaluation mode; nothing larger than a batch is held."""
@@ -167,11 +168,11 @@ def evaluate(
         )
     target = resolve_device(device)
     preprocess = Preprocess(model.network.input_shape[1:], model.mean, model.std, info.top, target)
-    examples = InOrder(source(dataset, split, data_dir), preprocess, target, loader_workers)
+    examples = EvaluationBatches(source(dataset, split, data_dir), preprocess, target, loader_workers)
     home = next(model.module.parameters()).device
     try:
         module = model.module.to(target)
-        found = score(module, examples, len(info.classes), "fp32", _steered(callbacks), batch_size)
+        found = score(module, examples, len(info.classes), "fp32", _after_batch(callbacks), batch_size)
     finally:
         model.module.to(home)
     return EvaluateResult(
@@ -183,7 +184,7 @@ def evaluate(
     )
 
 
-def _steered(callbacks: Callbacks | None) -> Between | None:
+def _after_batch(callbacks: Callbacks | None) -> AfterBatch | None:
     """Progress, and the question whether to stop."""
     if callbacks is None:
         return None

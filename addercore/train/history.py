@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from addercore.train.callbacks import MetricPoint
+from addercore.train.reports import MetricPoint
 
 CHUNK: Final = 65_536  # points
 
@@ -21,7 +21,7 @@ Columns = tuple["np.ndarray[Any, np.dtype[np.int64]]", "np.ndarray[Any, np.dtype
 
 
 @dataclass(frozen=True, slots=True)
-class Frozen:
+class HistorySnapshot:
     """A history as it was at one moment."""
 
     names: list[str]
@@ -78,8 +78,8 @@ class History:
             found += values[chosen].tolist()
         return steps, found
 
-    def freeze(self) -> Frozen:
-        return Frozen(list(self._number), [*self._full, self._last()])
+    def freeze(self) -> HistorySnapshot:
+        return HistorySnapshot(list(self._number), [*self._full, self._last()])
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._number = {name: index for index, name in enumerate(state["names"])}

@@ -21,7 +21,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
+from typing import Any, BinaryIO, Final, Self
 
 import torch
 from torch import Tensor
@@ -29,11 +29,9 @@ from torch import Tensor
 from addercore.config import dataset
 from addercore.data import Source
 from addercore.errors import BadData, LoaderLost
+from addercore.train.batches import Batches
 
-if TYPE_CHECKING:
-    from addercore.train.batches import Batches
-
-MOST: Final = 16  # processes
+MAX_WORKERS: Final = 16  # processes
 AHEAD: Final = 2  # batches in this process's memory beside the one that is computed
 OUT_OF_MEMORY: Final = 3  # exit status
 FAILED: Final = 4  # exit status; what happened is in the report
@@ -56,7 +54,7 @@ class Loader:
     """
 
     def __init__(self, source: Source, workers: int, sizes: Iterable[int], largest: int, order: dict[str, Any]) -> None:
-        """`sizes`: images in each batch to come; `order` says which, see `of_training` and `in_order`."""
+        """`sizes`: images in each batch to come; `order` says which, see `of_training` and `of_evaluation`."""
         self._shape, self._pinned = source.shape, torch.cuda.is_available()
         self._processes: list[_Process] = []
         self._ready: queue.Queue[Tensor | Exception] = queue.Queue(AHEAD)
@@ -78,7 +76,7 @@ class Loader:
         self._thread.start()
 
     @classmethod
-    def of_training(cls, batches: "Batches", workers: int, epoch: int, index: int) -> Self:
+    def of_training(cls, batches: Batches, workers: int, epoch: int, index: int) -> Self:
         """The batches of a run from (epoch, index) on."""
         config = batches.config
         order = {
@@ -90,7 +88,7 @@ class Loader:
         return cls(batches.source, workers, sizes, config.batch_size, order)
 
     @classmethod
-    def in_order(cls, source: Source, workers: int, size: int) -> Self:
+    def of_evaluation(cls, source: Source, workers: int, size: int) -> Self:
         """All images once, in their stored order, `size` at a time."""
         sizes = (len(part) for part in torch.split(torch.arange(len(source)), size))
         return cls(source, workers, sizes, size, {"size": size})

@@ -42,7 +42,7 @@ def _failed(order: dict[str, Any], message: str, errno: int | None) -> int:
 
 
 def _write(order: dict[str, Any]) -> None:
-    made = _training(order) if "config" in order else _in_order(order)
+    made = _training(order) if "config" in order else _of_evaluation(order)
     with open(order["pipe"], "wb", buffering=0) as pipe:
         for batch in made:
             left = batch.contiguous().numpy().data.cast("B")
@@ -67,7 +67,7 @@ def _training(order: dict[str, Any]) -> Iterator[Tensor]:
         yield batches.pixels(epoch, permutation, index)
 
 
-def _in_order(order: dict[str, Any]) -> Iterator[Tensor]:
+def _of_evaluation(order: dict[str, Any]) -> Iterator[Tensor]:
     source = opened(order["source"])
     for chosen in _mine(order, iter(torch.split(torch.arange(len(source)), order["size"]))):
         yield source.pixels(chosen)

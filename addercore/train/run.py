@@ -10,17 +10,19 @@ from torch import Tensor, nn
 from addercore.arch import tensors
 from addercore.config import TrainConfig
 from addercore.data import source
+from addercore.devices import resolve_device
 from addercore.errors import BadData, BadModel, Diverged
 from addercore.io import load_weights
 from addercore.networks import build
 from addercore.ops import select
 from addercore.train import checkpoint
-from addercore.train.artifacts import Artifact, can_draw, write_artifacts, write_record
+from addercore.train.artifacts import can_draw, write_artifacts, write_record
 from addercore.train.callbacks import Callbacks
 from addercore.train.distillation import load_teacher
 from addercore.train.environment import describe
-from addercore.train.isolation import isolated, resolve_device
-from addercore.train.loader import MOST
+from addercore.train.isolation import isolated
+from addercore.train.loader import MAX_WORKERS
+from addercore.train.reports import Artifact
 from addercore.train.trainer import Trainer
 
 
@@ -66,8 +68,8 @@ def fit(
     chosen = select(target, torch.float32, backend)
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be ≥ 1, got {threads}")
-    if not 0 <= loader_workers <= MOST:
-        raise ValueError(f"loader_workers must be 0 to {MOST}, got {loader_workers}")
+    if not 0 <= loader_workers <= MAX_WORKERS:
+        raise ValueError(f"loader_workers must be 0 to {MAX_WORKERS}, got {loader_workers}")
     if config.init_from is not None and init_from is None and resume_from is None:
         raise ValueError(f"the configuration starts from model {config.init_from!r}: pass its file as init_from")
     callbacks = callbacks or Callbacks()
@@ -131,11 +133,11 @@ def _start_from(model: nn.Module, config: TrainConfig, path: Path) -> None:
 
 def _leave_record(trainer: Trainer, workdir: Path, callbacks: Callbacks, error: Exception, curves: bool) -> None:
     """What there is to see of a run that fails. A disk that has no room for it does not hide why the run failed."""
-    place = trainer.place
+    position = trainer.position
     summary = {
         "failed": str(error),
-        "epochs": place.epoch,
-        "steps": place.step,
+        "epochs": position.epoch,
+        "steps": position.step,
         "environment": trainer.environment,
     }
     try:
@@ -147,16 +149,16 @@ def _leave_record(trainer: Trainer, workdir: Path, callbacks: Callbacks, error: 
 
 
 def _result(trainer: Trainer, workdir: Path, callbacks: Callbacks, curves: bool) -> FitResult:
-    place = trainer.place
+    position = trainer.position
     if trainer.stopped:
-        return FitResult(True, place.step, place.epoch, dict(trainer.metrics), [])
+        return FitResult(True, position.step, position.epoch, dict(trainer.metrics), [])
     best = trainer.best
     weights = trainer.model.state_dict() if best is None else best.weights
     metrics = trainer.metrics if best is None else best.metrics
     summary = {
-        "epochs": place.epoch,
-        "steps": place.step,
-        "published_epoch": place.epoch if best is None else best.epoch,
+        "epochs": position.epoch,
+        "steps": position.step,
+        "published_epoch": position.epoch if best is None else best.epoch,
         "environment": trainer.environment,
     }
     if curves and not can_draw():
@@ -164,4 +166,4 @@ def _result(trainer: Trainer, workdir: Path, callbacks: Callbacks, curves: bool)
     teacher = None if trainer.teacher is None else trainer.teacher.record()
     history = trainer.history
     artifacts = write_artifacts(workdir, trainer.config, weights, dict(metrics), history, summary, teacher, curves)
-    return FitResult(False, place.step, place.epoch, dict(metrics), artifacts)
+    return FitResult(False, position.step, position.epoch, dict(metrics), artifacts)

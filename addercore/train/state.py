@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 
-class Sums:
+class RunningMetrics:
     """Losses, right answers and images since the last reset; on the device, so that adding never waits for it."""
 
     def __init__(self, device: torch.device) -> None:
@@ -51,7 +51,7 @@ class Sums:
 
 
 @dataclass(slots=True)
-class Place:
+class Position:
     """How far a run is, between two steps."""
 
     epoch: int = 0  # epochs completed

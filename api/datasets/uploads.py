@@ -1,4 +1,4 @@
-"""A dataset's upload: its form, taken while it arrives, and the version and job that come of it."""
+"""Uploading a dataset: the form is read while it arrives, then a version and the job that validates it are created."""
 
 from __future__ import annotations
 
@@ -20,29 +20,32 @@ from jobs.spec import IngestOptions, IngestSpec
 from jobs.store import Upload
 
 MAX_SMALL = 4096
-"""Bytes of the parts `name` and `options`."""
+"""Bytes that the parts `name` and `options` may have."""
 
 
 @dataclass
 class Form:
-    """The parts as they come. What can be refused before the file is through, is."""
+    """The parts of the form as they arrive. A bad name or bad options are refused before the file is read."""
 
     upload: Upload
     limit: int
-    """Bytes of the file."""
+    """Bytes that the file may have."""
     _name: bytearray = field(default_factory=bytearray)
     _options: bytearray = field(default_factory=bytearray)
     _head: bytearray = field(default_factory=bytearray)
 
     def take_name(self, piece: bytes) -> None:
+        """Takes a piece of the part `name`."""
         self._name += piece
         _bounded("name", self._name)
 
     def take_options(self, piece: bytes) -> None:
+        """Takes a piece of the part `options`."""
         self._options += piece
         _bounded("options", self._options)
 
     def take_file(self, piece: bytes) -> None:
+        """Takes a piece of the part `file`. Raises Problem (413) when the file is too long."""
         if not self.upload.bytes:
             if self._name:
                 self.name()
@@ -59,6 +62,7 @@ class Form:
             )
 
     def name(self) -> str:
+        """The dataset's name. Raises Problem (422) when it is malformed or taken."""
         text = self._name.decode("utf-8", "replace")
         if not NAME.fullmatch(text):
             raise invalid([("/name", "must be 1 to 64 letters, digits, - _ or ., and begin with a letter or digit")])
@@ -67,6 +71,7 @@ class Form:
         return text
 
     def options(self) -> IngestOptions:
+        """The options of the upload. Raises Problem (422) with each bad field."""
         document = parse_json(bytes(self._options)) if self._options else {}
         try:
             return IngestOptions.model_validate(document)
@@ -74,6 +79,7 @@ class Form:
             raise invalid((f"/options{where}", why) for where, why in field_errors(error)) from None
 
     def format(self) -> str:
+        """The file's format, detected by its content. Raises Problem (422) when it is none that is known."""
         found = sniff(bytes(self._head))
         if found is None:
             raise invalid([("/file", unknown_format())])
@@ -86,11 +92,11 @@ def _bounded(part: str, value: bytearray) -> None:
 
 
 def accept(service: Service, form: Form) -> tuple[Dataset, bool]:
-    """The dataset of an upload that has come through, and whether it is new here: then a job validates it."""
+    """Stores a complete upload. Returns its dataset, and whether it is new; a new one has a job that validates it."""
     name, options, format_ = form.name(), form.options(), form.format()
     chosen: dict[str, Any] = options.model_dump(mode="json")
     stored = form.upload.commit()
-    # What a transaction that fails leaves in the store, the sweep takes once it is old enough.
+    # If the transaction fails, the file stays in the store without a row. The sweep removes it later.
     with service.database.write() as session:
         datasets.lock_name(session, name)
         found = datasets.same_upload(session, name, stored.sha256, chosen)

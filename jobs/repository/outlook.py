@@ -43,7 +43,7 @@ def _number(progress: Mapping[str, Any] | None, name: str) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-def forecast(session: Session, alive_ms: int) -> Forecast:
+def forecast(session: Session, live_ms: int) -> Forecast:
     """The whole queue as it stands, to be asked for positions and starts."""
     columns = (
         Job.id, Job.priority, Job.turn, Job.needs_device, Job.needs_memory_mb, Job.exact_key, Job.any_environment,
@@ -53,18 +53,18 @@ def forecast(session: Session, alive_ms: int) -> Forecast:
     found = paces(session)
     return Forecast(
         [waiting_of(row) for row in waiting],
-        live_hosts(session, alive_ms),
+        live_hosts(session, live_ms),
         _running(session, found),
         found,
         now(session),
     )
 
 
-def live_hosts(session: Session, alive_ms: int) -> list[Host]:
+def live_hosts(session: Session, live_ms: int) -> list[Host]:
     """Live workers, by id."""
     return [
         Host(worker.id, tuple(worker.devices), worker.memory_mb, frozenset(worker.offers), worker.draining is not None)
-        for worker in live_workers(session, alive_ms)
+        for worker in live_workers(session, live_ms)
     ]
 
 

@@ -87,7 +87,7 @@ class Offer:
         return self.names.get(device, device)
 
 
-def claim(session: Session, offer: Offer, lease_ms: int, *, alive_ms: int = scheduling.Rules.alive_ms) -> Claim | None:
+def claim(session: Session, offer: Offer, lease_ms: int, *, live_ms: int = scheduling.Rules.live_ms) -> Claim | None:
     """Takes the best queued job that fits, if any: highest priority, then whose turn it is.
 
     None also where the worker drains, or where the best job must run alone and waits for the worker to be idle.
@@ -105,7 +105,7 @@ def claim(session: Session, offer: Offer, lease_ms: int, *, alive_ms: int = sche
         job = session.execute(_best(found)).scalar_one_or_none()
         if job is not None and (offer.idle or not scheduling.last_chance(job.faults, job.max_attempts)):
             return _take(session, job, offer, lease_ms)
-        if job is not None and _holds_back(session, job, offer, alive_ms):
+        if job is not None and _holds_back(session, job, offer, live_ms):
             return None
         if job is not None:
             heads = _heads(demands, _fits(offer, patient=True))
@@ -153,14 +153,14 @@ def _take(session: Session, job: Job, offer: Offer, lease_ms: int) -> Claim:
     )  # fmt: skip
 
 
-def _holds_back(session: Session, job: Job, offer: Offer, alive_ms: int) -> bool:
+def _holds_back(session: Session, job: Job, offer: Offer, live_ms: int) -> bool:
     """Whether it is this worker that takes no more jobs until it is idle, for one that has long waited to run alone.
 
     One worker does, the first that could take it, so that a job for which none gets idle does not wait for ever, and
     the others go on. Whichever is idle first takes it.
     """
     needs = waiting_of(job).needs
-    able = [host.id for host in live_hosts(session, alive_ms) if host.may(needs)]
+    able = [host.id for host in live_hosts(session, live_ms) if host.may(needs)]
     return not able or offer.worker_id == min(able)
 
 
@@ -259,16 +259,16 @@ def turn_for(session: Session, job: Job, rules: scheduling.Rules) -> int:
     last = max((turn for turn in found[:half] if turn is not None), default=0)
     served = max((turn for turn in found[half:] if turn is not None), default=None)
     if served is not None and served > last:
-        standing = _standing(session, job, rules.alive_ms, Job.turn.expression)
+        standing = _standing(session, job, rules.live_ms, Job.turn.expression)
         virtual = served if standing is None else min(served, standing)
     elif served is None and last == 0:  # nothing was claimed yet: the first in the queue begins at V
-        virtual = _standing(session, job, rules.alive_ms, Job.turn - Job.work) or 0
+        virtual = _standing(session, job, rules.live_ms, Job.turn - Job.work) or 0
     else:
         virtual = last  # V is no more than that
     return int(max(virtual, last)) + job.work
 
 
-def _standing(session: Session, job: Job, alive_ms: int, place: ColumnElement[int]) -> int | None:
+def _standing(session: Session, job: Job, live_ms: int, place: ColumnElement[int]) -> int | None:
     """Where the queues stand that the job may join: at each live worker that could take it the smallest `place` that
     waits for the same slots, and the largest of those. None where such a worker has nothing in its queue.
 
@@ -276,7 +276,7 @@ def _standing(session: Session, job: Job, alive_ms: int, place: ColumnElement[in
     """
     lines = {
         (_rivals(job.needs_device, worker.devices), worker.memory_mb)
-        for worker in live_workers(session, alive_ms)
+        for worker in live_workers(session, live_ms)
         if worker.draining is None and worker.memory_mb >= job.needs_memory_mb
     }
     lines = {line for line in lines if line[0]} or {(frozenset(scheduling.COMPETES[job.needs_device]), MOST_MB)}

@@ -94,9 +94,9 @@ def forget_dead_workers(session: Session, dead_ms: int) -> None:
     session.execute(delete(Worker).where(Worker.heartbeat_at < now_ms() - dead_ms))
 
 
-def live_workers(session: Session, alive_ms: int) -> Sequence[Worker]:
+def live_workers(session: Session, live_ms: int) -> Sequence[Worker]:
     return (
-        session.execute(select(Worker).where(Worker.heartbeat_at > now_ms() - alive_ms).order_by(Worker.id))
+        session.execute(select(Worker).where(Worker.heartbeat_at > now_ms() - live_ms).order_by(Worker.id))
         .scalars()
         .all()
     )

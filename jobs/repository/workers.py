@@ -14,7 +14,7 @@ from jobs.states import OWNED, Drain
 from jobs.tables import Job, Worker
 
 
-def find(session: Session, name: str, alive_ms: int) -> Worker:
+def find(session: Session, name: str, live_ms: int) -> Worker:
     """The live worker with this id, or the only one whose id begins with `name` or that runs on the host `name`.
 
     Its row is locked until the transaction ends, so that nobody forgets the worker while it is being changed.
@@ -24,7 +24,7 @@ def find(session: Session, name: str, alive_ms: int) -> Worker:
         Conflict: there are several.
     """
     named = or_(Worker.id.startswith(name, autoescape=True), Worker.hostname == name)
-    live = {worker.id for worker in live_workers(session, alive_ms)}
+    live = {worker.id for worker in live_workers(session, live_ms)}
     query = select(Worker).where(named, Worker.id.in_(live)).order_by(Worker.id)
     found = session.execute(query.with_for_update()).scalars().all()
     exact = [worker for worker in found if worker.id == name]

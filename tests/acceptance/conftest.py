@@ -55,7 +55,7 @@ class Service:
     def stop(self) -> None:
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
-            assert self._process.wait(timeout=60) == 0
+            assert self._process.wait(timeout=300) == 0
             if self._process.stdout is not None:
                 self._process.stdout.close()
             self._process = None

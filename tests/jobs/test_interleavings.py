@@ -93,7 +93,7 @@ class Actor:
     def end(self, *, undo: bool = False) -> Any:
         self._undo = undo
         self._commit.set()
-        self._thread.join(timeout=30)
+        self._thread.join(timeout=300)
         assert not self._thread.is_alive(), "the transaction still waits"
         return self.result
 

@@ -286,6 +286,6 @@ def test_a_sweeper_works_by_itself_and_survives_an_absent_database(
         assert sweeper._thread.is_alive()
         sweeper.stop()
     for sweeper in sweepers:
-        sweeper._thread.join(timeout=20)
+        sweeper._thread.join(timeout=300)
     away.dispose()
     assert sum(swept["jobs"] for swept in told) == 1

@@ -191,7 +191,7 @@ def test_drivers_side_by_side_make_no_trial_twice_and_keep_to_the_limit(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=120)
+        thread.join(timeout=300)
     assert problems == []
     assert most == 3
     found = trials(database, sweep)

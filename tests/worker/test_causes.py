@@ -110,12 +110,12 @@ def test_only_lost_workers_count_against_the_attempts(context: WorkerContext) ->
         if leave == "pause":
             with context.database.write() as session:
                 lifecycle.pause(session, job_id)
-            thread.join(timeout=20)
+            thread.join(timeout=300)
             with context.database.write() as session:
                 lifecycle.resume(session, job_id)
         else:
             context.drain = Drain.HAND_OVER
-            thread.join(timeout=20)
+            thread.join(timeout=300)
             context.drain = None
         assert not thread.is_alive()
     run_available(context)

@@ -31,6 +31,8 @@ from worker.child import ending
 from worker.context import WorkerContext
 from worker.process import ChildProcess
 
+pytestmark = pytest.mark.bits
+
 
 def test_a_training_beyond_its_memory_says_so(tmp_path: Path, sqlite_url: str, valkey: Valkey) -> None:
     context = WorkerContext.create(quick_settings(tmp_path, sqlite_url, valkey.url))

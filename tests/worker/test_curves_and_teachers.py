@@ -23,6 +23,8 @@ from tests.worker.steps import job_of, submit
 from worker.app import run_available
 from worker.context import WorkerContext
 
+pytestmark = pytest.mark.bits
+
 
 @pytest.fixture
 def real_context(tmp_path: Path, sqlite_url: str, valkey: Valkey) -> Iterator[WorkerContext]:

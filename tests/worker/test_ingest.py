@@ -104,7 +104,7 @@ def test_killed_and_cancelled(ingesting: WorkerContext) -> None:
     assert fresh(ingesting, row).status == "validating"
     with ingesting.database.write() as session:
         lifecycle.cancel(session, row.job_id)
-    thread.join(60)
+    thread.join(300)
     assert causes(ingesting, row.job_id) == ["worker_lost", "cancelled"]
     done = fresh(ingesting, row)
     assert done.status == "failed"

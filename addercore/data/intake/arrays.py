@@ -130,7 +130,13 @@ def _mapped(name: str, path: Path) -> Array:
 def _check_shape(name: str, x: Array, problems: Problems, limits: Limits) -> None:
     if x.dtype.kind not in "uif":
         problems.add(f"{name} has the type {x.dtype}; it must be uint8, or floats in 0…1.")
-    if x.ndim not in (3, 4) or 0 in x.shape[1:] or (x.ndim == 4 and _colours(x) is None):
+    axes = _channel_axes(x)
+    if len(axes) > 1:
+        problems.add(
+            f"{name} has the shape {x.shape}, which can be (N, h, w, c) and (N, c, h, w). Save grey images as "
+            "(N, h, w); pad colour images to more than 3 rows and columns."
+        )
+    elif x.ndim not in (3, 4) or 0 in x.shape[1:] or (x.ndim == 4 and not axes):
         problems.add(f"{name} has the shape {x.shape}; it must be (N, h, w), (N, h, w, c) or (N, c, h, w), c 1 or 3.")
     elif np.prod(x.shape[1:], dtype=np.int64) > limits.pixels:
         problems.add(f"{name} has images of {x.shape[1:]}; at most {limits.pixels:,} pixels are read.")
@@ -140,9 +146,9 @@ def _check_shape(name: str, x: Array, problems: Problems, limits: Limits) -> Non
         problems.add(f"{name} has {len(x):,} images; at most {limits.entries:,} are taken.")
 
 
-def _colours(x: Array) -> int | None:
-    """The axis of an image (h, w, c) or (c, h, w) that is its channels; the last one where both could be."""
-    return next((axis for axis in (3, 1) if x.shape[axis] in (1, 3)), None)
+def _channel_axes(x: Array) -> list[int]:
+    """The axes of (N, h, w, c) or (N, c, h, w) that could be the channels: more than one, and nobody can tell."""
+    return [] if x.ndim != 4 else [axis for axis in (3, 1) if x.shape[axis] in (1, 3)]
 
 
 def _image(values: Array) -> Pixels | BadImage:

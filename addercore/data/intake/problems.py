@@ -4,7 +4,7 @@ from typing import Final
 
 from addercore.errors import BadData
 
-MOST_LISTED: Final = 100
+MAX_LISTED: Final = 100
 _SHOWN: Final = 3
 
 
@@ -28,7 +28,7 @@ class Problems:
 
     def add(self, sentence: str) -> None:
         self.total += 1
-        if len(self._sentences) < MOST_LISTED:
+        if len(self._sentences) < MAX_LISTED:
             self._sentences.append(sentence)
 
     def raise_any(self) -> None:

@@ -1,6 +1,7 @@
 """Datasets fetched from a web server of this test and from folders: whole or not at all."""
 
 import dataclasses
+import fcntl
 import gzip
 import hashlib
 import io
@@ -155,6 +156,26 @@ def test_the_next_attempt_goes_on_where_the_last_one_ended(tmp_path: Path, host:
     part.write_bytes(host.files[cifar.info.archive][:700])
     fetch(cifar.info, cifar.downloads, tmp_path)
     assert host.asked == ["bytes=700-"]
+    assert names(part.parent) == sorted(cifar.files)
+
+
+def test_a_part_that_its_owner_finishes_meanwhile_is_not_written_to(
+    tmp_path: Path, host: Host, cifar: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process renames its finished part after this one has opened it, and before this one has the lock."""
+    lock, seen = fcntl.flock, []
+    part = tmp_path / "cifar10" / f".{cifar.info.archive}.part"
+
+    def late(file: Any, how: int) -> None:
+        if not seen:
+            seen.append(part)
+            part.write_bytes(b"what the other process has brought")
+            part.rename(tmp_path / "finished")
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    fetch(cifar.info, cifar.downloads, tmp_path, say=lambda _: None)
+    assert (tmp_path / "finished").read_bytes() == b"what the other process has brought"
     assert names(part.parent) == sorted(cifar.files)
 
 

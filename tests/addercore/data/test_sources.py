@@ -20,8 +20,10 @@ from addercore.data.augment import attempts, random_box
 from addercore.data.folder import ImageFolder, scan
 from addercore.train import evaluation, run
 from addercore.train.batches import Batches
-from addercore.train.evaluation import InOrder, score
+from addercore.train.evaluation import EvaluationBatches, score
 from addercore.train.loader import Loader
+
+pytestmark = pytest.mark.bits
 
 CPU = torch.device("cpu")
 SHAPE = (3, 16, 12)
@@ -240,7 +242,7 @@ def test_the_likeliest_five_count_from_a_hundred_classes_on(monkeypatch: pytest.
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return -torch.arange(100.0).expand(len(x), 100)
 
-    examples = InOrder(images, Preprocess((1, 1), (0.0,), (1.0,), 255, CPU), CPU)
+    examples = EvaluationBatches(images, Preprocess((1, 1), (0.0,), (1.0,), 255, CPU), CPU)
     found = score(Ranks(), examples, 100, batch_size=7)
     assert found.accuracy == 7 / 50
     assert found.top5 == 32 / 50  # labels 0 to 4

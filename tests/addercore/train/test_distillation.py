@@ -17,6 +17,8 @@ from addercore.config import DistillConfig, TrainConfig, dataset, unfit_teacher
 from addercore.io import Model, encode, load, manifest_of
 from addercore.train.distillation import Teacher
 
+pytestmark = pytest.mark.bits
+
 DIGITS = dataset("digits")
 TEACHER = {"teacher": "model_1"}
 

@@ -20,6 +20,8 @@ from addercore.train.loader import Loader
 from benchmarks.cpu import children
 from tests.support.servers import wait_until
 
+pytestmark = pytest.mark.bits
+
 DIGITS = source("digits", "train")
 CPU = torch.device("cpu")
 

@@ -13,7 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from api.jobs.history import accepted
+from api.http.accept import preferred
 from jobs.states import Status
 from tests.api.attempt import Worker
 from tests.api.conftest import Running, running
@@ -24,7 +24,7 @@ from tests.support.specs import train_body
 
 @pytest.fixture(autouse=True)
 def _quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.streaming.changes.POLL_SECONDS", 0.05)
+    monkeypatch.setattr("api.streaming.job_changes.POLL_SECONDS", 0.05)
 
 
 def submitted(api: httpx2.Client) -> str:
@@ -112,7 +112,7 @@ def test_metrics_as_csv(api: httpx2.Client, worker: Worker) -> None:
 )
 def test_accept_is_weighed(accept: str | None, kind: str | None) -> None:
     names = {"json": "application/json", "csv": "text/csv", None: None}
-    assert accepted(accept, ("application/json", "text/csv")) == names[kind]
+    assert preferred(accept, ("application/json", "text/csv")) == names[kind]
 
 
 def test_events_tell_the_states(api: httpx2.Client, worker: Worker) -> None:
@@ -222,7 +222,7 @@ def test_a_client_that_leaves_frees_its_place(site: Running, api: httpx2.Client)
         lines = answer.iter_lines()
         next(lines)
         assert service.streams == 1
-    wait_until(lambda: service.streams == 0, "the place to be free", seconds=5)
+    wait_until(lambda: service.streams == 0, "the place to be free")
     assert api.head(f"{path}/stream").status_code == 200
     assert service.streams == 0
 
@@ -243,7 +243,7 @@ def test_streams_are_bounded_and_end_with_the_server(tmp_path: Any, sqlite_url: 
     ended: list[float] = []
 
     def watch(url: str, path: str) -> None:
-        with httpx2.Client(base_url=url, timeout=30) as client, client.stream("GET", f"{path}/stream") as answer:
+        with httpx2.Client(base_url=url, timeout=300) as client, client.stream("GET", f"{path}/stream") as answer:
             list(answer.iter_lines())
         ended.append(time.monotonic())
 
@@ -261,5 +261,5 @@ def test_streams_are_bounded_and_end_with_the_server(tmp_path: Any, sqlite_url: 
                 assert int(full.headers["retry-after"]) > 0
             assert api.get(f"{path}/logs").status_code == 200
     for watcher in watchers:
-        watcher.join(timeout=10)
+        watcher.join(timeout=300)
     assert len(ended) == 2

@@ -114,5 +114,5 @@ def test_everything_agrees_on_whether_a_worker_is_alive(
 
 def test_submissions_and_claims_go_by_the_same_age() -> None:
     settings = Settings(renew_seconds=7)
-    assert Rules.of(settings).alive_ms == settings.alive_ms == 21_000
-    assert Rules().alive_ms == Settings().alive_ms == 30_000
+    assert Rules.of(settings).live_ms == settings.live_ms == 21_000
+    assert Rules().live_ms == Settings().live_ms == 30_000

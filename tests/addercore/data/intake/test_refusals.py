@@ -281,6 +281,8 @@ def test_pickles_in_an_npz_are_never_read(tmp_path: Path) -> None:
         (np.zeros((40, 8, 8), bool), ["type bool"]),
         (np.zeros((40, 8), np.uint8), ["shape (40, 8)"]),
         (np.zeros((40, 8, 8, 5), np.uint8), ["shape (40, 8, 8, 5)"]),
+        (np.zeros((40, 3, 8, 3), np.uint8), ["(40, 3, 8, 3), which can be (N, h, w, c) and (N, c, h, w)"]),
+        (np.zeros((40, 1, 8, 1), np.uint8), ["Save grey images as (N, h, w)"]),
         (np.zeros((40, 0, 8), np.uint8), ["shape (40, 0, 8)"]),
         (np.zeros((40, 8, 8), np.uint8), ["one value"]),
         (np.zeros((40, 8, 8), "V4"), ["type"]),

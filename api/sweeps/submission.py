@@ -1,0 +1,63 @@
+"""Reading and checking a submitted sweep."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy.orm import Session
+
+from api.datasets.availability import require_dataset
+from api.http.problems import Problem, field_errors, invalid
+from api.jobs.submission import require_model
+from api.service import Service
+from jobs.spec import KINDS, TrainSpec
+from jobs.sweeps import planning, references
+from jobs.sweeps.planning import InvalidSweep, Parameters
+from jobs.sweeps.spec import SPACES, SweepSpec
+
+_KIND_OF_SPACE = re.compile(rf"^(/search/[^/]+)/(?:{'|'.join(SPACES)})(?=/|$)")
+"""pydantic puts the kind of a range (`float`, `int` …) into the pointer, between the field and what is wrong in it."""
+
+
+def parse_sweep(document: object, session: Session) -> SweepSpec:
+    """Reads a sweep and resolves its datasets. Raises Problem (422) with a pointer to each bad field."""
+    try:
+        return references.resolved(session, SweepSpec.model_validate(document))
+    except ValidationError as error:
+        found = [(_KIND_OF_SPACE.sub(r"\1", where), why) for where, why in field_errors(error, SPACES)]
+        raise invalid(found) from None
+    except InvalidSweep as error:
+        raise invalid(error.errors) from None
+
+
+def plan_children(service: Service, session: Session, spec: SweepSpec) -> list[tuple[Parameters, TrainSpec]]:
+    """The jobs of a sweep. Raises Problem (422) with a pointer to each value that makes an invalid job."""
+    try:
+        return planning.plan(spec, service.settings.max_sweep_jobs, lambda error: field_errors(error, tuple(KINDS)))
+    except InvalidSweep as error:
+        raise invalid(error.errors) from None
+
+
+def require_references(
+    service: Service, session: Session, spec: SweepSpec, children: Sequence[tuple[Parameters, TrainSpec]]
+) -> None:
+    """Checks that the datasets and models of all children are here. Raises Problem (422) with each that is not."""
+    seen: set[tuple[Any, ...]] = set()
+    found: dict[tuple[str, str], None] = {}
+    for parameters, one in children:
+        teacher = None if one.distill is None else one.distill.teacher
+        wanted = (one.dataset.name, one.init_from, teacher, one.model.arch)
+        if wanted in seen:
+            continue
+        seen.add(wanted)
+        try:
+            require_dataset(service.settings, one.dataset.name)
+            require_model(session, one)
+        except Problem as problem:
+            for where, why in problem.errors:
+                found[planning.blame(spec, parameters, where, why)] = None
+    if found:
+        raise invalid(list(found))
