@@ -14,8 +14,8 @@ from addercore.analysis.report import Column, Report, Table, Verdict
 from addercore.analysis.statistics import mean_of
 from addercore.analysis.subject import Place
 from addercore.arch import Counts, count
-from addercore.config import AnalyzeConfig
-from addercore.config.plans import TEACHER, Run, plan, rows_of
+from addercore.config import AnalyzeConfig, Run
+from addercore.config.rows import TEACHER
 from addercore.io import Model
 
 WORD = 64
@@ -34,7 +34,7 @@ _OPERATIONS = (
 def _rows(config: AnalyzeConfig, accuracies: Accuracies) -> list[dict[str, Any]]:
     """Labels, accuracy, seeds and what diverged, in the order of the table."""
     rows = []
-    for row in rows_of(config):
+    for row in config.rows():
         mean, lost = accuracies.mean(row.key), accuracies.diverged(row.key)
         rows.append(
             {
@@ -52,7 +52,7 @@ def _rows(config: AnalyzeConfig, accuracies: Accuracies) -> list[dict[str, Any]]
 def _counts(config: AnalyzeConfig) -> dict[str, Counts]:
     """Row → what its network costs for one image."""
     found: dict[str, Counts] = {}
-    for run in plan(config):
+    for run in config.runs():
         model = run.config.model
         found.setdefault(run.row, count(run.config.network(), model.method, model.first_last))
     return found
@@ -68,7 +68,7 @@ def _with_operations(config: AnalyzeConfig, rows: list[dict[str, Any]]) -> None:
 
 
 def _where(config: AnalyzeConfig) -> str:
-    epochs = plan(config)[0].config.epochs
+    epochs = config.runs()[0].config.epochs
     seeds = len(config.seeds)
     spread = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
     control = "" if config.control == "none" else f" Control: {config.control.replace('_', ' ')}."
@@ -311,7 +311,7 @@ def distillation(config: AnalyzeConfig, findings: list[Finding]) -> Report:
 
 def _lesson(config: AnalyzeConfig) -> str:
     """How the twin is trained, and how it teaches."""
-    runs = {run.row: run.config for run in plan(config)}
+    runs = {run.row: run.config for run in config.runs()}
     twin, lesson = runs[TEACHER], runs["distilled"].distill
     if lesson is None:
         return ""

@@ -18,8 +18,8 @@ from addercore.analysis.report import Report
 from addercore.analysis.state import resume
 from addercore.analysis.subject import MODEL, Place
 from addercore.analysis.trainings import Options, Trainings
-from addercore.config import AnalyzeConfig
-from addercore.config.plans import TEACHER, Run, plan
+from addercore.config import AnalyzeConfig, Run
+from addercore.config.rows import TEACHER
 from addercore.io import Model, load
 from addercore.ops import select
 from addercore.train.artifacts import Artifact
@@ -149,7 +149,7 @@ def _findings(
 
 def _probed(place: Place, probe: Callable[[Place, Run], Seen], callbacks: Callbacks) -> list[Finding] | None:
     """Seconds of work in all: what is stopped here begins again."""
-    runs = plan(place.config)
+    runs = place.config.runs()
     found = []
     for done, run in enumerate(runs, 1):
         facts, tensors = probe(place, run)
@@ -203,7 +203,7 @@ def _write(
         "environment": environment,
     }
     summary = {key: result[key] for key in ("recipe", "title", "dataset", "control", "verdict", "holds", "caption")}
-    summary |= {"seconds": round(seconds, 1), "trainings": len(plan(config)), "environment": environment}
+    summary |= {"seconds": round(seconds, 1), "trainings": len(config.runs()), "environment": environment}
     words = (
         f"# {result['title']}\n\n{report.caption}\n\n{report.table.markdown()}\n**Verdict.** {report.verdict.text}\n"
     )

@@ -13,8 +13,7 @@ import torch
 from addercore.analysis.findings import Finding
 from addercore.analysis.images import shuffled_labels
 from addercore.analysis.state import Keeper, Resumed
-from addercore.config import AnalyzeConfig
-from addercore.config.plans import Run, plan
+from addercore.config import AnalyzeConfig, Run
 from addercore.errors import Diverged
 from addercore.train.callbacks import Callbacks, MetricPoint, Progress
 from addercore.train.run import fit
@@ -77,7 +76,7 @@ class Trainings:
     ) -> None:
         self.config, self.workdir, self.options, self.callbacks = config, workdir, options, callbacks
         self._look = look
-        self.plan = plan(config)
+        self.plan = config.runs()
         self.findings: dict[str, Finding] = {}
         self.begun: dict[str, tuple[int, int]] = {}  # run → steps and epochs of all runs before it
         steps = epochs = 0

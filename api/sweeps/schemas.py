@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -10,21 +9,19 @@ from pydantic import ConfigDict, ValidationError
 from sqlalchemy.orm import Session
 
 from api.datasets.availability import require_dataset
-from api.http.problems import Problem, field_errors, invalid
+from api.http.problems import Problem, bad_fields, invalid
 from api.jobs import submission as checks
 from api.schemas import Answer, SpecDocument, Time
 from api.service import Service
-from jobs.spec import KINDS, TrainSpec
+from jobs.spec import TrainSpec
 from jobs.states import Status, SweepStatus, TrialStatus
 from jobs.sweeps import planning, references, repository
 from jobs.sweeps.planning import InvalidSweep, Parameters
-from jobs.sweeps.spec import SPACES, SweepSpec
+from jobs.sweeps.spec import SweepSpec
 from jobs.tables import Sweep as SweepRow
 from jobs.tables import Trial as TrialRow
 
 SWEEP_ID = "sweep_01jv3m8z4k6wq0x9t2rhf5ybcd"
-_KIND_OF_SPACE = re.compile(rf"^(/search/[^/]+)/(?:{'|'.join(SPACES)})(?=/|$)")
-"""pydantic names the kind of a range between its field and what is wrong in it."""
 
 
 class SweepProgress(Answer):
@@ -188,8 +185,7 @@ def parse(document: object, session: Session) -> SweepSpec:
     try:
         return references.resolved(session, SweepSpec.model_validate(document))
     except ValidationError as error:
-        found = [(_KIND_OF_SPACE.sub(r"\1", where), why) for where, why in field_errors(error, SPACES)]
-        raise invalid(found) from None
+        raise invalid(bad_fields(error, SweepSpec)) from None
     except InvalidSweep as error:
         raise invalid(error.errors) from None
 
@@ -197,7 +193,7 @@ def parse(document: object, session: Session) -> SweepSpec:
 def plan(service: Service, session: Session, spec: SweepSpec) -> list[tuple[Parameters, TrainSpec]]:
     """The children, each of them valid. Raises Problem with a pointer to each value that makes one that is not."""
     try:
-        return planning.plan(spec, service.settings.max_sweep_jobs, lambda error: field_errors(error, tuple(KINDS)))
+        return planning.plan(spec, service.settings.max_sweep_jobs)
     except InvalidSweep as error:
         raise invalid(error.errors) from None
 
