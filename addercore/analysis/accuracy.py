@@ -14,8 +14,8 @@ from addercore.analysis.findings import Finding, by_seed
 from addercore.analysis.report import Column, Report, Table, Verdict
 from addercore.analysis.statistics import Difference, mean_of
 from addercore.arch import Counts, count
-from addercore.config import AnalyzeConfig
-from addercore.config.plans import TEACHER, Run, plan, rows_of
+from addercore.config import AnalyzeConfig, Run
+from addercore.config.rows import TEACHER
 from addercore.io import Model
 
 WORD = 64
@@ -34,7 +34,7 @@ _OPERATIONS = (
 def _rows(config: AnalyzeConfig, accuracies: Accuracies) -> list[dict[str, Any]]:
     """The table's rows in order: labels, accuracy, number of seeds, and a note if trainings diverged."""
     rows = []
-    for row in rows_of(config):
+    for row in config.rows():
         mean, lost = accuracies.mean(row.key), accuracies.diverged(row.key)
         rows.append(
             {
@@ -52,7 +52,7 @@ def _rows(config: AnalyzeConfig, accuracies: Accuracies) -> list[dict[str, Any]]
 def _counts(config: AnalyzeConfig) -> dict[str, Counts]:
     """What the network of each row costs for one image."""
     found: dict[str, Counts] = {}
-    for run in plan(config):
+    for run in config.runs():
         model = run.config.model
         found.setdefault(run.row, count(run.config.network(), model.method, model.first_last))
     return found
@@ -73,7 +73,7 @@ def _difference(found: Difference) -> dict[str, float]:
 
 
 def _where(config: AnalyzeConfig) -> str:
-    epochs = plan(config)[0].config.epochs
+    epochs = config.runs()[0].config.epochs
     seeds = len(config.seeds)
     spread = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
     control = "" if config.control == "none" else f" Control: {config.control.replace('_', ' ')}."
@@ -316,7 +316,7 @@ def distillation(config: AnalyzeConfig, findings: list[Finding]) -> Report:
 
 def _lesson(config: AnalyzeConfig) -> str:
     """A sentence of the caption: how the twin is trained and how it teaches."""
-    runs = {run.row: run.config for run in plan(config)}
+    runs = {run.row: run.config for run in config.runs()}
     twin, lesson = runs[TEACHER], runs["distilled"].distill
     if lesson is None:
         return ""

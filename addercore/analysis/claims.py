@@ -7,8 +7,7 @@ from addercore.analysis.figures import ARCH_NAMES, GRADIENT_NAMES, METHOD_NAMES,
 from addercore.analysis.findings import Finding, by_seed
 from addercore.analysis.report import Verdict
 from addercore.analysis.statistics import Difference, Mean, chance_limit, compare, mean_of
-from addercore.config import AnalyzeConfig, dataset
-from addercore.config.plans import Row, rows_of
+from addercore.config import AnalyzeConfig, Row, dataset
 
 ACCURACY = ("metrics", "val/accuracy")
 
@@ -39,7 +38,7 @@ class Accuracies:
 
     def __init__(self, config: AnalyzeConfig, findings: Iterable[Finding]) -> None:
         self.findings = list(findings)
-        self.names = {row.key: name_of(row, len(config.archs or ()) > 1) for row in rows_of(config)}
+        self.names = {row.key: name_of(row, len(config.archs or ()) > 1) for row in config.rows()}
         info = dataset(config.dataset.name)
         self.images, self.chance = info.validation_size, 1 / len(info.classes)
         self.limit = chance_limit(len(info.classes), info.validation_size)

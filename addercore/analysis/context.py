@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from addercore.analysis.images import Images
-from addercore.config import AnalyzeConfig, dataset
-from addercore.config.plans import Run
+from addercore.config import AnalyzeConfig, Run, dataset
 from addercore.data import Split
 from addercore.errors import BadModel
 from addercore.io import Model

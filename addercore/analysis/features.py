@@ -13,8 +13,7 @@ from addercore.analysis.findings import Finding
 from addercore.analysis.images import Images
 from addercore.analysis.report import Column, Report, Table, Verdict, plain
 from addercore.analysis.statistics import MIN_PAIRS, NORMAL_LIMIT, mean_of
-from addercore.config import AnalyzeConfig, dataset
-from addercore.config.plans import Run
+from addercore.config import AnalyzeConfig, Run, dataset
 from addercore.io import Model
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ from addercore.analysis.context import MODEL, Context, similarity_layers, weight
 from addercore.analysis.figures import METHOD_NAMES
 from addercore.analysis.findings import Finding
 from addercore.analysis.report import Column, Report, Table, Verdict
-from addercore.config import AnalyzeConfig
-from addercore.config.plans import Run
+from addercore.config import AnalyzeConfig, Run
 from addercore.errors import BadModel
 from addercore.io import Model
 from addercore.train.batches import generator

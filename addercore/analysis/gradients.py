@@ -15,8 +15,7 @@ from addercore.analysis.figures import METHOD_COLOURS, METHOD_NAMES, light_grid
 from addercore.analysis.findings import Finding
 from addercore.analysis.report import Column, Report, Table, Verdict, plain
 from addercore.analysis.statistics import Mean, mean_of
-from addercore.config import AnalyzeConfig
-from addercore.config.plans import Run
+from addercore.config import AnalyzeConfig, Run
 from addercore.train.batches import generator
 from addercore.train.isolation import isolated
 

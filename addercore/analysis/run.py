@@ -18,8 +18,8 @@ from addercore.analysis.figures import can_draw, png
 from addercore.analysis.findings import Finding
 from addercore.analysis.report import Report
 from addercore.analysis.trainings import Options, Trainings
-from addercore.config import AnalyzeConfig
-from addercore.config.plans import TEACHER, Run, plan
+from addercore.config import AnalyzeConfig, Run
+from addercore.config.rows import TEACHER
 from addercore.devices import resolve_device
 from addercore.files import write_atomic
 from addercore.io import Model, load
@@ -183,7 +183,7 @@ def _measured_untrained(
     context: Context, measure: Callable[[Context, Run], Measurement], callbacks: Callbacks
 ) -> list[Finding] | None:
     """Measures networks as initialised. This takes seconds, so that a stopped analysis starts again."""
-    runs = plan(context.config)
+    runs = context.config.runs()
     found = []
     for done, run in enumerate(runs, 1):
         facts, tensors = measure(context, run)
@@ -238,7 +238,7 @@ def _write(
         "environment": environment,
     }
     summary = {key: result[key] for key in ("recipe", "title", "dataset", "control", "verdict", "holds", "caption")}
-    summary |= {"seconds": round(seconds, 1), "trainings": len(plan(config)), "environment": environment}
+    summary |= {"seconds": round(seconds, 1), "trainings": len(config.runs()), "environment": environment}
     words = (
         f"# {result['title']}\n\n{report.caption}\n\n{report.table.markdown()}\n**Verdict.** {report.verdict.text}\n"
     )

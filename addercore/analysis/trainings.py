@@ -13,8 +13,7 @@ import torch
 from addercore.analysis.checkpoints import AnalysisCheckpoints, Resumed
 from addercore.analysis.findings import Finding
 from addercore.analysis.images import shuffled_labels
-from addercore.config import AnalyzeConfig
-from addercore.config.plans import Run, plan
+from addercore.config import AnalyzeConfig, Run
 from addercore.errors import Diverged
 from addercore.train.callbacks import Callbacks
 from addercore.train.reports import MetricPoint, Progress
@@ -80,7 +79,7 @@ class Trainings:
     ) -> None:
         self.config, self.workdir, self.options, self.callbacks = config, workdir, options, callbacks
         self._measure = measure
-        self.plan = plan(config)
+        self.plan = config.runs()
         self.findings: dict[str, Finding] = {}
         self.begun: dict[str, tuple[int, int]] = {}  # run → steps and epochs of all runs before it
         steps = epochs = 0

@@ -12,8 +12,7 @@ from addercore.analysis.figures import METHOD_COLOURS, METHOD_NAMES, light_grid
 from addercore.analysis.findings import Finding
 from addercore.analysis.report import Column, Report, Table, Verdict
 from addercore.analysis.statistics import mean_of
-from addercore.config import AnalyzeConfig
-from addercore.config.plans import Run
+from addercore.config import AnalyzeConfig, Run
 from addercore.errors import BadModel
 from addercore.io import Model
 from addercore.nn import AdderLayer

@@ -12,8 +12,7 @@ from addercore.analysis.context import Context, similarity_layers, weight_of
 from addercore.analysis.figures import COLOURS, METHOD_COLOURS, METHOD_NAMES, light_grid
 from addercore.analysis.findings import Finding
 from addercore.analysis.report import Column, Report, Table, Verdict
-from addercore.config import AnalyzeConfig
-from addercore.config.plans import Run
+from addercore.config import AnalyzeConfig, Run
 from addercore.io import Model
 from addercore.nn import AdderLayer
 
