@@ -17,7 +17,7 @@ from jobs.repository import attempts, catalog, datasets, lifecycle, outlook
 from jobs.spec import SPEC
 from jobs.states import Cause, FailureCode, Status
 from jobs.store import ArtifactStore
-from jobs.store_folder import FolderStore
+from jobs.store.folder import FolderStore
 from jobs.tables import Dataset, Job, Sweep
 from tests.api.attempt import Worker
 from tests.support.datasets import OPTIONS, make_ready, ready, upload
