@@ -196,7 +196,7 @@ class Supervisor:
         return self._claim.threads or self._context.threads(self._claim.spec["resources"]["threads"])
 
     def _spawn(self, order: Path) -> ChildProcess:
-        key = self._claim.exact_key
+        key = self._claim.environment_key
         return ChildProcess(
             self._settings.child_command,
             order,
