@@ -21,7 +21,7 @@ from jobs.repository.core import append_events, now
 from jobs.scheduling import Rules
 from jobs.states import FINAL, Status, SweepStatus, TrialStatus
 from jobs.sweeps import repository, search
-from jobs.sweeps.planning import child, dataset_of, explain
+from jobs.sweeps.planning import bad_fields, child, dataset_of
 from jobs.sweeps.search import Known
 from jobs.sweeps.spec import SweepSpec
 from jobs.tables import Job, Sweep, Trial
@@ -251,7 +251,9 @@ class _Step:
             spec = child(self.spec, trial.parameters, labels)
             job = lifecycle.submit(self.session, spec, rules=self.rules).job
         except (ValidationError, Conflict) as error:
-            reasons = [f"{where}: {why}" for where, why in explain(error)] if isinstance(error, ValidationError) else []
+            reasons = (
+                [f"{where}: {why}" for where, why in bad_fields(error)] if isinstance(error, ValidationError) else []
+            )
             message = f"No job could be made of it: {'; '.join(reasons) or error}"
             self._end_trial(trial, TrialStatus.FAILED, message)
             return False
