@@ -26,10 +26,11 @@ from typing import Any
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from addercore.files import rename, sync_folder, write_atomic
 from jobs.errors import JobsError
+from jobs.files import CHUNK, pieces, remove_tree
 from jobs.settings import Settings
-from jobs.store import CHUNK, pieces, remove_tree
-from jobs.store_folder import FolderStore, fsync_folder
+from jobs.store.folder import FolderStore
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -103,10 +104,9 @@ def backup(settings: Settings, target: Path) -> Backup:
                 _copy_blob(settings.artifacts_dir, partial, sha256, made)
         for source, name in _datasets(settings.datasets_dir):
             made.files[name] = copy_file(source, partial / name)
-        _write(partial / MANIFEST, json.dumps(made.document(), indent=1))
+        write_atomic(partial / MANIFEST, json.dumps(made.document(), indent=1).encode())
         sync_tree(partial)
-        partial.rename(target)
-        fsync_folder(target.absolute().parent)
+        rename(partial.absolute(), target.absolute())
     except OSError as error:
         raise BackupError(f"The backup cannot be written to {target}: {error.strerror or error}.") from error
     except sqlite3.Error as error:
@@ -133,7 +133,7 @@ def copy_file(source: Path, target: Path) -> dict[str, Any]:
 def sync_tree(folder: Path) -> None:
     """Makes the names in a folder and below survive a power cut."""
     for root, _, _ in os.walk(folder):
-        fsync_folder(Path(root))
+        sync_folder(Path(root))
 
 
 def _copy_database(source: Path, target: Path) -> str:
@@ -185,13 +185,6 @@ def _datasets(folder: Path) -> Iterator[tuple[Path, str]]:
 def _entry(path: Path) -> dict[str, Any]:
     with path.open("rb") as stream:
         return {"sha256": hashlib.file_digest(stream, "sha256").hexdigest(), "bytes": path.stat().st_size}
-
-
-def _write(path: Path, text: str) -> None:
-    with path.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _now() -> str:

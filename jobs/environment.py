@@ -10,7 +10,7 @@ MAX_LENGTH = 120
 """Of the column that holds it."""
 
 
-def exact_key(environment: Mapping[str, Any]) -> str | None:
+def environment_key(environment: Mapping[str, Any]) -> str | None:
     """`device|backend|kernels|torch|cpu capability` of what a training says of itself; None when it does not say all.
 
     Device is `cpu` or a GPU's name, `kernels` the build of compiled kernels (empty where torch computes).

@@ -23,7 +23,7 @@ class Needs(NamedTuple):
     device: str
     memory_mb: int = 0
     key: str | None = None
-    """The frozen environment (`Job.exact_key`); None: any."""
+    """The frozen environment (`Job.environment_key`); None: any."""
     alone: bool = False
     """It runs only where nothing else does (`scheduling.last_chance`)."""
 

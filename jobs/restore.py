@@ -21,6 +21,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from addercore.files import rename
 from jobs.backup import (
     DATABASE,
     FORMAT,
@@ -34,12 +35,11 @@ from jobs.backup import (
 )
 from jobs.database import Database
 from jobs.errors import DatabaseTooNew, JobsError
+from jobs.files import remove_tree
 from jobs.migrate import migrate
 from jobs.repository import attempts
 from jobs.settings import Settings
 from jobs.states import OWNED, Status
-from jobs.store import remove_tree
-from jobs.store_folder import fsync_folder
 from jobs.tables import Job, Worker
 
 NOTE = "Restored from a backup"
@@ -67,8 +67,7 @@ def restore(settings: Settings, source: Path, *, force: bool = False) -> Path | 
             _revive(fresh / DATABASE, made)
             sync_tree(fresh)
             aside = _move_aside(data)
-            fresh.rename(data)
-            fsync_folder(data.parent)
+            rename(fresh, data)
     except OSError as error:
         raise BackupError(f"{source} cannot be restored into {data}: {error.strerror or error}.") from error
     finally:

@@ -23,11 +23,12 @@ from sqlalchemy.orm import Session
 
 from jobs.database import Database
 from jobs.errors import NotFound
+from jobs.files import remove_if_empty, remove_tree
 from jobs.lost_logs import keep_logs
 from jobs.repository import catalog, core, lifecycle
 from jobs.settings import Settings
 from jobs.states import FINAL, OWNED
-from jobs.store import ArtifactStore, remove_if_empty, remove_tree
+from jobs.store import ArtifactStore
 from jobs.tables import Artifact, Checkpoint, Event, IdempotencyKey, Job, LogChunk, Metric
 
 DAY_MS = 86_400_000

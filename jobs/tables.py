@@ -92,7 +92,7 @@ class Job(Base):
     worker_id: Mapped[str | None] = mapped_column(String(40))
     device: Mapped[str | None] = mapped_column(String(16))
     """The worker's device that the attempt runs on: `cpu`, `cuda:1`."""
-    exact_key: Mapped[str | None] = mapped_column(String(120))
+    environment_key: Mapped[str | None] = mapped_column(String(120))
     """What the first attempt ran on, as far as bytes depend on it; only a worker that offers the same goes on."""
     threads: Mapped[int | None]
     """Threads of the first attempt, which later ones keep."""
@@ -285,7 +285,7 @@ class Worker(Base):
     memory_mb: Mapped[int]
     """Memory that its jobs share, in MiB."""
     offers: Mapped[list[str]]
-    """Every `Job.exact_key` that it can go on with."""
+    """Every `Job.environment_key` that it can go on with."""
     draining: Mapped[str | None] = mapped_column(String(10))
     """How it was asked to leave: finish its jobs, or hand them over. It claims nothing while this is set."""
     info: Mapped[dict[str, Any]]

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 FOLDERS = ("api", "worker", "addercore", "jobs", "adderclient", "launcher", "migrations", "benchmarks", "tests")
 ALLOWED = {
     "api": {"api", "jobs", "addercore.arch", "addercore.config", "addercore.errors"},
-    "jobs": {"jobs", "addercore.arch", "addercore.config", "addercore.errors"},
+    "jobs": {"jobs", "addercore.arch", "addercore.config", "addercore.errors", "addercore.files"},
     "worker": {"worker", "jobs", "addercore"},
     "addercore": {"addercore"},
     "adderclient": {"adderclient", "addercore.arch", "addercore.config"},  # `adder count`, imported when it runs

@@ -44,7 +44,7 @@ class WorkerContext:
     drain: Drain | None = None
     """Set while an operator wants no new claims here, and with `hand_over` no running attempts either."""
     offers: tuple[str, ...] = ()
-    """Every environment (`jobs.environment.exact_key`) that an attempt can go on in here, as `worker.probe` found."""
+    """The `environment_key` of each environment that this machine offers, as `worker.probe` found them."""
     gpus: list[dict[str, int]] = field(default_factory=list)
     """How busy each GPU was when last looked at (`worker.probe.gpu_use`)."""
     slots: Slots = field(init=False)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from typing import Any
 
-from jobs.environment import exact_key
+from jobs.environment import environment_key
 
 GPU_FIELDS = ("index", "utilization.gpu", "memory.used")
 
@@ -26,7 +26,7 @@ def gpu_use() -> list[dict[str, int]]:
 
 
 def probe() -> dict[str, Any]:
-    """Asks a fresh process: versions, devices, backends, and as `offers` every `exact_key` it can go on with.
+    """Asks a fresh process: versions, devices, backends, and as `offers` every `environment_key` it can go on with.
 
     Raises CalledProcessError with its stderr when torch cannot be loaded.
     """
@@ -49,7 +49,7 @@ def _look() -> dict[str, Any]:
     )
     devices = [torch.device("cpu"), *(torch.device("cuda", number) for number in range(len(gpus)))]
     offers = {
-        exact_key(describe(device, backend))
+        environment_key(describe(device, backend))
         for name in registry.available()
         for device in devices
         if (backend := registry.get(name)).refusal(device, torch.float32) is None

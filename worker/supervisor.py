@@ -14,10 +14,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from addercore.errors import AdderError
 from jobs.environment import backend_of
 from jobs.errors import FenceLost, JobsError, StoreError
+from jobs.files import remove_if_empty, remove_tree
 from jobs.repository import attempts, history
 from jobs.repository.attempts import Claim
 from jobs.states import Cause, FailureCode, Status
-from jobs.store import remove_if_empty, remove_tree
 from worker import protocol
 from worker.attempt import AttemptWriter, Copy
 from worker.context import WorkerContext
@@ -196,7 +196,7 @@ class Supervisor:
         return self._claim.threads or self._context.threads(self._claim.spec["resources"]["threads"])
 
     def _spawn(self, order: Path) -> ChildProcess:
-        key = self._claim.exact_key
+        key = self._claim.environment_key
         return ChildProcess(
             self._settings.child_command,
             order,

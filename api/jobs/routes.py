@@ -16,11 +16,11 @@ from api.jobs import submission
 from api.jobs.schemas import Job, Validation
 from api.schemas import Page
 from api.service import Service
+from jobs.files import remove_tree
 from jobs.repository import attempts, lifecycle
 from jobs.scheduling import Rules
 from jobs.spec import KINDS, SUBMITTED, Kind
 from jobs.states import Status
-from jobs.store import remove_tree
 from jobs.sweeps import repository as sweeps
 from jobs.sweeps.driver import record
 from jobs.tables import Job as JobRow

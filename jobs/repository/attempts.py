@@ -14,7 +14,7 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from jobs.clock import now_ms
-from jobs.environment import exact_key
+from jobs.environment import environment_key
 from jobs.errors import FenceLost
 from jobs.repository.core import append_events, change_status, now, upsert
 from jobs.states import OWNED, Cause, FailureCode, Status
@@ -36,7 +36,7 @@ class Claim:
     """Which of the worker's devices it runs on: `cpu`, `cuda:1`."""
     threads: int | None
     """Threads that the first attempt froze; None: this one chooses."""
-    exact_key: str | None = None
+    environment_key: str | None = None
     """What the first attempt ran on; None: this one decides."""
 
 
@@ -227,9 +227,9 @@ def freeze(job: Job, environment: Mapping[str, Any]) -> None:
     """
     if "checkpoint" not in job.spec:
         return
-    key = exact_key(environment)
-    if job.exact_key is None and key is not None:
-        job.exact_key = key
+    key = environment_key(environment)
+    if job.environment_key is None and key is not None:
+        job.environment_key = key
         job.threads = environment["threads"]
 
 

@@ -238,7 +238,7 @@ def retry(
                 created_at=now_ms(),
             )
         )
-        on = f", which ran on {old.exact_key}; elsewhere the last bits differ" if old.exact_key else ""
+        on = f", which ran on {old.environment_key}; elsewhere the last bits differ" if old.environment_key else ""
         message = f"Goes on from step {checkpoint.step} of {job_id}{on}."
         append_events(session, job, [{"type": "resume", "message": message}])
         session.flush()

@@ -25,7 +25,7 @@ LOOKED_AT = 500
 
 def waiting_of(job: Any) -> Waiting:
     """A queued job's row (or the columns of it that are named here) as the forecast sees it."""
-    key = None if job.any_environment else job.exact_key
+    key = None if job.any_environment else job.environment_key
     alone = job.faults > 0 and last_chance(job.faults, job.max_attempts)
     needs = Needs(job.needs_device, job.needs_memory_mb, key, alone)
     work = job.work if job.progress is None else _work_left(job)
@@ -46,7 +46,7 @@ def _number(progress: Mapping[str, Any] | None, name: str) -> float | None:
 def forecast(session: Session, live_ms: int) -> Forecast:
     """The whole queue as it stands, to be asked for positions and starts."""
     columns = (
-        Job.id, Job.priority, Job.turn, Job.needs_device, Job.needs_memory_mb, Job.exact_key, Job.any_environment,
+        Job.id, Job.priority, Job.turn, Job.needs_device, Job.needs_memory_mb, Job.environment_key, Job.any_environment,
         Job.faults, Job.max_attempts, Job.work, Job.progress,
     )  # fmt: skip
     waiting = session.execute(select(*columns).where(Job.status == Status.QUEUED)).all()

@@ -59,7 +59,7 @@ class Offer:
     memory_mb: int | None = None
     """MiB that its jobs have not asked for; None: as much as any job wants."""
     keys: Sequence[str] = ()
-    """Each `Job.exact_key` with which it can go on."""
+    """Each `Job.environment_key` with which it can go on."""
     names: Mapping[str, str] = field(default_factory=dict)
     """What a device is called in such a key, where that is not `cpu`: `{"cuda:0": "NVIDIA H200"}`."""
     idle: bool = True
@@ -78,8 +78,8 @@ class Offer:
 
     def place(self, job: Job) -> str:
         """The device for a job that fits."""
-        if job.exact_key is not None and job.exact_key in self.free_keys:
-            name = device_of(job.exact_key)
+        if job.environment_key is not None and job.environment_key in self.free_keys:
+            name = device_of(job.environment_key)
             return next(device for device in self.devices if self._name(device) == name)
         return self.places[job.needs_device]
 
@@ -149,7 +149,7 @@ def _take(session: Session, job: Job, offer: Offer, lease_ms: int) -> Claim:
     append_events(session, row, [event])
     return Claim(
         row.id, row.fence, row.attempt, row.kind, row.spec, row.max_attempts, row.faults, device, row.threads,
-        row.exact_key,
+        row.environment_key,
     )  # fmt: skip
 
 
@@ -166,7 +166,7 @@ def _holds_back(session: Session, job: Job, offer: Offer, live_ms: int) -> bool:
 
 def _fits(offer: Offer, patient: bool = False) -> ColumnElement[bool]:
     """What the offer asks of a job besides its demand. `patient`: none that must run alone, however long it waits."""
-    exact = or_(Job.exact_key.is_(None), Job.any_environment, Job.exact_key.in_(offer.free_keys))
+    exact = or_(Job.environment_key.is_(None), Job.any_environment, Job.environment_key.in_(offer.free_keys))
     if offer.idle:
         return exact
     not_last = or_(Job.faults == 0, Job.faults < Job.max_attempts - 1)  # scheduling.last_chance

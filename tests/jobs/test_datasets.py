@@ -17,7 +17,7 @@ from jobs.repository import attempts, catalog, datasets, lifecycle, outlook
 from jobs.spec import SPEC
 from jobs.states import Cause, FailureCode, Status
 from jobs.store import ArtifactStore
-from jobs.store_folder import FolderStore
+from jobs.store.folder import FolderStore
 from jobs.tables import Dataset, Job, Sweep
 from tests.api.attempt import Worker
 from tests.support.datasets import OPTIONS, make_ready, ready, upload
@@ -215,7 +215,7 @@ def test_an_ingest_is_a_job_like_others(worker: Worker) -> None:
         lifecycle.submit(session, SPEC.validate_python(train_body()))
     id_ = upload(worker, "a")
     claim = make_ready(worker, id_)
-    assert (claim.kind, claim.device, claim.exact_key) == ("ingest", "cpu", None)
+    assert (claim.kind, claim.device, claim.environment_key) == ("ingest", "cpu", None)
     with worker.database.write() as session:
         assert session.get_one(Job, claim.job_id).status == Status.SUCCEEDED
         assert outlook.paces(session) == {}, "how long it took says nothing of trainings"

@@ -119,6 +119,8 @@ SCRIPT = ScriptDirectory.from_config(alembic_config())
 EARLIER = [revision.revision for revision in SCRIPT.walk_revisions() if revision.revision != SCRIPT.get_current_head()]
 NOT_KEPT = {("0001", "workers")}
 """Rows that a migration drops on purpose: workers write theirs again with the next heartbeat."""
+RENAMED = {("jobs", "exact_key"): "environment_key"}
+"""Columns that a later revision calls otherwise."""
 
 
 def database_at(url: str, revision: str) -> Database:
@@ -170,7 +172,7 @@ def test_rows_of_every_earlier_revision_survive(revision: str, empty_url: str) -
             assert len(now) == len(rows) > 0, name
             for row in rows:
                 after = now[tuple(row[key] for key in keys)]
-                assert {column: after[column] for column in row} == row
+                assert {column: after[RENAMED.get((name, column), column)] for column in row} == row
     database.dispose()
 
 

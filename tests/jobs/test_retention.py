@@ -20,7 +20,7 @@ from jobs.retention import DAY_MS, Sweeper, sweep
 from jobs.settings import Settings
 from jobs.states import Status
 from jobs.store import ArtifactStore, store_of
-from jobs.store_folder import FolderStore
+from jobs.store.folder import FolderStore
 from jobs.tables import Artifact, Checkpoint, Event, IdempotencyKey, Job, LogChunk, Metric, Model
 from tests.api.attempt import MANIFEST, Worker
 from tests.support.servers import wait_until

@@ -20,7 +20,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from jobs.database import Database
-from jobs.environment import exact_key
+from jobs.environment import environment_key
 from jobs.errors import Conflict, FenceLost
 from jobs.repository import attempts, catalog, queue, recovery, workers
 from jobs.repository.attempts import Claim, Mark, NewArtifact, Stored
@@ -104,9 +104,9 @@ class JobsMachine(Users):
         assert job.device in ("auto", claim.device.partition(":")[0])
         job.causes.append(None)
         assert (claim.attempt, claim.faults, claim.max_attempts) == (len(job.causes), job.faults, job.max_attempts)
-        assert claim.exact_key == job.exact_key
-        if job.exact and job.exact_key is not None:
-            assert job.exact_key == exact_key(environment(NAMES.get(claim.device, claim.device)))
+        assert claim.environment_key == job.environment_key
+        if job.exact and job.environment_key is not None:
+            assert job.environment_key == environment_key(environment(NAMES.get(claim.device, claim.device)))
         job.status, job.owner = Status.RUNNING, claim
         self.claims.append(claim)
 
@@ -114,7 +114,7 @@ class JobsMachine(Users):
         kind = WORKERS[worker]
         if worker in self.draining or job.device not in kind.takes or job.memory_mb > kind.memory_mb:
             return False
-        if job.exact and job.exact_key is not None and job.exact_key not in kind.keys:
+        if job.exact and job.environment_key is not None and job.environment_key not in kind.keys:
             return False
         return idle or not 0 < job.faults >= job.max_attempts - 1
 
@@ -186,7 +186,8 @@ class JobsMachine(Users):
             job = self.model.jobs[claim.job_id]
             job.points = dict.fromkeys(points, value) | job.points
             job.log += log
-            job.exact_key = job.exact_key or exact_key(environment(NAMES.get(claim.device, claim.device)))
+            runs_on = environment(NAMES.get(claim.device, claim.device))
+            job.environment_key = job.environment_key or environment_key(runs_on)
 
     def _write_checkpoint(self, claim: Claim, step: int) -> None:
         stored = self._store()

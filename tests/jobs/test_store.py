@@ -15,15 +15,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete
 
-from jobs import store_s3
 from jobs.database import Database
 from jobs.errors import StoreError, StoreFull, StoreUnavailable
 from jobs.repository import lifecycle
 from jobs.repository.attempts import Stored
 from jobs.settings import Settings
-from jobs.store import ArtifactStore, store_of
-from jobs.store_folder import FolderStore
-from jobs.store_s3 import S3Store
+from jobs.store import ArtifactStore, s3, store_of
+from jobs.store.folder import FolderStore
+from jobs.store.s3 import S3Store
 from jobs.tables import Artifact
 from tests.support.s3 import S3Server
 from tests.support.servers import wait_until
@@ -232,7 +231,7 @@ def test_a_download_slower_than_a_request_may_take_is_mended(
 ) -> None:
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(store_s3, "REQUEST_SECONDS", 1)
+    monkeypatch.setattr(s3, "REQUEST_SECONDS", 1)
     store = S3Store(s3_server.bucket(), tmp_path, GRACE, 0.3)
     content = random.Random(1).randbytes(24 * 2**20)
     stored = store.put_stream([content])

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from jobs.environment import exact_key
+from jobs.environment import environment_key
 from jobs.repository import attempts, lifecycle
 from jobs.states import Cause, Drain, FailureCode, Status
 from jobs.tables import Job
@@ -167,9 +167,9 @@ def test_the_first_start_freezes_what_bytes_depend_on(context: WorkerContext) ->
             job = attempts.lock(session, claim, 60_000)
             attempts.freeze(job, said | changed | {"threads": threads})
     job = job_of(context, job_id)
-    assert (job.exact_key, job.threads) == ("cpu|c-avx2|gcc 12|2.13|AVX2", 3), "once, and not again"
-    assert exact_key({"device": "cpu", "backend": "tiny"}) is None, "what says too little freezes nothing"
-    assert len(exact_key(said | {"threads": 1, "torch": "x" * 300}) or "") <= 120
+    assert (job.environment_key, job.threads) == ("cpu|c-avx2|gcc 12|2.13|AVX2", 3), "once, and not again"
+    assert environment_key({"device": "cpu", "backend": "tiny"}) is None, "what says too little freezes nothing"
+    assert len(environment_key(said | {"threads": 1, "torch": "x" * 300}) or "") <= 120
 
 
 def test_a_job_goes_on_with_the_backend_and_threads_of_its_first_attempt(lite_context: WorkerContext) -> None:
@@ -180,7 +180,7 @@ def test_a_job_goes_on_with_the_backend_and_threads_of_its_first_attempt(lite_co
     job_id = submit(context)
     with context.database.write() as session:
         job = lifecycle.get(session, job_id)
-        job.exact_key, job.threads = key, 7
+        job.environment_key, job.threads = key, 7
     run_available(context)
     assert job_of(context, job_id).status == Status.QUEUED, "this worker does not offer it"
     context.offers = (key,)
@@ -210,4 +210,4 @@ def test_a_kind_without_checkpoints_freezes_nothing() -> None:
     said = {"device": "cpu", "backend": "c-avx2", "torch": "2.13", "cpu_capability": "AVX2", "threads": 3}
     job = Job(spec={"kind": "evaluate", "model_id": "model_1"})
     attempts.freeze(job, said)
-    assert (job.exact_key, job.threads) == (None, None)
+    assert (job.environment_key, job.threads) == (None, None)

@@ -12,7 +12,7 @@ import pytest
 from addercore.config import DATASETS
 from addercore.config import datasets as known
 from jobs.store import SHA256
-from jobs.store_folder import FolderStore
+from jobs.store.folder import FolderStore
 from tests.api.attempt import Worker
 from tests.api.conftest import Running, running
 from tests.conftest import quick_settings

@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from addercore.files import sync_folder
 from jobs.errors import StoreError
-from jobs.store import SHA256, ArtifactStore, Blob
+from jobs.store.interface import SHA256, ArtifactStore, Blob
 
 
 class FolderStore(ArtifactStore):
@@ -78,11 +79,11 @@ class FolderStore(ArtifactStore):
         with self.writing():
             if not target.parent.exists():
                 target.parent.mkdir(exist_ok=True)
-                fsync_folder(self.root)
+                sync_folder(self.root)
             with self._lock(fcntl.LOCK_SH):
                 os.utime(file)
                 os.replace(file, target)
-            fsync_folder(target.parent)
+            sync_folder(target.parent)
 
     def _remove(self, sha256: str, before: float) -> bool:
         path = self.path(sha256)
@@ -107,12 +108,3 @@ class FolderStore(ArtifactStore):
             yield
         finally:
             os.close(handle)
-
-
-def fsync_folder(folder: Path) -> None:
-    """Makes a rename in `folder` survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -27,8 +27,9 @@ from obstore.exceptions import BaseError
 
 from jobs.database import Database
 from jobs.errors import StoreError, StoreFull, StoreUnavailable
+from jobs.files import CHUNK, pieces
 from jobs.repository.attempts import Stored
-from jobs.store import CHUNK, SHA256, ArtifactStore, Blob, pieces
+from jobs.store.interface import SHA256, ArtifactStore, Blob
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

@@ -1,4 +1,4 @@
-"""Artifact store: blobs named by their sha256, in a folder (`store_folder`) or a bucket (`store_s3`).
+"""What every artifact store does.
 
 A blob is complete before it has its name, and has its name before a row refers to it: a crash leaves at most a blob
 that nobody refers to. Such a blob is removed once it is older than a grace, which is far longer than a blob ever waits
@@ -11,7 +11,6 @@ import errno
 import hashlib
 import os
 import re
-import shutil
 import tempfile
 import threading
 import time
@@ -20,17 +19,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import BinaryIO
 
 import structlog
 
 from jobs.database import Database
 from jobs.errors import StoreError, StoreFull, StoreUnavailable
+from jobs.files import pieces
 from jobs.repository import catalog
 from jobs.repository.attempts import Stored
-from jobs.settings import Settings
 
-CHUNK = 1024 * 1024
 MAX_LATER = 10_000
 """Digests that `discard` remembers to try again; the sweep finds what is forgotten."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -252,33 +250,3 @@ class Upload:
             self._file.close()
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
-
-
-def store_of(settings: Settings) -> ArtifactStore:
-    """The store that `ADDER_ARTIFACTS_URL` names: a bucket, or the folder `DATA/artifacts` when it is empty."""
-    if settings.artifacts_url:
-        from jobs.store_s3 import S3Store  # loaded only where it is used
-
-        return S3Store(
-            settings.artifacts_url,
-            settings.data_dir / "incoming",
-            settings.store_grace_seconds,
-            settings.store_retry_seconds,
-        )
-    from jobs.store_folder import FolderStore
-
-    return FolderStore(settings.artifacts_dir, settings.store_grace_seconds)
-
-
-def pieces(stream: IO[bytes]) -> Iterator[bytes]:
-    while chunk := stream.read(CHUNK):
-        yield chunk
-
-
-def remove_if_empty(folder: Path) -> None:
-    with suppress(OSError):
-        folder.rmdir()
-
-
-def remove_tree(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
