@@ -67,7 +67,7 @@ def work_of(spec: Spec, manifest: Mapping[str, Any] | None = None) -> int:
     if isinstance(spec, IngestSpec):
         return 1  # minutes of one core at most
     if isinstance(spec, AnalyzeSpec):
-        return _bounded(config.AnalyzeConfig.from_dict(spec.model_dump(mode="json")).operations())
+        return _bounded(spec.operations())
     info = config.dataset(spec.dataset.name)
     if isinstance(spec, TrainSpec):
         model = spec.model

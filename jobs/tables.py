@@ -322,7 +322,7 @@ class Dataset(Base):
     info: Mapped[dict[str, Any] | None]
     """An `addercore.config.DatasetInfo`, once it is ready."""
     options: Mapped[dict[str, Any]]
-    """A `jobs.spec.IngestOptions`: the same upload with others is another dataset."""
+    """An `addercore.config.IntakeOptions`: the same upload with others is another dataset."""
     same_as: Mapped[str | None] = mapped_column(ForeignKey("datasets.id", ondelete="SET NULL"), index=True)
     """An earlier version of the same name with the very same images and classes."""
     problems: Mapped[list[str] | None]

@@ -24,6 +24,7 @@ from tests.support.parts import (  # noqa: F401  (hooks of pytest)
     pytest_testnodedown,
 )
 from tests.support.servers import Valkey
+from tests.support.sessions import no_session_in_a_session
 from tests.support.shared import Run
 
 # Tests run side by side, one for each core: threads of OpenMP would only wait for each other. Before torch is imported.
@@ -33,6 +34,12 @@ hypothesis.settings.register_profile(
     "adder", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
 )
 hypothesis.settings.load_profile("adder")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_session_a_thread() -> Iterator[None]:
+    with no_session_in_a_session():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -77,7 +77,7 @@ def _claim(context: WorkerContext, free: Free) -> Claim | None:
         return None
     try:
         with context.database.write() as session:
-            return queue.claim(session, context.offer(free), context.lease_ms)
+            return queue.claim(session, context.offer(free), context.lease_ms, live_ms=context.settings.live_ms)
     except SQLAlchemyError as error:
         if not database_away(error):
             raise

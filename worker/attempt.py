@@ -23,7 +23,8 @@ from worker.context import WorkerContext
 from worker.judgement import Conclusion
 from worker.transfers import Transfer, Transfers
 
-TAIL_BYTES = 8 * 1024
+TAIL_CHARACTERS = 8 * 1024
+"""End of the log that is kept with an error."""
 
 log = structlog.get_logger()
 
@@ -154,7 +155,7 @@ class AttemptWriter:
                 self._pending.points.append(point.model_dump())
 
     def _absorb_log(self, text: str) -> None:
-        self.tail = (self.tail + text)[-TAIL_BYTES:]
+        self.tail = (self.tail + text)[-TAIL_CHARACTERS:]
         if self._log_room <= 0:
             return
         self._log_room -= len(text.encode())

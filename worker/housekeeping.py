@@ -67,6 +67,9 @@ class Housekeeping:
         self._watch = Watch(self._settings.lease_seconds)
         self._unheard: set[tuple[str, int]] = set()
         self._runners: list[threading.Thread] = []
+        self._looking = threading.Lock()
+        """Held while jobs are claimed and their threads begun."""
+        self._closing = False
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
 
     def start(self) -> None:
@@ -76,8 +79,13 @@ class Housekeeping:
         self._thread.start()
 
     def stop(self) -> None:
-        """Waits for the attempts that this began, ends the threads and takes this worker off the list."""
-        for runner in self._runners:
+        """Claims nothing more, waits for the attempts that this began, and takes this worker off the list.
+
+        Heartbeats go on until those attempts have ended.
+        """
+        with self._looking:
+            self._closing = True
+        for runner in self._runners:  # nothing is added to them any more
             runner.join()
         self._stopping.set()
         self._relay.stop()
@@ -168,11 +176,14 @@ class Housekeeping:
 
     def look(self) -> None:
         """Claims for slots that stand free although jobs wait: their messages were lost, or the broker is away."""
-        self._runners = [runner for runner in self._runners if runner.is_alive()]
-        while (claim := claim_next(self._context)) is not None:
-            runner = threading.Thread(target=self._run_on, args=(claim,), name=f"slot-{claim.job_id}")
-            self._runners.append(runner)
-            runner.start()
+        with self._looking:
+            if self._closing:
+                return
+            self._runners = [runner for runner in self._runners if runner.is_alive()]
+            while (claim := claim_next(self._context)) is not None:
+                runner = threading.Thread(target=self._run_on, args=(claim,), name=f"slot-{claim.job_id}")
+                self._runners.append(runner)
+                runner.start()
 
     def _run_on(self, claim: Claim) -> None:
         run_claimed(self._context, claim)

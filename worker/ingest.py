@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 from addercore.config import IntakeOptions
 from addercore.errors import AdderError, Stopped
@@ -27,12 +26,11 @@ def ingest(order: protocol.JobOrder, messages: Messages, stop: threading.Event) 
     id_ = order.spec["dataset_id"]
     target = Path(order.workdir) / f"{id_}.safetensors"
     report_environment(messages, "cpu", computes=False)
+    options = IntakeOptions.model_validate(order.spec["options"])
     report = Report(messages)
     report(0.0, 0)
     try:
-        made = take_in(
-            Path(order.upload), target, id_, options_of(order.spec), on_progress=report, should_stop=stop.is_set
-        )
+        made = take_in(Path(order.upload), target, id_, options, on_progress=report, should_stop=stop.is_set)
     except Stopped:
         return protocol.Stopped()
     except BadDataset as error:
@@ -53,17 +51,6 @@ def ingest(order: protocol.JobOrder, messages: Messages, stop: threading.Event) 
             "classes": len(made.info.classes),
             "input_shape": list(made.info.input_shape),
         }
-    )
-
-
-def options_of(spec: dict[str, Any]) -> IntakeOptions:
-    options = spec["options"]
-    size = options["size"]
-    return IntakeOptions(
-        None if size is None else (size[0], size[1]),
-        options["channels"],
-        options["validation_fraction"],
-        options["seed"],
     )
 
 

@@ -204,7 +204,7 @@ class Supervisor:
             device=self._claim.device,
             backend=backend_of(key) if key in self._context.offers and key is not None else None,
             on_message=self._receive,
-            on_log=lambda text: self._spool.put(text, len(text)),
+            on_log=lambda text: self._spool.put(text, len(text.encode())),
             on_end=self._child_ended,
         )
 

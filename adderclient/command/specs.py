@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from adderclient import schema
 from adderclient.command.errors import UsageError
 
 FLOAT, INT, TIMESTAMP = (f"tag:yaml.org,2002:{kind}" for kind in ("float", "int", "timestamp"))
@@ -88,10 +89,26 @@ def _apply(spec: dict[str, Any], override: str) -> None:
         if not isinstance(inner, dict):
             raise UsageError(f"--set {override}: {parent} is {_kind(inner)} in the spec, it has no fields")
         place = inner
+    place[last] = _value(str(spec.get("kind", "")), name, value, override)
+
+
+def _value(kind: str, name: str, text: str, override: str) -> Any:
+    """The value of ``--set``, of the type that the field has. A kind that this client does not know takes anything."""
+    field = schema.find(kind, name)
+    if field is None and schema.fields(kind):
+        meant = schema.nearest(kind, name)
+        raise UsageError(f"--set {override}: {kind} has no field {name}{f'; did you mean {meant}?' if meant else ''}")
     try:
-        place[last] = yaml.load(value, Loader=_Loader) if value else None
+        value = yaml.load(text, Loader=_Loader) if text else None
     except yaml.YAMLError as error:
         raise UsageError(f"--set {override}: the value is not YAML: {error}") from error
+    if field is None:
+        return value
+    if schema.is_text(field) and not isinstance(value, str) and not (value is None and schema.takes(field, None)):
+        return text
+    if not schema.takes(field, value):
+        raise UsageError(f"--set {override}: {name} takes {schema.values(field)}")
+    return value
 
 
 def _kind(value: Any) -> str:

@@ -1,6 +1,6 @@
-"""An analysis' checkpoints: what the finished trainings gave, and the newest checkpoint of the one under way.
+"""Checkpoints of an analysis: the findings of finished trainings, and the newest checkpoint of the current one.
 
-They are files of `addercore.train.checkpoint`: written, verified and pruned as those of a training are.
+They are files of `addercore.train.checkpoint`, written, verified and pruned like those of a training.
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ FORMAT: Final = 1
 
 
 class AnalysisCheckpoints:
-    """Wraps each checkpoint of a training into one of the analysis, and tells the analysis' owner of it."""
+    """Wraps each checkpoint of a training into one of the analysis, and reports it to the analysis' callbacks."""
 
     def __init__(self, folder: Path, config: AnalyzeConfig, callbacks: Callbacks) -> None:
         self._folder, self._config, self._callbacks = folder, config, callbacks
@@ -30,7 +30,7 @@ class AnalysisCheckpoints:
             left.unlink(missing_ok=True)  # of a process that was killed while it wrote
 
     def save(self, run: str, inner: Path, findings: Iterable[Finding], step: int, epoch: int) -> None:
-        """`inner` is the checkpoint of `run`; `step` and `epoch` count over all trainings."""
+        """Saves `inner`, the checkpoint of `run`, with the findings; `step` and `epoch` count over all trainings."""
         state = {
             "format": FORMAT,
             "config": self._config.to_dict(),
@@ -47,21 +47,21 @@ class AnalysisCheckpoints:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """Where an analysis goes on: finished trainings, and the run under way with its checkpoint's bytes."""
+    """A loaded checkpoint: findings of finished trainings, and the current run with the bytes of its checkpoint."""
 
     findings: list[Finding]
     run: str
     inner: bytes
 
     def write(self, folder: Path) -> Path:
-        """The run's checkpoint as a file in `folder`."""
+        """Writes the run's checkpoint as a file in `folder`."""
         path = folder / "resumed.adderck"
         write_atomic(path, self.inner)
         return path
 
 
 def resume(path: Path, config: AnalyzeConfig, callbacks: Callbacks) -> Resumed:
-    """From a checkpoint, or the newest whole one of a folder; `CheckpointError` where it is another analysis'."""
+    """Loads a checkpoint, or the newest whole one of a folder. `CheckpointError` if it is of another analysis."""
     found = checkpoint.load(path)
     for error in found.lost:
         callbacks.on_event("checkpoint_lost", f"a checkpoint cannot be used: {error}", {})
@@ -76,5 +76,5 @@ def resume(path: Path, config: AnalyzeConfig, callbacks: Callbacks) -> Resumed:
 
 
 def _different(mine: dict[str, Any], its: dict[str, Any]) -> list[str]:
-    """Fields that differ; how often to save does not change what is computed."""
+    """Fields that differ, but for `checkpoint`: how often to save does not change what is computed."""
     return sorted(key for key in mine if key != "checkpoint" and mine[key] != its.get(key))

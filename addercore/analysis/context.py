@@ -1,4 +1,4 @@
-"""What a study is given: a trained or given model, or a network as it is initialised, and the images."""
+"""What a study works with: device and data, images, and networks as they are initialised."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from addercore.analysis.images import Images
-from addercore.config import AnalyzeConfig, dataset
-from addercore.config.plans import Run
+from addercore.config import AnalyzeConfig, Run, dataset
 from addercore.data import Split
 from addercore.errors import BadModel
 from addercore.io import Model
@@ -18,12 +17,12 @@ from addercore.nn import AdderLayer
 from addercore.train.isolation import isolated
 
 MODEL: Final = "model"
-"""Name and row of the finding about a given model."""
+"""Name and row of the finding about the model of `config.model_id`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Where the analysis computes, and where its data lies."""
+    """The configuration of an analysis, its device and backend, and its data folder."""
 
     config: AnalyzeConfig
     data_dir: Path | None
@@ -31,7 +30,7 @@ class Context:
     backend: str
 
     def images(self, split: Split, model: Model | None = None) -> Images:
-        """As the dataset is normalised, or as a given model wants it; training images with a training's labels."""
+        """A split's images, normalised as the dataset says or as `model` needs it. Labels are those a training gets."""
         info = dataset(self.config.dataset.name)
         if model is not None and model.network.input_shape != info.input_shape:
             raise BadModel(
@@ -43,7 +42,7 @@ class Context:
         return Images(info, split, self.data_dir, self.device, normalisation, shuffled)
 
     def untrained(self, run: Run) -> nn.Module:
-        """The network with which a training of `run` begins, on the device."""
+        """The network on the device, with the weights with which a training of `run` starts."""
         model = run.config.model
         with isolated(run.seed, self.device, None):
             module = build(run.config.network(), model.method, model.first_last, model.gradient, self.backend)
@@ -51,12 +50,12 @@ class Context:
 
 
 def similarity_layers(module: nn.Module) -> dict[str, nn.Module]:
-    """Every layer that computes similarities (eq. 1), by name, in order."""
+    """All layers that compute similarities (eq. 1), by name, in order: adder, convolution and linear layers."""
     return {name: part for name, part in module.named_modules() if isinstance(part, nn.Conv2d | nn.Linear | AdderLayer)}
 
 
 def weight_of(layer: nn.Module) -> Tensor:
-    """Its filters, (c_out, …)."""
+    """The filters of a layer, (c_out, …)."""
     weight = layer.weight
     if not isinstance(weight, Tensor):
         raise TypeError(f"{type(layer).__name__} has no filters")

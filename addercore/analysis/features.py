@@ -1,4 +1,4 @@
-"""Figure 1: where images lie in the plane of a last hidden layer with two units."""
+"""Figure 1: features in the plane of a last hidden layer with two units."""
 
 from collections.abc import Callable
 from math import hypot, pi, sqrt
@@ -13,24 +13,23 @@ from addercore.analysis.findings import Finding
 from addercore.analysis.images import Images
 from addercore.analysis.report import Column, Report, Table, Verdict, plain
 from addercore.analysis.statistics import MIN_PAIRS, NORMAL_LIMIT, mean_of
-from addercore.config import AnalyzeConfig, dataset
-from addercore.config.plans import Run
+from addercore.config import AnalyzeConfig, Run, dataset
 from addercore.io import Model
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LAYER = "feature_bn"
-"""What gives the plane in `lenet5_bn_2d`."""
+"""The layer of `lenet5_bn_2d` whose output is the plane."""
 
 SHOWN = 2000
-"""Points of a picture."""
+"""Points that are drawn, at most."""
 
 
 def measure(context: Context, run: Run | None, model: Model) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """How validation images are told by the nearest class centre and by the nearest class direction.
+    """Accuracy of classifying validation images by the nearest class centre, and by the nearest class direction.
 
-    Both are learnt from the training images and the labels that the training had.
+    Centres and directions come from the training images, with the labels that the training had.
     """
     train, labels = _plane(model, context.images("train"))
     points, truth = _plane(model, context.images("validation"))
@@ -68,7 +67,7 @@ def _present(labels: Tensor, classes: int) -> list[int]:
 
 
 def _centres(points: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """(classes, 2): the medians, which have the least sum of L1 distances; a class without images is nowhere."""
+    """(classes, 2): the median of each class, which minimises the sum of L1 distances; infinite without images."""
     centres = torch.full((classes, 2), torch.inf, dtype=torch.float64)
     for c in _present(labels, classes):
         centres[c] = points[labels == c].median(0).values
@@ -81,7 +80,7 @@ def _nearest_centre(train: Tensor, labels: Tensor, points: Tensor, classes: int)
 
 
 def _directions(points: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """(classes, 2): the mean of the unit vectors towards each class's points, as unit vectors."""
+    """(classes, 2): the direction of the mean unit vector of each class."""
     units = torch.nn.functional.normalize(points, dim=1)
     sums = torch.zeros(classes, 2, dtype=torch.float64).index_add_(0, labels, units)
     return torch.nn.functional.normalize(sums, dim=1)
@@ -98,12 +97,12 @@ def _paired_error(first: Tensor, second: Tensor) -> float:
 
 
 def _within(points: Tensor, labels: Tensor, classes: int) -> float:
-    """Mean L1 distance of an image to its class's centre."""
+    """Mean L1 distance between an image and the centre of its class."""
     return (points - _centres(points, labels, classes)[labels]).abs().sum(1).mean().item()
 
 
 def _between(points: Tensor, labels: Tensor, classes: int) -> float:
-    """Mean L1 distance of a class's centre to the nearest other one."""
+    """Mean L1 distance between a class's centre and the nearest other centre."""
     centres = _centres(points, labels, classes)[_present(labels, classes)]
     apart = (centres[:, None] - centres).abs().sum(2)
     apart.fill_diagonal_(torch.inf)
@@ -111,7 +110,7 @@ def _between(points: Tensor, labels: Tensor, classes: int) -> float:
 
 
 def _angle_within(points: Tensor, labels: Tensor, classes: int) -> float:
-    """Mean angle in degrees between an image and its class's direction."""
+    """Mean angle in degrees between an image and the direction of its class."""
     units = torch.nn.functional.normalize(points, dim=1)
     cosines = (units * _directions(points, labels, classes)[labels]).sum(1).clamp(-1, 1)
     return (cosines.acos() * 180 / pi).mean().item()
@@ -157,10 +156,10 @@ def _row(key: str, findings: list[Finding]) -> dict[str, Any]:
 
 
 def _advantage(findings: list[Finding]) -> tuple[float, float]:
-    """Share told by centre less share told by angle: the mean over trainings, and half of its 95 % interval.
+    """Accuracy by centre minus accuracy by angle: the mean over trainings, and half of its 95 % interval.
 
-    From three trainings on the interval is Student's, over them. Fewer have the error of a share of images; all
-    trainings see the same images, so that two of them are not surer than one.
+    With three trainings or more the interval is Student's, over the trainings. With fewer it comes from the number of
+    validation images; two trainings see the same images, so they do not make it narrower.
     """
     found = mean_of([finding.facts["by_centre"] - finding.facts["by_angle"] for finding in findings])
     if found.n >= MIN_PAIRS and found.margin is not None:
@@ -169,9 +168,10 @@ def _advantage(findings: list[Finding]) -> tuple[float, float]:
 
 
 def _verdict(rows: list[dict[str, Any]], chance: float) -> Verdict:
-    """Adder: the nearest centre tells more than the angle. Others: the angle tells as much. By 95 % intervals.
+    """Tests the paper's contrast with 95 % intervals.
 
-    Where centres tell more in both networks, but less so in the CNN, the paper's contrast is there in part.
+    Adder features should be classified better by the nearest centre than by the angle, those of other networks as well
+    by the angle. If centres are better in both, but by less in the CNN, the contrast is there in part (None).
     """
     parts: list[str] = []
     reasons: list[str] = []
@@ -192,7 +192,7 @@ def _verdict(rows: list[dict[str, Any]], chance: float) -> Verdict:
 
 
 def _judged(row: dict[str, Any], adder: dict[str, Any] | None, chance: float) -> tuple[str, bool | None]:
-    """One network's sentence, and whether it is as the paper has it."""
+    """The sentence about one network, and whether it is as in the paper."""
     name = row["network"]
     if "advantage" not in row:
         return f"{name} diverged.", False

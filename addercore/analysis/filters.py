@@ -1,4 +1,4 @@
-"""Figure 2: the first layer's filters, and whether their taps have a spatial order."""
+"""Figure 2: the filters of the first layer, and whether neighbouring taps are alike."""
 
 from collections.abc import Callable
 from math import ceil, sqrt
@@ -11,8 +11,7 @@ from addercore.analysis.context import MODEL, Context, similarity_layers, weight
 from addercore.analysis.figures import METHOD_NAMES
 from addercore.analysis.findings import Finding
 from addercore.analysis.report import Column, Report, Table, Verdict
-from addercore.config import AnalyzeConfig
-from addercore.config.plans import Run
+from addercore.config import AnalyzeConfig, Run
 from addercore.errors import BadModel
 from addercore.io import Model
 from addercore.train.batches import generator
@@ -21,10 +20,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHUFFLES: Final = 500
-"""Random orders of the taps that the correlation is compared with."""
+"""Random orders of the taps whose correlation is the baseline."""
 
 SIGNIFICANT: Final = 3.0
-"""Standard deviations of shuffled taps' correlation from which filters count as ordered."""
+"""Standard deviations above the baseline from which filters count as spatially ordered."""
 
 MAX_SHOWN: Final = 64
 
@@ -54,14 +53,14 @@ def measure(context: Context, run: Run | None, model: Model) -> tuple[dict[str, 
 
 
 def _shuffled(filters: Tensor, source: torch.Generator) -> Tensor:
-    """The taps of each (filter, channel) in a random order."""
+    """Shuffles the taps of each filter and channel."""
     flat = filters.flatten(2)
     order = torch.rand(flat.shape, generator=source).argsort(2)
     return flat.gather(2, order).view(filters.shape)
 
 
 def neighbours(filters: Tensor) -> float:
-    """Pearson's correlation of taps side by side or one above the other, each filter and channel less its mean."""
+    """Pearson's correlation between horizontal or vertical neighbours; each filter and channel has its mean removed."""
     centred = filters - filters.mean((2, 3), keepdim=True)
     first = torch.cat([centred[..., :-1].flatten(), centred[..., :-1, :].flatten()])
     second = torch.cat([centred[..., 1:].flatten(), centred[..., 1:, :].flatten()])
@@ -111,7 +110,7 @@ def _row(finding: Finding) -> dict[str, Any]:
 
 
 def _verdict(rows: list[dict[str, Any]]) -> Verdict:
-    """Whether each network's filters are more ordered than the same taps shuffled."""
+    """Whether the filters of each network are more ordered than the same taps shuffled."""
     parts: list[str] = []
     answers: list[bool] = []
     for network in dict.fromkeys(row["network"] for row in rows):
@@ -135,7 +134,7 @@ def _verdict(rows: list[dict[str, Any]]) -> Verdict:
 
 
 def _grid(finding: Finding) -> tuple[list[Tensor], int]:
-    """Images of one network's filters, (kh, kw) or (kh, kw, 3), and how many stand in a row."""
+    """The filters of one network as images (kh, kw) or (kh, kw, 3), and the number of columns of their grid."""
     filters = finding.tensors["filters"][:MAX_SHOWN]
     images = []
     for one in filters:

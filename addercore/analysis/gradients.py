@@ -1,4 +1,4 @@
-"""Table 1: gradient norms of every layer in the first iteration, adder network against CNN."""
+"""Table 1: gradient norms of every layer in the first iteration, of the adder network and the CNN."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,8 +15,7 @@ from addercore.analysis.figures import METHOD_COLOURS, METHOD_NAMES, light_grid
 from addercore.analysis.findings import Finding
 from addercore.analysis.report import Column, Report, Table, Verdict, plain
 from addercore.analysis.statistics import Mean, mean_of
-from addercore.config import AnalyzeConfig
-from addercore.config.plans import Run
+from addercore.config import AnalyzeConfig, Run
 from addercore.train.batches import generator
 from addercore.train.isolation import isolated
 
@@ -44,7 +43,7 @@ def _norms(module: nn.Module) -> dict[str, float]:
 
 
 def _dealt(findings: list[Finding]) -> list[Finding]:
-    """The control: each layer's norms of a seed are dealt to its networks at random."""
+    """The control: permutes the norms of each layer and seed among the networks at random."""
     dealt = []
     for finding in findings:
         same = [other for other in findings if other.seed == finding.seed]
@@ -90,10 +89,9 @@ def report(config: AnalyzeConfig, findings: list[Finding]) -> Report:
 
 
 def _log_ratio(methods: tuple[str, ...], layer: str, findings: list[Finding]) -> Mean | None:
-    """Mean over seeds of log(‖∂L/∂F‖ of the CNN / that of the adder network); None where one is zero or missing.
+    """Mean over seeds of log(‖∂L/∂F‖ of the CNN / ‖∂L/∂F‖ of the adder network); None if one is zero or missing.
 
-    Norms vary by factors and seeds are pairs, so the mean is of logarithms of ratios: its exponential is the geometric
-    mean of the ratios, which the table, the verdict and its reasons all use.
+    Its exponential is the geometric mean of the ratios at equal seeds. Table, verdict and reasons all use it.
     """
     if not {"adder", "conv"} <= set(methods):
         return None
@@ -104,9 +102,9 @@ def _log_ratio(methods: tuple[str, ...], layer: str, findings: list[Finding]) ->
 
 
 def _verdict(methods: tuple[str, ...], layers: list[str], findings: list[Finding]) -> Verdict:
-    """Whether every layer's gradient is smaller in the adder network: the log ratio's 95 % interval is above zero.
+    """Whether the gradient of every layer is smaller in the adder network: the log ratio's interval is above zero.
 
-    A single seed has no interval: the ratio's own side of 1 decides, and a reason says so.
+    A single seed has no interval. Then the ratio alone decides, and a reason says so.
     """
     if not {"adder", "conv"} <= set(methods):
         return Verdict("There is nothing to compare: the table needs both adder and conv.", None)

@@ -1,4 +1,4 @@
-"""`analyze`: one call that computes a table or figure of the paper, and leaves the caller's process as it found it."""
+"""`analyze`: computes a table or figure of the paper in one call, and leaves the caller's process as it found it."""
 
 import json
 import math
@@ -18,8 +18,8 @@ from addercore.analysis.figures import can_draw, png
 from addercore.analysis.findings import Finding
 from addercore.analysis.report import Report
 from addercore.analysis.trainings import Options, Trainings
-from addercore.config import AnalyzeConfig
-from addercore.config.plans import TEACHER, Run, plan
+from addercore.config import AnalyzeConfig, Run
+from addercore.config.rows import TEACHER
 from addercore.devices import resolve_device
 from addercore.files import write_atomic
 from addercore.io import Model, load
@@ -30,17 +30,17 @@ from addercore.train.isolation import isolated
 from addercore.train.reports import Artifact, Progress
 
 Measurement = tuple[dict[str, Any], dict[str, Tensor]]
-"""Facts and tensors of one network."""
+"""Facts (JSON) and tensors that were measured of one network."""
 
 
 def _nothing(context: Context, run: Run | None, model: Model) -> Measurement:
-    """For studies that need a training's metrics only."""
+    """Measures nothing: for studies that need only the metrics of a training."""
     return {}, {}
 
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What a recipe does: `look` at a trained or given model, or `probe` a network as initialised; then `report`."""
+    """How a recipe works: it measures trained (or given) models, or networks as initialised, and reports on them."""
 
     report: Callable[[AnalyzeConfig, list[Finding]], Report]
     measure: Callable[[Context, Run | None, Model], Measurement] = _nothing
@@ -65,7 +65,13 @@ STUDIES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class AnalyzeResult:
-    """How an analysis ended: `result` is the verdict and the table; a stopped one has neither that nor artifacts."""
+    """How an analysis ended.
+
+    Attributes:
+        stopped: the callbacks asked to stop before the end; `result` and `artifacts` are empty then.
+        result: verdict, reasons, caption and table as plain values (docs/analyses.md).
+        artifacts: the files: result, table (Markdown and CSV), summary and figure.
+    """
 
     stopped: bool
     result: dict[str, Any]
@@ -85,11 +91,36 @@ def analyze(
     resume_from: Path | None = None,
     model: Path | None = None,
 ) -> AnalyzeResult:
-    """Computes what `config` says; artifacts go to `workdir`, checkpoints to `workdir/checkpoints`.
+    """Computes a table or figure of the paper.
 
-    Trainings run one after the other by `fit`, with its promises: stopped or killed anywhere and taken up again from
-    `resume_from`, an analysis ends with the same result.json. `model` is the file of `config.model_id`. A training that
-    diverges is a row that says so. Raises what `fit` raises, but for `Diverged`.
+    The trainings run one after the other by `fit`. An analysis that is stopped or killed anywhere and resumed ends
+    with the same result.json. A training that diverges is a row that says so.
+
+    Args:
+        config: the recipe, and what differs from its defaults.
+        workdir: gets the artifacts; checkpoints go to `workdir/checkpoints`.
+        data_dir: folder with a folder of files for each dataset; digits need none.
+        device: "cpu", "cuda", "cuda:N", or "auto" for a GPU where there is one.
+        threads: of torch and the kernels; None leaves torch's number.
+        loader_workers: processes that read and decode images, as for `fit`.
+        backend: name of the kernels of adder layers, as for `adder_conv2d`.
+        callbacks: get reports, and may stop the analysis.
+        resume_from: a checkpoint of the same analysis, or a folder of them.
+        model: file of the model that `config.model_id` names.
+
+    Returns:
+        Verdict, table and artifacts.
+
+    Raises:
+        ValueError: arguments that are out of range or do not go with `config`.
+        BadData: files of the dataset are missing or damaged.
+        BadModel: `model` is damaged, or has no layers that the recipe can look at.
+        CheckpointError: `resume_from` is damaged or belongs to another analysis.
+        LoaderLost: a loader process was ended from outside.
+        OSError: the disk is full or fails.
+
+    Source:
+        Chen et al., AdderNet (CVPR 2020), https://arxiv.org/abs/1912.13200; each recipe names its table or figure.
     """
     target = resolve_device(device)
     chosen = select(target, torch.float32, backend)
@@ -124,7 +155,7 @@ def _findings(
     resume_from: Path | None,
     model: Path | None,
 ) -> list[Finding] | None:
-    """What the study saw of each network, in the order of the plan; None where the callbacks asked to stop."""
+    """Measures each network, in the order of the plan; None if the callbacks asked to stop."""
     study, config = STUDIES[context.config.recipe], context.config
     if model is not None:
         given = load(model, device=options.device, backend=context.backend)
@@ -151,8 +182,8 @@ def _findings(
 def _measured_untrained(
     context: Context, measure: Callable[[Context, Run], Measurement], callbacks: Callbacks
 ) -> list[Finding] | None:
-    """Seconds of work in all: what is stopped here begins again."""
-    runs = plan(context.config)
+    """Measures networks as initialised. This takes seconds, so that a stopped analysis starts again."""
+    runs = context.config.runs()
     found = []
     for done, run in enumerate(runs, 1):
         facts, tensors = measure(context, run)
@@ -168,7 +199,7 @@ def _tell(callbacks: Callbacks, done: int, of: int) -> None:
 
 
 def _result(config: AnalyzeConfig, report: Report) -> dict[str, Any]:
-    """The verdict and the table: what a job's result has."""
+    """Verdict and table as plain values: the result of a job."""
     info = config.info
     shown = report.table.shown()
     return {
@@ -197,7 +228,7 @@ def _write(
     environment: dict[str, Any],
     seconds: float,
 ) -> list[Artifact]:
-    """result.json has nothing of the clock: an analysis that was interrupted leaves the same bytes."""
+    """Writes the artifacts. result.json has no times in it, so that an interrupted analysis leaves the same bytes."""
     full = {
         **result,
         "runs": [
@@ -207,7 +238,7 @@ def _write(
         "environment": environment,
     }
     summary = {key: result[key] for key in ("recipe", "title", "dataset", "control", "verdict", "holds", "caption")}
-    summary |= {"seconds": round(seconds, 1), "trainings": len(plan(config)), "environment": environment}
+    summary |= {"seconds": round(seconds, 1), "trainings": len(config.runs()), "environment": environment}
     words = (
         f"# {result['title']}\n\n{report.caption}\n\n{report.table.markdown()}\n**Verdict.** {report.verdict.text}\n"
     )
@@ -228,7 +259,7 @@ def _write(
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no NaN: a number that is none becomes null."""
+    """Replaces NaN and infinities by None, since JSON has neither."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

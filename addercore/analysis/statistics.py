@@ -1,4 +1,4 @@
-"""Means over seeds, and intervals of 95 % for differences between them."""
+"""Means over seeds, and 95 % intervals for their differences."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from statistics import NormalDist
 from typing import Final
 
 CONFIDENCE: Final = 0.95
-"""Of every interval here; two numbers whose difference's interval holds zero are a tie."""
+"""Of every interval. Two numbers tie if the interval of their difference contains zero."""
 
 NORMAL_LIMIT: Final = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-"""1.960: standard errors that make half an interval where the error itself is known, as that of a share is."""
+"""1.960: half an interval in standard errors, for errors that follow from a number of images."""
 
 MIN_PAIRS: Final = 3
-"""Seeds from which paired differences tell their spread; with fewer the validation set's size says how sure one is."""
+"""Seeds from which on the spread of paired differences is used; below, the size of the validation set is."""
 
 
 def student_probability(limit: float, freedom: int) -> float:
@@ -77,7 +77,7 @@ def mean_of(values: Sequence[float]) -> Mean:
 class Difference:
     """Mean of a − b over the seeds that both have, its standard error, and half of its 95 % interval.
 
-    `paired` differences have their error from their own spread, others from the number of validation images.
+    If `paired`, the error comes from the spread of the differences, else from the number of validation images.
     """
 
     mean: float
@@ -88,7 +88,7 @@ class Difference:
 
     @property
     def sign(self) -> int:
-        """1 if a is ahead, −1 if it is behind, 0 for a tie: zero lies in the interval."""
+        """1 if a is ahead, −1 if it is behind, 0 for a tie (the interval contains zero)."""
         return 0 if abs(self.mean) <= self.margin else 1 if self.mean > 0 else -1
 
     def points(self) -> str:
@@ -97,11 +97,11 @@ class Difference:
 
 
 def compare(a: dict[int, float], b: dict[int, float], images: int) -> Difference | None:
-    """Accuracies a − b, paired by seed; None where no seed has both.
+    """Difference of accuracies a − b, paired by seed; None if no seed has both.
 
     With 3 seeds or more the interval is Student's, from the spread of the paired differences. With fewer it is the
-    normal one of two shares of `images` validation images, whose standard error
-    √((p_a(1 − p_a) + p_b(1 − p_b)) / (n · images)) is too large, since both networks see the same images.
+    normal interval of two independent fractions of `images` validation images, whose standard error is
+    √((p_a(1 − p_a) + p_b(1 − p_b)) / (n · images)). That is too wide, since both networks see the same images.
     """
     seeds = [seed for seed in a if seed in b]
     if not seeds:
@@ -116,7 +116,7 @@ def compare(a: dict[int, float], b: dict[int, float], images: int) -> Difference
 
 
 def comparisons_note(count: int) -> str:
-    """What a reader of several intervals has to know: that each has its own chance to miss."""
+    """A sentence with the number of intervals, and how many of them are expected to miss."""
     if count == 1:
         return "One comparison was made, with a 95 % interval."
     expected = count * (1 - CONFIDENCE)
@@ -133,5 +133,5 @@ def chance_limit(classes: int, images: int) -> float:
 
 
 def signed(value: float, digits: int = 2) -> str:
-    """A number with its sign, a true minus."""
+    """A number with its sign; the minus is U+2212."""
     return f"{value:+.{digits}f}".replace("-", "−")

@@ -1,4 +1,4 @@
-"""The trainings of an analysis, one after the other, reported as one run."""
+"""Runs the trainings of an analysis one after the other, and reports them as one run."""
 
 import csv
 import shutil
@@ -13,8 +13,7 @@ import torch
 from addercore.analysis.checkpoints import AnalysisCheckpoints, Resumed
 from addercore.analysis.findings import Finding
 from addercore.analysis.images import shuffled_labels
-from addercore.config import AnalyzeConfig
-from addercore.config.plans import Run, plan
+from addercore.config import AnalyzeConfig, Run
 from addercore.errors import Diverged
 from addercore.train.callbacks import Callbacks
 from addercore.train.reports import MetricPoint, Progress
@@ -22,15 +21,15 @@ from addercore.train.run import fit
 
 CURVES: Final = ("train/loss", "val/loss", "val/accuracy")
 MUTED: Final = ("grad_norm/", "local_lr/")
-"""Series of every layer: of a training alone they are worth a chart, of twenty trainings they hide the rest."""
+"""Metrics of single layers, which an analysis does not report: of twenty trainings they would hide the rest."""
 
 Measure = Callable[[Run, Path], tuple[dict[str, Any], dict[str, torch.Tensor]]]
-"""What is kept of a trained model: facts and tensors."""
+"""Measures a trained model, given by its file: facts and tensors."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Where and with what the trainings run: the arguments of `fit` that are the same for all."""
+    """Arguments of `fit` that all trainings share."""
 
     data_dir: Path | None
     device: str
@@ -39,8 +38,8 @@ class Options:
     backend: str | None
 
 
-class _Inner(Callbacks):
-    """What one training reports, in the analysis' terms: names begin with the run's, steps and epochs run on."""
+class _TrainingCallbacks(Callbacks):
+    """Reports of one training as reports of the analysis: with the run's name in front, and steps of all trainings."""
 
     def __init__(self, owner: "Trainings", run: Run) -> None:
         self.owner, self.run = owner, run
@@ -73,14 +72,14 @@ class _Inner(Callbacks):
 
 
 class Trainings:
-    """Runs the plan of `config`; `findings` has what is done, in the order of the plan."""
+    """Runs the plan of `config`. `findings` has the finished trainings, in the order of the plan."""
 
     def __init__(
         self, config: AnalyzeConfig, workdir: Path, options: Options, callbacks: Callbacks, measure: Measure
     ) -> None:
         self.config, self.workdir, self.options, self.callbacks = config, workdir, options, callbacks
         self._measure = measure
-        self.plan = plan(config)
+        self.plan = config.runs()
         self.findings: dict[str, Finding] = {}
         self.begun: dict[str, tuple[int, int]] = {}  # run → steps and epochs of all runs before it
         steps = epochs = 0
@@ -94,7 +93,7 @@ class Trainings:
         self._worked_before = 0.0  # operations that an earlier process did, finished trainings and part of one
 
     def run(self, resumed: Resumed | None) -> bool:
-        """All that is left; False where the callbacks asked to stop, a checkpoint has been saved then."""
+        """Runs what is left. False if the callbacks asked to stop; a checkpoint has been saved then."""
         if resumed is not None:
             self.findings = {finding.name: finding for finding in resumed.findings}
             self._worked_before = sum(self._work[name] for name in self.findings)
@@ -110,7 +109,7 @@ class Trainings:
         return True
 
     def _train(self, run: Run, resumed: Resumed | None) -> Finding | None:
-        """What `run` gave; None where it was stopped. Its folder is gone afterwards."""
+        """Trains and measures `run`; None if it was stopped. Removes its folder in the end."""
         folder = self.workdir / "runs" / run.name
         shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
         folder.mkdir(parents=True)
@@ -123,7 +122,7 @@ class Trainings:
                 threads=self.options.threads,
                 loader_workers=self.options.loader_workers,
                 backend=self.options.backend,
-                callbacks=_Inner(self, run),
+                callbacks=_TrainingCallbacks(self, run),
                 resume_from=None if resumed is None else resumed.write(folder),
                 teacher=self._teacher(run, folder),
                 relabel=shuffled_labels if self.config.control == "permuted_labels" else None,
@@ -141,11 +140,11 @@ class Trainings:
             shutil.rmtree(folder, ignore_errors=True)
 
     def keep(self, run: Run, inner: Path, step: int, epoch: int) -> None:
-        """On the thread that writes the training's checkpoints; nothing changes `findings` meanwhile."""
+        """Saves a checkpoint. Called on the thread that writes the training's, while `findings` does not change."""
         self._checkpoints.save(run.name, inner, list(self.findings.values()), step, epoch)
 
     def _teacher(self, run: Run, folder: Path) -> Path | None:
-        """The model file of the run that teaches this one."""
+        """Writes the model file of the run that teaches this one; None if there is none."""
         if run.teacher is None:
             return None
         taught = self.findings[run.teacher]
@@ -156,17 +155,17 @@ class Trainings:
         return path
 
     def _forget_teacher(self, run: Run) -> None:
-        """A teacher whose student is done is not needed in later checkpoints."""
+        """Drops the weights of a teacher whose student is done, so that later checkpoints do not have them."""
         if run.teacher is not None:
             taught = self.findings[run.teacher]
             self.findings[run.teacher] = replace(taught, tensors={})
 
     def count_resumed(self, run: Run, step: int) -> None:
-        """`run` goes on after `step`: what came before was an earlier process's work, and says nothing of this pace."""
+        """Notes that `run` resumes after `step`: what came before is the work of an earlier process."""
         self._worked_before += self._work[run.name] * step / run.steps
 
-    def tell_progress(self, inner: _Inner, progress: Progress) -> None:
-        """`progress` of one training as that of all; the share of each is that of its operations."""
+    def tell_progress(self, inner: _TrainingCallbacks, progress: Progress) -> None:
+        """Reports the progress of one training as that of the analysis; trainings count by their operations."""
         total = max(1, sum(self._work.values()))
         before = sum(self._work[name] for name in self.findings)
         done = before + progress.fraction * self._work[inner.run.name]
@@ -187,7 +186,7 @@ class Trainings:
 
 
 def _curves(folder: Path) -> dict[str, list[list[float]]]:
-    """Series → [epoch, value] at the end of each epoch; nothing of a run that failed before its first metrics."""
+    """The metrics in `CURVES` as [epoch, value] at the end of each epoch; empty if a run failed before its first."""
     path = folder / "metrics.csv"
     last: dict[str, dict[int, float]] = {}
     if path.is_file():

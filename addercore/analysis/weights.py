@@ -1,4 +1,4 @@
-"""Figure 4: histograms of the weights, and which distribution of maximum likelihood fits them better."""
+"""Figure 4: histograms of the weights, and which distribution fits them better."""
 
 from collections.abc import Callable
 from math import ceil
@@ -12,8 +12,7 @@ from addercore.analysis.context import Context, similarity_layers, weight_of
 from addercore.analysis.figures import COLOURS, METHOD_COLOURS, METHOD_NAMES, light_grid
 from addercore.analysis.findings import Finding
 from addercore.analysis.report import Column, Report, Table, Verdict
-from addercore.config import AnalyzeConfig
-from addercore.config.plans import Run
+from addercore.config import AnalyzeConfig, Run
 from addercore.io import Model
 from addercore.nn import AdderLayer
 
@@ -22,16 +21,16 @@ if TYPE_CHECKING:
 
 BINS: Final = 60
 MAX_SHOWN: Final = 6
-"""Layers of a network in the picture; the table has all."""
+"""Layers of a network that are drawn, at most; the table has all."""
 
 EXPECTED: Final[dict[str, fits.Family]] = {"adder": "laplace", "conv": "gaussian"}
-"""What the paper's Figure 4 says of each kind of layer."""
+"""The distribution that the paper's Figure 4 shows for each kind of layer."""
 
 _NAMES: Final = {"laplace": "Laplace", "gaussian": "Gaussian"}
 
 
 def measure(context: Context, run: Run | None, model: Model) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Of each layer both fits, and a histogram between the 0.1 % and 99.9 % quantiles.
+    """Fits both distributions to each layer, and makes a histogram between the 0.1 % and 99.9 % quantiles.
 
     The control gives each weight the value of the same rank in the distribution that the paper does not expect.
     """

@@ -1,8 +1,11 @@
 """Users' own datasets as they are uploaded: names, formats told by content, and the choices of who uploads."""
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from addercore.config.fields import WHOLE, Form, Section, Seed
 
 FORMATS: Final[dict[str, str]] = {
     "npz": ".npz with x_train, y_train and optionally x_test, y_test, or with images, labels",
@@ -20,14 +23,27 @@ _ZIP_ENTRY: Final = 30  # bytes of a zip's local header before the name
 _COMPRESSED: Final = (b"\x1f\x8b", b"BZh")
 
 
-@dataclass(frozen=True, slots=True)
-class IntakeOptions:
-    """What the uploader chose."""
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE), WHOLE]
 
-    size: tuple[int, int] | None = None  # (h, w); None: the images' common size, else 64×64
-    channels: int | None = None  # 1 or 3; None: as the images are
-    validation_fraction: float = 0.15  # of each class, where the upload has no validation part of its own
-    seed: int = 0  # of that choice
+
+class IntakeOptions(Section):
+    """What the uploader of a dataset chose."""
+
+    size: (
+        Annotated[
+            tuple[Side, Side],
+            Field(strict=False),
+            Form(f"[height, width], two integers from 1 to {MAX_SIDE}"),
+        ]
+        | None
+    ) = None
+    """(height, width) to which images are resized. Left out: their own size where all have the same, else 64×64."""
+    channels: Literal[1, 3] | None = None
+    """1 (grey) or 3 (colour), to which images are converted. Left out: as they are, where all are alike."""
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    """Part of each class that validates, where the upload has no validation part of its own."""
+    seed: Seed = 0
+    """Of the choice of that part."""
 
 
 def sniff(head: bytes) -> str | None:

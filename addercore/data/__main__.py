@@ -1,4 +1,4 @@
-"""`python -m addercore.data fetch cifar10 --data DIR [--from FOLDER]`: a published dataset into a data folder."""
+"""`python -m addercore.data fetch cifar10 --data DIR [--from FOLDER]` brings a published dataset into a data folder."""
 
 import argparse
 import sys

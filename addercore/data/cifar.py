@@ -16,8 +16,11 @@ _PIXELS: Final = 3 * 32 * 32
 
 
 def parse(raw: bytes, path: Path, images: int, labels: int) -> tuple[Tensor, Tensor]:
-    """uint8 (images, 3, 32, 32), int64 (images,) of `raw` (of `path`), whose records begin with `labels` bytes, of
-    which the last is the label; `BadData` unless it holds exactly `images` of them."""
+    """Images, uint8 (images, 3, 32, 32), and labels, int64 (images,), of the file content `raw`.
+
+    Each record begins with `labels` bytes, the last of which is the label. Raises `BadData`, with the name `path`,
+    unless there are exactly `images` records.
+    """
     record = labels + _PIXELS
     if len(raw) != images * record:
         raise BadData(

@@ -1,7 +1,7 @@
-"""Brings a published dataset into the data folder: downloaded, or taken from a folder.
+"""Brings a published dataset into the data folder, by download or from a folder.
 
-A file gets its name only when its checksum is right. A download that breaks off leaves `.NAME.part`, from which the
-next attempt goes on; one that turns out to be another file leaves nothing. What is there already is never overwritten.
+A file gets its name only after its checksum was verified. An interrupted download leaves `.NAME.part`, which the next
+attempt continues; a file with another checksum leaves nothing. Nothing is done if the dataset is there already.
 """
 
 import fcntl
@@ -31,19 +31,20 @@ Say = Callable[[str], None]
 _CHUNK: Final = 1 << 20  # bytes
 _SILENCE: Final = 30.0  # seconds without a byte after which a connection counts as broken
 _TRIES: Final = 3  # of each address
-_EVERY: Final = 5.0  # seconds between two words about progress
+_EVERY: Final = 5.0  # seconds between two reports of progress
 
 
 class FetchError(BadData):
-    """A dataset could not be brought here; the message says what to do."""
+    """A dataset could not be fetched. The message says what to do."""
 
 
 def fetch(
     info: DatasetInfo, downloads: Sequence[Download], data_dir: Path, folder: Path | None = None, say: Say = print
 ) -> Path:
-    """The folder of the dataset's files, whole and checked, below `data_dir`; `FetchError` with the remedy.
+    """Fetches and verifies the files of a dataset, and returns their folder below `data_dir`.
 
-    With `folder`, files are copied from there (of ImageNet a link is made) and nothing is downloaded.
+    With `folder`, files are copied from there (ImageNet is linked) and nothing is downloaded. Raises `FetchError` with
+    the remedy.
     """
     if not info.files:
         raise FetchError(f"{info.name} need not be fetched: {info.source}")
@@ -75,7 +76,7 @@ def _checked(info: DatasetInfo, data_dir: Path, what: str, say: Say) -> Path:
 
 
 def _loose(info: DatasetInfo, downloads: Sequence[Download], folder: Path) -> list[Path]:
-    """The files themselves, where `folder` has all of them rather than what was downloaded."""
+    """The dataset's files in `folder`, if it has all of them, but not the published downloads."""
     if all(_in(folder, info, download.name) for download in downloads):
         return []
     found = [_in(folder, info, name) for name in info.files]
@@ -89,13 +90,13 @@ def _loose(info: DatasetInfo, downloads: Sequence[Download], folder: Path) -> li
 
 
 def _in(folder: Path, info: DatasetInfo, name: str) -> Path | None:
-    """`name` in `folder`, in its folder for this dataset, or in one that an archive was unpacked to."""
+    """Finds `name` in `folder`, in its subfolder for this dataset, or where an archive was unpacked."""
     places = [folder / name, folder / info.name / name, *sorted(folder.glob(f"cifar*/{name}"))]
     return next((path for path in places if path.is_file()), None)
 
 
 def _bring(info: DatasetInfo, download: Download, target: Path, folder: Path | None, say: Say) -> None:
-    """One published file into `target`: an archive's members, or the file itself."""
+    """Brings one published file into `target`, or the members of an archive."""
     with _partial(target / f".{download.name}.part", download) as (path, part):
         found = None if folder is None else _in(folder, info, download.name)
         if found is not None:
@@ -116,7 +117,7 @@ def _bring(info: DatasetInfo, download: Download, target: Path, folder: Path | N
 
 @contextmanager
 def _partial(path: Path, download: Download) -> Iterator[tuple[Path, BinaryIO]]:
-    """The unfinished file, for this process alone, at its end."""
+    """Opens the unfinished file for appending, locked for this process."""
     while True:
         with path.open("a+b") as part:
             try:
@@ -151,8 +152,7 @@ def _verify(path: Path, download: Download, what: str) -> None:
 
 
 def _unpack(info: DatasetInfo, path: Path, target: Path) -> None:
-    """The members that are `info.files`, each in one step under its own name; where they lie in the archive does not
-    matter."""
+    """Extracts the members called `info.files`, in whatever folder of the archive they are. Each appears atomically."""
     wanted = set(info.files)
     with tarfile.open(path, "r:gz") as archive:
         for member in archive:
@@ -198,7 +198,7 @@ def _download(info: DatasetInfo, download: Download, part: BinaryIO, target: Pat
 
 
 def _receive(address: str, download: Download, part: BinaryIO, say: Say) -> None:
-    """Goes on where `part` ends; `OSError` where the connection breaks off."""
+    """Continues a download where `part` ends. Raises `OSError` if the connection breaks."""
     have = part.tell()
     if have >= download.bytes:
         return  # whole; the checksum will tell
@@ -221,7 +221,7 @@ def _receive(address: str, download: Download, part: BinaryIO, say: Say) -> None
 
 
 def _linked(info: DatasetInfo, data_dir: Path, folder: Path | None, say: Say) -> Path:
-    """A link to a folder of images, where it is whole; copying it would take hours and twice the disk."""
+    """Links to a folder of images, after checking it. A copy would take hours and twice the disk space."""
     target = data_dir / info.name
     if folder is None:
         raise FetchError(
@@ -239,7 +239,7 @@ def _linked(info: DatasetInfo, data_dir: Path, folder: Path | None, say: Say) ->
 
 @contextmanager
 def _linked_once(target: Path, folder: Path) -> Iterator[None]:
-    """`target` links to `folder` from here on, unless the caller finds a fault with it."""
+    """Makes `target` a link to `folder`; removes it if the block raises."""
     if target.exists() or target.is_symlink():
         raise FetchError(f"{target} is there, and not whole; move it away first")
     target.parent.mkdir(parents=True, exist_ok=True)

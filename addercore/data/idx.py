@@ -14,7 +14,7 @@ _UNSIGNED_BYTE: Final = 0x08
 
 
 def parse(raw: bytes, path: Path, shape: tuple[int, ...]) -> Tensor:
-    """The uint8 tensor that `raw` (of `path`) holds, which must have `shape`; `BadData` names file and fault."""
+    """The uint8 tensor in the file content `raw`. `BadData`, with the name `path`, if it has not the given `shape`."""
     if len(raw) < 4:
         raise BadData(f"{path} is truncated: {len(raw)} bytes, not even a header; download it again")
     zero, kind, dimensions = struct.unpack(">HBB", raw[:4])

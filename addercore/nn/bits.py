@@ -1,4 +1,4 @@
-"""What a binary layer sums, computed on packed bits: XNOR and popcount in place of products. For tests and for reading.
+"""The sums of binary layers on packed bits: XNOR and popcount instead of products. A reference for tests.
 
 For signs x, w ∈ {−1, 1} of n taps, as bits of words: Σ x·w = n − 2 · popcount(x XOR w). Where a value is 0 (padding, or
 an activation of DoReFa-Net, which are 0 and 1) its bit is masked out, and n is what is left.
@@ -16,7 +16,7 @@ Words = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
 
 def packed_dot(x: Tensor, weight: Tensor) -> Tensor:
-    """(P, n) of −1, 0 and 1, (c_out, n) of −1 and 1 → (P, c_out), Σ x·w in whole numbers (int64)."""
+    """Σ x·w as int64 (P, c_out), for x (P, n) of −1, 0 and 1 and weight (c_out, n) of −1 and 1."""
     counted, positive = _pack(x != 0), _pack(x > 0)  # (P, n / 8)
     differing = (positive[:, None, :] ^ _pack(weight > 0)[None, :, :]) & counted[:, None, :]
     n = np.bitwise_count(counted).sum(-1, dtype=np.int64)[:, None]
@@ -29,7 +29,7 @@ def _pack(bits: Tensor) -> Words:
 
 @torch.no_grad()
 def packed_sums(layer: Binary2d | BinaryLinear, x: Tensor) -> Tensor:
-    """The whole numbers that a `bnn` or `xnor` layer multiplies by α (and K), of its output's shape (int64)."""
+    """The integer sums (int64) that a `bnn` or `xnor` layer multiplies by α (and K), of the output's shape."""
     values, signs = layer.bits(x), torch.where(layer.weight >= 0, 1, -1).flatten(1)
     if isinstance(layer, BinaryLinear):
         return packed_dot(values.flatten(0, -2), signs).reshape(*values.shape[:-1], -1)

@@ -1,4 +1,4 @@
-"""Where a filter's taps fall: stride, padding, dilation, groups, and the columns that they gather."""
+"""Stride, padding, dilation and groups of a layer, and the windows that follow from them."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from addercore.arch.shapes import output_length
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Of a two-dimensional adder layer; each pair is (vertical, horizontal)."""
+    """The geometry of a two-dimensional layer; each pair is (vertical, horizontal)."""
 
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)

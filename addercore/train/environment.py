@@ -1,4 +1,4 @@
-"""Where a run takes place: what its numbers depend on beside the configuration."""
+"""The environment of a run: everything beside the configuration that its numbers depend on."""
 
 import hashlib
 import os
@@ -15,7 +15,7 @@ from addercore.ops.c.library import LIBRARY
 from addercore.version import __version__
 
 EXACT = ("device", "backend", "kernels", "torch", "threads", "cpu_capability")
-"""What must be equal for a resumed run to end with the same bytes."""
+"""Entries that must be equal for a resumed run to end with the same bytes."""
 
 
 def _kernels(backend: Backend) -> str | None:

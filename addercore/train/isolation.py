@@ -1,4 +1,4 @@
-"""A run's own random numbers, thread count and determinism, without leaving a trace in the caller's process."""
+"""Random numbers, thread count and determinism of a run; the caller's settings are restored afterwards."""
 
 import os
 import random
@@ -13,7 +13,7 @@ _FILLING: Any = torch.utils.deterministic  # a module object whose attribute is 
 
 
 def rng_state(device: torch.device) -> dict[str, Any]:
-    """States of every generator in the process, as tensors and plain values."""
+    """The states of all generators of the process, as tensors and plain values."""
     python = random.getstate()
     numpy = np.random.get_state(legacy=False)
     return {
@@ -48,7 +48,7 @@ def seed_all(seed: int) -> None:
 
 @contextmanager
 def isolated(seed: int, device: torch.device, threads: int | None) -> Iterator[None]:
-    """Deterministic algorithms, `threads` threads and freshly seeded generators inside; all as it was afterwards."""
+    """Sets deterministic algorithms, `threads` threads and freshly seeded generators; restores all of it afterwards."""
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats its bits only with this
     deterministic = torch.are_deterministic_algorithms_enabled()

@@ -61,7 +61,7 @@ def _training(order: dict[str, Any]) -> Iterator[Tensor]:
     config = TrainConfig.from_dict(order["config"])
     batches = Batches(opened(order["source"]), config, torch.device("cpu"))
     permuted, permutation = -1, torch.empty(0)
-    for epoch, index in _mine(order, batches.from_place(*order["place"])):
+    for epoch, index in _mine(order, batches.from_position(*order["place"])):
         if epoch != permuted:
             permuted, permutation = epoch, batches.permutation(epoch)
         yield batches.pixels(epoch, permutation, index)

@@ -1,4 +1,4 @@
-"""Algorithm 1 with everything around it that makes a run resumable: its state, its metrics, its checkpoints."""
+"""The training loop (Algorithm 1), with the state, the metrics and the checkpoints that make a run resumable."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -34,10 +34,10 @@ PROGRESS_SECONDS = 0.5
 
 
 class Trainer:
-    """One run; `step` in its state counts optimizer steps, each over `accumulate` batches.
+    """One run. Steps are optimizer steps, each over `accumulate` batches.
 
-    Images that are few enough live on `device`; `loader_workers` processes read the training's ahead of time, and those
-    of a validation that are too many to live there.
+    Datasets that fit are kept on `device`. With `loader_workers`, processes make the training's batches ahead of time,
+    and the validation's if that split does not fit.
     """
 
     def __init__(
@@ -85,9 +85,9 @@ class Trainer:
     # --- the loop
 
     def run(self) -> None:
-        """From where the state is to the last epoch, to early stopping, or to a stop asked for by the callbacks.
+        """Trains from the current state to the last epoch, to early stopping, or until the callbacks ask to stop.
 
-        Its last checkpoint is safe when it returns.
+        The last checkpoint has been written when this returns.
         """
         try:
             self._start_loader()
@@ -107,7 +107,7 @@ class Trainer:
             self.loader = Loader.of_training(self.batches, self.loader_workers, self.position.epoch, first)
 
     def _epoch(self) -> None:
-        """What is left of the current epoch: steps, and the validation that ends it."""
+        """Does the rest of the current epoch: its steps and the validation."""
         order = self.batches.permutation(self.position.epoch)
         lr = learning_rate(self.config.optimizer, self.position.epoch, self.config.epochs)
         for group in self.optimizer.param_groups:
@@ -125,7 +125,7 @@ class Trainer:
         self._between_steps(epoch_ended=True)
 
     def _step(self, order: Tensor, lr: float) -> None:
-        """One optimizer step: the mean gradient over all images of its batches, then the update."""
+        """Does one optimizer step: the mean gradient over all images of its batches, then the update."""
         self.model.train()
         total = self.batches.images_in(self.position.step_in_epoch)
         self.optimizer.zero_grad(set_to_none=True)
@@ -156,7 +156,7 @@ class Trainer:
         return self.batches.group(self.position.epoch, order, self.position.step_in_epoch, take)
 
     def _end_epoch(self, lr: float) -> None:
-        """Raises `Stopped` where that is asked for during the validation; nothing has changed then."""
+        """Validates and ends the epoch. Raises `Stopped`, with the state unchanged, if that is asked for meanwhile."""
         with self.pace.running():
             loss, accuracy = self.whole_epoch.means()  # waits for the steps that a GPU still computes
         self._check_finite(loss)
@@ -198,7 +198,7 @@ class Trainer:
         return True
 
     def _between_steps(self, epoch_ended: bool) -> None:
-        """Progress, checkpoints, and the question whether to stop."""
+        """Reports progress, saves a checkpoint if one is due, and asks whether to stop."""
         self._tell_progress(epoch_ended)
         busy = self._writer.busy()
         rule = self.config.checkpoint
@@ -218,7 +218,7 @@ class Trainer:
             self.callbacks.on_event("stopped", f"stopped on request after step {self.position.step}", data)
 
     def _between_batches(self, done: int, batches: int) -> None:
-        """During a validation the state is that of the step before it: it can be saved, and the run can end here."""
+        """Between batches of a validation the state is that of the last step: it can be saved, and the run stopped."""
         if done < batches:
             self._between_steps(epoch_ended=False)
             if self.stopped:
@@ -228,7 +228,7 @@ class Trainer:
 
     @property
     def epoch_begun(self) -> int:
-        """Epochs begun, from 1: what a point of this moment belongs to."""
+        """The epoch of points that are emitted now, from 1."""
         return min(self.position.epoch + 1, self.config.epochs)
 
     def _emit_training(self, lr: float, loss: float, accuracy: float) -> None:
@@ -247,7 +247,7 @@ class Trainer:
         self._check_finite(loss)
 
     def _emit(self, values: dict[str, float]) -> None:
-        """Hands on the finite ones; a value that is NaN or infinite ends the run, see `_check_finite`."""
+        """Reports and records finite values. One that is not ends the run elsewhere (`_check_finite`)."""
         stamp = time.time_ns() // 1_000_000
         epoch = self.position.epoch if self.position.finished else self.epoch_begun
         points = [
@@ -287,7 +287,7 @@ class Trainer:
     # --- state
 
     def save(self) -> None:
-        """Begins to write a checkpoint of this moment, after one that is being written; never of a diverged run."""
+        """Starts to write a checkpoint, after the one that is being written; never of a diverged run."""
         if self.window.images:
             with self.pace.running():
                 loss, _ = self.window.means()  # waits for the steps that a GPU still computes
@@ -300,7 +300,7 @@ class Trainer:
         self._writer.start(path, position.step, position.epoch, self._freeze())
 
     def _freeze(self) -> Callable[[], dict[str, Any]]:
-        """The state of this moment, which no later step changes, to be put together on another thread."""
+        """Copies the current state; the function that is returned assembles it, on another thread."""
         state = {
             "format": 1,
             "config": self.config.to_dict(),
@@ -318,11 +318,11 @@ class Trainer:
             if self.best is None
             else {"epoch": self.best.epoch, "metrics": self.best.metrics, "weights": self.best.weights},
         }
-        history = self.history.freeze()
+        history = self.history.snapshot()
         return lambda: {**state, "history": history.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any], source: Path) -> None:
-        """Takes up the run of a checkpoint; `CheckpointError` if it is another configuration's."""
+        """Restores the state of a checkpoint. Raises `CheckpointError` if it belongs to another configuration."""
         if state.get("format") != 1:
             raise CheckpointError(f"checkpoint {source} has format {state.get('format')!r}; this addercore reads 1")
         mine, its = self.config.to_dict(), state["config"]

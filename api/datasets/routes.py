@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from addercore.config import DATASETS, FORMATS
+from addercore.config import DATASETS, FORMATS, IntakeOptions
 from addercore.config.uploads import ID_PREFIX
 from api.datasets.availability import datasets_page, published
 from api.datasets.schemas import Dataset
@@ -18,7 +18,6 @@ from api.http.forms import read_form
 from api.http.problems import Problem, documented
 from api.schemas import Page
 from jobs.repository import datasets
-from jobs.spec import IngestOptions
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], dependencies=[Depends(known_query)])
 
@@ -42,7 +41,7 @@ UPLOAD_BODY: dict[str, Any] = {
                             "type": "string",
                             "description": "JSON: "
                             + "; ".join(
-                                f"`{name}`: {part.description}" for name, part in IngestOptions.model_fields.items()
+                                f"`{name}`: {part.description}" for name, part in IntakeOptions.model_fields.items()
                             ),
                         },
                         "file": {

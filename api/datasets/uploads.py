@@ -11,12 +11,12 @@ from addercore import config
 from addercore.config.uploads import ID_PREFIX, NAME, SNIFF_BYTES, sniff, unknown_format
 from api.datasets.schemas import Dataset
 from api.http.bodies import parse_json
-from api.http.problems import Problem, field_errors, invalid
+from api.http.problems import Problem, bad_fields, invalid
 from api.service import Service
 from jobs.ids import new_id
 from jobs.repository import datasets, lifecycle
 from jobs.scheduling import Rules
-from jobs.spec import IngestOptions, IngestSpec
+from jobs.spec import IngestSpec
 from jobs.store import Upload
 
 MAX_SMALL = 4096
@@ -70,13 +70,13 @@ class Form:
             raise invalid([("/name", f"{text} is the name of a published dataset, or an id; choose another")])
         return text
 
-    def options(self) -> IngestOptions:
+    def options(self) -> config.IntakeOptions:
         """The options of the upload. Raises Problem (422) with each bad field."""
         document = parse_json(bytes(self._options)) if self._options else {}
         try:
-            return IngestOptions.model_validate(document)
+            return config.IntakeOptions.model_validate(document)
         except ValidationError as error:
-            raise invalid((f"/options{where}", why) for where, why in field_errors(error)) from None
+            raise invalid((f"/options{where}", why) for where, why in bad_fields(error, config.IntakeOptions)) from None
 
     def format(self) -> str:
         """The file's format, detected by its content. Raises Problem (422) when it is none that is known."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from addercore.config import AnalyzeConfig, InvalidConfig
-from addercore.config.plans import plan
 from jobs.tables import Artifact, Job
 
 KIND = "analyze"
@@ -72,7 +71,7 @@ def run_names(job: Job) -> list[str]:
         config = AnalyzeConfig.from_dict(job.spec)
     except (InvalidConfig, ValueError):
         return []  # the spec is of another version, or its dataset is gone
-    planned = [run for run in plan(config) if run.trains]
+    planned = [run for run in config.runs() if run.trains]
     if len(planned) > MOST_CURVES:
         planned = [run for run in planned if run.seed == config.seeds[0]]
     return [run.name for run in planned[:MOST_CURVES]]

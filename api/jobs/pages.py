@@ -98,8 +98,7 @@ def _latest_accuracy(session: Session, job: Job) -> float | None:
     """Validation accuracy of the last epoch, for a job that has begun and has no result yet."""
     if job.result is not None or job.started_at is None or job.status == Status.QUEUED:
         return None
-    points = history.metrics(session, job.id, names=["val/accuracy"])
-    return points[-1].value if points else None
+    return history.last_value(session, job.id, "val/accuracy")
 
 
 @router.get("/jobs/{job_id}")
@@ -117,7 +116,6 @@ def job_detail(job_id: str, request: Request, service: ServiceDep) -> HTMLRespon
 def _detail_context(session: Session, service: Service, job: Job) -> dict[str, Any]:
     view = _job_views(session, service.queue_positions, [job])[0]
     log, _ = history.log_tail(session, job.id, LOG_LINES)
-    events = history.events(session, job.id)
     has_checkpoint = bool(attempts.checkpoints(session, job.id))
     artifacts = history.artifacts(session, job.id)
     analysis = analysis_view(job, artifacts)
@@ -129,7 +127,7 @@ def _detail_context(session: Session, service: Service, job: Job) -> dict[str, A
         "actions": actions(job, has_checkpoint),
         "final": view.status.final,
         "error": _error(job),
-        "events": list(reversed(events))[:EVENTS],
+        "events": history.latest_events(session, job.id, EVENTS),
         "log": log,
         "artifacts": artifacts,
         "analysis": analysis,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,16 +9,13 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from api.datasets.availability import require_dataset
-from api.http.problems import Problem, field_errors, invalid
+from api.http.problems import Problem, bad_fields, invalid
 from api.jobs.submission import require_model
 from api.service import Service
-from jobs.spec import KINDS, TrainSpec
+from jobs.spec import TrainSpec
 from jobs.sweeps import planning, references
 from jobs.sweeps.planning import InvalidSweep, Parameters
-from jobs.sweeps.spec import SPACES, SweepSpec
-
-_KIND_OF_SPACE = re.compile(rf"^(/search/[^/]+)/(?:{'|'.join(SPACES)})(?=/|$)")
-"""pydantic puts the kind of a range (`float`, `int` …) into the pointer, between the field and what is wrong in it."""
+from jobs.sweeps.spec import SweepSpec
 
 
 def parse_sweep(document: object, session: Session) -> SweepSpec:
@@ -27,8 +23,7 @@ def parse_sweep(document: object, session: Session) -> SweepSpec:
     try:
         return references.resolved(session, SweepSpec.model_validate(document))
     except ValidationError as error:
-        found = [(_KIND_OF_SPACE.sub(r"\1", where), why) for where, why in field_errors(error, SPACES)]
-        raise invalid(found) from None
+        raise invalid(bad_fields(error, SweepSpec)) from None
     except InvalidSweep as error:
         raise invalid(error.errors) from None
 
@@ -36,7 +31,7 @@ def parse_sweep(document: object, session: Session) -> SweepSpec:
 def plan_children(service: Service, session: Session, spec: SweepSpec) -> list[tuple[Parameters, TrainSpec]]:
     """The jobs of a sweep. Raises Problem (422) with a pointer to each value that makes an invalid job."""
     try:
-        return planning.plan(spec, service.settings.max_sweep_jobs, lambda error: field_errors(error, tuple(KINDS)))
+        return planning.plan(spec, service.settings.max_sweep_jobs)
     except InvalidSweep as error:
         raise invalid(error.errors) from None
 

@@ -67,6 +67,8 @@ def _worker(service: Service) -> str:
     if not workers:
         raise _Unavailable("no worker is alive; queued jobs wait until one is")
     leaving = sum(worker.draining is not None for worker in workers)
+    if leaving == len(workers):
+        raise _Unavailable(f"no worker accepts jobs: all {leaving} that are alive were asked to drain")
     drained = f", {leaving} of them asked to drain" if leaving else ""
     return f"{len(workers)} alive with {sum(worker.slots for worker in workers)} slots{drained}"
 

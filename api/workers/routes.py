@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from api.http.bodies import read_json
 from api.http.dependencies import ServiceDep, known_query
-from api.http.problems import documented, field_errors, invalid
+from api.http.problems import bad_fields, documented, invalid
 from api.schemas import Page
 from api.workers.liveness import worker_states
 from api.workers.schemas import WorkerState
@@ -53,7 +53,7 @@ async def _order(request: Request, service: ServiceDep) -> DrainOrder:
     try:
         return DrainOrder.model_validate(body)
     except ValidationError as error:
-        raise invalid(field_errors(error)) from None
+        raise invalid(bad_fields(error)) from None
 
 
 def _state(session: Session, worker: Worker) -> WorkerState:

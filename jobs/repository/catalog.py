@@ -57,13 +57,30 @@ def same_model(session: Session, sha256: str) -> Model | None:
     return session.execute(select(Model).where(Model.sha256 == sha256).order_by(Model.id).limit(1)).scalar_one_or_none()
 
 
+def hold(session: Session, ids: Iterable[str]) -> None:
+    """Keeps models from being deleted until this transaction, which submits a job or sweep that needs them, has ended.
+
+    Raises:
+        Conflict: one of them is gone.
+    """
+    wanted = sorted(set(ids))
+    if not wanted:
+        return
+    rows = select(Model.id).where(Model.id.in_(wanted)).order_by(Model.id)
+    held = set(session.execute(rows.with_for_update(read=True, key_share=True)).scalars())
+    if gone := [model_id for model_id in wanted if model_id not in held]:
+        raise Conflict(f"The model {gone[0]} is not there (any more).")
+
+
 def delete_model(session: Session, model_id: str) -> str:
     """Removes a model that no unfinished job needs. Returns its sha256, for `ArtifactStore.discard`.
 
     Raises:
         Conflict: an unfinished job trains on from it, learns from it or evaluates it, or jobs of a sweep will.
     """
-    model = session.get(Model, model_id, with_for_update=True)
+    # Jobs before models, as whoever deletes a job that trained a model locks them.
+    session.execute(select(Job.id).where(Job.model_id == model_id).order_by(Job.id).with_for_update())
+    model = session.get(Model, model_id, with_for_update=True, populate_existing=True)
     if model is None:  # or somebody else has just deleted it
         raise NotFound("model", model_id)
     for job in session.execute(select(Job).where(Job.status.not_in(FINAL)).order_by(Job.id)).scalars():

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from jobs.clock import now_ms
 from jobs.errors import Conflict, IdempotencyMismatch, NotFound
 from jobs.ids import new_id
-from jobs.repository import datasets, queue
+from jobs.repository import catalog, datasets, queue
 from jobs.repository.core import append_events, change_status, lock_job, now, queue_wakeup
 from jobs.repository.paging import Page, page
 from jobs.scheduling import Rules, needs_memory_mb, share_of, work_of
@@ -47,20 +47,22 @@ def submit(
     Raises:
         IdempotencyMismatch: the key was used with another body.
         QueueFull: `rules.max_queued` jobs wait already.
-        Conflict: the spec's dataset has been deleted.
+        Conflict: the spec's dataset, or a model that it names, has been deleted.
     """
     if (earlier := submitted_before(session, key, body)) is not None:
         return Submission(earlier, created=False)
     queue.require_room(session, rules.max_queued)
     if not isinstance(spec, IngestSpec):
         datasets.hold(session, spec.dataset.name)
+    document = spec.model_dump(mode="json")
+    catalog.hold(session, catalog.models_of(document))
     job_id = new_id("job")
     stamp = now(session)
     job = Job(
         id=job_id,
         kind=spec.kind,
         status=Status.QUEUED,
-        spec=spec.model_dump(mode="json"),
+        spec=document,
         priority=spec.priority,
         needs_device=spec.resources.device,
         needs_memory_mb=needs_memory_mb(spec.resources.memory_gb),

@@ -87,7 +87,7 @@ class Offer:
         return self.names.get(device, device)
 
 
-def claim(session: Session, offer: Offer, lease_ms: int) -> Claim | None:
+def claim(session: Session, offer: Offer, lease_ms: int, *, live_ms: int = scheduling.Rules.live_ms) -> Claim | None:
     """Takes the best queued job that fits, if any: highest priority, then whose turn it is.
 
     None also where the worker drains, or where the best job must run alone and waits for the worker to be idle.
@@ -105,7 +105,7 @@ def claim(session: Session, offer: Offer, lease_ms: int) -> Claim | None:
         job = session.execute(_best(found)).scalar_one_or_none()
         if job is not None and (offer.idle or not scheduling.last_chance(job.faults, job.max_attempts)):
             return _take(session, job, offer, lease_ms)
-        if job is not None and _holds_back(session, job, offer, lease_ms):
+        if job is not None and _holds_back(session, job, offer, live_ms):
             return None
         if job is not None:
             heads = _heads(demands, _fits(offer, patient=True))

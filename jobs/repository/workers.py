@@ -17,13 +17,16 @@ from jobs.tables import Job, Worker
 def find(session: Session, name: str, live_ms: int) -> Worker:
     """The live worker with this id, or the only one whose id begins with `name` or that runs on the host `name`.
 
+    Its row is locked until the transaction ends, so that nobody forgets the worker while it is being changed.
+
     Raises:
         NotFound: there is none.
         Conflict: there are several.
     """
     named = or_(Worker.id.startswith(name, autoescape=True), Worker.hostname == name)
     live = {worker.id for worker in live_workers(session, live_ms)}
-    found = session.execute(select(Worker).where(named, Worker.id.in_(live)).order_by(Worker.id)).scalars().all()
+    query = select(Worker).where(named, Worker.id.in_(live)).order_by(Worker.id)
+    found = session.execute(query.with_for_update()).scalars().all()
     exact = [worker for worker in found if worker.id == name]
     if not found:
         raise NotFound("live worker", name)

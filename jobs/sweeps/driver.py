@@ -12,17 +12,16 @@ from collections.abc import Sequence
 
 import structlog
 from pydantic import ValidationError
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from jobs.database import Database
+from jobs.database import Database, database_away
 from jobs.errors import Conflict, QueueFull
 from jobs.repository import attempts, datasets, history, lifecycle
 from jobs.repository.core import append_events, now
 from jobs.scheduling import Rules
 from jobs.states import FINAL, Status, SweepStatus, TrialStatus
 from jobs.sweeps import repository, search
-from jobs.sweeps.planning import child, dataset_of, explain
+from jobs.sweeps.planning import bad_fields, child, dataset_of
 from jobs.sweeps.search import Known
 from jobs.sweeps.spec import SweepSpec
 from jobs.tables import Job, Sweep, Trial
@@ -44,18 +43,27 @@ class Driver:
         self._database = database
         self._rules = rules
         self._searching = searching
+        self._broke_off_at = ""
 
     def round(self) -> None:
-        """Every sweep as far as it goes now. Raises SQLAlchemyError where the database is away."""
+        """Every sweep as far as it goes now. An error of one sweep is logged and does not hold up the others.
+
+        Raises:
+            SQLAlchemyError: the database is away. The next round begins after the sweep at which that showed: were the
+                sweep itself the cause, it could else hold up the others for ever.
+        """
         with self._database.read() as session:
             sweeps = repository.unfinished(session)
-        for sweep in sweeps:
+        first = next((at for at, sweep in enumerate(sweeps) if sweep.id > self._broke_off_at), 0)
+        for sweep in [*sweeps[first:], *sweeps[:first]]:
             try:
                 self.advance(sweep)
-            except SQLAlchemyError:
-                raise
-            except Exception as error:  # noqa: BLE001  (one sweep must not hold up the others; said in the log)
+            except Exception as error:
+                if database_away(error):
+                    self._broke_off_at = sweep.id
+                    raise
                 log.error("sweep.deferred", sweep=sweep.id, error=str(error), kind=type(error).__name__)
+        self._broke_off_at = ""
 
     def advance(self, sweep: Sweep, most_steps: int = MOST_STEPS) -> None:
         """This sweep, as far as it goes now."""
@@ -137,8 +145,7 @@ class _Step:
         found = (job.result or {}).get(self.spec.objective)
         if isinstance(found, int | float) and not isinstance(found, bool):
             return float(found)
-        points = history.metrics(self.session, job.id, names=[self.spec.objective])
-        return next((point.value for point in reversed(points) if point.value is not None), None)
+        return history.last_value(self.session, job.id, self.spec.objective)
 
     def _no_value(self, job: Job) -> str:
         names = [name for name, value in (job.result or {}).items() if isinstance(value, int | float)][:NAMES_SHOWN]
@@ -244,7 +251,9 @@ class _Step:
             spec = child(self.spec, trial.parameters, labels)
             job = lifecycle.submit(self.session, spec, rules=self.rules).job
         except (ValidationError, Conflict) as error:
-            reasons = [f"{where}: {why}" for where, why in explain(error)] if isinstance(error, ValidationError) else []
+            reasons = (
+                [f"{where}: {why}" for where, why in bad_fields(error)] if isinstance(error, ValidationError) else []
+            )
             message = f"No job could be made of it: {'; '.join(reasons) or error}"
             self._end_trial(trial, TrialStatus.FAILED, message)
             return False

@@ -11,12 +11,12 @@ from addercore import config
 from jobs.ids import new_id
 from jobs.repository import attempts, datasets, lifecycle
 from jobs.repository.attempts import Claim, Stored
-from jobs.spec import IngestOptions, IngestSpec
+from jobs.spec import IngestSpec
 from jobs.store import ArtifactStore
 from jobs.tables import Dataset
 from tests.api.attempt import LEASE_MS, Worker
 
-OPTIONS: dict[str, Any] = IngestOptions().model_dump(mode="json")
+OPTIONS: dict[str, Any] = config.IntakeOptions().model_dump(mode="json")
 
 
 def add_upload(session: Session, store: ArtifactStore, name: str, data: bytes) -> Dataset:

@@ -39,21 +39,21 @@ class Member(Protocol):
     def name(self) -> str: ...
 
     def read(self) -> bytes:
-        """All of it; BadImage where it alone is damaged or too long."""
+        """The whole content. Raises BadImage if only this file is damaged or too long."""
 
 
 class Archive(Protocol):
-    """An archive that can be gone through more than once."""
+    """An archive that can be read more than once."""
 
     def members(self) -> Iterator[tuple[Member, float]]:
-        """Regular files, each to be read before the next one is asked for, and how far this is (0…1)."""
+        """Yields regular files with the progress (0…1). Each must be read before the next one is taken."""
 
     def folders(self) -> list[Parts]:
-        """Of the last pass."""
+        """Folders seen in the last pass."""
 
 
 class ArchiveSource:
-    """Class folders of images, as a `Source`. Opening it goes through all names once."""
+    """Class folders of images as a `Source`. Opening it reads all names once."""
 
     classes: list[str] | None = None
 
@@ -93,7 +93,7 @@ def _shown(name: str) -> str:
 
 @contextmanager
 def damage() -> Iterator[None]:
-    """Says of what the libraries raise at damaged archives that they are."""
+    """Turns the exceptions of the libraries about damaged archives into BadDataset."""
     try:
         yield
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, struct.error, gzip.BadGzipFile) as error:
@@ -103,7 +103,7 @@ def damage() -> Iterator[None]:
 
 
 def _whole(stream: IO[bytes], limits: Limits, meter: Meter) -> bytes:
-    """At most `limits.entry_bytes`, whatever a header says; BadImage for more."""
+    """Reads at most `limits.entry_bytes`, whatever the header says; more is a BadImage."""
     pieces, size = [], 0
     while piece := stream.read(READ):
         meter.add(len(piece))
@@ -160,7 +160,7 @@ class _ZipMember:
 
 
 def _is_folder(info: zipfile.ZipInfo) -> bool:
-    """Whether an entry is a folder, else a regular file; what is neither, or cannot be read, is refused by name."""
+    """Whether an entry is a folder and not a regular file. Everything else, and what cannot be read, is refused."""
     kind = stat.S_IFMT(info.external_attr >> 16)
     if info.flag_bits & _ENCRYPTED:
         raise refuse(f"The archive is encrypted ({info.filename!r} needs a password). Pack it without one.")
@@ -174,7 +174,7 @@ def _is_folder(info: zipfile.ZipInfo) -> bool:
 
 
 def _directory_bytes(file: BinaryIO) -> int:
-    """Length of a zip's directory as its end says, which the library goes by: it would read all of it into memory."""
+    """The directory's length by the zip's end record, as the library takes it: it reads that much into memory."""
     size = file.seek(0, 2)
     begin = max(0, size - _END_BYTES)
     file.seek(begin)
@@ -254,7 +254,7 @@ _END_OF_ARCHIVE: type[tarfile.HeaderError] = cast(Any, tarfile).EOFHeaderError  
 
 
 class _Strict(tarfile.TarInfo):
-    """The library takes a damaged header for the archive's end."""
+    """Raises at a damaged header, which the library would take for the end of the archive."""
 
     @classmethod
     def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Self:
@@ -275,14 +275,14 @@ def _unpacked(file: BinaryIO) -> IO[bytes]:
 
 
 class _Metered:
-    """What comes out of a tar's compression, counted; headers may not be longer than `HEADER_BYTES`."""
+    """Counts what a compressed tar unpacks to, and limits headers to `HEADER_BYTES`."""
 
     def __init__(self, stream: IO[bytes], meter: Meter) -> None:
         self._stream, self._meter = stream, meter
         self._content, self._room = 0, HEADER_BYTES
 
     def allow_header(self) -> None:
-        """The next member's header, after what is left of the last one's content."""
+        """Allows the bytes up to the next member's header, after the rest of the current content."""
         self._room = self._content + HEADER_BYTES
 
     def allow_content(self, size: int) -> None:

@@ -1,4 +1,4 @@
-"""`.npz` files: plain numeric arrays only, unpacked to the disk beside the result and mapped, never unpickled."""
+"""`.npz` files with plain numeric arrays: unpacked to disk beside the result and mapped, never unpickled."""
 
 import zipfile
 from collections.abc import Callable, Iterator
@@ -76,7 +76,7 @@ class NpzSource:
 
 
 def _members(path: Path, limits: Limits) -> dict[str, str]:
-    """Array by name → member of the archive."""
+    """The archive's member of each array, by the array's name."""
     found: dict[str, str] = {}
     for member, _ in Zip(path, limits).members():
         name = member.name.removesuffix(".npy")
@@ -91,7 +91,7 @@ def _members(path: Path, limits: Limits) -> dict[str, str]:
 def _unpack(
     path: Path, folder: Path, members: list[str], limits: Limits, between: Callable[[], None]
 ) -> dict[str, Array]:
-    """Arrays by name, mapped from files under names of our own."""
+    """Unpacks arrays to files with names of our own, and maps them; by array name."""
     meter = Meter(limits, path.stat().st_size)
     arrays: dict[str, Array] = {}
     with damage(), zipfile.ZipFile(path) as archive:
@@ -112,7 +112,7 @@ def _unpack(
 
 
 def _mapped(name: str, path: Path) -> Array:
-    """Refuses Python objects by the header alone: nothing is unpickled to find out."""
+    """Maps an array. Python objects are refused by the header, without unpickling anything."""
     try:
         array: Array = np.lib.format.open_memmap(path, mode="r")
     except ValueError as error:
@@ -147,7 +147,7 @@ def _check_shape(name: str, x: Array, problems: Problems, limits: Limits) -> Non
 
 
 def _channel_axes(x: Array) -> list[int]:
-    """The axes of (N, h, w, c) or (N, c, h, w) that could be the channels: more than one, and nobody can tell."""
+    """The axes of a (N, h, w, c) or (N, c, h, w) array that could be the channels; two mean that it is ambiguous."""
     return [] if x.ndim != 4 else [axis for axis in (3, 1) if x.shape[axis] in (1, 3)]
 
 
@@ -164,7 +164,7 @@ def _image(values: Array) -> Pixels | BadImage:
 
 
 def _labels(name: str, y: Array, limits: Limits) -> list[int] | list[str]:
-    """Of (N,) or (N, 1); whether numbers are in range is for the plan to say."""
+    """Labels of an array (N,) or (N, 1). The plan checks their range."""
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim != 1:

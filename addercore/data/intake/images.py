@@ -19,11 +19,11 @@ _NO_RANGE: Final = ("I", "F")
 
 
 class BadImage(ValueError):
-    """Why one image cannot be used; continues a sentence that begins with its name."""
+    """One image cannot be used. The message continues a sentence that begins with the image's name."""
 
 
 def decode(data: bytes, limits: Limits) -> Pixels:
-    """An encoded image file. Transparency is dropped, of an animation the first frame is taken."""
+    """Decodes an image file. Transparency is dropped; of an animation, the first frame is taken."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Pillow: what matters is an error here
@@ -53,7 +53,7 @@ def _bytes_of(image: Image.Image) -> Pixels:
 
 
 def from_array(values: np.ndarray[Any, Any]) -> Pixels:
-    """(h, w) or (h, w, 3), integers in 0…255 or floats in 0…1."""
+    """Pixels from an array (h, w) or (h, w, 3) of integers 0…255 or floats 0…1."""
     if values.dtype == np.uint8:
         return np.ascontiguousarray(values)
     floats = np.issubdtype(values.dtype, np.floating)
@@ -72,7 +72,7 @@ def channels_of(pixels: Pixels) -> int:
 
 
 def fit(pixels: Pixels, channels: int, size: tuple[int, int]) -> Pixels:
-    """(channels, *size): grey by ITU-R 601 weights, resized by Pillow's bilinear filter, which does not alias."""
+    """The image as (channels, *size): grey by ITU-R 601 weights, resized with Pillow's antialiased bilinear filter."""
     if channels_of(pixels) != channels or pixels.shape[:2] != size:
         image = Image.fromarray(pixels)
         if channels_of(pixels) != channels:

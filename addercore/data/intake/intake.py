@@ -1,4 +1,4 @@
-"""`take_in`: an upload becomes the canonical file of a dataset, and what is to be known of it."""
+"""`take_in`: converts an upload to the canonical file and the description of a dataset."""
 
 import math
 from collections.abc import Callable
@@ -30,7 +30,7 @@ Progress = Callable[[float, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """What became of an upload."""
+    """The result of an upload."""
 
     info: DatasetInfo
     format: str
@@ -49,7 +49,7 @@ def take_in(
 ) -> Intake:
     """Writes the images of `upload` to `target` (see `canonical`), and describes them as the dataset `name`.
 
-    Files of its own lie beside `target` meanwhile. The same images, labels and options give the same bytes.
+    Temporary files are beside `target`. Equal images, labels and options give equal bytes.
 
     Raises:
         BadDataset: what is wrong, every corrupt image by name.
@@ -92,13 +92,13 @@ def _open(kind: str, upload: Path, folder: Path, limits: Limits, between: Callab
 
 
 class _Moments:
-    """Mean and spread of the training images by channel, from exact sums of whole numbers."""
+    """Mean and standard deviation of the training images by channel, from exact integer sums."""
 
     def __init__(self, channels: int) -> None:
         self._sums, self._squares, self._count = [0] * channels, [0] * channels, 0
 
     def add(self, image: Pixels) -> None:
-        """`image` (c, h, w)."""
+        """Adds one image (c, h, w)."""
         flat = image.reshape(len(image), -1).astype(np.int64)
         self._count += flat.shape[1]
         for channel, values in enumerate(flat):
@@ -106,7 +106,7 @@ class _Moments:
             self._squares[channel] += int((values * values).sum())
 
     def mean_and_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Of pixels in 0…1. A channel that never changes gets the spread 1: there is nothing to scale."""
+        """For pixels in 0…1. A constant channel gets the standard deviation 1."""
         n = self._count
         means = tuple(round(total / n / 255, DIGITS) for total in self._sums)
         variances = [(n * square - total**2) / n**2 for total, square in zip(self._sums, self._squares, strict=True)]

@@ -1,4 +1,4 @@
-"""Names of an archive's files → parts and classes. Names only decide; nothing is ever written under one."""
+"""Parts and classes of images by the names of an archive's files. Nothing is written under those names."""
 
 import re
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ Parts = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where each image belongs, by its name in the archive."""
+    """Part and class of each image, by its name in the archive."""
 
     places: dict[str, tuple[Part | None, str]]
     notes: list[str]
 
 
 def parts_of(name: str) -> Parts:
-    """The folders and the file of a member's name. Raises BadDataset where it leads out of the archive."""
+    """The folders and the file of a member's name. Raises BadDataset if the name leads out of the archive."""
     path = name.replace("\\", "/")
     shown = repr(name[:100])
     try:
@@ -48,7 +48,7 @@ def parts_of(name: str) -> Parts:
 
 
 def hidden(parts: Parts) -> bool:
-    """What file managers and version control leave lying about."""
+    """Whether a file is left by a file manager or version control."""
     return not parts or any(part.startswith(".") or part in _IGNORED for part in parts)
 
 
@@ -88,7 +88,7 @@ def layout(files: dict[str, Parts], folders: list[Parts]) -> Layout:
 
 
 def _root(files: list[Parts]) -> int:
-    """How many outer folders hold everything and say nothing."""
+    """The number of outer folders that contain everything else."""
     depth = 0
     while files:
         outer = {parts[depth] for parts in files if len(parts) > depth + 1}
@@ -101,7 +101,7 @@ def _root(files: list[Parts]) -> int:
 
 
 def _split_names(outer: set[str]) -> dict[str, Part | None] | None:
-    """Part by folder name, None for a test part beside a validation part; None: these are classes."""
+    """The part of each folder name (None: a test part beside a validation part); None if the folders are classes."""
     lower = {name: name.lower() for name in outer}
     known = {name: _PARTS.get(low) for name, low in lower.items()}
     tests = [name for name, low in lower.items() if low in _TEST]

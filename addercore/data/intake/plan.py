@@ -1,4 +1,4 @@
-"""What the first reading found, checked as a whole: classes, shapes, and which image goes where."""
+"""Checks the result of the first reading as a whole: classes, shapes, and the position of each image."""
 
 import hashlib
 from collections import Counter
@@ -17,7 +17,7 @@ MAX_NAME: Final = 100  # characters of a class's name
 
 @dataclass(slots=True)
 class Survey:
-    """Notes on every example, in the order of the source."""
+    """What was found of every example, in the order of the source."""
 
     keys: list[str | int] = field(default_factory=list)
     labels: list[str | int] = field(default_factory=list)
@@ -39,7 +39,7 @@ class Survey:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The canonical dataset before its pixels."""
+    """The canonical dataset without its pixels."""
 
     classes: tuple[str, ...]
     shape: tuple[int, int, int]  # (c, h, w)
@@ -51,7 +51,7 @@ class Plan:
 
 
 def plan(survey: Survey, source: Source, options: IntakeOptions, limits: Limits) -> Plan:
-    """Raises BadDataset with everything that is wrong."""
+    """Plans the dataset. Raises BadDataset with everything that is wrong."""
     survey.problems.raise_any()
     if not survey.keys:
         raise refuse("The upload has no images.")
@@ -75,7 +75,7 @@ def plan(survey: Survey, source: Source, options: IntakeOptions, limits: Limits)
 
 
 def _classes(survey: Survey, names: list[str] | None, limits: Limits) -> tuple[tuple[str, ...], list[int]]:
-    """Names of the classes, and the number of each example's."""
+    """Names of the classes, and the class index of each example."""
     if all(isinstance(label, str) for label in survey.labels):
         ordered = names if names is not None else sorted({str(label) for label in survey.labels}, key=_natural)
         numbers = {name: number for number, name in enumerate(ordered)}
@@ -107,7 +107,7 @@ def _classes(survey: Survey, names: list[str] | None, limits: Limits) -> tuple[t
 
 
 def _natural(name: str) -> tuple[int, int, str]:
-    """Numbers by value, before names."""
+    """Sorts numbers by value, before other names."""
     return (0, int(name), name) if name.isascii() and name.isdecimal() and len(name) < 10 else (1, 0, name)
 
 
@@ -125,7 +125,7 @@ def _channels(survey: Survey, options: IntakeOptions) -> int:
 def _parts(
     survey: Survey, labels: list[int], options: IntakeOptions, classes: tuple[str, ...], notes: list[str]
 ) -> list[Part]:
-    """The upload's own parts, or a choice from each class that depends on nothing but the seed and what is uploaded."""
+    """The parts of the upload, or a choice from each class that depends only on the seed and the upload."""
     if "validation" in survey.parts:
         missing = set(range(len(classes))) - {
             label for label, part in zip(labels, survey.parts, strict=True) if part == "validation"
@@ -151,12 +151,12 @@ def _parts(
 
 
 def _lot(seed: int, key: str | int) -> bytes:
-    """A hash in place of a random number: the same on every machine and in every version of a library."""
+    """A hash instead of a random number: the same on every machine and with every version of a library."""
     return hashlib.sha256(f"{seed} {key}".encode()).digest()
 
 
 def _slots(survey: Survey, parts: list[Part]) -> tuple[list[tuple[Part, int]], Counter[Part]]:
-    """Places in the order of the keys, so that an archive's own order does not matter."""
+    """Positions in the order of the keys, so that the order in the archive does not matter."""
     slots: list[tuple[Part, int]] = [("train", 0)] * len(parts)
     sizes: Counter[Part] = Counter()
     for index in sorted(range(len(parts)), key=lambda index: survey.keys[index]):

@@ -1,4 +1,4 @@
-"""What is wrong with an upload, named one by one."""
+"""Collects what is wrong with an upload."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ _SHOWN: Final = 3
 
 
 class BadDataset(BadData):
-    """An upload that is no usable dataset. `problems` has a sentence each, with a last one for those left out."""
+    """An upload that is no usable dataset. `problems` has a sentence for each, and a last one for those left out."""
 
     def __init__(self, problems: list[str], total: int | None = None) -> None:
         self.total = len(problems) if total is None else total
@@ -20,7 +20,7 @@ class BadDataset(BadData):
 
 
 class Problems:
-    """Sentences so far: the first hundred, and the number of all."""
+    """The first hundred problems as sentences, and the number of all."""
 
     def __init__(self) -> None:
         self._sentences: list[str] = []

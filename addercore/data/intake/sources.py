@@ -1,4 +1,4 @@
-"""What every format gives: examples, in the same order each time they are read."""
+"""The interface of all upload formats: examples, in the same order at each reading."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ Part = Literal["train", "validation"]
 class Example:
     """One image with its class."""
 
-    place: str  # how it is called in a message: `cat/1.png`, `x_train[7]`
-    key: str | int  # tells it from the others of the upload, whatever the order they come in
+    place: str  # its name in messages: `cat/1.png`, `x_train[7]`
+    key: str | int  # identifies it in the upload, whatever the order
     part: Part | None  # None: the upload has no parts
     label: str | int
     image: Pixels | BadImage
@@ -26,11 +26,11 @@ class Source(Protocol):
 
     @property
     def notes(self) -> list[str]:
-        """What was left out, a sentence each; complete once it is opened."""
+        """What was left out, a sentence each; complete after opening."""
 
     @property
     def classes(self) -> list[str] | None:
-        """Names of the classes where labels are their numbers; None: labels speak for themselves."""
+        """Names of the classes if labels are class indices; None if labels are names."""
 
     def examples(self) -> Iterator[Example]:
-        """All of it. Raises BadDataset where the upload itself is damaged."""
+        """Yields all examples. Raises BadDataset if the upload itself is damaged."""

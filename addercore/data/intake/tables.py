@@ -68,7 +68,7 @@ class ParquetSource:
 
 
 def _image_column(schema: Any) -> str:
-    """`image`, or its field `image.bytes`. Raises BadDataset for a table without them, or without labels."""
+    """The column `image`, or its field `image.bytes`. Raises BadDataset without one of them, or without labels."""
     import pyarrow as pa
 
     names = ", ".join(schema.names[:20])
@@ -85,7 +85,7 @@ def _image_column(schema: Any) -> str:
 
 
 def _class_names(schema: Any) -> list[str] | None:
-    """Of numbered classes, where the table's `datasets` metadata have them."""
+    """Names of numbered classes, from the table's `datasets` metadata; None without them."""
     try:
         document = json.loads((schema.metadata or {})[b"huggingface"])
         names = document["info"]["features"]["label"]["names"]

@@ -88,7 +88,7 @@ def test_loader_processes_decode_the_same_batches(photographs: ImageFolder) -> N
     loader = Loader.of_training(batches, workers=2, epoch=0, index=1)
     try:
         made = []
-        for epoch, index in batches.from_place(0, 1):
+        for epoch, index in batches.from_position(0, 1):
             expected = batches.pixels(epoch, batches.permutation(epoch), index)
             assert torch.equal(loader.take(), expected)
             made.append(expected)

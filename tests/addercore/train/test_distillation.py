@@ -45,7 +45,7 @@ def run(spec: TrainConfig, folder: Path, **options: Any) -> dict[str, torch.Tens
 
 def teacher(path: Path, **changes: Any) -> Teacher:
     changes = {"features": 0.0, **changes}
-    return Teacher(DistillConfig("model_1", **changes), load(path), "", DIGITS, "fp32")
+    return Teacher(DistillConfig(teacher="model_1", **changes), load(path), "", DIGITS, "fp32")
 
 
 def softmax(scores: list[float], temperature: float) -> list[float]:

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import torch
 
+from addercore.config import merge
 from addercore.train import checkpoint
 from jobs.spec import SPEC as SPECS
-from jobs.spec import merge
 from tests.support.attempts import Attempts, kill_process
 from tests.support.specs import train_body
 from worker import protocol

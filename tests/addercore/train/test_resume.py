@@ -218,7 +218,7 @@ def test_a_long_history_survives_a_checkpoint() -> None:
     ]
     for start in range(0, len(points), 1000):
         history.add(points[start : start + 1000])
-    frozen = history.freeze()
+    frozen = history.snapshot()
     history.add([MetricPoint("later", 1, 1, 0.0, 0)])
     again.load_state_dict(frozen.state_dict())
     assert list(again) == points

@@ -7,6 +7,7 @@ import io
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
@@ -135,6 +136,33 @@ def test_logs_whole_and_tail(api: httpx2.Client, worker: Worker) -> None:
     assert whole.headers["content-type"].startswith("text/plain")
     assert api.get(f"{path}/logs", params={"tail": 2}).text == "epoch 118 × fine\nepoch 119 × fine\n"
     assert api.get(f"{path}/logs", params={"tail": 0}).text == ""
+
+
+def test_a_line_of_the_log_ends_with_a_line_feed_and_nothing_else(lite_api: httpx2.Client, lite_worker: Worker) -> None:
+    """A progress bar writes carriage returns; a form feed or a line separator may stand in any text."""
+    path = submitted(lite_api)
+    claim = lite_worker.claim()
+    bar = "10 %\r20 %\r100 %\x0c\x0b\x1c\x85\u2028done\n"
+    lite_worker.log(claim, f"one\n{bar}")
+    lite_worker.log(claim, "last, not ended")
+    tails = [lite_api.get(f"{path}/logs", params={"tail": lines}).text for lines in (1, 2, 3, 9)]
+    assert tails == ["last, not ended", f"{bar}last, not ended", *[f"one\n{bar}last, not ended"] * 2]
+    lite_worker.log(claim, "\n")
+    assert lite_api.get(f"{path}/logs", params={"tail": 2}).text == f"{bar}last, not ended\n"
+
+
+def test_forty_readers_of_a_log_at_once_need_one_connection_each(lite: Running, lite_worker: Worker) -> None:
+    """Each request holds one session at a time: with two, forty would wait for each other until the pool's time-out."""
+    with lite.client() as client:
+        path = submitted(client)
+    lite_worker.log(lite_worker.claim(), "line\n" * 1000)
+
+    def read(_: int) -> int:
+        with lite.client() as client:
+            return client.get(f"{path}/logs").status_code
+
+    with ThreadPoolExecutor(40) as readers:
+        assert set(readers.map(read, range(80))) == {200}
 
 
 def test_followed_logs_end_with_the_job(api: httpx2.Client, worker: Worker) -> None:

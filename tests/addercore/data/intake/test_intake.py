@@ -146,7 +146,10 @@ def test_names_of_classes(tmp_path: Path) -> None:
 def test_a_training_reads_what_was_taken_in(tmp_path: Path) -> None:
     name = "ds_intake_trained"
     made = take_in(
-        written(tmp_path, npz(**arrays(60, size=12))), tmp_path / f"{name}.safetensors", name, IntakeOptions((32, 32))
+        written(tmp_path, npz(**arrays(60, size=12))),
+        tmp_path / f"{name}.safetensors",
+        name,
+        IntakeOptions(size=(32, 32)),
     )
     register(made.info)
     for split in SPLITS:
