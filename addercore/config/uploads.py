@@ -28,6 +28,11 @@ class IntakeOptions:
     channels: int | None = None  # 1 or 3; None: as the images are
     validation_fraction: float = 0.15  # of each class, where the upload has no validation part of its own
     seed: int = 0  # of that choice
+    on_bad_image: str = "fail"  # or "skip", at most `max_skipped` of them
+    max_skipped: int = 100
+    transparent_on: str = "white"  # the ground of transparent pixels: white, black, or refuse
+    value_range: str = "auto"  # of arrays and deep images: 0..1, 0..255, -1..1, bits
+    columns: tuple[str | None, str | None] = (None, None)  # of a table: of images and of labels; None: by their names
 
 
 def sniff(head: bytes) -> str | None:
