@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from adderclient.download import Progress
+from adderclient.download import Progress, fetch
 from adderclient.errors import AdderClientError
 from adderclient.records import Dataset, Page
 from adderclient.transport import Transport
@@ -43,17 +43,33 @@ class Datasets:
         channels: int | None = None,
         validation_fraction: float | None = None,
         seed: int | None = None,
+        on_bad_image: str | None = None,
+        max_skipped: int | None = None,
+        transparent_on: str | None = None,
+        value_range: str | None = None,
+        columns: Mapping[str, str] | None = None,
         progress: Callable[[Progress], None] | None = None,
     ) -> Dataset:
         """Sends an ``.npz``, a zip or tar of class folders, or a Parquet table; a job then validates it (:meth:`wait`).
 
         The same file with the same options under the same name gives the version that is there. ``size`` is (height,
-        width); what is left out, the server chooses.
+        width), ``columns`` names those of a table (``image``, ``label``); what is left out, the server chooses. What it
+        left out, converted or guessed is in the dataset's ``notes``.
         """
         source = Path(path)
         if not source.is_file():
             raise AdderClientError(f"{source} is not there")
-        given = {"size": size, "channels": channels, "validation_fraction": validation_fraction, "seed": seed}
+        given = {
+            "size": size,
+            "channels": channels,
+            "validation_fraction": validation_fraction,
+            "seed": seed,
+            "on_bad_image": on_bad_image,
+            "max_skipped": max_skipped,
+            "transparent_on": transparent_on,
+            "value_range": value_range,
+            "columns": columns,
+        }
         options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
         with _Counted(source, progress) as file:
             answer = self._transport.json(
@@ -67,13 +83,18 @@ class Datasets:
         return Dataset.from_json(answer)
 
     def wait(self, dataset: str, *, timeout: float | None = None, interval: float = 0.5) -> Dataset:
-        """The dataset once it is validated: look at its ``status`` and ``problems``. ``timeout`` in seconds."""
+        """The dataset once it is validated: see its ``status``, ``problems`` and ``notes``. ``timeout`` in seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while (found := self.get(dataset)).status == "validating":
             if deadline is not None and time.monotonic() > deadline:
                 raise AdderClientError(f"{dataset} was still being validated after {timeout:g} s, by {found.job_id}")
             time.sleep(interval)
         return found
+
+    def preview(self, dataset: str, to: str | Path, *, progress: Callable[[Progress], None] | None = None) -> Path:
+        """Fetches the contact sheet of a user's dataset (PNG); ``to`` is a file or a folder."""
+        found = self.get(dataset)
+        return fetch(self._transport, f"{_path(dataset)}/preview", to, f"{found.name}.png", progress=progress)
 
     def delete(self, dataset: str) -> None:
         """Removes one version of a user's dataset: by id, ``name@version``, or the newest of a name."""

@@ -304,7 +304,11 @@ class Dataset:
     status: str | None = None
     """``ready``, ``missing``, ``validating`` or ``failed``."""
     problems: tuple[str, ...] = ()
-    """Why it failed, or what was left out."""
+    """Why it failed."""
+    notes: tuple[str, ...] = ()
+    """What was left out, converted or guessed."""
+    preview: str | None = None
+    """Path of its contact sheet."""
     job_id: str | None = None
     """The job that validates it."""
     same_as: str | None = None
@@ -328,6 +332,8 @@ class Dataset:
             version=_integer(data.get("version")),
             status=_text(data.get("status")),
             problems=tuple(map(str, data.get("problems") or ())),
+            notes=tuple(map(str, data.get("notes") or ())),
+            preview=_text(data.get("preview")),
             job_id=_text(data.get("job_id")),
             same_as=_text(data.get("same_as")),
             classes=tuple(map(str, data.get("classes") or ())),

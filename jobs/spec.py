@@ -182,6 +182,13 @@ class EvaluateSpec(CommonSpec):
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 256
 
 
+class ColumnsSpec(Strict):
+    """Which columns of a table hold the images and the labels."""
+
+    image: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    label: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+
+
 class IngestOptions(Strict):
     """What the uploader of a dataset chose."""
 
@@ -193,6 +200,16 @@ class IngestOptions(Strict):
     """Part of each class that validates, where the upload has no validation part of its own."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Of the choice of that part."""
+    on_bad_image: Literal["fail", "skip"] = "fail"
+    """What becomes of an upload with images that cannot be read: it fails, or they are left out."""
+    max_skipped: Annotated[int, Field(ge=0, le=1_000_000)] = 100
+    """Images that may be left out so, at most."""
+    transparent_on: Literal["white", "black", "refuse"] = "white"
+    """The ground on which transparent images are laid."""
+    value_range: Literal["auto", "0..1", "0..255", "-1..1", "bits"] = "auto"
+    """What is black and what is white in arrays and 16-bit images; `bits`: 0 to the largest number of as many bits."""
+    columns: ColumnsSpec | None = None
+    """Columns of a table, `{"image": …, "label": …}`. Left out: told by their names."""
 
 
 class IngestSpec(CommonSpec):

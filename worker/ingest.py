@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from addercore.config import IntakeOptions
+from addercore.config.uploads import PREVIEW_NAME
 from addercore.errors import AdderError, Stopped
 from jobs.states import FailureCode
 from worker import protocol
@@ -25,11 +26,18 @@ def ingest(order: protocol.JobOrder, messages: Messages, stop: threading.Event) 
         raise AdderError("The upload is gone.")
     id_ = order.spec["dataset_id"]
     target = Path(order.workdir) / f"{id_}.safetensors"
+    sheet = Path(order.workdir) / PREVIEW_NAME
     report = Report(messages)
     report(0.0, 0)
     try:
         made = take_in(
-            Path(order.upload), target, id_, options_of(order.spec), on_progress=report, should_stop=stop.is_set
+            Path(order.upload),
+            target,
+            id_,
+            options_of(order.spec),
+            preview=sheet,
+            on_progress=report,
+            should_stop=stop.is_set,
         )
     except Stopped:
         return protocol.Stopped()
@@ -39,6 +47,7 @@ def ingest(order: protocol.JobOrder, messages: Messages, stop: threading.Event) 
         return protocol.Failed(code=FailureCode.BAD_DATA, message=str(error), problems=tuple(error.problems))
     for sentence in made.notes:
         print(sentence, flush=True)
+    messages.send(protocol.ArtifactReady(path=str(sheet), name=PREVIEW_NAME, kind="preview", media_type="image/png"))
     messages.send(
         protocol.DatasetReady(path=str(target), format=made.format, info=made.info.to_dict(), notes=tuple(made.notes))
     )
@@ -55,13 +64,13 @@ def ingest(order: protocol.JobOrder, messages: Messages, stop: threading.Event) 
 
 
 def options_of(spec: dict[str, Any]) -> IntakeOptions:
-    options = spec["options"]
-    size = options["size"]
+    """The uploader's choices; a job that an earlier version submitted lacks the newer ones."""
+    options = {name: value for name, value in spec["options"].items() if name not in ("size", "columns")}
+    size, columns = spec["options"]["size"], spec["options"].get("columns") or {}
     return IntakeOptions(
-        None if size is None else (size[0], size[1]),
-        options["channels"],
-        options["validation_fraction"],
-        options["seed"],
+        size=None if size is None else (size[0], size[1]),
+        columns=(columns.get("image"), columns.get("label")),
+        **options,
     )
 
 

@@ -6,18 +6,35 @@ from typing import Final
 
 FORMATS: Final[dict[str, str]] = {
     "npz": ".npz with x_train, y_train and optionally x_test, y_test, or with images, labels",
-    "zip": "zip of a folder of images for each class, optionally below train/ and val/",
+    "zip": "zip of a folder of images for each class, optionally below train/ and val/; of IDX files or Parquet tables",
     "tar": "tar (plain or with gzip or bzip2) of the same",
     "parquet": "Parquet with the columns image and label",
 }
 SNIFF_BYTES: Final = 66_000
 """Of the beginning of a file, enough for `sniff`: a zip's first name may have 65,535."""
 MAX_SIDE: Final = 1024  # pixels of the images that trainings read
+PREVIEW_NAME: Final = "preview.png"
+"""Of a validation's contact sheet among its artifacts."""
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 ID_PREFIX: Final = "ds_"
 
 _ZIP_ENTRY: Final = 30  # bytes of a zip's local header before the name
 _COMPRESSED: Final = (b"\x1f\x8b", b"BZh")
+_FOREIGN: Final = (
+    (b"Rar!\x1a\x07", "a RAR archive (pack it as zip)"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive (pack it as zip)"),
+    (b"\xfd7zXZ\0", "packed with xz (pack it with gzip)"),
+    (b"\x28\xb5\x2f\xfd", "packed with Zstandard (pack it with gzip)"),
+    (b"\x89HDF\r\n", "an HDF5 file (write its arrays with np.savez)"),
+    (b"MATLAB 5.0", "a MATLAB file (write its arrays with np.savez)"),
+    (b"\x93NUMPY", "a single array (write images and labels with np.savez)"),
+    (b"ARROW1", "an Arrow file (write it as Parquet)"),
+    (b"\0\0\x08", "a single IDX file (pack images and labels as one zip)"),
+    (b"\x80", "a Python pickle, which is never read (write its arrays with np.savez)"),
+    (b"\x89PNG", "a single image (pack a folder for each class as zip)"),
+    (b"\xff\xd8\xff", "a single image (pack a folder for each class as zip)"),
+    (b"GIF8", "a single image (pack a folder for each class as zip)"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +64,7 @@ def sniff(head: bytes) -> str | None:
     return "parquet" if head.startswith(b"PAR1") else None
 
 
-def unknown_format() -> str:
-    """A sentence that lists the known ones."""
-    return f"is none of the known formats: {'; '.join(FORMATS.values())}"
+def unknown_format(head: bytes) -> str:
+    """Why a file that begins with `head` is not taken, with the known formats; continues a sentence about it."""
+    found = next((f"is {what}; that " for magic, what in _FOREIGN if head.startswith(magic)), "")
+    return f"{found}is none of the known formats: {'; '.join(FORMATS.values())}"

@@ -176,7 +176,9 @@ class _Reader:
     def _set(self, count: int | None) -> None:
         items = self._to_mark() if count is None else self._pop(count)
         target = self._under(dict)
-        for key, value in zip(items[::2], items[1::2], strict=False):
+        if len(items) % 2:
+            raise BadPickle("is a damaged pickle")
+        for key, value in zip(items[::2], items[1::2], strict=True):
             if isinstance(key, memoryview):
                 key = bytes(key[: KEY_BYTES + 1]).decode("utf-8", "replace")
             if not isinstance(key, str | int) or (isinstance(key, str) and len(key) > KEY_BYTES):

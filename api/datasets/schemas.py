@@ -21,7 +21,11 @@ class Dataset(Answer):
     status: Literal["ready", "missing", "validating", "failed"]
     """`missing`: published, but its files are not on this server."""
     problems: list[str]
-    """Why a user's dataset failed, or what was left out of it: a sentence each."""
+    """Why a user's dataset failed: a sentence each."""
+    notes: list[str]
+    """What was left out of a user's dataset, converted or guessed: a sentence each."""
+    preview: str | None
+    """Path of a contact sheet: images of each class as the network sees them; null unless a user's dataset is ready."""
     job_id: str | None
     """The job that validates it, or did."""
     same_as: str | None
@@ -50,6 +54,8 @@ class Dataset(Answer):
             "bytes": None,
             "created_at": None,
             "problems": [],
+            "notes": [],
+            "preview": None,
         }
         state = {"status": "ready" if available else "missing", "available": available, "how_to_get": how_to_get}
         return cls.model_validate({"id": f"ds_{info.name}", **_known(info.to_dict()), **own, **state})
@@ -62,7 +68,9 @@ class Dataset(Answer):
             _known(row.info or {})
             | {name: getattr(row, name) for name in ROW_FIELDS}
             | {
-                "problems": row.problems or [],
+                "problems": [] if ready else row.problems or [],
+                "notes": (row.problems or []) if ready else [],
+                "preview": f"/v1/datasets/{row.id}/preview" if ready and row.job_id else None,
                 "available": ready,
                 "how_to_get": waiting if row.status != DatasetStatus.FAILED else "Mend the upload and send it again.",
             }

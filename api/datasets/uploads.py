@@ -76,7 +76,7 @@ class Form:
     def format(self) -> str:
         found = sniff(bytes(self._head))
         if found is None:
-            raise invalid([("/file", unknown_format())])
+            raise invalid([("/file", unknown_format(bytes(self._head)))])
         return found
 
 

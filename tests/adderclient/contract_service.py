@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 FINAL = ("succeeded", "failed", "cancelled")
+SHEET = b"\x89PNG picture"
 
 
 def job(identity: str, status: str = "queued", **more: Any) -> dict[str, Any]:
@@ -209,6 +210,11 @@ class _Handler(BaseHTTPRequestHandler):
                     {"status": "failed", "problems": ["cat/1.png is no image."]} if done else {"status": "validating"}
                 )
                 self._answer(200, {"id": "ds_1", "name": "leaves", "version": 1, "job_id": "job_1", **more})
+            case ("GET", "v1", "datasets", "looked"):
+                more = {"status": "ready", "notes": ["3 images lay."], "preview": "/v1/datasets/ds_2/preview"}
+                self._answer(200, {"id": "ds_2", "name": "looked", "version": 1, **more})
+            case ("GET", "v1", "datasets", "looked", "preview"):
+                self._file(SHEET, "looked.png")
             case ("DELETE", "v1", "datasets", "leaves@1"):
                 self._answer(204, None)
             case ("GET", "v1", "datasets", name) if name == "digits":

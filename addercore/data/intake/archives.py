@@ -237,7 +237,10 @@ def _unpacked(file: BinaryIO) -> IO[bytes]:
     head = file.read(3)
     file.seek(0)
     if head.startswith(b"\x1f\x8b"):
-        return cast(IO[bytes], gzip.GzipFile(fileobj=file))
+        unpacked = gzip.GzipFile(fileobj=file)
+        if unpacked.peek(4).startswith(b"\0\0\x08"):
+            raise refuse("The file is a single IDX file, packed. Pack images and labels as one zip.")
+        return cast(IO[bytes], unpacked)
     return cast(IO[bytes], bz2.BZ2File(file)) if head == b"BZh" else file
 
 

@@ -18,6 +18,7 @@ from addercore.data.intake.known import open_archive
 from addercore.data.intake.limits import Limits
 from addercore.data.intake.npz import open_npz
 from addercore.data.intake.plan import Plan, Survey, plan
+from addercore.data.intake.preview import contact_sheet
 from addercore.data.intake.problems import printable, refuse
 from addercore.data.intake.sources import Source
 from addercore.data.intake.tables import ParquetSource, Table
@@ -45,6 +46,7 @@ def take_in(
     name: str,
     options: IntakeOptions = IntakeOptions(),
     *,
+    preview: Path | None = None,
     limits: Limits = Limits(),
     on_progress: Progress = lambda fraction, images: None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -52,6 +54,16 @@ def take_in(
     """Writes the images of `upload` to `target` (see `canonical`), and describes them as the dataset `name`.
 
     Files of its own lie beside `target` meanwhile. The same images, labels and options give the same bytes.
+
+    Args:
+        upload: the file as it was sent.
+        target: where the canonical file goes.
+        name: of the dataset.
+        options: what the uploader chose.
+        preview: where a contact sheet goes (PNG), if at all.
+        limits: how much an upload may be.
+        on_progress: gets the fraction that is done and the number of images, now and then.
+        should_stop: asked now and then whether to end.
 
     Raises:
         BadDataset: what is wrong, every corrupt image by name.
@@ -72,16 +84,17 @@ def take_in(
             between()
             on_progress(example.done / 2, number)
     made = plan(survey, source, options, limits)
-    moments = _write(target, source, made, set(survey.bad), on_progress, between)
+    moments = _write(target, source, made, set(survey.bad), preview, on_progress, between)
     on_progress(1.0, len(made.labels))
     return Intake(_info(name, kind, made, moments), kind, [printable(note) for note in made.notes])
 
 
 def _format(upload: Path) -> str:
     with upload.open("rb") as file:
-        found = sniff(file.read(SNIFF_BYTES))
+        head = file.read(SNIFF_BYTES)
+    found = sniff(head)
     if found is None:
-        raise refuse(f"The file {unknown_format()}.")
+        raise refuse(f"The file {unknown_format(head)}.")
     return found
 
 
@@ -120,7 +133,13 @@ class _Moments:
 
 
 def _write(
-    target: Path, source: Source, made: Plan, bad: set[str], on_progress: Progress, between: Callable[[], None]
+    target: Path,
+    source: Source,
+    made: Plan,
+    bad: set[str],
+    preview: Path | None,
+    on_progress: Progress,
+    between: Between,
 ) -> _Moments:
     """The second reading; `bad` are the places of the images that are left out."""
     moments, number = _Moments(made.shape[0]), 0
@@ -140,6 +159,8 @@ def _write(
                 between()
                 on_progress((1 + example.done) / 2, number)
             number += 1
+        if preview is not None:
+            contact_sheet(made, file.get, preview)
     return moments
 
 

@@ -1,4 +1,4 @@
-"""Arrays under the names and in the forms of Keras, MedMNIST, scikit-learn and friends, and lines of numpy that mend."""
+"""Arrays in the forms of Keras, MedMNIST, scikit-learn and friends, and the lines of numpy that mend others."""
 
 from __future__ import annotations
 

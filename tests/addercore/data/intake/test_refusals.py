@@ -122,6 +122,27 @@ def test_a_zip_whose_directory_is_a_bomb(tmp_path: Path) -> None:
     refused(tmp_path, bytes(data), "directory", "too many files")
 
 
+def long_directory(data: bytes, entries: int) -> bytes:
+    """The archive with a directory of `entries`, given by the record of 64-bit archives alone."""
+    end = data.rindex(b"PK\x05\x06")
+    size, start = struct.unpack_from("<LL", data, end + 12)
+    directory = data[start : start + size]
+    one = directory[: directory.index(b"PK\x01\x02", 4)]
+    directory += b"".join(one.replace(b"cat/0", b"%05d" % i) for i in range(entries))
+    record = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 9, 9, len(directory), start)
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, start + len(directory), 1)
+    return data[:start] + directory + record + locator + data[end:]
+
+
+def test_a_directory_that_hides_its_length_is_counted(tmp_path: Path) -> None:
+    """Its short form says 9 entries in a few bytes; the library goes by the long one."""
+    data = long_directory(zipped(GOOD), 2000)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert len(archive.infolist()) == 2008
+    refused(tmp_path, data, "more than 1,000 files", limits=Limits(entries=1000))
+    refused(tmp_path, data, "directory is longer than", limits=Limits(entries=100))
+
+
 def test_a_tar_whose_header_is_a_bomb(tmp_path: Path) -> None:
     info = tarfile.TarInfo("cat/x.png")
     info.pax_headers = {"comment": "x" * 3_000_000}
