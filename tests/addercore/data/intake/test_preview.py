@@ -14,7 +14,7 @@ from addercore.data.intake.preview import CLASSES
 from tests.support.uploads import npz, written, zipped
 
 
-def sheet(folder: Path, data: bytes, options: IntakeOptions = IntakeOptions()) -> np.ndarray:  # type: ignore[type-arg]
+def sheet(folder: Path, data: bytes, options: IntakeOptions = IntakeOptions()) -> np.ndarray:
     take_in(written(folder, data), folder / "canonical", "ds_mine", options, preview=folder / "sheet.png")
     with Image.open(folder / "sheet.png") as image:
         assert image.format == "PNG"
