@@ -25,7 +25,7 @@ def fetch(
     ] = None,
     data: Data = None,
 ) -> None:
-    """Bring a published dataset to the server on this machine: downloaded or from a folder, its checksums verified."""
+    """Bring a published dataset to the server: a copy of this machine, from a folder or downloaded, and verified."""
     folder = (data or Path(os.environ.get("ADDER_DATA_DIR") or "data")) / "datasets"
     # -P: a folder named addercore/ in the current directory is not ours.
     command = [sys.executable, "-P", "-m", "addercore.data", "fetch", name, "--data", str(folder)]
