@@ -40,7 +40,7 @@ class Sweep(Record):
     created_at: datetime | None = None
     finished_at: datetime | None = None
     progress: Mapping[str, int] = field(default_factory=dict)
-    """Numbers of trials: ``done``, ``running``, ``waiting``, ``failed``, ``pruned``, and the ``total``."""
+    """How many trials are ``done``, ``running``, ``waiting``, ``failed``, ``cancelled``, ``pruned``; the ``total``."""
     best: Best | None = None
 
     @property

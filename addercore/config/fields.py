@@ -133,7 +133,9 @@ class Form:
     def _check(self, value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
         try:
             return handler(value)
-        except ValidationError:
+        except ValidationError as error:
+            if any(item["loc"] for item in error.errors(include_url=False)):
+                raise  # about an entry, which has a place of its own
             raise PydanticCustomError("form", "must be {words}", {"words": self.words}) from None
 
 

@@ -37,7 +37,7 @@ class Content:
 
 
 def read(info: DatasetInfo, data_dir: Path | None, names: Sequence[str]) -> list[Content]:
-    """Reads the files `names` of a published dataset in that order. `BadData` says what is missing, with the remedy."""
+    """Reads files of a published dataset in the order of `names`. `BadData` says what is missing, and how to get it."""
     if data_dir is None:
         raise BadData(f"{info.name} needs a data folder with {', '.join(info.files)}, from {info.source}")
     places = {name: find_file(info, data_dir, name) for name in names}

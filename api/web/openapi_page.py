@@ -52,7 +52,7 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
     parts = [
         f"<details id='{escape(operation['operationId'])}'><summary><code><span class='method'>{method.upper()}</span>"
         f" {escape(path)}</code> {escape(operation.get('summary', ''))}</summary>",
-        f"<p>{escape(operation.get('description', ''))}</p>",
+        *(f"<p>{escape(part)}</p>" for part in operation.get("description", "").split("\n\n")),
     ]
     if parameters := operation.get("parameters"):
         rows = [

@@ -93,7 +93,7 @@ class Service:
         began, ended = "2026-11-20T10:00:01.000Z", "2026-11-20T10:00:43.500Z"
         self.attempts[identity] = [attempt(1, began, ended, status if status != "failed" else "code_error")]
         own = {"status": status, "attempt": 1, "queue_position": None, "started_at": began, "finished_at": ended}
-        self.jobs[identity] |= {**own, **more}
+        self.jobs[identity] |= {**own, "run_seconds": 42.5, **more}
 
     def take_fault(self, request: str) -> Fault | None:
         for fault in self.faults:

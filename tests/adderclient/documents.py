@@ -21,6 +21,7 @@ def job(identity: str, status: str = "queued", **more: Any) -> dict[str, Any]:
         "started_at": None,
         "finished_at": None,
         "attempt": 0,
+        "run_seconds": None,
         "queue_position": 1 if status == "queued" else None,
         "estimated_start_at": None,
         "waiting_for": None,
@@ -148,7 +149,7 @@ def readiness(ready: bool = True, worker: str = "1 is alive") -> dict[str, Any]:
 
 def sweep(identity: str, status: str = "running", **more: Any) -> dict[str, Any]:
     spec = {"base": {}, "grid": {"seed": [0, 1]}, "objective": "val/accuracy", "direction": "maximize"}
-    progress = {"done": 1, "running": 1, "waiting": 0, "failed": 0, "pruned": 0, "total": 2}
+    progress = {"done": 1, "running": 1, "waiting": 0, "failed": 0, "cancelled": 0, "pruned": 0, "total": 2}
     return {
         "id": identity,
         "name": None,

@@ -47,6 +47,7 @@ def test_numbers_and_shares(value: object) -> None:
 )
 def test_energy_is_in_microjoules(joules: float | None, text: str) -> None:
     assert formats.energy(joules) == text
+    assert pages.energy(joules) == (text if joules is None else f"{text} µJ")
 
 
 def test_accuracies_are_in_per_cent_wherever_they_stand() -> None:

@@ -19,7 +19,9 @@ DAY = "2026-11-20T"
 def paused_once(service: Service) -> None:
     """A job that ran for 13 s, was paused for an hour, and ran for another 10 s."""
     service.jobs["job_1"] = job("job_1")
-    service.finish("job_1", attempt=2, finished_at=f"{DAY}11:00:23.000Z", started_at=f"{DAY}10:00:00.000Z")
+    service.finish(
+        "job_1", attempt=2, run_seconds=23.0, finished_at=f"{DAY}11:00:23.000Z", started_at=f"{DAY}10:00:00.000Z"
+    )
     service.attempts["job_1"] = [
         attempt(1, f"{DAY}10:00:00.000Z", f"{DAY}10:00:13.000Z", "paused"),
         attempt(2, f"{DAY}11:00:13.000Z", f"{DAY}11:00:23.000Z", "succeeded"),
@@ -29,18 +31,18 @@ def paused_once(service: Service) -> None:
 def test_a_duration_is_that_of_the_attempts(service: Service, adder: Adder, client: Client) -> None:
     paused_once(service)
     assert client.jobs.run_seconds(client.jobs.get("job_1")) == 23.0
+    assert service.seen("GET /v1/jobs/job_1/attempts") == []
     assert "ran for 23 s" in adder("watch", "job_1").stderr
     shown = adder("show", "job_1").stdout
     assert "23 s" in shown
     assert "1 h 00 min" not in shown
 
 
-def test_the_servers_own_figure_is_taken_where_it_sends_one(service: Service, client: Client) -> None:
+def test_the_attempts_are_added_up_where_the_server_does_not(service: Service, client: Client) -> None:
     paused_once(service)
     service.of_another_version = True
-    service.jobs["job_1"]["run_seconds"] = 24.5
-    assert client.jobs.run_seconds(client.jobs.get("job_1")) == 24.5
-    assert service.seen("GET /v1/jobs/job_1/attempts") == []
+    del service.jobs["job_1"]["run_seconds"]
+    assert client.jobs.run_seconds(client.jobs.get("job_1")) == 23.0
 
 
 def test_watching_a_paused_job_says_how_it_goes_on(service: Service, adder: Adder) -> None:
@@ -104,7 +106,6 @@ def test_a_trial_whose_job_is_queued_or_paused_is_not_shown_as_running(service: 
 
 
 def test_a_sweep_counts_its_trials_in_the_servers_words(service: Service, adder: Adder) -> None:
-    service.of_another_version = True
     counts = {"done": 1, "running": 0, "waiting": 0, "failed": 0, "cancelled": 2, "pruned": 0, "total": 3}
     service.sweeps["sweep_1"] = sweep("sweep_1", "cancelled", progress=counts)
     service.trials["sweep_1"] = []

@@ -70,10 +70,19 @@ def test_a_number_is_a_number(value: object) -> None:
 
 def test_values_that_no_type_describes_well_are_told_in_words() -> None:
     with pytest.raises(ValidationError) as caught:
-        IntakeOptions.model_validate({"size": [32, 0], "channels": 2})
+        IntakeOptions.model_validate({"size": 32, "channels": 2})
     assert [(one.pointer, one.reason) for one in explain(caught.value, IntakeOptions)] == [
-        ("/size", "must be [height, width], two integers from 1 to 1024"),
+        ("/size", "must be [height, width], two integers from 1 to 1024, got 32"),
         ("/channels", "must be one of 1, 3, got 2"),
+    ]
+
+
+def test_an_entry_of_such_a_value_keeps_its_own_place() -> None:
+    with pytest.raises(ValidationError) as caught:
+        IntakeOptions.model_validate({"size": [0, 5000]})
+    assert [(one.pointer, one.reason) for one in explain(caught.value, IntakeOptions)] == [
+        ("/size/0", "must be an integer ≥ 1 and ≤ 1024, got 0"),
+        ("/size/1", "must be an integer ≥ 1 and ≤ 1024, got 5000"),
     ]
 
 
