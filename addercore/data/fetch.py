@@ -27,6 +27,7 @@ from addercore.data.folder import imagenet
 from addercore.data.published import Download
 from addercore.data.sets import SPLITS, read
 from addercore.errors import BadData
+from addercore.files import rename, replacing
 
 Say = Callable[[str], None]
 
@@ -153,19 +154,31 @@ def _bring(info: DatasetInfo, download: Download, target: Path, say: Say) -> Non
             _unpack(info, path, target)
             path.unlink()
         else:
-            path.replace(target / download.name)
+            rename(path, target / download.name)
 
 
 @contextmanager
 def _partial(path: Path, download: Download) -> Iterator[tuple[Path, BinaryIO]]:
-    """The unfinished file, for this process alone, at its end."""
-    with path.open("a+b") as part:
-        try:
-            fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise FetchError(f"another process is fetching {download.name} into {path.parent}") from error
-        part.seek(0, os.SEEK_END)
-        yield path, part
+    """Opens the unfinished file for appending, locked for this process."""
+    while True:
+        with path.open("a+b") as part:
+            try:
+                fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise FetchError(f"another process is fetching {download.name} into {path.parent}") from error
+            if not _is_still(path, part):
+                continue  # its owner ended between the two lines above: the lock is on a file that is finished or gone
+            part.seek(0, os.SEEK_END)
+            yield path, part
+            return
+
+
+def _is_still(path: Path, file: BinaryIO) -> bool:
+    """Whether `file` is what lies at `path` now."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def _verify(path: Path, download: Download) -> None:
@@ -196,16 +209,8 @@ def _unpack(info: DatasetInfo, path: Path, target: Path) -> None:
 
 
 def _write(content: IO[bytes], target: Path) -> None:
-    """Under a temporary name, synced, then renamed."""
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        with partial.open("wb") as file:
-            shutil.copyfileobj(content, file, _CHUNK)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(target) as file:
+        shutil.copyfileobj(content, file, _CHUNK)
 
 
 def _download(info: DatasetInfo, download: Download, part: BinaryIO, target: Path, say: Say) -> None:

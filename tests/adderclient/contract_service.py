@@ -193,7 +193,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(200, upload(**failed if self.state.looks > 2 else {}))
             case ("GET", "v1", "datasets", "looked"):
                 more = {"status": "ready", "notes": ["3 images lay."], "preview": "/v1/datasets/ds_2/preview"}
-                self._answer(200, upload(id="ds_2", name="looked", **more))
+                self._answer(200, upload(id="ds_2", **more) | {"name": "looked"})
             case ("GET", "v1", "datasets", "looked", "preview"):
                 self._file(SHEET, "looked.png")
             case ("DELETE", "v1", "datasets", "leaves@1"):
