@@ -50,8 +50,6 @@ class ArraySource:
                     f"{each.images} has {len(each.x):,} images and {each.labels} {len(labels):,} labels; they must be "
                     "as many."
                 )
-            if each.x.ndim == 4 and each.x.shape[1] in _CHANNELS and each.x.shape[3] in _CHANNELS:
-                notes.append(f"{each.images} has the shape {each.x.shape}: its last axis was taken as the channels.")
         problems.raise_any()
 
     def examples(self) -> Iterator[Example]:
@@ -83,7 +81,12 @@ def _check(each: ArraySet, problems: Problems, limits: Limits) -> None:
     name, x = each.images, each.x
     if x.dtype.kind not in "uifb":
         problems.add(f"{name} has the type {x.dtype}; it must be uint8, other integers, or floats in 0…1.")
-    if (hint := _shape_hint(each)) is not None:
+    if x.ndim == 4 and x.shape[1] in _CHANNELS and x.shape[3] in _CHANNELS:
+        problems.add(
+            f"{name} has the shape {x.shape}, which can be (N, h, w, c) and (N, c, h, w). Save grey images as "
+            "(N, h, w); pad colour images to more than 3 rows and columns."
+        )
+    elif (hint := _shape_hint(each)) is not None:
         problems.add(
             f"{name} has the shape {x.shape}; it must be (N, h, w), (N, h, w, c) or (N, c, h, w), c 1 or 3{hint}."
         )
