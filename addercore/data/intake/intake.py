@@ -19,7 +19,7 @@ from addercore.data.intake.limits import Limits
 from addercore.data.intake.npz import open_npz
 from addercore.data.intake.plan import Plan, Survey, plan
 from addercore.data.intake.preview import contact_sheet
-from addercore.data.intake.problems import printable, refuse
+from addercore.data.intake.problems import notes_of, refuse
 from addercore.data.intake.sources import Source
 from addercore.data.intake.tables import ParquetSource, Table
 from addercore.errors import Stopped
@@ -86,7 +86,7 @@ def take_in(
     made = plan(survey, source, options, limits)
     moments = _write(target, source, made, set(survey.bad), preview, on_progress, between)
     on_progress(1.0, len(made.labels))
-    return Intake(_info(name, kind, made, moments), kind, [printable(note) for note in made.notes])
+    return Intake(_info(name, kind, made, moments), kind, notes_of(made.notes))
 
 
 def _format(upload: Path) -> str:

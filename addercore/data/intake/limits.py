@@ -39,5 +39,5 @@ class Meter:
         if self._total > max(self._limits.free_bytes, self._limits.ratio * self._packed):
             raise refuse(
                 f"The upload unpacks to more than {self._limits.ratio} times its {self._packed:,} bytes: it may be an "
-                "archive bomb. If it is not, pack it with less compression (zip -0)."
+                "archive bomb. If it is not, pack it with less compression (zip -0, a table without a codec)."
             )

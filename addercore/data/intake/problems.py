@@ -7,6 +7,7 @@ from typing import Final
 from addercore.errors import BadData
 
 MAX_LISTED: Final = 100
+MAX_CHARACTERS: Final = 1000  # of a sentence
 _SHOWN: Final = 3
 _NAMES_SHOWN: Final = 5
 _BIDIRECTIONAL: Final = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -16,7 +17,7 @@ class BadDataset(BadData):
     """An upload that is no usable dataset. `problems` has a sentence for each, and a last one for those left out."""
 
     def __init__(self, problems: list[str], total: int | None = None) -> None:
-        problems = [printable(problem) for problem in problems]
+        problems = [sentence(problem) for problem in problems]
         self.total = len(problems) if total is None else total
         left_out = self.total - len(problems)
         self.problems = [*problems, f"… and {left_out:,} more of that kind."] if left_out else problems
@@ -44,6 +45,19 @@ class Problems:
 def refuse(sentence: str) -> BadDataset:
     """The error for what is wrong with the upload as a whole."""
     return BadDataset([sentence])
+
+
+def notes_of(sentences: list[str]) -> list[str]:
+    """Notes as they are stored: the first hundred, each printable and of bounded length."""
+    left_out = len(sentences) - MAX_LISTED
+    more = [f"… and {left_out:,} more notes."] if left_out > 0 else []
+    return [sentence(text) for text in sentences[:MAX_LISTED]] + more
+
+
+def sentence(text: str) -> str:
+    """A sentence that may hold names from an upload: printable, and cut where it is too long to be read."""
+    text = printable(text[: MAX_CHARACTERS + 1])
+    return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]}…"
 
 
 def listed(names: Iterable[str], most: int = _NAMES_SHOWN) -> str:

@@ -220,6 +220,17 @@ def test_composed_and_decomposed_names_are_one_class(tmp_path: Path) -> None:
     assert len(taken(tmp_path, zipped(merged)).images("café")) == 7
 
 
+def test_long_names_and_many_of_them_give_few_short_notes(tmp_path: Path) -> None:
+    files = two_parts("train", "val")
+    for i in range(150):
+        files |= folders("cat", images=1, prefix=f"test{i}/")
+    files |= {f"train/cat/{'x' * 30_000}{i}.txt": b"" for i in range(3)}
+    found = taken(tmp_path, zipped(files))
+    assert len(found.made.notes) == 101
+    assert "more notes" in found.made.notes[-1]
+    assert max(map(len, found.made.notes)) <= 1001
+
+
 def test_escape_sequences_in_names_never_come_through(tmp_path: Path) -> None:
     escape = "\x1b]0;owned\x07"
     told = refusal(tmp_path, zipped(folders("cat", "dog") | {f"cat/{escape}.png": b"bad"}))

@@ -14,24 +14,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from addercore.config import IntakeOptions
 from addercore.data.intake import BadDataset, Limits, take_in
+from tests.addercore.data.intake.taking import problems, refusal
 from tests.support.uploads import arrays, folders, npz, png, tarred, written, zipped
 
 GOOD = folders("cat", "dog")
 
 
-def problems_of(
-    folder: Path, data: bytes, options: IntakeOptions = IntakeOptions(), limits: Limits = Limits()
-) -> list[str]:
-    with pytest.raises(BadDataset) as refused:
-        take_in(written(folder, data), folder / "canonical", "ds_bad", options, limits=limits)
-    return refused.value.problems
-
-
 def refused(folder: Path, data: bytes, *words: str, limits: Limits = Limits()) -> None:
     """One problem, with all the words."""
-    (problem,) = problems_of(folder, data, limits=limits)
+    problem = refusal(folder, data, limits=limits)
     for word in words:
         assert word in problem, problem
 
@@ -192,7 +184,7 @@ def test_empty_archives(tmp_path: Path) -> None:
 def test_corrupt_images_are_named_one_by_one(tmp_path: Path) -> None:
     whole = png(1, (40, 40), 3, format="JPEG")
     files = GOOD | {"cat/cut.jpg": whole[: len(whole) // 2], "dog/text.png": b"no image", "dog/zero.png": b""}
-    found = problems_of(tmp_path, zipped(files))
+    found = problems(tmp_path, zipped(files))
     assert [problem.split(" ")[0] for problem in found] == ["cat/cut.jpg", "dog/text.png", "dog/zero.png"]
     assert "truncated" in found[0]
     assert "no image of a known format" in found[1]
@@ -220,7 +212,7 @@ def test_images_that_take_too_much(tmp_path: Path) -> None:
     refused(tmp_path, zipped(GOOD), "64", limits=Limits(canonical_bytes=64))
     too_long = Limits(entry_bytes=100)
     for data in (zipped(GOOD), tarred(GOOD)):
-        assert all("longer than 100 bytes" in problem for problem in problems_of(tmp_path, data, limits=too_long))
+        assert all("longer than 100 bytes" in problem for problem in problems(tmp_path, data, limits=too_long))
 
 
 def test_grey_and_colour_mixed(tmp_path: Path) -> None:
@@ -248,7 +240,7 @@ def test_a_class_without_images(tmp_path: Path) -> None:
     refused(tmp_path, zipped(only_validates), "'fox' has no images to train on")
     given = arrays()
     gap = np.where(given["labels"] == 2, 5, given["labels"])
-    found = problems_of(tmp_path, npz(images=given["images"], labels=gap))
+    found = problems(tmp_path, npz(images=given["images"], labels=gap))
     assert ["'2'" in found[0], "'4'" in found[1]] == [True, True]
     refused(tmp_path, zipped(folders("cat", "dog", prefix="val/")), "no train/")
 
@@ -269,12 +261,12 @@ def test_a_class_without_images(tmp_path: Path) -> None:
 )
 def test_labels_that_are_none(tmp_path: Path, change: Any, words: list[str]) -> None:
     given = arrays()
-    found = problems_of(tmp_path, npz(images=given["images"], labels=change(given["labels"])))
+    found = problems(tmp_path, npz(images=given["images"], labels=change(given["labels"])))
     assert all(word in found[0] for word in words), found[0]
 
 
 def test_labels_beyond_the_names_of_classes(tmp_path: Path) -> None:
-    found = problems_of(tmp_path, npz(**arrays(8), classes=["x", "y"]))
+    found = problems(tmp_path, npz(**arrays(8), classes=["x", "y"]))
     assert "The label of image 2 is 2, and 3 more are out of range; there are 2 classes" in found[0]
 
 
@@ -311,7 +303,7 @@ def test_pickles_in_an_npz_are_never_read(tmp_path: Path) -> None:
     ],
 )
 def test_pixels_that_are_none(tmp_path: Path, images: Any, words: list[str]) -> None:
-    found = problems_of(tmp_path, npz(images=images, labels=np.arange(40) % 2))
+    found = problems(tmp_path, npz(images=images, labels=np.arange(40) % 2))
     assert all(word in found[0] for word in words), found[0]
 
 
