@@ -1,6 +1,7 @@
 """Whole logs of jobs that no attempt ended: lost with their workers, or cancelled while they were paused or queued.
 
-An attempt that ends its job leaves the artifact `log.txt` itself. For all others the sweeper does, soon after.
+An attempt that ends its job leaves the artifact `log.txt` itself. For all other jobs the garbage collection stores it,
+soon after their end.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from jobs.errors import FenceLost, StoreError
-from jobs.repository import attempts, catalog, core, datasets
+from jobs.repository import attempts, core, datasets, models
 from jobs.repository.attempts import Claim, Mark, NewArtifact, Stored
 from jobs.states import Status
 from jobs.tables import Job
@@ -244,7 +244,7 @@ class AttemptWriter:
         return attempts.add_checkpoint(session, job, saved.step, copy.transfer.result, keep)
 
     def _refresh(self, batch: Batch) -> None:
-        """Before a transaction: a copy that waited for it so long that the sweep may have taken it is made again."""
+        """Before a transaction: makes a copy again that waited so long that it may have been removed as garbage."""
         if batch.checkpoint is not None:
             self._ensure(batch.checkpoint[1])
 
@@ -263,7 +263,7 @@ class AttemptWriter:
             if dropped:
                 self._context.store.discard(self._context.database, dropped)
         except (StoreError, OSError, SQLAlchemyError) as error:
-            log.warning("store.not_tidied", job=self._claim.job_id, error=str(error))  # the sweep will
+            log.warning("store.not_tidied", job=self._claim.job_id, error=str(error))  # the garbage collection will
 
     def unpublished(self) -> str | None:
         """Why a result cannot be published at all, if so."""
@@ -346,7 +346,7 @@ class AttemptWriter:
             datasets.ready(session, id_, stored, ready.info, ready.notes, ready.format)
         if self.model is not None:
             message, copy = self.model
-            model = catalog.new_model(
+            model = models.new_model(
                 message.manifest, copy.transfer.result, source="trained", job_id=job.id, metrics=message.metrics
             )
             attempts.publish_model(session, job, model)

@@ -78,7 +78,7 @@ class WorkerContext:
     def lease_ms(self) -> int:
         return int(self.settings.lease_seconds * 1000)
 
-    def look(self) -> None:
+    def probe_machine(self) -> None:
         """Finds out what this machine has; takes seconds. What goes wrong is logged, and shown on `/v1/system`."""
         try:
             self.info = probe()
@@ -99,7 +99,7 @@ class WorkerContext:
             JobsError: `ADDER_WORKER_DEVICES` names a GPU that is not there.
         """
         if not self.info and may_have_gpu():
-            self.look()
+            self.probe_machine()
         self.slots = Slots(slot_devices(self.settings, len(self.gpu_names)), memory_mb(self.settings))
 
     def offer(self, free: Free) -> Offer:
@@ -133,7 +133,7 @@ class WorkerContext:
             "draining": self.drain,
             "info": self.info,
             "stats": self.stats.report(
-                running=len(self.running.titles), spooled=self.running.spool_items(), gpus=self.gpus
+                running=len(self.running.fences), spooled=self.running.spool_items(), gpus=self.gpus
             ),
         }
 

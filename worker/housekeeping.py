@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.repository import core, recovery, workers
 from jobs.repository.attempts import Claim
-from jobs.retention import Sweeper
+from jobs.retention import GarbageCollector
 from jobs.scheduling import Rules
 from jobs.sweeps.driver import Driver
 from jobs.wakeups import Relay
@@ -61,7 +61,9 @@ class Housekeeping:
         self._context = context
         self._settings = context.settings
         self._relay = Relay(context.settings, context.database, context.app, self._note_relay_error)
-        self.sweeper = Sweeper(context.database, context.store, context.settings, context.stats.swept)
+        self.garbage_collector = GarbageCollector(
+            context.database, context.store, context.settings, context.stats.garbage_removed
+        )
         self._sweeps = Driver(context.database, Rules.of(context.settings))
         self._stopping = threading.Event()
         self._watch = Watch(self._settings.lease_seconds)
@@ -75,7 +77,7 @@ class Housekeeping:
     def start(self) -> None:
         threading.Thread(target=self._probe, name="probe", daemon=True).start()
         self._relay.start()
-        self.sweeper.start()
+        self.garbage_collector.start()
         self._thread.start()
 
     def stop(self) -> None:
@@ -89,7 +91,7 @@ class Housekeeping:
             runner.join()
         self._stopping.set()
         self._relay.stop()
-        self.sweeper.stop()
+        self.garbage_collector.stop()
         self._thread.join(timeout=10)
         try:
             with self._context.database.write() as session:
@@ -99,7 +101,7 @@ class Housekeeping:
 
     def _probe(self) -> None:
         if not self._context.info:
-            self._context.look()
+            self._context.probe_machine()
 
     def _note_relay_error(self, error: Exception) -> None:
         self._context.stats.count("database_errors" if isinstance(error, SQLAlchemyError) else "broker_errors")
@@ -131,10 +133,10 @@ class Housekeeping:
         with self._context.database.read() as session:
             asked = workers.asked_to_drain(session, self._context.id, self._context.drain)
         if asked != self._context.drain:
-            log.info("worker.drain", asked=asked, running=len(self._context.running.titles))
+            log.info("worker.drain", asked=asked, running=len(self._context.running.fences))
             self._context.drain = asked
             if asked is None:
-                self.look()
+                self.fill_free_slots()
 
     def round(self) -> None:
         if self._context.info.get("gpus"):
@@ -145,7 +147,7 @@ class Housekeeping:
         self.heed_drain()
         self.reclaim()
         self.release_unheard()
-        self.look()
+        self.fill_free_slots()
 
     def move_sweeps(self) -> None:
         """Children of sweeps that have ended make room for the next; soon after one has ended here, else by rounds."""
@@ -167,14 +169,14 @@ class Housekeeping:
         """Gives back jobs that are this worker's by the database, but that it knows nothing of for two rounds."""
         with self._context.database.read() as session:
             owned = recovery.owned_by(session, self._context.id)
-        unheard = owned - self._context.running.titles
+        unheard = owned - self._context.running.fences
         for job_id, fence in unheard & self._unheard:
             with self._context.database.write() as session:
                 if recovery.release(session, job_id, fence):
                     log.warning("job.released", job=job_id, fence=fence)
         self._unheard = unheard
 
-    def look(self) -> None:
+    def fill_free_slots(self) -> None:
         """Claims for slots that stand free although jobs wait: their messages were lost, or the broker is away."""
         with self._looking:
             if self._closing:

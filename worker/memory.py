@@ -90,13 +90,13 @@ _accounted = 0
 class OomWatch:
     """Tells a process that the kernel killed for want of memory from one that somebody else killed.
 
-    `look` at least every few seconds while it lives: kills that were counted long before its end were others'.
+    Call `sample` at least every few seconds while it lives: kills that were counted long before its end were others'.
     """
 
     def __init__(self) -> None:
         self._seen = deque([(time.monotonic(), oom_kills())])
 
-    def look(self) -> None:
+    def sample(self) -> None:
         now = time.monotonic()
         self._seen.append((now, oom_kills()))
         while len(self._seen) > 1 and self._seen[1][0] < now - LATE_SECONDS:

@@ -37,7 +37,7 @@ def probe() -> dict[str, Any]:
     return found
 
 
-def _look() -> dict[str, Any]:
+def _describe_machine() -> dict[str, Any]:
     import torch
 
     import addercore
@@ -68,4 +68,4 @@ def _look() -> dict[str, Any]:
 
 if __name__ == "__main__":
     argparse.ArgumentParser(prog="python -m worker.probe", description=__doc__).parse_args()
-    json.dump(_look(), sys.stdout)
+    json.dump(_describe_machine(), sys.stdout)

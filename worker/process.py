@@ -107,9 +107,9 @@ class ChildProcess:
             if self._popen.returncode is None:
                 os.killpg(self.pid, signal.SIGKILL)
 
-    def look(self) -> None:
+    def sample_oom_kills(self) -> None:
         """To be called every few seconds while it runs, for `out_of_memory`."""
-        self._oom.look()
+        self._oom.sample()
 
     def data_bytes(self) -> int:
         """Bytes of the child that RLIMIT_DATA counts, 0 once it has ended."""

@@ -29,8 +29,8 @@ class Stats:
         with self._lock:
             self._ended[cause] += 1
 
-    def swept(self, removed: Counter[str]) -> None:
-        """What a step of the house-keeping removed (`jobs.retention`)."""
+    def garbage_removed(self, removed: Counter[str]) -> None:
+        """Counts what a step of the garbage collection removed (`jobs.retention`)."""
         with self._lock:
             self._swept += removed
 

@@ -21,11 +21,11 @@ from jobs.states import Cause, FailureCode, Status
 from worker import protocol
 from worker.attempt import AttemptWriter, Copy
 from worker.context import WorkerContext
+from worker.inputs import Inputs, inputs_of
 from worker.judgement import GIB, Conclusion, Ending, judge
 from worker.outage import Abandoned, Outage
 from worker.process import ChildProcess
 from worker.spool import Spool
-from worker.subjects import Subjects, look_up
 from worker.transfers import NO_ROOM, Transfer, Transfers
 
 SPOOL_ITEMS = 10_000
@@ -138,7 +138,7 @@ class Supervisor:
     def _prepare(self) -> Path:
         """The work folder with the child's orders. Raises JobsError where the spec names something that is gone."""
         self._workdir.mkdir(parents=True, exist_ok=True)
-        named = self._outage.bear(self._look_up)
+        named = self._outage.bear(self._inputs)
         own = self._fetched(named.images, f"{named.dataset}.safetensors")
         order = protocol.JobOrder(
             job_id=self._claim.job_id,
@@ -160,9 +160,9 @@ class Supervisor:
         path.write_text(order.model_dump_json())
         return path
 
-    def _look_up(self) -> Subjects:
+    def _inputs(self) -> Inputs:
         with self._context.database.read() as session:
-            return look_up(session, self._claim)
+            return inputs_of(session, self._claim)
 
     def _fetched(self, sha256: str | None, name: str) -> str | None:
         return str(self._fetch(sha256, name)) if sha256 else None
@@ -227,7 +227,7 @@ class Supervisor:
             self._wake.wait(timeout=self._settings.poll_seconds)
             self._wake.clear()
             ended = self._ended.is_set()
-            child.look()
+            child.sample_oom_kills()
             try:
                 asked = self._tick(absorb=True)
             except SQLAlchemyError:

@@ -17,7 +17,7 @@ from api.jobs.submission import counts_of
 from api.web.formats import is_number
 from jobs.errors import NotFound
 from jobs.repository import attempts, lifecycle
-from jobs.repository.catalog import get_model
+from jobs.repository.models import get_model
 from jobs.spec import SPEC, EvaluateSpec, TrainSpec
 from jobs.tables import Job, Metric
 

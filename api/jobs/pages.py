@@ -84,7 +84,7 @@ def _job_views(session: Session, queue_positions: QueuePositions, rows: Sequence
     labels = lifecycle.labels_of(session, [job.id for job in rows])
     positions = queue_positions.of(session, rows)
     now = core.now(session)
-    names = datasets.titles(session, [(job.spec.get("dataset") or {}).get("name") for job in rows])
+    names = datasets.names_by_id(session, [(job.spec.get("dataset") or {}).get("name") for job in rows])
     seconds = attempts.run_seconds(session, [job.id for job in rows])
     return [
         job_view(

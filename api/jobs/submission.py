@@ -10,7 +10,7 @@ from api.datasets.availability import require_dataset
 from api.http.problems import bad_fields, invalid
 from jobs.errors import DatasetUnusable, NotFound
 from jobs.ids import ID_PATTERN
-from jobs.repository import catalog, datasets
+from jobs.repository import datasets, models
 from jobs.settings import Settings
 from jobs.spec import SUBMITTED_SPEC, AnalyzeSpec, EvaluateSpec, SubmittedSpec, TrainSpec
 from jobs.tables import Model
@@ -76,7 +76,7 @@ def require_model(session: Session, spec: SubmittedSpec) -> Model | None:
 
 def _model(session: Session, model_id: str, field: str) -> Model:
     try:
-        return catalog.get_model(session, model_id)
+        return models.get_model(session, model_id)
     except NotFound as error:
         raise invalid([(field, str(error))]) from None
 

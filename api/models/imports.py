@@ -10,7 +10,7 @@ from addercore.errors import BadModel
 from api.http.problems import Problem
 from api.models.schemas import Model
 from api.service import Service
-from jobs.repository import catalog
+from jobs.repository import models
 from jobs.store import Upload
 
 MAX_MANIFEST_BYTES = 1024 * 1024
@@ -37,11 +37,11 @@ def publish(service: Service, upload: Upload, given: object | None) -> tuple[Mod
     stored = upload.commit()
     # If the transaction fails, the file stays in the store without a row. The sweep removes it later.
     with service.database.write() as session:
-        found = catalog.same_model(session, stored.sha256)
+        found = models.same_model(session, stored.sha256)
         if found is not None:
             return Model.model_validate(found), False
-        row = catalog.new_model(manifest, stored, source="imported", job_id=None, metrics=manifest["metrics"])
-        catalog.add_model(session, row)
+        row = models.new_model(manifest, stored, source="imported", job_id=None, metrics=manifest["metrics"])
+        models.add_model(session, row)
         model = Model.model_validate(row)
     upload.ensure(stored)
     return model, True

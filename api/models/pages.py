@@ -14,7 +14,7 @@ from api.jobs.job_view import accuracy
 from api.web.header import PAGE_SIZE, page_header
 from api.web.html import error_page, page
 from jobs.errors import BadCursor, NotFound
-from jobs.repository import catalog
+from jobs.repository import models
 from jobs.tables import Model
 
 router = APIRouter()
@@ -55,7 +55,7 @@ def model_list(request: Request, service: ServiceDep, after: str = "") -> HTMLRe
     """All models, newest first."""
     try:
         with service.database.read() as session:
-            found = catalog.list_models(session, limit=PAGE_SIZE, after=after or None)
+            found = models.list_models(session, limit=PAGE_SIZE, after=after or None)
             context = {
                 **page_header(session, service.settings, section="models"),
                 "models": [model_view(model) for model in found.rows],
@@ -72,7 +72,7 @@ def model_detail(model_id: str, request: Request, service: ServiceDep) -> HTMLRe
     """One model: what it is, a prediction, its files."""
     try:
         with service.database.read() as session:
-            model = catalog.get_model(session, known_id("model", model_id))
+            model = models.get_model(session, known_id("model", model_id))
             context = {
                 **page_header(session, service.settings, section="models"),
                 "model": model,

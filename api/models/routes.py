@@ -22,7 +22,7 @@ from api.models.predict_bodies import PREDICT_BODY, read_image
 from api.models.schemas import Model, Prediction
 from api.schemas import Page
 from api.service import Service
-from jobs.repository import catalog
+from jobs.repository import models
 
 router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[Depends(known_query)])
 
@@ -60,9 +60,9 @@ def list_models(service: ServiceDep, limit: Limit = 20, after: After = None) -> 
     Errors: 422 `bad_cursor` for an `after` that is not a `next` of this list.
     """
     with service.database.read() as session:
-        page = catalog.list_models(session, limit=limit, after=after)
-        models = [Model.model_validate(row) for row in page.rows]
-    return Page.of(models, page.next)
+        page = models.list_models(session, limit=limit, after=after)
+        found = [Model.model_validate(row) for row in page.rows]
+    return Page.of(found, page.next)
 
 
 @router.get("/{id}", response_model=Model, summary="Show a model", responses=documented("not_found"))
@@ -72,7 +72,7 @@ def show(service: ServiceDep, id: ModelId) -> Model:
     Errors: 404 `not_found` for an unknown model.
     """
     with service.database.read() as session:
-        return Model.model_validate(catalog.get_model(session, id))
+        return Model.model_validate(models.get_model(session, id))
 
 
 @router.post(
@@ -141,7 +141,7 @@ def download(
     `stored_file_missing` where the store has lost the file; 503 `store_unavailable`.
     """
     with service.database.read() as session:
-        model = catalog.get_model(session, id)
+        model = models.get_model(session, id)
     if format == "safetensors":
         return file_response(
             request,
@@ -205,7 +205,7 @@ async def predict(request: Request, service: ServiceDep, id: ModelId) -> Any:
 
 def _sha256_of(service: Service, id: str) -> str:
     with service.database.read() as session:
-        return catalog.get_model(session, id).sha256
+        return models.get_model(session, id).sha256
 
 
 @router.delete("/{id}", status_code=204, summary="Delete a model", responses=documented("not_found", "conflict"))
@@ -215,5 +215,5 @@ def delete(service: ServiceDep, id: ModelId) -> None:
     Errors: 404 `not_found` for an unknown model; 409 `conflict` while an unfinished job uses it.
     """
     with service.database.write() as session:
-        sha256 = catalog.delete_model(session, id)
+        sha256 = models.delete_model(session, id)
     service.store.discard(service.database, [sha256])

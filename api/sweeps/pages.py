@@ -20,7 +20,7 @@ from api.web.header import PAGE_SIZE, page_header
 from api.web.html import error_page, page
 from jobs.errors import BadCursor, NotFound
 from jobs.states import SweepStatus, TrialStatus
-from jobs.sweeps import figure, repository, summary
+from jobs.sweeps import plot, repository, summary
 from jobs.sweeps.repository import Best, Progress
 from jobs.sweeps.spec import SweepSpec
 from jobs.tables import Sweep, Trial
@@ -157,7 +157,7 @@ def _detail_context(session: Session, service: Service, sweep: Sweep) -> dict[st
         "combined": _combined(table),
         "trials": [_trial(spec, trial, status) for trial, status in rows],
         # Safe: `draw` escapes all text and attributes.
-        "figure": Markup(figure.draw(spec, trials)),
+        "figure": Markup(plot.draw(spec, trials)),
     }
 
 

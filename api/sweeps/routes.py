@@ -20,7 +20,7 @@ from api.sweeps.submission import parse_sweep, plan_children, require_references
 from jobs.errors import BadCursor
 from jobs.scheduling import Rules
 from jobs.states import SweepStatus
-from jobs.sweeps import figure, references, repository, summary
+from jobs.sweeps import plot, references, repository, summary
 from jobs.sweeps.driver import Driver
 from jobs.sweeps.spec import SweepSpec
 from jobs.tables import Sweep as SweepRow
@@ -245,7 +245,7 @@ def picture(service: ServiceDep, id: SweepId) -> Response:
     with service.database.read() as session:
         sweep = repository.get(session, id)
         rows = [trial for trial, _ in repository.trials_of(session, id)]
-    text = figure.draw(SweepSpec.model_validate(sweep.spec), rows)
+    text = plot.draw(SweepSpec.model_validate(sweep.spec), rows)
     headers = {"Content-Disposition": f'inline; filename="{id}.svg"', "X-Content-Type-Options": "nosniff"}
     return Response(text, headers=headers, media_type="image/svg+xml")
 

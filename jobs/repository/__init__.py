@@ -7,5 +7,5 @@
 - `recovery`: what nobody asks for: lost workers, unsent wake-ups, heartbeats.
 - `history`: what is read back of a job: metrics, events, logs, artifacts.
 - `datasets`: users' datasets: versions, what a spec means by one, how an upload becomes ready.
-- `catalog`: models, and which stored bytes are still referred to.
+- `models`: models, and which stored bytes are still referred to.
 """

@@ -91,7 +91,7 @@ def find(session: Session, reference: str, version: int | None = None) -> Datase
     return row
 
 
-def titles(session: Session, ids: Iterable[object]) -> dict[str, str]:
+def names_by_id(session: Session, ids: Iterable[object]) -> dict[str, str]:
     """`name@version` of those of `ids` that are users' datasets, which this process knows from here on."""
     wanted = {id_ for id_ in ids if isinstance(id_, str) and ID_PATTERN.match(id_)}
     if not wanted:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from jobs.clock import now_ms
 from jobs.errors import Conflict, IdempotencyMismatch, NotFound
 from jobs.ids import new_id
-from jobs.repository import catalog, datasets, queue
+from jobs.repository import datasets, models, queue
 from jobs.repository.core import append_events, change_status, lock_job, now, queue_wakeup
 from jobs.repository.paging import Page, page
 from jobs.scheduling import Rules, needs_memory_mb, share_of, work_of
@@ -55,7 +55,7 @@ def submit(
     if not isinstance(spec, IngestSpec):
         datasets.hold(session, spec.dataset.name)
     document = spec.model_dump(mode="json")
-    catalog.hold(session, catalog.models_of(document))
+    models.hold(session, models.models_of(document))
     job_id = new_id("job")
     stamp = now(session)
     job = Job(

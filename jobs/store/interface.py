@@ -26,11 +26,11 @@ import structlog
 from jobs.database import Database
 from jobs.errors import StoreError, StoreFull, StoreUnavailable
 from jobs.files import pieces
-from jobs.repository import catalog
+from jobs.repository import models
 from jobs.repository.attempts import Stored
 
 MAX_LATER = 10_000
-"""Digests that `discard` remembers to try again; the sweep finds what is forgotten."""
+"""Digests that `discard` remembers to try again; `collect_orphans` finds what is forgotten."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
 _REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -130,7 +130,7 @@ class ArtifactStore(ABC):
     def discard(self, database: Database, digests: Iterable[str]) -> int:
         """Removes those blobs that no row refers to and that are older than the grace. Returns their number.
 
-        The younger ones are tried again with the next call, and by the sweep; so are all when the store is away.
+        The younger ones are tried again by the next call and by `collect_orphans`, as are all when the store is away.
         """
         kept = set(digests) | self._due()
         removed = 0
@@ -161,7 +161,7 @@ class ArtifactStore(ABC):
             for sha256 in sorted(digests)[: max(0, MAX_LATER - len(self._later))]:
                 self._later.setdefault(sha256, at)
 
-    def sweep(self, database: Database, prefix: str, older_than_seconds: float = 0.0) -> int:
+    def collect_orphans(self, database: Database, prefix: str, older_than_seconds: float = 0.0) -> int:
         """Removes orphans: blobs with this prefix that no row refers to. Returns their number.
 
         They are at least as old as the grace, whatever `older_than_seconds`.
@@ -180,7 +180,7 @@ class ArtifactStore(ABC):
             return set(), 0.0
         before = self.now() - self.grace
         with database.read() as session:
-            return catalog.unreferenced(session, digests), before
+            return models.unreferenced(session, digests), before
 
     def clear_incoming(self, older_than_seconds: float) -> int:
         """Removes what uploads left that were killed. Returns the number of files."""

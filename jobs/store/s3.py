@@ -121,9 +121,9 @@ class S3Store(ArtifactStore):
             obstore.put(self._bucket, "clock", b"", use_multipart=False)
             return _age(obstore.head(self._bucket, "clock"))
 
-    def sweep(self, database: Database, prefix: str, older_than_seconds: float = 0.0) -> int:
+    def collect_orphans(self, database: Database, prefix: str, older_than_seconds: float = 0.0) -> int:
         """Removes orphans, and of a blob that was stored several times all generations but the newest."""
-        removed = super().sweep(database, prefix, older_than_seconds)
+        removed = super().collect_orphans(database, prefix, older_than_seconds)
         several: dict[str, list[ObjectMeta]] = defaultdict(list)
         for item in self._list(prefix):
             several[item["path"].split("/")[1]].append(item)

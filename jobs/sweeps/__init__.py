@@ -5,5 +5,6 @@
 - `search`: which trial next, and which to end early (optuna, loaded only when it is asked).
 - `repository`: rows of sweeps and trials.
 - `driver`: the one step that any process may do: read the children, submit the next, end the sweep.
-- `summary`, `figure`: what came out, as a table and as a picture.
+- `summary`: the results as a table.
+- `plot`: the results as a plot (SVG).
 """

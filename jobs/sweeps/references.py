@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from jobs.errors import DatasetUnusable
-from jobs.repository import catalog, datasets
+from jobs.repository import datasets, models
 from jobs.sweeps.planning import InvalidSweep, combinations, dataset_of, document
 from jobs.sweeps.spec import Choice, SweepSpec
 
@@ -47,7 +47,7 @@ def hold(session: Session, spec: SweepSpec) -> None:
     names = {name: None for parameters in every if isinstance(name := dataset_of(spec, parameters), str)}
     for name in names:
         datasets.hold(session, name)
-    catalog.hold(session, {id_ for parameters in every for id_ in catalog.models_of(document(spec.base, parameters))})
+    models.hold(session, {id_ for parameters in every for id_ in models.models_of(document(spec.base, parameters))})
 
 
 class _Names:

@@ -13,7 +13,7 @@ from jobs.clock import now_ms
 from jobs.database import Database
 from jobs.errors import Conflict, DatasetUnusable, NotFound, StoreError
 from jobs.ids import new_id
-from jobs.repository import attempts, catalog, datasets, lifecycle, outlook
+from jobs.repository import attempts, datasets, lifecycle, models, outlook
 from jobs.spec import SPEC
 from jobs.states import Cause, FailureCode, Status
 from jobs.store import ArtifactStore
@@ -194,8 +194,8 @@ def test_the_store_keeps_what_a_dataset_needs(worker: Worker) -> None:
     def kept() -> set[str]:
         digests = {found.sha256 for prefix in range(256) for found in worker.store.blobs(f"{prefix:02x}")}
         with worker.database.read() as session:
-            assert catalog.names_any(session)
-            return digests - catalog.unreferenced(session, digests)
+            assert models.names_any(session)
+            return digests - models.unreferenced(session, digests)
 
     id_ = upload(worker, "a")
     assert kept() == {row_of(worker, id_).source_sha256}

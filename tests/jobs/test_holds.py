@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from jobs.clock import now_ms
 from jobs.database import Database
 from jobs.errors import Conflict
-from jobs.repository import catalog, lifecycle, recovery, workers
+from jobs.repository import lifecycle, models, recovery, workers
 from jobs.repository.attempts import Stored
 from jobs.repository.core import lock_job
 from jobs.spec import SPEC, Spec
@@ -35,8 +35,8 @@ def db(fresh_postgres_url: str) -> Iterator[Database]:
 
 def model_in(db: Database, job_id: str | None = None) -> str:
     with db.write() as session:
-        row = catalog.new_model(MANIFEST, Stored("a" * 64, 1), source="imported", job_id=job_id, metrics=None)
-        catalog.add_model(session, row)
+        row = models.new_model(MANIFEST, Stored("a" * 64, 1), source="imported", job_id=job_id, metrics=None)
+        models.add_model(session, row)
         if job_id is not None:
             session.get_one(Job, job_id).model_id = row.id
         return row.id
@@ -73,7 +73,7 @@ def sweeps(model_id: str, **varied: Any) -> Callable[[Session], str]:
 
 
 def deletes(model_id: str) -> Callable[[Session], str]:
-    return lambda session: catalog.delete_model(session, model_id)
+    return lambda session: models.delete_model(session, model_id)
 
 
 USERS: dict[str, Callable[[str], Callable[[Session], str]]] = {

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from jobs.database import Database
 from jobs.environment import environment_key
 from jobs.errors import Conflict, FenceLost
-from jobs.repository import attempts, catalog, queue, recovery, workers
+from jobs.repository import attempts, models, queue, recovery, workers
 from jobs.repository.attempts import Claim, Mark, NewArtifact, Stored
 from jobs.repository.core import append_events
 from jobs.repository.queue import Offer
@@ -324,7 +324,7 @@ class JobsMachine(Users):
         """Bytes that something names are never taken for garbage, and all others are."""
         named = {sha256 for job in self.model.jobs.values() for sha256 in job.digests()}
         with self.db.read() as session:
-            assert catalog.unreferenced(session, self.digests) == self.digests - named
+            assert models.unreferenced(session, self.digests) == self.digests - named
 
 
 @pytest.mark.parametrize("examples", [6, pytest.param(25, marks=pytest.mark.long("a thousand steps"))])

@@ -148,11 +148,13 @@ def test_only_old_and_unnamed_blobs_are_removed(store: ArtifactStore, lite: Data
     name_it(lite, job_id, named, "named")
     assert store.discard(lite, [named.sha256, freed.sha256]) == 0, "the freed one is still young"
     prefixes = {stored.sha256[:2] for stored in (named, freed, orphan)}
-    assert sum(store.sweep(lite, prefix) for prefix in prefixes) == 0
+    assert sum(store.collect_orphans(lite, prefix) for prefix in prefixes) == 0
     store.put_stream([b"named"])  # in S3 a second generation
     wait_until(lambda: store.discard(lite, []) == 1, "the freed blob to grow old and be taken by a later discard")
     assert (holds(store, named.sha256), holds(store, freed.sha256)) == (True, False)
-    wait_until(lambda: sum(store.sweep(lite, prefix) for prefix in prefixes) == 1, "the sweep to find the orphan")
+    wait_until(
+        lambda: sum(store.collect_orphans(lite, prefix) for prefix in prefixes) == 1, "the sweep to find the orphan"
+    )
     assert (holds(store, named.sha256), holds(store, orphan.sha256)) == (True, False)
 
 
@@ -265,7 +267,7 @@ def test_an_absent_s3_store_is_tried_again_and_then_said(
         lambda: store.open(stored.sha256),
         lambda: store.fetch(stored.sha256, tmp_path / "target"),
         lambda: store.refresh(stored.sha256),
-        lambda: store.sweep(lite, stored.sha256[:2]),
+        lambda: store.collect_orphans(lite, stored.sha256[:2]),
     ]
     for call in reached:
         with pytest.raises(StoreUnavailable, match=r"s3://bucket.*retries.*ADDER_ARTIFACTS_URL"):

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from jobs.states import TrialStatus
-from jobs.sweeps import figure, planning, summary
+from jobs.sweeps import planning, plot, summary
 from jobs.sweeps.planning import InvalidSweep
 from jobs.tables import Trial
 from tests.jobs.sweeping import LR, sweep_spec
@@ -114,9 +114,9 @@ def test_a_table_is_over_the_seeds_of_each_combination() -> None:
 def test_a_picture_has_a_mark_for_each_value_and_escapes_names() -> None:
     spec = sweep_spec(name='<b>"eta"', grid={"optimizer.eta": [1, 0.5, 0.01], "model.method": ["adder", "conv"]})
     found = [trial(at, parameters, 0.9 + at / 100) for at, parameters in enumerate(planning.combinations(spec))]
-    text = figure.draw(spec, found)
+    text = plot.draw(spec, found)
     assert text.count("<circle") == 6
     assert text.count("<path") == 2, "a line for each method"
     assert "<b>" not in text
     assert ">method adder<" in text
-    assert "no trial has a value yet" in figure.draw(spec, [])
+    assert "no trial has a value yet" in plot.draw(spec, [])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.repository import catalog, lifecycle
+from jobs.repository import lifecycle, models
 from jobs.settings import Settings
 from jobs.spec import SPEC
 from jobs.states import Status
@@ -30,8 +30,8 @@ def long(**changes: object) -> dict[str, object]:
 def new_model(running: Fleet) -> str:
     stored = store_of(running.settings).put_stream([model_file()])
     with running.database.write() as session:
-        model = catalog.new_model(MANIFEST, stored, source="imported", job_id=None, metrics=None)
-        catalog.add_model(session, model)
+        model = models.new_model(MANIFEST, stored, source="imported", job_id=None, metrics=None)
+        models.add_model(session, model)
         return model.id
 
 

@@ -1,4 +1,4 @@
-"""A sweep as a picture, in SVG by hand: the API loads no plotting library. Light, as a paper prints it.
+"""Plots the results of a sweep as SVG. It is written by hand, as the API loads no plotting library.
 
 A grid: the objective over one field, a line for each combination of the others, bars of ± one standard deviation over
 seeds. A search: the trials in order with the best so far, then the objective over each field.
