@@ -55,6 +55,9 @@ def check_same(client: Client, job_id: str, untouched: tuple[str, dict[tuple[str
     assert (sha256_of(client, job_id), metrics_of(client, job_id)) == untouched
 
 
+@pytest.mark.long(
+    "the service starts and trains twice; tests/worker/test_child.py and test_causes.py have the short form"
+)
 def test_kill_9_of_the_training(embedded: Service, untouched: Any) -> None:
     with embedded.client() as client:
         job_id = after_a_checkpoint(client, BODY)
@@ -62,7 +65,9 @@ def test_kill_9_of_the_training(embedded: Service, untouched: Any) -> None:
         check_same(client, job_id, untouched)
 
 
-@pytest.mark.long("the service starts, trains and goes on; test_kill_9_of_the_training is the short form")
+@pytest.mark.long(
+    "the service starts, trains and goes on; tests/worker/test_drain.py and test_fleet.py have the short form"
+)
 def test_kill_9_of_the_worker(service: Service, untouched: Any) -> None:
     with service.client() as client:
         job_id = after_a_checkpoint(client, BODY)
@@ -71,7 +76,9 @@ def test_kill_9_of_the_worker(service: Service, untouched: Any) -> None:
         check_same(client, job_id, untouched)
 
 
-@pytest.mark.long("the service starts, trains and goes on; test_kill_9_of_the_training is the short form")
+@pytest.mark.long(
+    "the service starts, trains and goes on; tests/worker/test_drain.py and test_fleet.py have the short form"
+)
 def test_stop_and_start_of_the_whole_service(tmp_path: Path, untouched: Any) -> None:
     with running_service(tmp_path / "data") as service:
         with service.client() as client:

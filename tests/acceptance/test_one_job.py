@@ -42,6 +42,11 @@ def metrics_of(client: Client, job_id: str) -> dict[tuple[str, int], Any]:
     return {(p.name, p.step): p.value for p in client.jobs.metrics(job_id) if p.name.startswith(DETERMINISTIC)}
 
 
+@pytest.mark.parametrize(
+    "database_url",
+    ["sqlite", pytest.param("postgresql", marks=pytest.mark.long("the same on the other database"))],
+    indirect=True,
+)
 def test_one_jobs_whole_way(service: Service, tmp_path: Path) -> None:
     with service.client() as client:
         job = client.jobs.submit(BODY)
@@ -79,6 +84,7 @@ def test_one_jobs_whole_way(service: Service, tmp_path: Path) -> None:
         assert client.models.download(imported.id, tmp_path / "again").read_bytes() == model_bytes
 
 
+@pytest.mark.long("the service starts and trains twice; tests/api/jobs/test_jobs.py has the short form")
 def test_retry_goes_on_from_the_last_checkpoint(embedded: Service) -> None:
     with embedded.client() as client:
         job = client.jobs.submit(train_body(epochs=500, resources={"threads": 1}))
@@ -100,6 +106,7 @@ def test_retry_goes_on_from_the_last_checkpoint(embedded: Service) -> None:
         client.jobs.wait(again.id, timeout=300, check=False)
 
 
+@pytest.mark.long("the whole service starts for it; tests/api/jobs/test_jobs.py has the short form")
 def test_a_missing_dataset_says_where_to_put_it(embedded: Service) -> None:
     with embedded.client() as client:
         body = train_body(dataset={"name": "mnist"})

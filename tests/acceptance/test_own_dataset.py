@@ -22,6 +22,7 @@ def adder(service: Service, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
+@pytest.mark.long("two starts of the service and a training; tests/worker/test_ingest.py has the short form")
 def test_a_users_dataset_from_upload_to_delete(embedded: Service, tmp_path: Path) -> None:
     given = arrays(120, classes=3, size=12)
     file = written(tmp_path, npz(**given, classes=["low", "mid", "high"]), "shades.npz")

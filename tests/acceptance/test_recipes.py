@@ -139,6 +139,7 @@ def test_killed_and_paused_an_analysis_ends_with_the_same_bytes(service: Service
         assert [attempt.cause for attempt in client.jobs.attempts(struck)] == ["worker_lost", "paused", "succeeded"]
 
 
+@pytest.mark.long("the whole service starts for it; tests/api/jobs/test_jobs.py has the short form")
 def test_a_recipe_for_a_dataset_that_is_not_there(service: Service) -> None:
     done = adder(service, "submit", "--recipe", "table2", "--dataset", "cifar10")
     assert done.returncode == 2

@@ -46,12 +46,11 @@ from tests.support.specs import train_body
 LEASE_MS = 3_600_000  # only `stop` makes a lease run out
 LONG_RUN = os.environ.get("ADDER_STATE_MACHINE_EXAMPLES")
 LINE = select(Job.id).where(Job.status == Status.QUEUED).order_by(Job.priority.desc(), Job.turn, Job.id)
-EXAMPLES = {"sqlite": 25, "postgresql": 15}
 
 
-def settings_for(kind: str) -> profile:
+def settings_for(examples: int) -> profile:
     return profile(
-        max_examples=int(LONG_RUN or EXAMPLES[kind]),
+        max_examples=int(LONG_RUN or examples),
         stateful_step_count=40,
         derandomize=LONG_RUN is None,
         database=None,
@@ -328,5 +327,6 @@ class JobsMachine(Users):
             assert models.unreferenced(session, self.digests) == self.digests - named
 
 
-def test_the_database_holds_what_it_should_whoever_acts_when(database: Database) -> None:
-    run_machine(lambda: JobsMachine(database), settings=settings_for(database.engine.dialect.name))
+@pytest.mark.parametrize("examples", [6, pytest.param(25, marks=pytest.mark.long("a thousand steps"))])
+def test_the_database_holds_what_it_should_whoever_acts_when(database: Database, examples: int) -> None:
+    run_machine(lambda: JobsMachine(database), settings=settings_for(examples))
