@@ -95,6 +95,9 @@ class SweepStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
+SWEEP_FINAL = frozenset({SweepStatus.SUCCEEDED, SweepStatus.FAILED, SweepStatus.CANCELLED})
+
+
 class TrialStatus(StrEnum):
     WAITING = "waiting"
     """Its job is not submitted yet. The API also shows trials as waiting whose job is queued or paused."""

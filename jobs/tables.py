@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
@@ -21,7 +22,17 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from jobs.states import Cause, DatasetStatus, Drain, Status, SweepStatus, TrialStatus
+from jobs.states import (
+    FINAL,
+    OWNED,
+    SWEEP_FINAL,
+    Cause,
+    DatasetStatus,
+    Drain,
+    Status,
+    SweepStatus,
+    TrialStatus,
+)
 
 # SQLite gives rowid keys to INTEGER columns only.
 BigKey = BigInteger().with_variant(Integer, "sqlite")
@@ -49,8 +60,11 @@ def _job_fk() -> ForeignKey:
     return ForeignKey("jobs.id", ondelete="CASCADE")
 
 
-def _one_of(column: str, values: Iterable[str]) -> str:
-    return f"{column} IN (" + ", ".join(f"'{value}'" for value in values) + ")"
+def _one_of(column: str, values: Iterable[StrEnum]) -> str:
+    """An SQL condition with the values in the order of their enum."""
+    chosen = set(values)
+    ordered = [value for value in type(next(iter(chosen))) if value in chosen]
+    return f"{column} IN (" + ", ".join(f"'{value}'" for value in ordered) + ")"
 
 
 class Job(Base):
@@ -109,12 +123,8 @@ class Job(Base):
 
     __table_args__ = (
         CheckConstraint(_one_of("status", Status), name="status"),
-        CheckConstraint(
-            "(lease_expires_at IS NOT NULL) = (status IN ('running', 'pausing', 'cancelling'))", name="lease"
-        ),
-        CheckConstraint(
-            "(finished_at IS NOT NULL) = (status IN ('succeeded', 'failed', 'cancelled'))", name="finished"
-        ),
+        CheckConstraint(f"(lease_expires_at IS NOT NULL) = ({_one_of('status', OWNED)})", name="lease"),
+        CheckConstraint(f"(finished_at IS NOT NULL) = ({_one_of('status', FINAL)})", name="finished"),
         CheckConstraint("needs_device IN ('auto', 'cpu', 'cuda')", name="needs_device"),
         # Listings (newest first) by filter.
         Index("ix_jobs_status_id", "status", "id"),
@@ -357,9 +367,7 @@ class Sweep(Base):
 
     __table_args__ = (
         CheckConstraint(_one_of("status", SweepStatus), name="status"),
-        CheckConstraint(
-            "(finished_at IS NOT NULL) = (status IN ('succeeded', 'failed', 'cancelled'))", name="finished"
-        ),
+        CheckConstraint(f"(finished_at IS NOT NULL) = ({_one_of('status', SWEEP_FINAL)})", name="finished"),
         Index("ix_sweeps_status_id", "status", "id"),
         Index("uq_sweeps_idempotency_key", "idempotency_key", unique=True),
     )

@@ -52,7 +52,6 @@ MOST_FLAT = 12
 """Modules side by side in `api/`; more belong into a room."""
 
 CIRCLES: tuple[frozenset[str], ...] = (
-    frozenset({"jobs.store", "jobs.store_folder", "jobs.store_s3"}),
     frozenset({"addercore.train.batches", "addercore.train.loader"}),
     frozenset({"addercore.train.artifacts", "addercore.train.callbacks", "addercore.train.history"}),
     frozenset(

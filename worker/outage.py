@@ -11,6 +11,7 @@ from structlog.typing import FilteringBoundLogger
 
 from jobs.database import database_away
 from jobs.errors import StoreError
+from worker.backoff import Backoff
 from worker.context import WorkerContext
 
 LONGEST_PAUSE_SECONDS = 10.0
@@ -28,7 +29,9 @@ class Outage:
     def __init__(self, context: WorkerContext, log: FilteringBoundLogger) -> None:
         self._context = context
         self._log = log
-        self._pause = 0.0
+        settings = context.settings
+        longest = min(LONGEST_PAUSE_SECONDS, LONGEST_PAUSE_LEASES * settings.lease_seconds)
+        self._pause = Backoff(settings.poll_seconds, longest)
         self._until = 0.0
 
     @property
@@ -43,15 +46,13 @@ class Outage:
             raise error
         if not store:
             self._context.stats.count("database_errors")
-        settings = self._context.settings
-        longest = min(LONGEST_PAUSE_SECONDS, LONGEST_PAUSE_LEASES * settings.lease_seconds)
-        self._pause = min(max(2 * self._pause, settings.poll_seconds), longest)
-        self._until = time.monotonic() + self._pause
+        self._until = time.monotonic() + self._pause.grow()
         said = str(error.__cause__ or error)
-        self._log.warning("store.away" if store else "database.away", error=said, retry_seconds=self._pause)
+        self._log.warning("store.away" if store else "database.away", error=said, retry_seconds=self._pause.seconds)
 
     def over(self) -> None:
-        self._pause = self._until = 0.0
+        self._pause.reset()
+        self._until = 0.0
 
     def bear(self, action: Callable[[], T]) -> T:
         """What `action` returns once the servers answer. Raises Abandoned where the worker cannot wait for that."""
@@ -68,4 +69,4 @@ class Outage:
                 leaving_since = leaving_since or time.monotonic()
                 if time.monotonic() - leaving_since > self._context.settings.cancel_grace_seconds:
                     raise Abandoned
-            time.sleep(self._pause)
+            time.sleep(self._pause.seconds)

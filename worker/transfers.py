@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from jobs.errors import StoreFull, StoreUnavailable
 from jobs.states import Cause
+from worker.backoff import Backoff
 
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 10.0
@@ -128,7 +129,7 @@ class Transfers:
             self._on_done()
 
     def _persist(self, transfer: Transfer[Any]) -> None:
-        pause = FIRST_PAUSE_SECONDS
+        pause = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         while not (transfer.cancelled or self._closed):
             error = transfer.attempt()
             if error is None:
@@ -137,5 +138,4 @@ class Transfers:
             self._trouble = Trouble(self._trouble.since if self._trouble else time.monotonic(), error)
             self._on_done()
             with self._changed:
-                self._changed.wait_for(lambda: transfer.cancelled or self._closed, timeout=pause)
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                self._changed.wait_for(lambda: transfer.cancelled or self._closed, timeout=pause.grow())

@@ -16,7 +16,7 @@ from jobs.errors import Conflict, DatasetUnusable, NotFound
 from jobs.ids import ID_PATTERN
 from jobs.repository.attempts import Stored
 from jobs.repository.paging import Page, page
-from jobs.states import FINAL, DatasetStatus, SweepStatus
+from jobs.states import FINAL, SWEEP_FINAL, DatasetStatus
 from jobs.tables import Dataset, Job, Sweep
 
 REFERENCE = re.compile(rf"{NAME.pattern}(@[0-9]{{1,9}})?")
@@ -247,12 +247,9 @@ def delete(session: Session, row: Dataset) -> list[str]:
     return [digest for digest in (found.source_sha256, found.sha256) if digest]
 
 
-UNFINISHED_SWEEPS = (SweepStatus.RUNNING, SweepStatus.CANCELLING)
-
-
 def require_no_sweep(session: Session, id_: str, what: str) -> None:
     """Raises Conflict where an unfinished sweep names this id."""
-    for sweep in session.execute(select(Sweep).where(Sweep.status.in_(UNFINISHED_SWEEPS))).scalars():
+    for sweep in session.execute(select(Sweep).where(Sweep.status.not_in(SWEEP_FINAL))).scalars():
         if _mentions(sweep.spec, id_):
             raise Conflict(f"{sweep.id} is {sweep.status} and needs the {what}. Cancel it or wait until it has ended.")
 

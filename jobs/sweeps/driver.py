@@ -19,7 +19,7 @@ from jobs.errors import Conflict, QueueFull
 from jobs.repository import attempts, datasets, history, lifecycle
 from jobs.repository.core import append_events, now
 from jobs.scheduling import Rules
-from jobs.states import FINAL, Status, SweepStatus, TrialStatus
+from jobs.states import FINAL, SWEEP_FINAL, Status, SweepStatus, TrialStatus
 from jobs.sweeps import repository, search
 from jobs.sweeps.planning import bad_fields, child, dataset_of
 from jobs.sweeps.search import Known
@@ -78,14 +78,14 @@ class Driver:
 def step(session: Session, sweep_id: str, rules: Rules, *, searching: bool = True) -> bool:
     """One step, in the caller's transaction; whether a further one has something to do at once."""
     sweep = repository.try_lock(session, sweep_id)
-    if sweep is None or sweep.status in repository.ENDED:
+    if sweep is None or sweep.status in SWEEP_FINAL:
         return False
     return _Step(session, sweep, rules, searching).run()
 
 
 def record(session: Session, sweep: Sweep | None) -> None:
     """Writes down what became of the children of a *locked* sweep, before something else happens to them."""
-    if sweep is not None and sweep.status not in repository.ENDED:
+    if sweep is not None and sweep.status not in SWEEP_FINAL:
         _Step(session, sweep, Rules(), searching=False).record()
 
 

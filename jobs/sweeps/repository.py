@@ -18,12 +18,11 @@ from jobs.errors import Conflict, IdempotencyMismatch, NotFound
 from jobs.ids import new_id
 from jobs.repository.core import now
 from jobs.repository.paging import Page, page
-from jobs.states import FINAL, Status, SweepStatus, TrialStatus
+from jobs.states import FINAL, SWEEP_FINAL, Status, SweepStatus, TrialStatus
 from jobs.sweeps.planning import Parameters
 from jobs.sweeps.spec import SweepSpec
 from jobs.tables import Job, Sweep, Trial
 
-ENDED = frozenset({SweepStatus.SUCCEEDED, SweepStatus.FAILED, SweepStatus.CANCELLED})
 IDLE = (Status.QUEUED, Status.PAUSED)
 """Statuses of a job that has been submitted and does not run."""
 ROWS = 500  # of one INSERT
@@ -138,7 +137,7 @@ def list_sweeps(session: Session, *, status: Sequence[str] = (), limit: int = 20
 
 def unfinished(session: Session) -> Sequence[Sweep]:
     """Sweeps that have not ended, oldest first."""
-    return session.execute(select(Sweep).where(Sweep.status.not_in(ENDED)).order_by(Sweep.id)).scalars().all()
+    return session.execute(select(Sweep).where(Sweep.status.not_in(SWEEP_FINAL)).order_by(Sweep.id)).scalars().all()
 
 
 def trials_of(
@@ -217,7 +216,7 @@ def ask_cancel(session: Session, sweep_id: str) -> Sweep:
     sweep = lock(session, sweep_id)
     if sweep.status in (SweepStatus.CANCELLING, SweepStatus.CANCELLED):
         return sweep
-    if sweep.status in ENDED:
+    if sweep.status in SWEEP_FINAL:
         raise Conflict(f"The sweep has already {sweep.status}; only an unfinished sweep can be cancelled.")
     sweep.status = SweepStatus.CANCELLING
     session.execute(
@@ -236,7 +235,7 @@ def remove(session: Session, sweep_id: str) -> None:
         Conflict: it has not ended.
     """
     sweep = lock(session, sweep_id)
-    if sweep.status not in ENDED:
+    if sweep.status not in SWEEP_FINAL:
         raise Conflict(f"The sweep is {sweep.status}; cancel it and wait until it has ended before deleting it.")
     session.execute(delete(Sweep).where(Sweep.id == sweep_id))
 
