@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from adderclient.download import Transfer
+from adderclient.download import Transfer, fetch
 from adderclient.errors import AdderClientError
 from adderclient.records import Dataset, Page
 from adderclient.transport import Transport, given
@@ -68,6 +68,11 @@ class Datasets:
         channels: int | None = None,
         validation_fraction: float | None = None,
         seed: int | None = None,
+        on_bad_image: str | None = None,
+        max_skipped: int | None = None,
+        transparent_on: str | None = None,
+        value_range: str | None = None,
+        columns: Mapping[str, str] | None = None,
         progress: Callable[[Transfer], None] | None = None,
     ) -> Dataset:
         """Uploads images of your own; a job then validates them, see :meth:`wait`.
@@ -81,10 +86,15 @@ class Datasets:
             channels: 1 (grey) or 3 (colour); None: as they are.
             validation_fraction: share of each class that validates, unless the file says; None: the server's 0.15.
             seed: of the choice of those images; None: the server's 0.
+            on_bad_image: ``fail`` (the server's default), or ``skip`` images that cannot be read.
+            max_skipped: images that may be skipped; with more of them the upload fails.
+            transparent_on: the ground under transparent pixels: ``white``, ``black``, or ``refuse`` such images.
+            value_range: black and white of arrays and deep images: ``auto``, ``0..1``, ``0..255``, ``-1..1``, ``bits``.
+            columns: of a table, ``{"image": …, "label": …}``; None: told by their names.
             progress: is called after each piece.
 
         Returns:
-            The dataset, which is ``validating``.
+            The dataset, which is ``validating``. Its ``notes`` will say what was left out, converted or guessed.
 
         Raises:
             AdderClientError: the file is not there.
@@ -93,7 +103,17 @@ class Datasets:
         source = Path(path)
         if not source.is_file():
             raise AdderClientError(f"{source} is not there")
-        wanted = {"size": size, "channels": channels, "validation_fraction": validation_fraction, "seed": seed}
+        wanted = {
+            "size": size,
+            "channels": channels,
+            "validation_fraction": validation_fraction,
+            "seed": seed,
+            "on_bad_image": on_bad_image,
+            "max_skipped": max_skipped,
+            "transparent_on": transparent_on,
+            "value_range": value_range,
+            "columns": columns,
+        }
         options: dict[str, Any] = {key: value for key, value in wanted.items() if value is not None}
         with _Counted(source, progress) as file:
             answer = self._transport.json(
@@ -127,6 +147,23 @@ class Datasets:
                 raise AdderClientError(f"{dataset} was still being validated after {timeout:g} s, by {found.job_id}")
             time.sleep(interval)
         return found
+
+    def preview(self, dataset: str, to: str | Path, *, progress: Callable[[Transfer], None] | None = None) -> Path:
+        """Fetches the contact sheet of a user's dataset: 8 images of each class as the network sees them.
+
+        Args:
+            dataset: as for :meth:`get`.
+            to: a file or a folder.
+            progress: is called after each piece.
+
+        Returns:
+            The PNG file.
+
+        Raises:
+            NotFoundError: there is no such dataset, or it has no contact sheet.
+        """
+        found = self.get(dataset)
+        return fetch(self._transport, f"{_path(dataset)}/preview", to, f"{found.name}.png", progress=progress)
 
     def delete(self, dataset: str) -> None:
         """Removes one version of a user's dataset. Models that were trained on it stay.

@@ -101,7 +101,7 @@ def fetch(
     ] = None,
     data: Data = None,
 ) -> None:
-    """Bring a published dataset to the server on this machine: downloaded or from a folder, its checksums verified."""
+    """Bring a published dataset to the server: a copy of this machine, from a folder or downloaded, and verified."""
     arguments = ["fetch", name.value, "--data", str(_folder(data) / "datasets")]
     _run("addercore.data", *arguments, *(["--from", str(source)] if source is not None else []))
 

@@ -51,21 +51,6 @@ FORBIDDEN: dict[str, frozenset[str]] = {
 MOST_FLAT = 12
 """Modules side by side in `api/`; more belong into a room."""
 
-CIRCLES: tuple[frozenset[str], ...] = (
-    frozenset({"addercore.train.batches", "addercore.train.loader"}),
-    frozenset({"addercore.train.artifacts", "addercore.train.callbacks", "addercore.train.history"}),
-    frozenset(
-        {
-            *("addercore", "addercore.analysis", "addercore.analysis.run", "addercore.analysis.trainings"),
-            *("addercore.train", "addercore.train.environment", "addercore.train.run", "addercore.train.trainer"),
-        }
-    ),
-    frozenset({"adderclient.errors", "adderclient.sweeps", "adderclient.transport"}),
-)
-"""Circles that are still there and are about to go. One that has gone is to be taken out of this list."""
-UPWARD: frozenset[tuple[str, str]] = frozenset({("addercore.io", "addercore.train.isolation")})
-"""Imports of loading that still reach up, and are about to go."""
-
 
 def named_in(path: Path) -> set[str]:
     """Absolute names that a file imports, anywhere in it."""
@@ -101,10 +86,8 @@ def test_libraries_stay_out_of_folders_that_do_without(folder: str) -> None:
 
 @pytest.mark.parametrize("package", sorted(ALLOWED))
 def test_no_files_of_a_package_import_each_other_in_a_circle(package: str) -> None:
-    found = {frozenset(circle) for circle in circles_in(imports_within(package))}
-    known = {circle for circle in CIRCLES if lies_in(min(circle), (package,))}
-    assert not found - known, "a new circle; move what both need into a file below them"
-    assert not known - found, "no circle any more: take it out of CIRCLES"
+    found = circles_in(imports_within(package))
+    assert not found, "what both need belongs into a file below them"
 
 
 def test_loading_a_model_reaches_up_into_no_training() -> None:
@@ -115,7 +98,7 @@ def test_loading_a_model_reaches_up_into_no_training() -> None:
         for name in names
         if lies_in(name, ABOVE_LOADING)
     }
-    assert found == UPWARD
+    assert not found
 
 
 def test_pages_and_routes_stand_on_schemas_and_not_on_each_other() -> None:

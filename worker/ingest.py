@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from addercore.config import IntakeOptions
+from addercore.config.uploads import PREVIEW_NAME
 from addercore.errors import AdderError, Stopped
 from jobs.states import FailureCode
 from worker import protocol
@@ -27,10 +28,13 @@ def ingest(order: protocol.JobOrder, messages: Messages, stop: threading.Event) 
     target = Path(order.workdir) / f"{id_}.safetensors"
     report_environment(messages, "cpu", computes=False)
     options = IntakeOptions.model_validate(order.spec["options"])
+    sheet = Path(order.workdir) / PREVIEW_NAME
     report = Report(messages)
     report(0.0, 0)
     try:
-        made = take_in(Path(order.upload), target, id_, options, on_progress=report, should_stop=stop.is_set)
+        made = take_in(
+            Path(order.upload), target, id_, options, preview=sheet, on_progress=report, should_stop=stop.is_set
+        )
     except Stopped:
         return protocol.Stopped()
     except BadDataset as error:
@@ -39,6 +43,7 @@ def ingest(order: protocol.JobOrder, messages: Messages, stop: threading.Event) 
         return protocol.Failed(code=FailureCode.BAD_DATA, message=str(error), problems=tuple(error.problems))
     for sentence in made.notes:
         print(sentence, flush=True)
+    messages.send(protocol.ArtifactReady(path=str(sheet), name=PREVIEW_NAME, kind="preview", media_type="image/png"))
     messages.send(
         protocol.DatasetReady(path=str(target), format=made.format, info=made.info.to_dict(), notes=tuple(made.notes))
     )

@@ -1,11 +1,11 @@
-"""``adder datasets``: list, ``upload``, ``show`` and ``delete``. The launcher adds ``fetch``."""
+"""``adder datasets``: list, ``upload``, ``show``, ``preview`` and ``delete``. The launcher adds ``fetch``."""
 
 from __future__ import annotations
 
 import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -31,6 +31,9 @@ app = typer.Typer(help="List what can be trained on; upload, show and delete you
 
 Name = Annotated[str, typer.Argument(metavar="DATASET", help="An id, a name (the newest version), or NAME@VERSION.")]
 SIZE = re.compile(r"(\d{1,4})(?:[x×](\d{1,4}))?")
+BadImages = Literal["fail", "skip"]
+Ground = Literal["white", "black", "refuse"]
+ValueRange = Literal["auto", "0..1", "0..255", "-1..1", "bits"]
 MOST_CLASSES = 20
 """Names of classes that `show` prints."""
 
@@ -86,6 +89,20 @@ def upload(
         float | None, typer.Option(help="Part of each class that validates, unless FILE says.", show_default="0.15")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of the choice of that part.", show_default="0")] = None,
+    on_bad_image: Annotated[
+        BadImages | None, typer.Option(help="What becomes of FILE if images cannot be read.", show_default="fail")
+    ] = None,
+    max_skipped: Annotated[
+        int | None, typer.Option(help="Images that may be left out so, at most.", show_default="100", min=0)
+    ] = None,
+    transparent_on: Annotated[
+        Ground | None, typer.Option(help="What lies behind transparent pixels.", show_default="white")
+    ] = None,
+    value_range: Annotated[
+        ValueRange | None, typer.Option(help="What is black and white in arrays, 16-bit images.", show_default="auto")
+    ] = None,
+    image_column: Annotated[str | None, typer.Option(help="Of a table: the column of images.")] = None,
+    label_column: Annotated[str | None, typer.Option(help="Of a table: the column of labels.")] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Stay until it is validated.")] = False,
     url: Url = None,
     as_json: AsJson = False,
@@ -100,6 +117,11 @@ def upload(
                 channels=channels,
                 validation_fraction=validation_fraction,
                 seed=seed,
+                on_bad_image=on_bad_image,
+                max_skipped=max_skipped,
+                transparent_on=transparent_on,
+                value_range=value_range,
+                columns=_columns(image_column, label_column),
                 progress=Bar(bars),
             )
         if watch and dataset.job_id and dataset.status == "validating":
@@ -117,8 +139,10 @@ def upload(
     else:
         print(dataset.id)
         note(f"{_title(dataset)} is {dataset.status}")
-        for problem in dataset.problems:
-            note(f"  {problem}")
+        for sentence in (*dataset.problems, *dataset.notes):
+            note(f"  {sentence}")
+        if dataset.preview:
+            note(f"Look at it: adder datasets preview {_title(dataset)}")
         if dataset.status == "validating":
             note(f"Watch its validation: adder watch {dataset.job_id}")
     if dataset.status == "failed":
@@ -147,12 +171,24 @@ def show(name: Name, url: Url = None, as_json: AsJson = False) -> None:
             ("classes", ", ".join(dataset.classes[:MOST_CLASSES]) + more),
             ("size", dataset.bytes and size(dataset.bytes)),
             ("validated by", dataset.job_id),
+            ("contact sheet", f"adder datasets preview {_title(dataset)}" if dataset.preview else None),
         ]
     )
-    for problem in dataset.problems:
-        console().print(problem, markup=False)
+    for sentence in (*dataset.problems, *dataset.notes):
+        console().print(sentence, markup=False)
     if dataset.status == "missing":
         note(dataset.how_to_get)
+
+
+@app.command()
+def preview(
+    name: Name,
+    output: Annotated[Path, typer.Option("--output", "-o", help="A file or a folder.")] = Path("."),
+    url: Url = None,
+) -> None:
+    """Fetch a contact sheet: images of each class, as the network sees them. Its path goes to stdout."""
+    with connect(url) as client, transfer_bars() as bars:
+        print(client.datasets.preview(name, output, progress=Bar(bars)))
 
 
 @app.command()
@@ -161,6 +197,10 @@ def delete(name: Name, url: Url = None) -> None:
     with connect(url) as client:
         client.datasets.delete(name)
     note(f"{name} is deleted")
+
+
+def _columns(image: str | None, label: str | None) -> dict[str, str] | None:
+    return {key: name for key, name in (("image", image), ("label", label)) if name is not None} or None
 
 
 def _title(dataset: Dataset) -> str:

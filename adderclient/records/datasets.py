@@ -19,7 +19,11 @@ class Dataset(Record):
     status: str = ""
     """``ready``, ``missing`` (its files are not on the server), ``validating`` or ``failed``."""
     problems: tuple[str, ...] = ()
-    """Why it failed, or what was left out of it: a sentence each."""
+    """Why it failed: a sentence each."""
+    notes: tuple[str, ...] = ()
+    """What was left out, converted or guessed: a sentence each."""
+    preview: str | None = None
+    """Path of its contact sheet, once it is ready."""
     job_id: str | None = None
     """The job that validates it."""
     same_as: str | None = None

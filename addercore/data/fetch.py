@@ -1,7 +1,8 @@
-"""Brings a published dataset into the data folder, by download or from a folder.
+"""Brings a published dataset into the data folder: copied from this machine or a folder, or downloaded.
 
-A file gets its name only after its checksum was verified. An interrupted download leaves `.NAME.part`, which the next
-attempt continues; a file with another checksum leaves nothing. Nothing is done if the dataset is there already.
+What counts is the content: a copy in any packing is taken whose uncompressed files have the published checksums, all of
+them or none. A download that breaks off leaves `.NAME.part`, from which the next attempt goes on; one that turns out to
+be another file leaves nothing.
 """
 
 import fcntl
@@ -9,6 +10,7 @@ import hashlib
 import os
 import shutil
 import tarfile
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -20,6 +22,7 @@ from typing import IO, BinaryIO, Final
 
 from addercore.config import DatasetInfo
 from addercore.config.datasets import missing_files
+from addercore.data.copies import Copy, copies_in
 from addercore.data.folder import imagenet
 from addercore.data.published import Download
 from addercore.data.sets import SPLITS, read
@@ -31,20 +34,34 @@ Say = Callable[[str], None]
 _CHUNK: Final = 1 << 20  # bytes
 _SILENCE: Final = 30.0  # seconds without a byte after which a connection counts as broken
 _TRIES: Final = 3  # of each address
-_EVERY: Final = 5.0  # seconds between two reports of progress
+_EVERY: Final = 5.0  # seconds between two words about progress
 
 
 class FetchError(BadData):
-    """A dataset could not be fetched. The message says what to do."""
+    """A dataset could not be brought here; the message says what to do."""
 
 
 def fetch(
-    info: DatasetInfo, downloads: Sequence[Download], data_dir: Path, folder: Path | None = None, say: Say = print
+    info: DatasetInfo,
+    downloads: Sequence[Download],
+    data_dir: Path,
+    folder: Path | None = None,
+    say: Say = print,
+    elsewhere: Sequence[Path] = (),
 ) -> Path:
-    """Fetches and verifies the files of a dataset, and returns their folder below `data_dir`.
+    """The folder of the dataset's files, whole and checked, below `data_dir`.
 
-    With `folder`, files are copied from there (ImageNet is linked) and nothing is downloaded. Raises `FetchError` with
-    the remedy.
+    Args:
+        info: the dataset.
+        downloads: its published files.
+        data_dir: where datasets lie.
+        folder: take it from there, in whatever packing (of ImageNet a link is made), and download nothing.
+        say: gets a sentence about each step.
+        elsewhere: folders that are looked through before anything is downloaded.
+
+    Raises:
+        FetchError: it cannot be brought here; the message says what to do.
+        BadData: what is there already is not what was published.
     """
     if not info.files:
         raise FetchError(f"{info.name} need not be fetched: {info.source}")
@@ -53,19 +70,70 @@ def fetch(
         return _checked(info, data_dir, f"{info.name} is in {target} already", say)
     if not downloads:
         return _linked(info, data_dir, folder, say)
+    refused: list[str] = []
+    for place in (target, *elsewhere) if folder is None else (folder,):
+        if (copy := _copied(info, place, data_dir, refused, say)) is not None:
+            return _checked(info, data_dir, f"{info.name} is in {target}, taken from {copy}", say)
+    if folder is not None:
+        raise FetchError(_no_copy(info, downloads, folder, refused))
+    for reason in refused:
+        say(f"Not taken: {reason}")
     target.mkdir(parents=True, exist_ok=True)
     try:
-        loose = [] if folder is None else _loose(info, downloads, folder)
-        if loose:
-            for path in loose:
-                _copy(path, target / path.name)
-        else:
-            for download in downloads:
-                _bring(info, download, target, folder, say)
+        for download in downloads:
+            _bring(info, download, target, say)
     finally:
         with suppress(OSError):  # it holds something
             target.rmdir()
     return _checked(info, data_dir, f"{info.name} is in {target}", say)
+
+
+def _copied(info: DatasetInfo, folder: Path, data_dir: Path, refused: list[str], say: Say) -> Path | None:
+    """Where the first right copy in a folder lies, once its files are in the data folder: all of them, or nothing."""
+    target = data_dir / info.name
+    for copy in copies_in(info, folder):
+        say(f"Looking at {copy.path}")
+        data_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{info.name}-", dir=data_dir) as staged:
+            try:
+                _stage(copy, Path(staged) / info.name)
+                for split in SPLITS:
+                    read(info, split, Path(staged))
+            except BadData as error:
+                refused.append(str(error).replace(f"{staged}{os.sep}{info.name}", str(copy.path)))
+                continue
+            target.mkdir(parents=True, exist_ok=True)
+            for path in sorted((Path(staged) / info.name).iterdir()):
+                path.replace(target / path.name)
+        return copy.path
+    return None
+
+
+def _stage(copy: Copy, folder: Path) -> None:
+    """Writes a copy's files, each of which must have its published checksum."""
+    folder.mkdir()
+    sums = dict(zip(copy.info.files, copy.info.checksums, strict=False))
+    for name, data in copy.contents():
+        found = hashlib.sha256(data).hexdigest()
+        if sums.get(name, found) != found:
+            raise BadData(
+                f"{copy.path} is not the published {copy.path.name if copy.kind != 'files' else copy.info.name}: its "
+                f"{name} has sha256 {found} uncompressed, instead of {sums[name]}"
+            )
+        with (folder / name).open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _no_copy(info: DatasetInfo, downloads: Sequence[Download], folder: Path, refused: list[str]) -> str:
+    if refused:
+        return f"{'; '.join(refused)}. Nothing was kept. Try another source, such as {downloads[0].addresses[0]}"
+    wanted = ", ".join(download.name for download in downloads)
+    return (
+        f"{folder} has neither {wanted} nor {', '.join(info.files)}, nor the folders of torchvision or Keras; get them "
+        f"from {downloads[0].addresses[0]} ({info.source}) and put them there"
+    )
 
 
 def _checked(info: DatasetInfo, data_dir: Path, what: str, say: Say) -> Path:
@@ -75,39 +143,13 @@ def _checked(info: DatasetInfo, data_dir: Path, what: str, say: Say) -> Path:
     return data_dir / info.name
 
 
-def _loose(info: DatasetInfo, downloads: Sequence[Download], folder: Path) -> list[Path]:
-    """The dataset's files in `folder`, if it has all of them, but not the published downloads."""
-    if all(_in(folder, info, download.name) for download in downloads):
-        return []
-    found = [_in(folder, info, name) for name in info.files]
-    if None not in found:
-        return [path for path in found if path is not None]
-    wanted = ", ".join(download.name for download in downloads)
-    raise FetchError(
-        f"{folder} has neither {wanted} nor {', '.join(info.files)}; get them from {downloads[0].addresses[0]} "
-        f"({info.source}) and put them there"
-    )
-
-
-def _in(folder: Path, info: DatasetInfo, name: str) -> Path | None:
-    """Finds `name` in `folder`, in its subfolder for this dataset, or where an archive was unpacked."""
-    places = [folder / name, folder / info.name / name, *sorted(folder.glob(f"cifar*/{name}"))]
-    return next((path for path in places if path.is_file()), None)
-
-
-def _bring(info: DatasetInfo, download: Download, target: Path, folder: Path | None, say: Say) -> None:
-    """Brings one published file into `target`, or the members of an archive."""
+def _bring(info: DatasetInfo, download: Download, target: Path, say: Say) -> None:
+    """One published file into `target`: an archive's members, or the file itself."""
     with _partial(target / f".{download.name}.part", download) as (path, part):
-        found = None if folder is None else _in(folder, info, download.name)
-        if found is not None:
-            part.truncate(0)
-            with found.open("rb") as file:
-                shutil.copyfileobj(file, part, _CHUNK)
-        else:
-            _download(info, download, part, target, say)
+        _download(info, download, part, target, say)
         part.flush()
         os.fsync(part.fileno())
-        _verify(path, download, "it" if found is None else str(found))
+        _verify(path, download)
         if download.name == info.archive:
             _unpack(info, path, target)
             path.unlink()
@@ -139,20 +181,21 @@ def _is_still(path: Path, file: BinaryIO) -> bool:
         return False
 
 
-def _verify(path: Path, download: Download, what: str) -> None:
+def _verify(path: Path, download: Download) -> None:
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != download.sha256:
         size = path.stat().st_size
         path.unlink()
         raise FetchError(
-            f"{what} is not the published {download.name}: {size:,} bytes with sha256 {found} instead of "
+            f"it is not the published {download.name}: {size:,} bytes with sha256 {found} instead of "
             f"{download.bytes:,} with {download.sha256}; nothing was kept. Try again, or another source"
         )
 
 
 def _unpack(info: DatasetInfo, path: Path, target: Path) -> None:
-    """Extracts the members called `info.files`, in whatever folder of the archive they are. Each appears atomically."""
+    """The members that are `info.files`, each in one step under its own name; where they lie in the archive does not
+    matter."""
     wanted = set(info.files)
     with tarfile.open(path, "r:gz") as archive:
         for member in archive:
@@ -163,11 +206,6 @@ def _unpack(info: DatasetInfo, path: Path, target: Path) -> None:
                 _write(content, target / name)
     if wanted:
         raise FetchError(f"{info.archive} does not hold {', '.join(sorted(wanted))}")
-
-
-def _copy(path: Path, target: Path) -> None:
-    with path.open("rb") as content:
-        _write(content, target)
 
 
 def _write(content: IO[bytes], target: Path) -> None:
@@ -198,7 +236,7 @@ def _download(info: DatasetInfo, download: Download, part: BinaryIO, target: Pat
 
 
 def _receive(address: str, download: Download, part: BinaryIO, say: Say) -> None:
-    """Continues a download where `part` ends. Raises `OSError` if the connection breaks."""
+    """Goes on where `part` ends; `OSError` where the connection breaks off."""
     have = part.tell()
     if have >= download.bytes:
         return  # whole; the checksum will tell
@@ -221,7 +259,7 @@ def _receive(address: str, download: Download, part: BinaryIO, say: Say) -> None
 
 
 def _linked(info: DatasetInfo, data_dir: Path, folder: Path | None, say: Say) -> Path:
-    """Links to a folder of images, after checking it. A copy would take hours and twice the disk space."""
+    """A link to a folder of images, where it is whole; copying it would take hours and twice the disk."""
     target = data_dir / info.name
     if folder is None:
         raise FetchError(
@@ -239,7 +277,7 @@ def _linked(info: DatasetInfo, data_dir: Path, folder: Path | None, say: Say) ->
 
 @contextmanager
 def _linked_once(target: Path, folder: Path) -> Iterator[None]:
-    """Makes `target` a link to `folder`; removes it if the block raises."""
+    """`target` links to `folder` from here on, unless the caller finds a fault with it."""
     if target.exists() or target.is_symlink():
         raise FetchError(f"{target} is there, and not whole; move it away first")
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -8,18 +8,25 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from addercore.config import DATASETS, FORMATS, IntakeOptions
-from addercore.config.uploads import ID_PREFIX
+from addercore.config.uploads import ID_PREFIX, PREVIEW_NAME
 from api.datasets.availability import datasets_page, published
 from api.datasets.schemas import Dataset
 from api.datasets.uploads import MAX_SMALL, Form, accept
 from api.http.dependencies import After, Limit, ServiceDep, known_query
 from api.http.documents import location
+from api.http.files import FILE_HEADERS, FILE_PARAMETERS, FILE_RESPONSES, file_response
 from api.http.forms import read_form
 from api.http.problems import Problem, documented
 from api.schemas import Page
-from jobs.repository import datasets
+from jobs.repository import datasets, history
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], dependencies=[Depends(known_query)])
+
+NO_SHEET = (
+    "The dataset has no contact sheet. Its validation makes it: that has not ended well, is deleted, or was of an "
+    "earlier version of the service."
+)
+PICTURE = {"image/png": {"schema": {"type": "string", "format": "binary"}}}
 
 FORM_OVERHEAD = 64 * 1024
 """Bytes that the boundaries and headers of a form may add to its parts."""
@@ -93,6 +100,32 @@ def show(service: ServiceDep, id: Reference, version: Version = None) -> Dataset
         return published(service, name)
     with service.database.read() as session:
         return Dataset.of(datasets.find(session, id, version))
+
+
+@router.get(
+    "/{id}/preview",
+    summary="Look at a dataset",
+    response_class=Response,
+    responses={
+        **FILE_RESPONSES,
+        200: {"description": "The picture.", "headers": FILE_HEADERS, "content": PICTURE},
+        206: {"description": "The range that was asked for.", "headers": FILE_HEADERS, "content": PICTURE},
+    },
+    openapi_extra=FILE_PARAMETERS,
+)
+def preview(request: Request, service: ServiceDep, id: Reference, version: Version = None) -> Response:
+    """A contact sheet (PNG) of a user's dataset: 8 training images of each of its first 100 classes, as the network
+    sees them. Its validation made it; it goes with that job."""
+    if id.removeprefix(ID_PREFIX) in DATASETS and version is None:
+        raise Problem("not_found", f"{id} is published with the service; only uploaded datasets have a contact sheet.")
+    with service.database.read() as session:
+        row = datasets.find(session, id, version)
+        made = None if row.job_id is None else history.find_artifact(session, row.job_id, PREVIEW_NAME)
+        if made is None:
+            raise Problem("not_found", NO_SHEET)
+    name = f"{row.name}-{row.version}.png"
+    file = service.store.open(made.sha256)
+    return file_response(request, file, size=made.bytes, sha256=made.sha256, name=name, media_type=made.media_type)
 
 
 @router.post(

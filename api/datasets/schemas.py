@@ -21,7 +21,11 @@ class Dataset(Answer):
     status: Literal["ready", "missing", "validating", "failed"]
     """`missing` means that the dataset is published and its files are not on this server."""
     problems: list[str]
-    """Sentences that say why a user's dataset failed, or what was left out of it."""
+    """Sentences that say why a user's dataset failed."""
+    notes: list[str]
+    """Sentences that say what was left out of a user's dataset, converted or guessed."""
+    preview: str | None
+    """Path of a contact sheet: images of each class as the network sees them; null unless a user's dataset is ready."""
     job_id: str | None
     """The job that validates the upload."""
     same_as: str | None
@@ -51,6 +55,8 @@ class Dataset(Answer):
             "bytes": None,
             "created_at": None,
             "problems": [],
+            "notes": [],
+            "preview": None,
         }
         state = {"status": "ready" if available else "missing", "available": available, "how_to_get": how_to_get}
         return cls.model_validate({"id": f"ds_{info.name}", **_known(info.to_dict()), **own, **state})
@@ -64,7 +70,9 @@ class Dataset(Answer):
             _known(row.info or {})
             | {name: getattr(row, name) for name in ROW_FIELDS}
             | {
-                "problems": row.problems or [],
+                "problems": [] if ready else row.problems or [],
+                "notes": (row.problems or []) if ready else [],
+                "preview": f"/v1/datasets/{row.id}/preview" if ready and row.job_id else None,
                 "available": ready,
                 "how_to_get": waiting
                 if row.status != DatasetStatus.FAILED

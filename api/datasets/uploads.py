@@ -82,7 +82,7 @@ class Form:
         """The file's format, detected by its content. Raises Problem (422) when it is none that is known."""
         found = sniff(bytes(self._head))
         if found is None:
-            raise invalid([("/file", unknown_format())])
+            raise invalid([("/file", unknown_format(bytes(self._head)))])
         return found
 
 

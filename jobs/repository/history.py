@@ -75,8 +75,12 @@ def artifacts(session: Session, job_id: str) -> Sequence[Artifact]:
     return session.execute(select(Artifact).where(Artifact.job_id == job_id).order_by(Artifact.name)).scalars().all()
 
 
+def find_artifact(session: Session, job_id: str, name: str) -> Artifact | None:
+    return session.get(Artifact, (job_id, name))
+
+
 def artifact(session: Session, job_id: str, name: str) -> Artifact:
-    found = session.get(Artifact, (job_id, name))
+    found = find_artifact(session, job_id, name)
     if found is None:
         raise NotFound(f"artifact of {job_id} named", name)
     return found

@@ -37,7 +37,7 @@ class Service:
         self.url = ""
 
     def start(self) -> None:
-        options = ["--port", "0", "--data", str(self.data), "--workers", str(self.workers)]
+        options = ["--port", "0", "--data", str(self.data), "--workers", str(self.workers), "--ready-timeout", "240"]
         self._process = subprocess.Popen(
             [str(Path(sys.executable).with_name("adder")), "up", *options],
             env=self._env,

@@ -32,6 +32,7 @@ from tests.adderclient.documents import (
 )
 
 FINAL = ("succeeded", "failed", "cancelled")
+SHEET = b"\x89PNG picture"
 
 
 @dataclass
@@ -190,6 +191,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self.state.looks += 1
                 failed = {"status": "failed", "problems": ["cat/1.png is no image."]}
                 self._answer(200, upload(**failed if self.state.looks > 2 else {}))
+            case ("GET", "v1", "datasets", "looked"):
+                more = {"status": "ready", "notes": ["3 images lay."], "preview": "/v1/datasets/ds_2/preview"}
+                self._answer(200, upload(id="ds_2", **more) | {"name": "looked"})
+            case ("GET", "v1", "datasets", "looked", "preview"):
+                self._file(SHEET, "looked.png")
             case ("DELETE", "v1", "datasets", "leaves@1"):
                 self._answer(204, None)
             case ("GET", "v1", "datasets", name) if name == "digits":

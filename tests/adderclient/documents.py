@@ -88,6 +88,8 @@ def dataset(name: str, **more: Any) -> dict[str, Any]:
         "version": None,
         "status": "ready",
         "problems": [],
+        "notes": [],
+        "preview": None,
         "job_id": None,
         "same_as": None,
         "description": "",

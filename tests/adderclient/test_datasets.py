@@ -10,7 +10,7 @@ import pytest
 from adderclient import AdderClientError, Client
 from adderclient.download import Transfer
 from tests.adderclient.conftest import Adder
-from tests.adderclient.contract_service import Service
+from tests.adderclient.contract_service import SHEET, Service
 
 CONTENT = bytes(range(256)) * 1000
 
@@ -50,6 +50,13 @@ def test_commands(service: Service, adder: Adder, tmp_path: Path) -> None:
     assert "leaves@1 is validating" in done.stderr
     assert "adder watch job_1" in done.stderr
     assert b'{"size": [32, 32], "channels": 1}' in service.requests[-1][3]
+    choices = ["--on-bad-image", "skip", "--max-skipped", "3", "--transparent-on", "black", "--value-range", "-1..1"]
+    choices += ["--image-column", "img", "--label-column", "fine_label"]
+    assert adder("datasets", "upload", "leaves.zip", "--name", "leaves", *choices).returncode == 0
+    assert (
+        b'{"on_bad_image": "skip", "max_skipped": 3, "transparent_on": "black", "value_range": "-1..1", '
+        b'"columns": {"image": "img", "label": "fine_label"}}'
+    ) in service.requests[-1][3]
     assert adder("datasets", "upload", "leaves.zip", "--name", "leaves", "--size", "big").returncode == 2
     assert adder("datasets", "upload", "nothing.zip", "--name", "leaves").returncode == 2
     service.looks = 5
@@ -58,6 +65,17 @@ def test_commands(service: Service, adder: Adder, tmp_path: Path) -> None:
     assert "cat/1.png is no image." in shown.stdout
     assert adder("datasets", "delete", "leaves@1").returncode == 0
     assert service.requests[-1][:2] == ("DELETE", "/v1/datasets/leaves%401")
+
+
+def test_notes_and_the_contact_sheet(service: Service, client: Client, adder: Adder, tmp_path: Path) -> None:
+    found = client.datasets.get("looked")
+    assert (found.notes, found.preview) == (("3 images lay.",), "/v1/datasets/ds_2/preview")
+    shown = adder("datasets", "show", "looked").stdout
+    assert "3 images lay." in shown
+    assert "adder datasets preview looked@1" in shown
+    done = adder("datasets", "preview", "looked", "-o", "sheet.png")
+    assert (done.returncode, done.stdout) == (0, "sheet.png\n")
+    assert (tmp_path / "sheet.png").read_bytes() == SHEET
 
 
 def test_the_list_stays_the_plain_command(service: Service, adder: Adder) -> None:

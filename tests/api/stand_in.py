@@ -54,7 +54,9 @@ class StandIn:
         return claim
 
     def submit_evaluation(self) -> str:
-        body = {"kind": "evaluate", "model_id": "model_x", "dataset": {"name": "digits"}}
+        """An evaluation of a model that was published before."""
+        model_id = self.publish(self.start())
+        body = {"kind": "evaluate", "model_id": model_id, "dataset": {"name": "digits"}}
         with self.database.write() as session:
             return lifecycle.submit(session, SPEC.validate_python(body)).job.id
 

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from addercore.config import RECIPES
 from benchmarks import paper
+from jobs import spec_files
 from jobs.settings import Settings
 from jobs.states import EDGES
 from tests.docs import commands
@@ -153,7 +154,25 @@ def _states() -> Iterator[str]:
     )
 
 
-GENERATED: dict[str, Callable[[], Iterator[str]]] = {"docs/architecture.md": _states, "docs/results.md": _results}
+def _specs() -> Iterator[str]:
+    if (ROOT / "docs/specs.md").read_text() != spec_files.page():
+        yield "it is not what `python -m jobs.spec_files` writes"
+
+
+def _index() -> Iterator[str]:
+    index = Page(ROOT / "docs/README.md")
+    listed = {link.text for link in index.links()} | {index.path.name}
+    yield from (
+        f"it does not list {path.name}" for path in sorted((ROOT / "docs").glob("*.md")) if path.name not in listed
+    )
+
+
+GENERATED: dict[str, Callable[[], Iterator[str]]] = {
+    "docs/README.md": _index,
+    "docs/architecture.md": _states,
+    "docs/results.md": _results,
+    "docs/specs.md": _specs,
+}
 """Pages, or parts of pages, that code decides; each with what tells how they differ from it. The tables of
 docs/counts.md and docs/monitoring.md have tests beside the code that they describe."""
 

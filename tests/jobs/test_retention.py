@@ -185,7 +185,7 @@ def content(chance: random.Random) -> bytes:
 class Traffic:
     """Jobs that publish, imports and deletes of the same few contents, while garbage is collected.
 
-    `missing` is what went wrong.
+    `missing` lists what went wrong.
     """
 
     def __init__(self, database: Database, store: FolderStore, settings: Settings, seed: int) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load
 
+from addercore.config.uploads import PREVIEW_NAME
 from jobs.errors import StoreError
-from jobs.repository import datasets, lifecycle
+from jobs.repository import datasets, history, lifecycle
 from jobs.tables import Dataset
 from tests.support.attempts import COMMAND
 from tests.support.datasets import add_upload
@@ -71,6 +72,10 @@ def test_a_good_upload_is_ready_and_dropped(ingesting: WorkerContext) -> None:
     assert done.problems is not None
     assert "README" in done.problems[0]
     assert "README" in log_of(ingesting, row.job_id)
+    with ingesting.database.read() as session:
+        sheet = history.artifact(session, row.job_id, PREVIEW_NAME)
+    with ingesting.store.open(sheet.sha256) as picture:
+        assert (sheet.media_type, picture.read(4)) == ("image/png", b"\x89PNG")
     with ingesting.store.open(done.sha256 or "") as file:
         tensors = load(file.read())
     assert {name: tensor.shape[0] for name, tensor in tensors.items()} == {

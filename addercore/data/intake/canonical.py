@@ -27,7 +27,8 @@ class CanonicalFile:
         self._image_bytes = int(np.prod(plan.shape))
         sizes: dict[Part, int] = {"train": plan.train_size, "validation": plan.validation_size}
         header, self._offsets, total = _layout(plan, sizes, self._image_bytes)
-        self._file = path.open("wb")
+        self._file = path.open("w+b")
+        self._shape = plan.shape
         self._file.truncate(len(header) + total)
         self._file.write(header)
         self._begin = len(header)
@@ -41,6 +42,11 @@ class CanonicalFile:
     def put(self, part: Part, slot: int, image: Pixels) -> None:
         """Writes one image (c, h, w)."""
         self._write(f"{part}_images", slot * self._image_bytes, image.tobytes())
+
+    def get(self, part: Part, slot: int) -> Pixels:
+        """The image (c, h, w) that was put there."""
+        self._file.seek(self._begin + self._offsets[f"{part}_images"] + slot * self._image_bytes)
+        return np.frombuffer(self._file.read(self._image_bytes), dtype=np.uint8).reshape(self._shape)
 
     def _write(self, tensor: str, offset: int, data: bytes) -> None:
         self._file.seek(self._begin + self._offsets[tensor] + offset)

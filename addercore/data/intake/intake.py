@@ -10,15 +10,18 @@ import numpy as np
 
 from addercore.config import DatasetInfo, IntakeOptions
 from addercore.config.uploads import SNIFF_BYTES, sniff, unknown_format
-from addercore.data.intake.archives import ArchiveSource, Tar, Zip
-from addercore.data.intake.arrays import NpzSource
+from addercore.data.intake.archives import Tar, Zip
 from addercore.data.intake.canonical import CanonicalFile
-from addercore.data.intake.images import BadImage, Pixels, fit
+from addercore.data.intake.contents import Between, Contents
+from addercore.data.intake.images import BadImage, Pixels, fit, group_of
+from addercore.data.intake.known import open_archive
 from addercore.data.intake.limits import Limits
+from addercore.data.intake.npz import open_npz
 from addercore.data.intake.plan import Plan, Survey, plan
-from addercore.data.intake.problems import refuse
+from addercore.data.intake.preview import contact_sheet
+from addercore.data.intake.problems import printable, refuse
 from addercore.data.intake.sources import Source
-from addercore.data.intake.tables import ParquetSource
+from addercore.data.intake.tables import ParquetSource, Table
 from addercore.errors import Stopped
 
 EVERY: Final = 64  # examples between two looks at the callbacks
@@ -43,6 +46,7 @@ def take_in(
     name: str,
     options: IntakeOptions = IntakeOptions(),
     *,
+    preview: Path | None = None,
     limits: Limits = Limits(),
     on_progress: Progress = lambda fraction, images: None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -50,6 +54,16 @@ def take_in(
     """Writes the images of `upload` to `target` (see `canonical`), and describes them as the dataset `name`.
 
     Temporary files are beside `target`. Equal images, labels and options give equal bytes.
+
+    Args:
+        upload: the file as it was sent.
+        target: where the canonical file goes.
+        name: of the dataset.
+        options: what the uploader chose.
+        preview: where a contact sheet goes (PNG), if at all.
+        limits: how much an upload may be.
+        on_progress: gets the fraction that is done and the number of images, now and then.
+        should_stop: asked now and then whether to end.
 
     Raises:
         BadDataset: what is wrong, every corrupt image by name.
@@ -62,33 +76,35 @@ def take_in(
             raise Stopped("stopped on request while a dataset was read")
 
     kind = _format(upload)
-    source = _open(kind, upload, target.parent, limits, between)
-    survey = Survey()
+    source = _open(kind, upload, target.parent, options, limits, between)
+    survey = Survey(options)
     for number, example in enumerate(source.examples()):
         survey.note(example)
         if number % EVERY == 0:
             between()
             on_progress(example.done / 2, number)
     made = plan(survey, source, options, limits)
-    moments = _write(target, source, made, on_progress, between)
+    moments = _write(target, source, made, set(survey.bad), preview, on_progress, between)
     on_progress(1.0, len(made.labels))
-    return Intake(_info(name, kind, made, moments), kind, made.notes)
+    return Intake(_info(name, kind, made, moments), kind, [printable(note) for note in made.notes])
 
 
 def _format(upload: Path) -> str:
     with upload.open("rb") as file:
-        found = sniff(file.read(SNIFF_BYTES))
+        head = file.read(SNIFF_BYTES)
+    found = sniff(head)
     if found is None:
-        raise refuse(f"The file {unknown_format()}.")
+        raise refuse(f"The file {unknown_format(head)}.")
     return found
 
 
-def _open(kind: str, upload: Path, folder: Path, limits: Limits, between: Callable[[], None]) -> Source:
+def _open(kind: str, upload: Path, folder: Path, options: IntakeOptions, limits: Limits, between: Between) -> Source:
     if kind == "npz":
-        return NpzSource(upload, folder, limits, between)
+        return open_npz(upload, folder, limits, between, options.transparent_on)
     if kind == "parquet":
-        return ParquetSource(upload, limits)
-    return ArchiveSource(Zip(upload, limits) if kind == "zip" else Tar(upload, limits), limits, between)
+        return ParquetSource([Table(upload, "The table", None)], limits, options.named_columns, options.transparent_on)
+    archive = Zip(upload, limits) if kind == "zip" else Tar(upload, limits)
+    return open_archive(Contents(archive, limits, between), folder, options, between)
 
 
 class _Moments:
@@ -116,13 +132,25 @@ class _Moments:
         return means, spreads
 
 
-def _write(target: Path, source: Source, made: Plan, on_progress: Progress, between: Callable[[], None]) -> _Moments:
-    moments = _Moments(made.shape[0])
+def _write(
+    target: Path,
+    source: Source,
+    made: Plan,
+    bad: set[str],
+    preview: Path | None,
+    on_progress: Progress,
+    between: Between,
+) -> _Moments:
+    """The second reading; `bad` are the places of the images that are left out."""
+    moments, number = _Moments(made.shape[0]), 0
     with CanonicalFile(target, made) as file:
-        for number, example in enumerate(source.examples()):
-            if isinstance(example.image, BadImage):  # it was none at the first reading
-                raise refuse(f"{example.place} {example.image}.")
-            image = fit(example.image, made.shape[0], made.shape[1:])
+        for example in source.examples():
+            if isinstance(example.image, BadImage):
+                if example.place in bad:
+                    continue
+                raise refuse(f"{example.place} {example.image}.")  # it was a good one at the first reading
+            values = example.image.values
+            image = fit(made.scales[group_of(values)].apply(values), made.shape[0], made.shape[1:])
             part, slot = made.slots[number]
             file.put(part, slot, image)
             if part == "train":
@@ -130,6 +158,9 @@ def _write(target: Path, source: Source, made: Plan, on_progress: Progress, betw
             if number % EVERY == 0:
                 between()
                 on_progress((1 + example.done) / 2, number)
+            number += 1
+        if preview is not None:
+            contact_sheet(made, file.get, preview)
     return moments
 
 

@@ -1,17 +1,22 @@
 """Collects what is wrong with an upload."""
 
+import unicodedata
+from collections.abc import Iterable
 from typing import Final
 
 from addercore.errors import BadData
 
 MAX_LISTED: Final = 100
 _SHOWN: Final = 3
+_NAMES_SHOWN: Final = 5
+_BIDIRECTIONAL: Final = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 class BadDataset(BadData):
     """An upload that is no usable dataset. `problems` has a sentence for each, and a last one for those left out."""
 
     def __init__(self, problems: list[str], total: int | None = None) -> None:
+        problems = [printable(problem) for problem in problems]
         self.total = len(problems) if total is None else total
         left_out = self.total - len(problems)
         self.problems = [*problems, f"… and {left_out:,} more of that kind."] if left_out else problems
@@ -39,3 +44,27 @@ class Problems:
 def refuse(sentence: str) -> BadDataset:
     """The error for what is wrong with the upload as a whole."""
     return BadDataset([sentence])
+
+
+def listed(names: Iterable[str], most: int = _NAMES_SHOWN) -> str:
+    """The first names of a list, and how many more there are."""
+    every = list(names)
+    more = f" and {len(every) - most:,} more" if len(every) > most else ""
+    return ", ".join(every[:most]) + more
+
+
+def unprintable(text: str) -> bool:
+    """Whether a text could steer a terminal or cannot be encoded: controls, lone surrogates, line separators,
+    characters that turn the direction of writing."""
+    return any(_steers(character) for character in text)
+
+
+def printable(text: str) -> str:
+    """The text with every character that `unprintable` means as an escape such as `\\x1b`."""
+    if not unprintable(text):
+        return text
+    return "".join(ascii(character)[1:-1] if _steers(character) else character for character in text)
+
+
+def _steers(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _BIDIRECTIONAL

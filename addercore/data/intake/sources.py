@@ -1,10 +1,10 @@
-"""The interface of all upload formats: examples, in the same order at each reading."""
+"""What every format gives: examples, in the same order each time they are read."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from addercore.data.intake.images import BadImage, Pixels
+from addercore.data.intake.images import BadImage, Picture
 
 Part = Literal["train", "validation"]
 
@@ -13,11 +13,11 @@ Part = Literal["train", "validation"]
 class Example:
     """One image with its class."""
 
-    place: str  # its name in messages: `cat/1.png`, `x_train[7]`
-    key: str | int  # identifies it in the upload, whatever the order
+    place: str  # how it is called in a message: `cat/1.png`, `x_train[7]`
+    key: str | int  # tells it from the others of the upload, whatever the order they come in
     part: Part | None  # None: the upload has no parts
     label: str | int
-    image: Pixels | BadImage
+    image: Picture | BadImage
     done: float  # 0…1, how much of the upload has been read
 
 
@@ -26,11 +26,11 @@ class Source(Protocol):
 
     @property
     def notes(self) -> list[str]:
-        """What was left out, a sentence each; complete after opening."""
+        """What was left out, guessed or converted, a sentence each; complete once it is opened."""
 
     @property
     def classes(self) -> list[str] | None:
-        """Names of the classes if labels are class indices; None if labels are names."""
+        """Names of the classes where labels are their numbers; None: labels speak for themselves."""
 
     def examples(self) -> Iterator[Example]:
-        """Yields all examples. Raises BadDataset if the upload itself is damaged."""
+        """All of it. Raises BadDataset where the upload itself is damaged."""

@@ -96,7 +96,7 @@ def test_loader_processes_decode_the_same_batches(photographs: ImageFolder) -> N
         assert not any(torch.equal(made[0], other) for other in made[1:])
     finally:
         loader.close()
-    ordered = Loader.in_order(photographs, workers=1, size=4)
+    ordered = Loader.of_evaluation(photographs, workers=1, size=4)
     try:
         taken = torch.cat([ordered.take() for _ in range(3)])
         assert torch.equal(taken, photographs.pixels(torch.arange(9)))
@@ -126,7 +126,7 @@ def test_disk_trouble_is_not_the_images_fault(photographs: ImageFolder) -> None:
     path.mkdir()
     with pytest.raises(IsADirectoryError):
         photographs.pixels(torch.tensor([0]))
-    loader = Loader.in_order(photographs, workers=1, size=2)
+    loader = Loader.of_evaluation(photographs, workers=1, size=2)
     try:
         with pytest.raises(IsADirectoryError, match=str(path)):
             loader.take()

@@ -184,7 +184,7 @@ def test_a_part_that_hangs_holds_up_no_scrape_and_one_thread(tmp_path: Path, sql
             for _ in range(2):
                 found = scrape(api)
                 assert (value(found, "adder_broker_up"), value(found, "adder_database_up")) == (0, 1)
-                assert [thread.name for thread in threading.enumerate()].count("reading-broker") == 1
+                assert [thread.name for thread in threading.enumerate()].count("probe-broker") == 1
 
 
 def test_a_store_that_takes_nothing_is_down(lite: Running, lite_api: httpx2.Client) -> None:

@@ -216,7 +216,7 @@ def test_it_serves_an_inherited_socket_and_ends_at_sigterm(tmp_path: Path, sqlit
                 return False
 
         wait_until(alive, "the API to answer")
-        job = httpx2.post(f"{url}/v1/jobs", json=train_body(), trust_env=False).json()["id"]
+        job = httpx2.post(f"{url}/v1/jobs", json=train_body(), trust_env=False, timeout=60).json()["id"]
         with httpx2.stream("GET", f"{url}/v1/jobs/{job}/stream", timeout=300, trust_env=False) as stream:
             lines = stream.iter_lines()
             next(lines)
