@@ -1,4 +1,4 @@
-"""One attempt's way of bearing a database, or store, that is away: it asks again after pauses that grow."""
+"""How an attempt waits while the database or the store is away: it retries after growing pauses."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from worker.context import WorkerContext
 
 LONGEST_PAUSE_SECONDS = 10.0
 LONGEST_PAUSE_LEASES = 0.25
-"""A database that is back must hear from the owners of jobs well before others, who wait a lease, take them."""
+"""Longest pause as a share of a lease: when the database is back, the owners of jobs must reach it well before other
+workers, which wait a whole lease, take their jobs."""
 
 T = TypeVar("T")
 
 
 class Abandoned(Exception):
-    """The worker stops and the database is away: the lease runs out, the next owner goes on from the checkpoint."""
+    """The worker stops while the database is away: the lease expires, and the next owner resumes from the
+    checkpoint."""
 
 
 class Outage:
@@ -36,11 +38,11 @@ class Outage:
 
     @property
     def pausing(self) -> bool:
-        """Whether it is too early to ask again."""
+        """Whether it is too early to retry."""
         return time.monotonic() < self._until
 
     def note(self, error: SQLAlchemyError | StoreError) -> None:
-        """Sets the next pause. Raises an error that says something else than that a server is away."""
+        """Begins the next pause after an error. Raises the error again unless it means that a server is away."""
         store = isinstance(error, StoreError)
         if not store and not database_away(error):
             raise error
@@ -55,7 +57,8 @@ class Outage:
         self._until = 0.0
 
     def bear(self, action: Callable[[], T]) -> T:
-        """What `action` returns once the servers answer. Raises Abandoned where the worker cannot wait for that."""
+        """Retries `action` until the servers answer, and returns its result. Raises Abandoned if the worker stops
+        first."""
         leaving_since: float | None = None
         while True:
             try:
