@@ -1,6 +1,6 @@
-"""What a worker does besides training: heartbeat, jobs that no message told it of, lost workers, unsent wake-ups.
+"""Periodic work of a worker: heartbeat, jobs without a message, jobs of lost workers, unsent wake-ups, sweeps.
 
-Any number of workers may do this side by side: each step is a conditional write, or harmless when it is done twice.
+Any number of workers may do it side by side. Each step is a conditional write, or does no harm when it is done twice.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ from worker.probe import gpu_use
 
 FORGET_AFTER_LEASES = 10
 TICK_SECONDS = 1.0
-"""How often a worker looks whether it is asked to drain."""
+"""How often a worker checks whether it was asked to drain."""
 
 log = structlog.get_logger()
 
 
 class Watch:
-    """Whether the database was seen all the time for a whole lease: then who has not renewed is gone.
+    """Whether this worker has seen the database for a whole lease without a gap.
 
-    A gap in the database's own time counts too: its host may have been suspended, or another one with another clock
-    have taken its place; then every lease may look as if it had run out.
+    Only then is a job's owner gone that has not renewed its lease. A gap in the database's own time counts too: its
+    host may have been suspended, or a standby with another clock may have taken over, and then every lease may seem
+    expired.
     """
 
     def __init__(self, lease_seconds: float) -> None:
@@ -43,7 +44,7 @@ class Watch:
         self._database_seen = 0.0
 
     def saw(self, database_ms: int) -> bool:
-        """Call whenever the database answered, with the time it told."""
+        """Call it whenever the database has answered, with the time that it gave."""
         now, database_now = time.monotonic(), database_ms / 1000
         gap = max(now - self._seen, abs(database_now - self._database_seen))
         if self._since is None or gap > self._lease / 2:
@@ -70,7 +71,7 @@ class Housekeeping:
         self._unheard: set[tuple[str, int]] = set()
         self._runners: list[threading.Thread] = []
         self._looking = threading.Lock()
-        """Held while jobs are claimed and their threads begun."""
+        """Held while jobs are claimed and their threads started."""
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
 
@@ -87,7 +88,7 @@ class Housekeeping:
         """
         with self._looking:
             self._closing = True
-        for runner in self._runners:  # nothing is added to them any more
+        for runner in self._runners:  # the list no longer changes
             runner.join()
         self._stopping.set()
         self._relay.stop()
@@ -96,7 +97,7 @@ class Housekeeping:
         try:
             with self._context.database.write() as session:
                 recovery.forget_worker(session, self._context.id)
-        except Exception as error:  # noqa: BLE001  (its heartbeat runs out by itself)
+        except Exception as error:  # noqa: BLE001  (its heartbeat expires by itself)
             log.warning("worker.not_forgotten", error=str(error))
 
     def _probe(self) -> None:
@@ -129,7 +130,7 @@ class Housekeeping:
             log.warning("housekeeping.deferred", error=str(error), kind=type(error).__name__)
 
     def heed_drain(self) -> None:
-        """Sees within a second or two that an operator wants this worker to leave, or to come back."""
+        """Reads whether an operator drains this worker, or has ended that; called every second or two."""
         with self._context.database.read() as session:
             asked = workers.asked_to_drain(session, self._context.id, self._context.drain)
         if asked != self._context.drain:
@@ -150,12 +151,12 @@ class Housekeeping:
         self.fill_free_slots()
 
     def move_sweeps(self) -> None:
-        """Children of sweeps that have ended make room for the next; soon after one has ended here, else by rounds."""
+        """Moves sweeps on, where a trial has ended: with each round, and soon after an attempt has ended here."""
         self._context.ended.clear()
         self._sweeps.round()
 
     def reclaim(self) -> list[str]:
-        """Takes jobs from lost workers, once this worker has itself seen the database for a whole lease."""
+        """Queues the jobs of lost workers again, once this worker has seen the database for a whole lease."""
         with self._context.database.write() as session:
             now = core.now(session)
             if not self._watch.saw(now):
@@ -166,7 +167,7 @@ class Housekeeping:
         return lost
 
     def release_unheard(self) -> None:
-        """Gives back jobs that are this worker's by the database, but that it knows nothing of for two rounds."""
+        """Gives back jobs that this worker owns by the database, but that have not run here for two rounds."""
         with self._context.database.read() as session:
             owned = recovery.owned_by(session, self._context.id)
         unheard = owned - self._context.running.fences
@@ -177,7 +178,7 @@ class Housekeeping:
         self._unheard = unheard
 
     def fill_free_slots(self) -> None:
-        """Claims for slots that stand free although jobs wait: their messages were lost, or the broker is away."""
+        """Claims jobs for free slots: the messages of waiting jobs may be lost, or the broker away."""
         with self._looking:
             if self._closing:
                 return

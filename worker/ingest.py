@@ -1,4 +1,4 @@
-"""The child's side of an `ingest` job: an upload becomes a dataset, or its problems are named."""
+"""The child's side of an `ingest` job: it makes a dataset of an upload, or lists what is wrong with it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from worker.environment import report_environment
 from worker.messages import Messages
 
 REPORT_SECONDS = 0.5
-"""Between two reports of progress, at least."""
+"""Shortest time between two reports of progress."""
 
 
 def ingest(order: protocol.JobOrder, messages: Messages, stop: threading.Event) -> protocol.Outcome:
-    """There is nothing to go on from: a further attempt begins anew."""
+    """Validates the upload. There are no checkpoints: a further attempt starts anew."""
     from addercore.data.intake import BadDataset, take_in  # loads torch
 
     if order.upload is None:
@@ -60,7 +60,7 @@ def ingest(order: protocol.JobOrder, messages: Messages, stop: threading.Event) 
 
 
 class Report:
-    """Sends progress, not too often."""
+    """Sends progress, at most every `REPORT_SECONDS`."""
 
     def __init__(self, messages: Messages) -> None:
         self._messages = messages

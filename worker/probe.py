@@ -1,4 +1,5 @@
-"""`python -m worker.probe`: what this machine offers, as JSON; a process of its own, as the worker loads no torch."""
+"""`python -m worker.probe`: prints what this machine offers, as JSON. The worker itself loads no torch, so it asks
+here."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ GPU_FIELDS = ("index", "utilization.gpu", "memory.used")
 
 
 def gpu_use() -> list[dict[str, int]]:
-    """`{index, utilization (percent), memory_used_bytes}` of each GPU; empty where the driver's tool says nothing."""
+    """`{index, utilization (percent), memory_used_bytes}` of each GPU; empty if the driver's tool does not answer."""
     command = ["nvidia-smi", f"--query-gpu={','.join(GPU_FIELDS)}", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=5)
@@ -26,7 +27,7 @@ def gpu_use() -> list[dict[str, int]]:
 
 
 def probe() -> dict[str, Any]:
-    """Asks a fresh process: versions, devices, backends, and as `offers` every `environment_key` it can go on with.
+    """Asks a new process for versions, devices and backends, and for every `environment_key` that it offers (`offers`).
 
     Raises CalledProcessError with its stderr when torch cannot be loaded.
     """

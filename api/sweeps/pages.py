@@ -19,7 +19,7 @@ from api.web.formats import duration, is_number, metric
 from api.web.header import PAGE_SIZE, page_header
 from api.web.html import error_page, page
 from jobs.errors import BadCursor, NotFound
-from jobs.states import SweepStatus, TrialStatus
+from jobs.states import SWEEP_FINAL, SweepStatus, TrialStatus
 from jobs.sweeps import plot, repository, summary
 from jobs.sweeps.repository import Best, Progress
 from jobs.sweeps.spec import SweepSpec
@@ -50,7 +50,7 @@ class SweepView:
 
     @property
     def final(self) -> bool:
-        return self.status in repository.ENDED
+        return self.status in SWEEP_FINAL
 
     @property
     def ended(self) -> int:

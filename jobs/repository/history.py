@@ -1,4 +1,4 @@
-"""What is read back of a job: metrics, events, logs, artifacts. All of it is append-only and read by cursor."""
+"""Reads of a job's metrics, events, logs and artifacts. All of them are append-only and read with a cursor."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def last_value(session: Session, job_id: str, name: str) -> float | None:
 
 
 def versions(session: Session, job_ids: Sequence[str]) -> Sequence[Row[str, str, int, int, Any]]:
-    """`(id, status, last_seq, log_bytes, progress)` of those jobs that exist: what a reader sees changes with it."""
+    """`(id, status, last_seq, log_bytes, progress)` of those jobs that exist. Whatever a reader sees changes with
+    these."""
     wanted = (Job.id, Job.status, Job.last_seq, Job.log_bytes, Job.progress)
     return session.execute(select(*wanted).where(Job.id.in_(job_ids))).all()
 
@@ -49,7 +50,7 @@ def latest_events(session: Session, job_id: str, limit: int) -> Sequence[Event]:
 
 
 def log_chunks(session: Session, job_id: str, *, from_byte: int = 0, limit: int = 100) -> Sequence[LogChunk]:
-    """Chunks that begin at or after `from_byte`."""
+    """The next chunks that begin at or after `from_byte`."""
     query = select(LogChunk).where(LogChunk.job_id == job_id, LogChunk.offset >= from_byte)
     return session.execute(query.order_by(LogChunk.offset).limit(limit)).scalars().all()
 

@@ -1,4 +1,4 @@
-"""What a user does to a job."""
+"""What users do with jobs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def submit(
     retry_of: str | None = None,
     rules: Rules = Rules(),
 ) -> Submission:
-    """Job row, labels, first event and wake-up in the caller's transaction.
+    """Writes a job's row, labels, first event and wake-up in the caller's transaction.
 
     Args:
         key: the request's `Idempotency-Key`; `body` is then the parsed request, compared with the first one's.
@@ -95,7 +95,7 @@ def submit(
 
 
 def _manifest(session: Session, spec: Spec) -> dict[str, Any] | None:
-    """Of the model that an evaluation names, or of a training's teacher, if that is there."""
+    """The manifest of the model that an evaluation names, or of a training's teacher; None without such a model."""
     if isinstance(spec, TrainSpec):
         model = session.get(Model, spec.distill.teacher) if spec.distill else None
     else:
@@ -152,7 +152,7 @@ def list_jobs(
     limit: int = 20,
     after: str | None = None,
 ) -> Page:
-    """Newest first. A job matches when its status is among `status` and it carries all of `labels`."""
+    """Lists jobs, newest first. A job matches if its status is among `status` and it has all of `labels`."""
     query = select(Job)
     if status:
         query = query.where(Job.status.in_(status))
@@ -165,7 +165,8 @@ def list_jobs(
 
 
 def cancel(session: Session, job_id: str) -> Job:
-    """At once where nothing runs; otherwise the supervisor sees `cancelling` and stops its child. Idempotent."""
+    """Cancels a job: at once if it does not run, else its supervisor sees `cancelling` and stops the child.
+    Idempotent."""
     job = lock_job(session, job_id)
     status = Status(job.status)
     if status in (Status.CANCELLING, Status.CANCELLED):
@@ -176,7 +177,7 @@ def cancel(session: Session, job_id: str) -> Job:
         change_status(session, job, Status.CANCELLING, "Cancel was asked for; the training saves its state and stops.")
     else:
         if job.attempt == 0:
-            job.turn = 0  # its share is not charged for what never ran
+            job.turn = 0  # a job that never ran does not count for its share
         change_status(session, job, Status.CANCELLED, "Cancelled before it ran." if job.attempt == 0 else "Cancelled.")
     session.flush()
     return job
@@ -209,9 +210,10 @@ def retry(
     from_checkpoint: bool,
     rules: Rules = Rules(),
 ) -> Job:
-    """A new job with the old one's spec and labels; `from_checkpoint` hands it the old one's newest checkpoint.
+    """Makes a new job with the old one's spec and labels. With `from_checkpoint` it gets the old one's newest
+    checkpoint.
 
-    It lines up anew, and any worker may take it: nothing of the old one's environment is frozen.
+    It gets a new place in the queue, and any worker may take it: the old job's environment does not bind it.
 
     Raises:
         Conflict: the old one has not ended, or left no checkpoint to go on from.
@@ -246,7 +248,7 @@ def retry(
 
 
 def delete_job(session: Session, job_id: str) -> list[str]:
-    """Removes a finished job. Returns the sha256 of all it stored, for `ArtifactStore.discard`."""
+    """Deletes a finished job. Returns the sha256 of its blobs, for `ArtifactStore.discard`."""
     job = lock_job(session, job_id)
     if job.status in OWNED or job.status not in FINAL:
         raise Conflict(f"The job is {job.status}; cancel it and wait until it has ended before deleting it.")

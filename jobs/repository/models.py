@@ -1,4 +1,4 @@
-"""Models, and which stored bytes are still referred to."""
+"""Models, and which stored blobs are still in use."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def get_model(session: Session, model_id: str) -> Model:
 def new_model(
     manifest: dict[str, Any], stored: Stored, *, source: str, job_id: str | None, metrics: dict[str, Any] | None
 ) -> Model:
-    """A model's row from its manifest. Raises addercore's BadModel for one that describes no network."""
+    """Makes a model's row of its manifest. Raises BadModel if the manifest describes no network."""
     net = check_manifest(manifest)
     part = manifest["network"]
     return Model(

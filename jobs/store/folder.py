@@ -1,8 +1,8 @@
-"""The store in a folder: `ab/abcd…`, written under a temporary name, synced and renamed.
+"""The store in a folder: files `ab/abcd…`, each written under a temporary name, synced and renamed.
 
-One lock file orders renames and removals: who gives a blob its name shares the lock for microseconds, who removes one
-has it alone from the look at its age to the unlink, and never waits for it. A backup shares it for as long as it
-copies, during which nothing is removed.
+A lock file orders renames and removals. A rename takes the lock shared, for microseconds. A removal takes it
+exclusively from reading the age to the unlink, and never waits for it. A backup holds it shared while it copies, so
+that nothing is removed meanwhile.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class FolderStore(ArtifactStore):
                         continue
 
     def now(self) -> float:
-        """Of the file system, which need not be this machine's."""
+        """The clock of the file system, which need not be this machine's."""
         with self.writing():
             self.incoming_dir.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.incoming_dir) as file:
@@ -70,7 +70,7 @@ class FolderStore(ArtifactStore):
 
     @contextmanager
     def holding(self) -> Iterator[None]:
-        """Keeps every blob for the time of the block, also those that rows stop referring to."""
+        """Keeps every blob for the time of the block, also those that no row names any more."""
         with self._lock(fcntl.LOCK_SH):
             yield
 

@@ -1,8 +1,8 @@
 """What every artifact store does.
 
-A blob is complete before it has its name, and has its name before a row refers to it: a crash leaves at most a blob
-that nobody refers to. Such a blob is removed once it is older than a grace, which is far longer than a blob ever waits
-for its row: an import beside a delete of the same bytes loses nothing. Ages are measured by the store's own clock.
+A blob is complete before it gets its name, and has its name before a row refers to it: a crash leaves at most a blob
+without a row. Such a blob is removed once it is older than a grace period, which is far longer than a blob ever waits
+for its row: an import beside a deletion of the same bytes loses nothing. Ages go by the store's own clock.
 """
 
 from __future__ import annotations
@@ -41,18 +41,24 @@ log = structlog.get_logger()
 class Blob:
     sha256: str
     modified: float
-    """When it was stored or refreshed, seconds since 1970 by the store's clock."""
+    """When it was stored or refreshed, in seconds since 1970 by the store's clock."""
 
 
 class ArtifactStore(ABC):
-    """What both kinds do alike; `store_of` makes the one that the settings name.
+    """An artifact store. `store_of` opens the one that the settings name.
 
-    Every call that reaches the store raises StoreUnavailable when it does not answer, and every one that writes
-    StoreFull when it takes no more; nothing half-written is ever left under a blob's name.
+    Every call that reaches the store raises StoreUnavailable if it does not answer, and every call that writes raises
+    StoreFull if it takes no more bytes. A blob's name never stands for half-written bytes.
     """
 
     def __init__(self, name: str, incoming: Path, grace_seconds: float) -> None:
-        """`name` is for messages, `incoming` a local folder for uploads in the making."""
+        """Sets what both kinds need.
+
+        Args:
+            name: what messages call the store.
+            incoming: local folder for uploads under way.
+            grace_seconds: how long a blob may wait for its row.
+        """
         self.name = name
         self.incoming_dir = incoming
         self.grace = grace_seconds
@@ -61,15 +67,16 @@ class ArtifactStore(ABC):
 
     @abstractmethod
     def open(self, sha256: str) -> BinaryIO:
-        """The blob, to be read from any position. Raises StoreError when it is missing."""
+        """Opens a blob for reading from any position. Raises StoreError if it is missing."""
 
     @abstractmethod
     def local(self, sha256: str) -> AbstractContextManager[Path]:
-        """The blob as a file of this machine, for the time of the block. Raises StoreError when it is missing."""
+        """The blob as a local file for the time of the block. Raises StoreError if it is missing."""
 
     @abstractmethod
     def refresh(self, sha256: str) -> bool:
-        """Makes the blob young again, so that no discard takes it before its row is written. False: it is gone."""
+        """Makes a blob young again, so that it is not discarded before its row is written. Returns False if it is
+        gone."""
 
     @abstractmethod
     def blobs(self, prefix: str) -> Iterator[Blob]:
@@ -85,7 +92,7 @@ class ArtifactStore(ABC):
 
     @abstractmethod
     def _remove(self, sha256: str, before: float) -> bool:
-        """Removes the blob unless it was stored or refreshed at `before` or later. False: it stays for now."""
+        """Removes a blob unless it was stored or refreshed at `before` or later. Returns False if it stays for now."""
 
     def put(self, source: Path) -> Stored:
         """Stores a copy of a file."""
@@ -99,22 +106,22 @@ class ArtifactStore(ABC):
             return upload.commit()
 
     def incoming(self) -> Upload:
-        """An upload that becomes a blob when it is committed and leaves nothing otherwise."""
+        """An upload, which becomes a blob when it is committed and leaves nothing behind otherwise."""
         with self.writing():
             self.incoming_dir.mkdir(parents=True, exist_ok=True)
             return Upload(self, tempfile.NamedTemporaryFile(dir=self.incoming_dir, delete=False))
 
     def ensure(self, stored: Stored, source: Path) -> None:
-        """Sees that a blob stored a while ago is there and young.
+        """Makes sure that a blob which was stored a while ago is there and young.
 
-        To be called right before the transaction that names it where the blob may have waited (the database was
-        away), and after it where the process may have stood still in between.
+        Call it right before the transaction that names the blob if the blob may have waited (the database was away),
+        and after it if the process may have been stopped in between.
         """
         if not self.refresh(stored.sha256):
             self.put(source)
 
     def fetch(self, sha256: str, target: Path) -> None:
-        """Copies a blob to `target`. Raises StoreError when it is missing or its bytes are not what was stored."""
+        """Copies a blob to `target`. Raises StoreError if it is missing or its bytes have changed."""
         digest = hashlib.sha256()
         try:
             with self.open(sha256) as source, target.open("wb") as sink:
@@ -147,7 +154,7 @@ class ArtifactStore(ABC):
         return removed
 
     def _due(self) -> set[str]:
-        """Blobs of earlier discards that were young then and are not now."""
+        """Blobs that earlier calls of `discard` found too young and that are old enough now."""
         now = time.monotonic()
         with self._later_lock:
             due = {sha256 for sha256, at in self._later.items() if at <= now}
@@ -183,7 +190,7 @@ class ArtifactStore(ABC):
             return models.unreferenced(session, digests), before
 
     def clear_incoming(self, older_than_seconds: float) -> int:
-        """Removes what uploads left that were killed. Returns the number of files."""
+        """Removes what killed uploads have left. Returns the number of files."""
         removed = 0
         with suppress(FileNotFoundError):
             for entry in os.scandir(self.incoming_dir):
@@ -195,7 +202,7 @@ class ArtifactStore(ABC):
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Says of an error of the file system what it means for the store."""
+        """Turns errors of the file system into StoreFull or StoreUnavailable."""
         try:
             yield
         except OSError as error:
@@ -206,7 +213,7 @@ class ArtifactStore(ABC):
 
 
 class Upload:
-    """A blob in the making; a context manager that removes what was not committed."""
+    """An upload under way. As a context manager it removes what was not committed."""
 
     def __init__(self, store: ArtifactStore, file: tempfile._TemporaryFileWrapper[bytes]) -> None:
         self._store = store
@@ -237,7 +244,8 @@ class Upload:
         return Stored(sha256, self.bytes)
 
     def ensure(self, stored: Stored) -> None:
-        """After the row is written: puts the blob back if this process stood still for so long that it was removed."""
+        """Call it after the row is written: stores the blob again if the process was stopped so long that it was
+        removed."""
         if not self._store.refresh(stored.sha256):
             self._file.seek(0)
             self._store.put_stream(pieces(self._file))

@@ -1,8 +1,8 @@
 """The store in an S3-compatible bucket, for workers on several machines.
 
-A blob is an object `ab/SHA256/GENERATION`; every put makes a generation of its own, and a removal names the generations
-that it saw. S3 has no lock and no removal on condition: under one fixed key, a removal that was decided before a put
-could take what that put had just written.
+A blob is an object `ab/SHA256/GENERATION`. Every put makes a new generation, and a removal names the generations that
+it has seen. S3 has neither locks nor conditional removal: with one fixed key, a removal that was decided before a put
+could remove what the put had just written.
 
 Address and credentials come from the environment as everywhere with S3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
 AWS_REGION, and AWS_ENDPOINT_URL for a store that is not Amazon's.
@@ -37,18 +37,18 @@ if TYPE_CHECKING:
     from obstore.store import S3Store as Bucket
 
 REQUEST_SECONDS = 30
-"""For one request, which may carry some MiB of a file, to its end."""
+"""Time limit of one request, which may carry some MiB of a file."""
 RESUMES = 3
-"""How often a download goes on after a break without having got a byte in between."""
+"""How often a download is resumed in a row without getting a byte."""
 MAX_RETRIES = 10
 MAX_REASON = 400  # characters of a library's error that are repeated
 FULL = ("QuotaExceeded", "StorageFull", "InsufficientStorage", "EntityTooLarge", "507 ")
-"""Marks of the answers by which S3-compatible servers say that they take no more."""
+"""Parts of the answers by which S3-compatible servers say that they are full."""
 
 
 class S3Store(ArtifactStore):
     def __init__(self, url: str, incoming: Path, grace_seconds: float, retry_seconds: float) -> None:
-        """`retry_seconds` bounds the tries of one request, pauses that grow included."""
+        """`retry_seconds` bounds the retries of one request, with their growing pauses."""
         super().__init__(url, incoming, grace_seconds)
         bucket, _, prefix = url.removeprefix("s3://").partition("/")
         pause = timedelta(milliseconds=100), timedelta(seconds=min(5.0, retry_seconds))
@@ -95,7 +95,7 @@ class S3Store(ArtifactStore):
             Path(name).unlink(missing_ok=True)
 
     def refresh(self, sha256: str) -> bool:
-        """By a copy of its own generation, made in the store, unless the newest is young enough."""
+        """Copies the newest generation within the store, unless it is young enough."""
         found = self._generations(sha256)
         if not found:
             return False
@@ -116,13 +116,13 @@ class S3Store(ArtifactStore):
         return (Blob(*item) for item in newest.items() if SHA256.fullmatch(item[0]))
 
     def now(self) -> float:
-        """By an object written just now: hosts' clocks need not agree with the store's."""
+        """The clock of the store, from an object that is written now: the hosts' clocks need not agree with it."""
         with self.reaching():
             obstore.put(self._bucket, "clock", b"", use_multipart=False)
             return _age(obstore.head(self._bucket, "clock"))
 
     def collect_orphans(self, database: Database, prefix: str, older_than_seconds: float = 0.0) -> int:
-        """Removes orphans, and of a blob that was stored several times all generations but the newest."""
+        """Removes orphans, and all generations but the newest of a blob that was stored several times."""
         removed = super().collect_orphans(database, prefix, older_than_seconds)
         several: dict[str, list[ObjectMeta]] = defaultdict(list)
         for item in self._list(prefix):
@@ -235,7 +235,8 @@ class _Reader(io.RawIOBase):
         return count
 
     def _next(self) -> bytes:
-        """Bytes from here on. A break in the middle, as of a reader slower than the time of a request, is mended."""
+        """The next bytes. Resumes a download that broke off, for example because the reader is slower than a request's
+        limit."""
         breaks = 0
         while True:
             self._stream = self._stream or self._store.stream(self._sha256, self._at, self._size)
@@ -264,5 +265,5 @@ def _age(item: ObjectMeta) -> float:
 
 
 def _order(item: ObjectMeta) -> tuple[float, str]:
-    """Which of several generations is the newest: everybody finds the same one."""
+    """Sort key of generations; the last one is the newest, for every process the same."""
     return (_age(item), item["path"])

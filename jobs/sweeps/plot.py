@@ -1,7 +1,7 @@
 """Plots the results of a sweep as SVG. It is written by hand, as the API loads no plotting library.
 
-A grid: the objective over one field, a line for each combination of the others, bars of ± one standard deviation over
-seeds. A search: the trials in order with the best so far, then the objective over each field.
+A grid gives the objective over one field, with a line for each combination of the others and bars of ± one standard
+deviation over the seeds. A search gives the trials in order with the best so far, then the objective over each field.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SMALL = (430, 290)
 MOST_SERIES = 8
 MOST_PANELS = 8
 LOG_RATIO = 20.0
-"""Largest to smallest value from which a field of a grid is drawn over a logarithmic axis."""
+"""Ratio of the largest to the smallest value of a field from which its axis is logarithmic."""
 CHARACTER = 6.3  # px of one at 12 px
 
 
@@ -54,14 +54,14 @@ class Panel:
     """Whether y is shown in per cent."""
     log: bool = False
     names: Sequence[str] = ()
-    """Of the places 0, 1, … where x is no number."""
+    """Labels of the positions 0, 1, … where x is not a number."""
     note: str = ""
     at: Sequence[float] = field(default=())
-    """Where x has ticks; by default round numbers."""
+    """Positions of ticks on x; by default round numbers."""
 
 
 def draw(spec: SweepSpec, trials: Sequence[Trial]) -> str:
-    """The picture; it says so where there is nothing to draw yet."""
+    """The plot as an SVG document. If no trial has a value yet, it says so."""
     if spec.grid is None:
         panels = _search_panels(spec, trials)[:MOST_PANELS]
         columns = 1 if len(panels) == 1 else 2
@@ -120,7 +120,7 @@ def _grid_panel(spec: SweepSpec, trials: Sequence[Trial]) -> Panel:
 
 
 def _across(table: Table, grid: dict[str, list[Any]]) -> str:
-    """The field along the x axis: of the numeric ones that with most values, else the first."""
+    """The field of the x axis: the numeric one with the most values, else the first field."""
     numeric = [name for name in table.fields if _numeric(grid[name])]
     return max(numeric, key=lambda name: len(grid[name])) if numeric else table.fields[0]
 
@@ -175,7 +175,7 @@ def _pruned_note(trials: Sequence[Trial]) -> str:
 
 
 class _Scale:
-    """From a value to a pixel."""
+    """Maps a value to a pixel."""
 
     def __init__(self, low: float, high: float, start: float, end: float, log: bool) -> None:
         place = math.log if log else float
@@ -274,7 +274,7 @@ def _curve(one: Series, colour: str, x: _Scale, y: _Scale) -> str:
 
 
 def _legend(series: Sequence[Series], width: float) -> tuple[str, int]:
-    """The names above the panel, and how many lines they take."""
+    """The legend above the panel, and its number of lines."""
     left, parts, row, at = 64.0, [], 0, 64.0
     for number, one in enumerate(series):
         need = 26 + CHARACTER * len(one.name) + 14
