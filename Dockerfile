@@ -42,6 +42,7 @@ COPY worker worker
 COPY addercore addercore
 COPY jobs jobs
 COPY adderclient adderclient
+COPY launcher launcher
 COPY migrations migrations
 RUN pip install --no-deps --force-reinstall . \
  && pip uninstall --yes --quiet setuptools pip

@@ -8,7 +8,11 @@ RUN := $(VENV)/bin
 KERNELS := addercore/ops/c/libadder.so
 KERNEL_SOURCES := $(wildcard addercore/ops/c/src/*.[ch] addercore/ops/c/src/*.inc) addercore/ops/c/build.py
 
-.PHONY: setup kernels demo up test check faults format bench bench-service bench-load soak compose-test lock clean
+# The tests run in so many processes side by side.
+WORKERS ?= 2
+SIDE_BY_SIDE := -n $(WORKERS) --dist loadgroup
+
+.PHONY: setup kernels demo up test test-all test-five check docs faults format bench bench-service bench-load soak compose-test lock clean
 
 setup: $(VENV)/.installed $(KERNELS)
 
@@ -33,14 +37,27 @@ demo: setup
 up: setup
 	@exec $(RUN)/adder up
 
+# Most of the tests; at the end it says what it leaves out: what takes long or needs more than Python, gcc and make.
 test: setup
-	$(RUN)/python -m pytest
+	$(RUN)/python -m pytest $(SIDE_BY_SIDE) --part short
 
-check: setup
+# All of them; on a processor with more than AVX2 those that train or compare numbers run once more with AVX2 alone.
+test-all: test
+	$(RUN)/python -m pytest $(SIDE_BY_SIDE) --part rest
+	$(RUN)/python -m tests.support.avx2_alone $(SIDE_BY_SIDE) -m bits
+
+# Whether `make test` passes every time, also on a busy machine.
+test-five: setup
+	$(RUN)/python -m tests.support.repeat --times 5 --load 4 -- $(SIDE_BY_SIDE) --part short
+
+check: setup docs
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
 	$(RUN)/mypy
-	$(RUN)/python -m pytest
+
+# Checks links, commands, paths, settings and REST calls that README and docs name, and their generated parts.
+docs: setup
+	$(RUN)/python -m tests.docs
 
 # Causes every fault on real processes and prints what it cost (docs/faults.md); about 25 minutes.
 faults: setup

@@ -27,11 +27,11 @@ from adderclient.errors import (
     WaitTimeout,
     WorkerBusy,
 )
-from adderclient.recipes import Recipe
 from adderclient.records import (
     FINAL,
     Artifact,
     Attempt,
+    Best,
     Dataset,
     Event,
     Job,
@@ -41,11 +41,14 @@ from adderclient.records import (
     Page,
     Progress,
     Readiness,
+    Recipe,
+    Status,
     StreamEvent,
+    Sweep,
+    Trial,
     Validation,
     Worker,
 )
-from adderclient.sweeps import Sweep, Trial
 
 __all__ = [
     "FINAL",
@@ -54,6 +57,7 @@ __all__ = [
     "Artifact",
     "Attempt",
     "AuthenticationError",
+    "Best",
     "ChecksumMismatch",
     "Client",
     "ConflictError",
@@ -73,6 +77,7 @@ __all__ = [
     "Readiness",
     "Recipe",
     "ServerError",
+    "Status",
     "StreamEvent",
     "Sweep",
     "SweepFailed",

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any
 
 from adderclient.datasets import Datasets
 from adderclient.jobs import Jobs
 from adderclient.models import Models
 from adderclient.recipes import Recipes
-from adderclient.records import Readiness
+from adderclient.records import Json, Readiness
 from adderclient.sweeps import Sweeps, compare
 from adderclient.transport import Transport, problem
 from adderclient.workers import Workers
@@ -22,8 +21,23 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 class Client:
     """Talks to one Adderworks server.
 
-    ``url`` defaults to ``ADDER_URL``, else to this machine; ``api_key`` to ``ADDER_API_KEY``. ``timeout`` in seconds is
-    for connecting and for each read. Use it as a context manager, or call :meth:`close`. Not shared between processes.
+    Use it as a context manager, or call :meth:`close`. Do not share it between processes.
+
+    Args:
+        url: the server's address; None: ``ADDER_URL``, else http://127.0.0.1:8000.
+        api_key: sent as ``Authorization: Bearer``; None: ``ADDER_API_KEY``, else none.
+        timeout: seconds to wait for the connection, and for each piece of an answer.
+
+    Attributes:
+        jobs: submits, controls and follows jobs (:class:`adderclient.jobs.Jobs`).
+        models: lists, imports and downloads models (:class:`adderclient.models.Models`).
+        datasets: lists and uploads datasets (:class:`adderclient.datasets.Datasets`).
+        recipes: the tables and figures of the paper (:class:`adderclient.recipes.Recipes`).
+        workers: the programs that run jobs (:class:`adderclient.workers.Workers`).
+        sweeps: grids and searches over a spec (:class:`adderclient.sweeps.Sweeps`).
+
+    Raises:
+        AdderClientError: ``url`` is no http:// or https:// URL.
     """
 
     def __init__(self, url: str | None = None, api_key: str | None = None, timeout: float = 30.0) -> None:
@@ -44,22 +58,49 @@ class Client:
         """The server's address."""
         return self._transport.url
 
-    def compare(self, *jobs: str) -> Mapping[str, Any]:
-        """``{jobs, differences, metrics, results}`` of 2 to 20 jobs, by their ids."""
+    def compare(self, *jobs: str) -> Json:
+        """Compares jobs.
+
+        Args:
+            jobs: their ids, 2 to 20.
+
+        Returns:
+            ``{jobs, differences, metrics, results}``: the jobs, the fields in which their specs differ, the metrics
+            that all of them have, and their final metrics.
+
+        Raises:
+            NotFoundError: one of the jobs is not there.
+            InvalidRequestError: they are too few, too many, or one is named twice.
+        """
         return compare(self._transport, list(jobs))
 
-    def system(self) -> Mapping[str, Any]:
-        """Workers, devices, kernel backends, versions and queue depth, as the server says them."""
+    def system(self) -> Json:
+        """Asks what the service is made of.
+
+        Returns:
+            ``{versions, workers, devices, backends, queue}``.
+
+        Raises:
+            ServerError: the server fails.
+        """
         return self._transport.json("GET", "/v1/system")
 
     def ready(self) -> Readiness:
-        """Whether the service can run jobs; ``raw`` names each of its parts. A 503 is an answer here, no error."""
+        """Asks whether the service can run jobs. A service that cannot is no error.
+
+        Returns:
+            The readiness, with each part of the service in ``checks``.
+
+        Raises:
+            ConnectionFailed: the server cannot be reached.
+            ServerError: something else than an Adderworks server answers.
+        """
         with self._transport.connected(), self._transport.stream("/readyz", accept=frozenset({503})) as response:
             response.read()
             if "json" not in response.headers.get("content-type", ""):
                 raise problem(response)
             body = response.json()
-            return Readiness(ready=response.is_success, raw=body if isinstance(body, Mapping) else {})
+            return Readiness.from_json(body if isinstance(body, Mapping) else {})
 
     def close(self) -> None:
         """Closes the connections."""

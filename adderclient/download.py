@@ -1,7 +1,8 @@
-"""Downloads that survive interruption and are never believed unverified.
+"""Downloads go on after an interruption, and every file is verified before it gets its name.
 
-Bytes go to ``NAME.part``. A later call goes on where it stopped (``Range`` with ``If-Range``, whose validator is the
-sha256, so that a part of another version is never continued), checks the whole file's sha256 and renames it into place.
+Bytes go to ``NAME.part``. A later call goes on where the last one stopped: ``Range`` with ``If-Range``, whose validator
+is the sha256, so that a part of another version is never continued. At the end the sha256 of the whole file is checked,
+and the file is renamed.
 """
 
 from __future__ import annotations
@@ -23,33 +24,36 @@ from adderclient.errors import AdderClientError, ApiError, ChecksumMismatch
 from adderclient.transport import FIRST_PAUSE, RETRIED_STATUS, Params, Transport, problem
 
 FRUITLESS = 5
-"""Attempts in a row that may bring no byte before giving up; the part stays for the next call."""
+"""Attempts in a row without a new byte after which a download gives up; the part stays for the next call."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
-class Progress:
-    """Where a download stands."""
+class Transfer:
+    """How far a download or an upload is."""
 
     path: Path
+    """The file here."""
     received: int
+    """Bytes that have arrived."""
     total: int | None
+    """Bytes in all, where that is known."""
 
 
 @dataclass
 class _Download:
-    """One file on its way."""
+    """A download that is under way."""
 
     transport: Transport
     path: str
     params: Params | None
     final: Path
     sha256: str | None
-    report: Callable[[Progress], None] | None
+    report: Callable[[Transfer], None] | None
     total: int | None = None
 
     def receive(self, part: BinaryIO) -> None:
-        """Fetches what is missing of ``part``, going on after breaks; returns once the server has no more."""
+        """Fetches what ``part`` lacks, over as many connections as that takes."""
         fruitless = 0
         while True:
             before = part.seek(0, os.SEEK_END)
@@ -95,7 +99,7 @@ class _Download:
         return self.total is None or offset >= self.total
 
     def _past_the_end(self, part: BinaryIO, offset: int, response: httpx2.Response) -> bool:
-        """416: either all is there already, or the part is longer than the file and starts anew."""
+        """The server answered 416: the part is complete, or it is longer than the file and starts anew."""
         if not offset:
             raise problem(response)
         if response.headers.get("content-range") == f"bytes */{offset}":
@@ -115,7 +119,7 @@ class _Download:
 
     def _tell(self, received: int) -> None:
         if self.report is not None:
-            self.report(Progress(self.final, received, self.total))
+            self.report(Transfer(self.final, received, self.total))
 
 
 def fetch(
@@ -126,16 +130,26 @@ def fetch(
     *,
     params: Params | None = None,
     sha256: str | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[Transfer], None] | None = None,
 ) -> Path:
-    """Downloads ``path`` to the file ``to``, or as ``name`` into the folder ``to``, and returns where it lies.
+    """Downloads a file. One that is there already with the right checksum is not fetched again.
 
-    ``sha256`` is the published checksum; without it the response's ``ETag`` is. A file that is there already with the
-    right checksum is left alone.
+    Args:
+        transport: the server.
+        path: of the file on the server.
+        to: the file to write, or a folder (it exists, or ends in ``/``).
+        name: of the file in the folder.
+        params: of the query.
+        sha256: the published checksum; None: the response's ``ETag``.
+        progress: is called after each piece.
+
+    Returns:
+        Where the file lies.
 
     Raises:
         ChecksumMismatch: the bytes are wrong; the partial file has been deleted.
-        ConnectionFailed: the connection broke too often; the partial file stays, the next call goes on.
+        ConnectionFailed: the connection broke too often; the partial file stays, and the next call goes on.
+        AdderClientError: another download writes the same file, or the server sent no checksum.
     """
     final = _target(to, name)
     final.parent.mkdir(parents=True, exist_ok=True)
@@ -173,7 +187,7 @@ def _target(to: str | Path, name: str) -> Path:
 
 @contextmanager
 def _opened_alone(path: Path) -> Iterator[BinaryIO]:
-    """Opens ``path`` for this download only: two at once would append to what the other has verified."""
+    """Opens ``path`` for this download alone: of two at once, each would append to what the other has verified."""
     while True:
         with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as file:
             _lock(file, path)

@@ -12,21 +12,20 @@
     │   └── ServerError             5xx
     ├── JobFailed               the job that was waited for failed or was cancelled
     ├── SweepFailed             the sweep that was waited for has no trial that succeeded, or was cancelled
-    ├── WaitTimeout             it did not end in time
+    ├── WaitTimeout             the job or sweep that was waited for did not end in time
+    ├── WorkerBusy              the drained worker still ran jobs after the time given
     └── ChecksumMismatch        a download's bytes are not the ones that were published
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
-if TYPE_CHECKING:
-    from adderclient.records import Job, Worker
-    from adderclient.sweeps import Sweep
+from adderclient.records import Job, Sweep, Worker
 
 
 class AdderClientError(Exception):
@@ -34,7 +33,12 @@ class AdderClientError(Exception):
 
 
 class ConnectionFailed(AdderClientError):
-    """The server at ``url`` could not be reached, or the connection to it broke and stayed broken."""
+    """The server could not be reached, or the connection to it broke and stayed broken.
+
+    Attributes:
+        url: the server's address.
+        reason: what went wrong.
+    """
 
     def __init__(self, url: str, reason: str) -> None:
         self.url = url
@@ -52,6 +56,7 @@ class FieldError:
     pointer: str
     """JSON pointer into the body, such as ``/optimizer/lr``."""
     detail: str
+    """What is wrong with it."""
 
     def __str__(self) -> str:
         dotted = ".".join(part.replace("~1", "/").replace("~0", "~") for part in self.pointer.split("/")[1:])
@@ -59,7 +64,15 @@ class FieldError:
 
 
 class ApiError(AdderClientError):
-    """The server refused a request; the attributes are those of its ``application/problem+json`` body."""
+    """The server refused a request. The attributes are those of its ``application/problem+json`` body (RFC 9457).
+
+    Attributes:
+        status: the HTTP status.
+        code: the kind of problem, such as ``not_found``.
+        title: the kind of problem in words.
+        detail: what is wrong with this request.
+        errors: each bad field of the body.
+    """
 
     def __init__(
         self,
@@ -101,19 +114,25 @@ class ApiError(AdderClientError):
 
 
 class InvalidRequestError(ApiError):
-    """The request itself is wrong (a bad spec, an unknown field, a broken file): sending it again will not help."""
+    """The request is wrong (a bad spec, an unknown field, a broken file): sending it again will not help."""
 
 
 class AuthenticationError(ApiError):
-    """The API key is missing or not allowed to do this."""
+    """The API key is missing, or may not do this."""
 
 
 class NotFoundError(ApiError):
-    """There is no such job, model, dataset or artifact."""
+    """There is no such job, model, dataset, artifact, …."""
+
+    @classmethod
+    def named(cls, owner: str, kind: str, name: str, there: Iterable[str]) -> Self:
+        """The error for a part of ``owner`` that is not there; it says which parts are."""
+        names = ", ".join(sorted(there)) or "none yet"
+        return cls(404, title="Not Found", detail=f"{owner} has no {kind} {name!r}; it has: {names}")
 
 
 class ConflictError(ApiError):
-    """The state of the job forbids it."""
+    """The state of the job, sweep or dataset forbids the request."""
 
 
 class ServerError(ApiError):
@@ -121,7 +140,11 @@ class ServerError(ApiError):
 
 
 class JobFailed(AdderClientError):
-    """A job that was waited for ended as ``failed`` or ``cancelled``."""
+    """A job that was waited for ended as ``failed`` or ``cancelled``.
+
+    Attributes:
+        job: the ended job.
+    """
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -130,7 +153,11 @@ class JobFailed(AdderClientError):
 
 
 class SweepFailed(AdderClientError):
-    """A sweep that was waited for ended as ``failed`` or ``cancelled``."""
+    """A sweep that was waited for ended as ``failed`` or ``cancelled``.
+
+    Attributes:
+        sweep: the ended sweep.
+    """
 
     def __init__(self, sweep: Sweep) -> None:
         self.sweep = sweep
@@ -139,7 +166,11 @@ class SweepFailed(AdderClientError):
 
 
 class WaitTimeout(AdderClientError):
-    """A job, or a sweep, did not end in the time given; it goes on by itself."""
+    """A job or a sweep did not end in the time given; it goes on by itself.
+
+    Attributes:
+        job: the job or the sweep as it was last seen.
+    """
 
     def __init__(self, job: Job | Sweep, seconds: float) -> None:
         self.job = job
@@ -147,7 +178,11 @@ class WaitTimeout(AdderClientError):
 
 
 class WorkerBusy(AdderClientError):
-    """A drained worker still ran jobs after the time given; it goes on draining."""
+    """A drained worker still ran jobs after the time given; it goes on draining.
+
+    Attributes:
+        worker: the worker as it was last seen.
+    """
 
     def __init__(self, worker: Worker, seconds: float) -> None:
         self.worker = worker
@@ -155,7 +190,13 @@ class WorkerBusy(AdderClientError):
 
 
 class ChecksumMismatch(AdderClientError):
-    """Downloaded bytes do not have the published sha256; what was there of them has been deleted."""
+    """Downloaded bytes do not have the published sha256. The partial file has been deleted.
+
+    Attributes:
+        path: where the file would lie.
+        expected: the published sha256.
+        actual: the sha256 of the bytes.
+    """
 
     def __init__(self, path: Path, expected: str, actual: str) -> None:
         self.path = path

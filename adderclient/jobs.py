@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -11,42 +10,80 @@ from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 from adderclient import stream
-from adderclient.download import Progress, fetch
-from adderclient.errors import ConnectionFailed, JobFailed, NotFoundError, ServerError, WaitTimeout
-from adderclient.records import Artifact, Attempt, Event, Job, MetricPoint, Page, StreamEvent, Validation
-from adderclient.transport import Params, Transport
+from adderclient.download import Transfer, fetch
+from adderclient.errors import JobFailed, NotFoundError
+from adderclient.records import Artifact, Attempt, Event, Job, MetricPoint, Page, StreamEvent, Validation, pages
+from adderclient.records.jobs import ran
+from adderclient.transport import Params, Transport, given
+from adderclient.waiting import looks
 
 T = TypeVar("T")
 Spec = Mapping[str, Any]
 
 METRICS_PAGE = 10_000
-OUTAGE = 120.0
-"""Seconds for which ``wait`` bears a server that does not answer."""
+"""Points that one request asks for; the server gives no more."""
 
 
 class Jobs:
-    """The server's jobs."""
+    """The server's jobs.
+
+    Beside the errors that a method names, each raises :class:`~adderclient.ConnectionFailed` where the server cannot be
+    reached, and :class:`~adderclient.ApiError` where it refuses for another reason.
+    """
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
     def submit(self, spec: Spec, idempotency_key: str | None = None) -> Job:
-        """Creates a job. A repeated call with the same key and spec gives the same job; a fresh key is the default,
-        which makes the retries inside this one call safe."""
+        """Creates a job.
+
+        Args:
+            spec: what to do, such as ``{"kind": "train", "model": {"arch": "lenet5_bn"}, "dataset": {"name":
+                "digits"}}``; the server fills in what is left out.
+            idempotency_key: the same key with the same spec gives the same job, however often it is sent. None: a
+                fresh key, which makes the retries inside this one call safe.
+
+        Returns:
+            The queued job.
+
+        Raises:
+            InvalidRequestError: the spec is wrong; ``errors`` names each bad field. Or the key was used for another
+                spec.
+        """
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         return Job.from_json(
             self._transport.json("POST", "/v1/jobs", json=dict(spec), headers=headers, repeatable=True)
         )
 
     def validate(self, spec: Spec) -> Validation:
-        """Checks a spec, fills in its defaults and counts what the model would cost; creates nothing."""
+        """Checks a spec, fills in its defaults and counts what its network costs; creates nothing.
+
+        Args:
+            spec: as for :meth:`submit`.
+
+        Returns:
+            The whole spec, and the costs of the network for one image.
+
+        Raises:
+            InvalidRequestError: the spec is wrong; ``errors`` names each bad field.
+        """
         params = [("validate_only", "true")]
         return Validation.from_json(
             self._transport.json("POST", "/v1/jobs", json=dict(spec), params=params, repeatable=True)
         )
 
     def get(self, job_id: str) -> Job:
-        """One job."""
+        """Asks for one job.
+
+        Args:
+            job_id: the job's id.
+
+        Returns:
+            The job as it is now.
+
+        Raises:
+            NotFoundError: there is no such job.
+        """
         return Job.from_json(self._transport.json("GET", _path(job_id)))
 
     def list(
@@ -58,40 +95,115 @@ class Jobs:
         limit: int | None = None,
         after: str | None = None,
     ) -> Page[Job]:
-        """One page of the jobs, newest first; ``after`` is the ``next`` of the page before."""
-        single = (("status", status), ("kind", kind), ("limit", limit), ("after", after))
-        params = [(name, str(value)) for name, value in single if value is not None]
+        """Asks for one page of the jobs, newest first.
+
+        Args:
+            status: only jobs with this status.
+            kind: only jobs of this kind.
+            labels: only jobs that have all these labels.
+            limit: jobs on the page, 1 to 100; None: the server's 20.
+            after: the ``next`` of the page before.
+
+        Returns:
+            The page.
+
+        Raises:
+            InvalidRequestError: a filter or the cursor is none.
+        """
+        params = given(status=status, kind=kind, limit=limit, after=after)
         params += [("label", f"{key}:{value}") for key, value in (labels or {}).items()]
         return Page.from_json(self._transport.json("GET", "/v1/jobs", params=params), Job.from_json)
 
     def iterate(
         self, *, status: str | None = None, kind: str | None = None, labels: Mapping[str, str] | None = None
     ) -> Iterator[Job]:
-        """All jobs that match, newest first, page by page as they are asked for."""
-        page = self.list(status=status, kind=kind, labels=labels, limit=100)
-        yield from page
-        while page.has_more and page.next:
-            page = self.list(status=status, kind=kind, labels=labels, limit=100, after=page.next)
+        """Walks through all jobs that match, newest first.
+
+        Args:
+            status: only jobs with this status.
+            kind: only jobs of this kind.
+            labels: only jobs that have all these labels.
+
+        Returns:
+            The jobs; each page is fetched when it is reached.
+
+        Raises:
+            InvalidRequestError: a filter is none.
+        """
+        for page in pages(lambda after: self.list(status=status, kind=kind, labels=labels, limit=100, after=after)):
             yield from page
 
     def cancel(self, job_id: str) -> Job:
-        """Asks the job to stop for good; cancelling twice is no error."""
+        """Asks the job to stop for good; cancelling it twice is no error.
+
+        Args:
+            job_id: the job's id.
+
+        Returns:
+            The job, which may be ``cancelling`` for a moment.
+
+        Raises:
+            ConflictError: it has already succeeded or failed.
+            NotFoundError: there is no such job.
+        """
         return self._act(job_id, "cancel", repeatable=True)
 
     def pause(self, job_id: str) -> Job:
-        """Asks the job to save a checkpoint and stop until it is resumed."""
+        """Asks the job to save a checkpoint and stop until it is resumed.
+
+        Args:
+            job_id: the job's id.
+
+        Returns:
+            The job, which may be ``pausing`` for a moment.
+
+        Raises:
+            ConflictError: it does not run.
+            NotFoundError: there is no such job.
+        """
         return self._act(job_id, "pause")
 
     def resume(self, job_id: str) -> Job:
-        """Puts a paused job back into the queue."""
+        """Puts a paused job back into the queue.
+
+        Args:
+            job_id: the job's id.
+
+        Returns:
+            The queued job.
+
+        Raises:
+            ConflictError: it is not paused.
+            NotFoundError: there is no such job.
+        """
         return self._act(job_id, "resume")
 
     def retry(self, job_id: str, from_: Literal["start", "checkpoint"] = "start") -> Job:
-        """A new job like a finished one, from the start or from its last checkpoint."""
+        """Makes a new job with the spec of a finished one.
+
+        Args:
+            job_id: the finished job's id.
+            from_: whether to begin anew or at the last checkpoint.
+
+        Returns:
+            The new job; its ``retry_of`` is ``job_id``.
+
+        Raises:
+            ConflictError: the job has not ended, or has no checkpoint.
+            NotFoundError: there is no such job.
+        """
         return self._act(job_id, "retry", params=[("from", from_)])
 
     def delete(self, job_id: str) -> None:
-        """Deletes a finished job with all that it stored."""
+        """Deletes a finished job with all that it stored; its model stays.
+
+        Args:
+            job_id: the job's id.
+
+        Raises:
+            ConflictError: it has not ended.
+            NotFoundError: there is no such job.
+        """
         self._transport.request("DELETE", _path(job_id))
 
     def metrics(
@@ -101,7 +213,20 @@ class Jobs:
         after_seq: int = 0,
         limit: int | None = None,
     ) -> builtins.list[MetricPoint]:
-        """Points after ``after_seq`` in order of ``seq``, of all metrics or those named; all, or ``limit``."""
+        """Asks for a job's metrics.
+
+        Args:
+            job_id: the job's id.
+            names: only these metrics, such as ``val/accuracy``; none named: all.
+            after_seq: only points after the one with this ``seq``.
+            limit: at most so many points; None: all.
+
+        Returns:
+            The points in order of ``seq``.
+
+        Raises:
+            NotFoundError: there is no such job.
+        """
         wanted = [("name", name) for name in names]
         points: builtins.list[MetricPoint] = []
         while limit is None or len(points) < limit:
@@ -117,18 +242,65 @@ class Jobs:
         return points
 
     def events(self, job_id: str) -> builtins.list[Event]:
-        """State changes and notable moments, in order."""
+        """Asks for a job's state changes and notable moments.
+
+        Args:
+            job_id: the job's id.
+
+        Returns:
+            The events in order.
+
+        Raises:
+            NotFoundError: there is no such job.
+        """
         return self._all(f"{_path(job_id)}/events", Event.from_json)
 
     def attempts(self, job_id: str) -> builtins.list[Attempt]:
-        """Where each attempt ran and why it ended, in order."""
+        """Asks where each attempt at a job ran and why it ended.
+
+        Args:
+            job_id: the job's id.
+
+        Returns:
+            The attempts in order.
+
+        Raises:
+            NotFoundError: there is no such job.
+        """
         return self._all(f"{_path(job_id)}/attempts", Attempt.from_json)
 
+    def run_seconds(self, job: Job) -> float | None:
+        """How long a job ran: all its attempts together, without the time in which it was queued or paused.
+
+        Args:
+            job: the job; a server that does not say its ``run_seconds`` is asked for the attempts.
+
+        Returns:
+            Seconds; None where no attempt has ended yet.
+
+        Raises:
+            NotFoundError: the job is deleted by now.
+        """
+        if job.run_seconds is not None or not job.attempt:
+            return job.run_seconds
+        return ran(self.attempts(job.id))
+
     def logs(self, job_id: str, tail: int | None = None, follow: bool = False) -> Iterator[str]:
-        """The log's lines, or its last ``tail``; with ``follow`` those to come as well, until the job ends."""
-        params = [] if tail is None else [("tail", str(tail))]
-        if follow:
-            params.append(("follow", "true"))
+        """Reads a job's log.
+
+        Args:
+            job_id: the job's id.
+            tail: only so many lines at the end; None: all.
+            follow: go on with the lines to come until the job has ended.
+
+        Returns:
+            The lines, without their ends.
+
+        Raises:
+            NotFoundError: there is no such job.
+            ConnectionFailed: the server cannot be reached, or the connection broke.
+        """
+        params = given(tail=tail, follow="true" if follow else None)
         with (
             self._transport.connected(),
             self._transport.stream(
@@ -141,39 +313,58 @@ class Jobs:
             yield from response.iter_lines()
 
     def stream(self, job_id: str, last_event_id: str | None = None) -> Iterator[StreamEvent]:
-        """Metrics, events and statuses as they happen, from the start or from after ``last_event_id``, to the final
-        status. Dropped connections are taken up again without loss."""
+        """Follows a job: its metrics, events and statuses as they happen, to the final status.
+
+        A connection that drops is opened again, and nothing is lost or comes twice.
+
+        Args:
+            job_id: the job's id.
+            last_event_id: begin after this event; None: at the job's start.
+
+        Returns:
+            The events, the last of them the final status.
+
+        Raises:
+            NotFoundError: there is no such job.
+            ConnectionFailed: the connection broke too often in a row.
+        """
         path = f"{_path(job_id)}/stream"
         return stream.events(self._transport, path, last_event_id, lambda: self.get(job_id).finished)
 
     def wait(self, job_id: str, timeout: float | None = None, *, check: bool = True) -> Job:
-        """Waits until the job ended and returns it. Bears a server that is away for up to two minutes.
+        """Waits until the job has ended. A paused job is waited for until somebody resumes it.
+
+        Args:
+            job_id: the job's id.
+            timeout: seconds to wait at most; None: without limit.
+            check: whether a job that does not succeed is an error.
+
+        Returns:
+            The ended job.
 
         Raises:
-            JobFailed: it failed or was cancelled (unless ``check`` is false).
+            JobFailed: it failed or was cancelled, and ``check`` is true.
             WaitTimeout: it did not end within ``timeout`` seconds.
+            NotFoundError: there is no such job.
+            ConnectionFailed: the server could not be reached for two minutes.
         """
-        began = heard = time.monotonic()
-        pause = 0.2
-        job: Job | None = None
-        while True:
-            try:
-                job = self.get(job_id)
-                heard = time.monotonic()
-            except (ConnectionFailed, ServerError):
-                if time.monotonic() - heard > OUTAGE or (job is None):
-                    raise
-            if job.finished:
-                if check and job.status != "succeeded":
-                    raise JobFailed(job)
-                return job
-            if timeout is not None and time.monotonic() - began >= timeout:
-                raise WaitTimeout(job, timeout)
-            time.sleep(pause)
-            pause = min(pause * 1.5, 2.0)
+        *_, last = looks(lambda: self.get(job_id), timeout)
+        if check and last.seen.status != "succeeded":
+            raise JobFailed(last.seen)
+        return last.seen
 
     def artifacts(self, job_id: str) -> builtins.list[Artifact]:
-        """The files that the job published."""
+        """Asks for the files that a job published.
+
+        Args:
+            job_id: the job's id.
+
+        Returns:
+            What there is to download, with size and sha256.
+
+        Raises:
+            NotFoundError: there is no such job.
+        """
         return self._all(f"{_path(job_id)}/artifacts", Artifact.from_json)
 
     def download(
@@ -182,13 +373,27 @@ class Jobs:
         name: str,
         to: str | Path,
         *,
-        progress: Callable[[Progress], None] | None = None,
+        progress: Callable[[Transfer], None] | None = None,
     ) -> Path:
-        """Fetches one artifact into the file or folder ``to``; see :func:`adderclient.download.fetch`."""
+        """Downloads an artifact; goes on where an earlier call was interrupted, and verifies the sha256.
+
+        Args:
+            job_id: the job's id.
+            name: the artifact's name.
+            to: a file, or a folder (it exists, or ends in ``/``).
+            progress: is called after each piece.
+
+        Returns:
+            Where the file lies.
+
+        Raises:
+            NotFoundError: the job has no such artifact, or there is no such job.
+            ChecksumMismatch: the bytes are not those that were published; what came of them is deleted.
+            ConnectionFailed: the connection broke too often; the next call goes on.
+        """
         listed = {artifact.name: artifact for artifact in self.artifacts(job_id)}
         if name not in listed:
-            there = ", ".join(sorted(listed)) or "none yet"
-            raise NotFoundError(404, title="Not Found", detail=f"{job_id} has no artifact {name!r}; it has: {there}")
+            raise NotFoundError.named(job_id, "artifact", name, listed)
         path = f"{_path(job_id)}/artifacts/{quote(name, safe='')}"
         return fetch(self._transport, path, to, name, sha256=listed[name].sha256, progress=progress)
 
@@ -198,12 +403,10 @@ class Jobs:
         )
 
     def _all(self, path: str, parse: Callable[[Mapping[str, Any]], T]) -> builtins.list[T]:
-        page = Page.from_json(self._transport.json("GET", path), parse)
-        items = list(page)
-        while page.has_more and page.next:
-            page = Page.from_json(self._transport.json("GET", path, params=[("after", page.next)]), parse)
-            items.extend(page)
-        return items
+        def page(after: str | None) -> Page[T]:
+            return Page.from_json(self._transport.json("GET", path, params=given(after=after)), parse)
+
+        return [item for one in pages(page) for item in one]
 
 
 def _path(job_id: str) -> str:

@@ -8,47 +8,84 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
 
-from adderclient.download import Progress, fetch
+from adderclient.download import Transfer, fetch
 from adderclient.errors import AdderClientError
-from adderclient.records import Model, Page
-from adderclient.transport import Transport
+from adderclient.records import Model, Page, pages
+from adderclient.transport import Transport, given
 
 Array = Sequence[Any]
+FILES = {"safetensors": "model.safetensors", "manifest": "model.json"}
+"""Formats of a model's download, and the names of the files that they give."""
 
 
 class Models:
-    """The server's models."""
+    """The server's models.
+
+    Beside the errors that a method names, each raises :class:`~adderclient.ConnectionFailed` where the server cannot be
+    reached, and :class:`~adderclient.ApiError` where it refuses for another reason.
+    """
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
     def list(self, *, limit: int | None = None, after: str | None = None) -> Page[Model]:
-        """One page of the models, newest first."""
-        params = [(name, str(value)) for name, value in (("limit", limit), ("after", after)) if value is not None]
+        """Asks for one page of the models, newest first.
+
+        Args:
+            limit: models on the page, 1 to 100; None: the server's 20.
+            after: the ``next`` of the page before.
+
+        Returns:
+            The page.
+
+        Raises:
+            InvalidRequestError: the cursor is none.
+        """
+        params = given(limit=limit, after=after)
         return Page.from_json(self._transport.json("GET", "/v1/models", params=params), Model.from_json)
 
     def iterate(self) -> Iterator[Model]:
-        """All models, newest first, page by page as they are asked for."""
-        page = self.list(limit=100)
-        yield from page
-        while page.has_more and page.next:
-            page = self.list(limit=100, after=page.next)
+        """Walks through all models, newest first.
+
+        Returns:
+            The models; each page is fetched when it is reached.
+
+        Raises:
+            ServerError: the server fails on the way.
+        """
+        for page in pages(lambda after: self.list(limit=100, after=after)):
             yield from page
 
     def get(self, model_id: str) -> Model:
-        """One model."""
+        """Asks for one model.
+
+        Args:
+            model_id: the model's id.
+
+        Returns:
+            The model.
+
+        Raises:
+            NotFoundError: there is no such model.
+        """
         return Model.from_json(self._transport.json("GET", _path(model_id)))
 
     def import_(self, weights_path: str | Path, manifest_path: str | Path | None = None) -> Model:
-        """Hands a ``model.safetensors`` to the server; the same bytes again give the same model.
+        """Hands a downloaded model to the server; the same bytes again give the same model.
 
-        The weights carry their manifest; one in ``manifest_path`` is compared with it.
+        Args:
+            weights_path: a ``model.safetensors``; it carries its manifest.
+            manifest_path: its ``model.json``, to be compared with the manifest inside.
+
+        Returns:
+            The imported model.
+
+        Raises:
+            AdderClientError: a file is not there.
+            InvalidRequestError: it is no model that this server understands, or the manifests differ.
         """
-        weights = Path(weights_path)
-        manifest = Path(manifest_path) if manifest_path is not None else None
-        for path in (weights, manifest):
-            if path is not None and not path.is_file():
-                raise AdderClientError(f"{path} is not there")
+        weights = _file(weights_path)
+        manifest = _file(manifest_path) if manifest_path is not None else None
         with weights.open("rb") as tensors:
             files: dict[str, tuple[str, IO[bytes] | bytes, str]] = {
                 "weights": (weights.name, tensors, "application/octet-stream")
@@ -63,32 +100,66 @@ class Models:
         to: str | Path,
         *,
         format: str = "safetensors",
-        progress: Callable[[Progress], None] | None = None,
+        progress: Callable[[Transfer], None] | None = None,
     ) -> Path:
-        """Fetches a model's file, resuming and verifying like a job's artifacts; ``to`` is a file or a folder."""
-        weights = format == "safetensors"
-        default_name = {"manifest": "model.json"}.get(format, f"model.{format}")
+        """Downloads a model; goes on where an earlier call was interrupted, and verifies the sha256.
+
+        Args:
+            model_id: the model's id.
+            to: a file, or a folder (it exists, or ends in ``/``).
+            format: ``safetensors`` (the weights) or ``manifest`` (``model.json``).
+            progress: is called after each piece.
+
+        Returns:
+            Where the file lies.
+
+        Raises:
+            NotFoundError: there is no such model.
+            InvalidRequestError: the server has no such format.
+            ChecksumMismatch: the bytes are not those that were published; what came of them is deleted.
+            ConnectionFailed: the connection broke too often; the next call goes on.
+        """
         return fetch(
             self._transport,
             f"{_path(model_id)}/download",
             to,
-            default_name,
+            FILES.get(format, f"model.{format}"),
             params=[("format", format)],
-            sha256=self.get(model_id).sha256 if weights else None,
+            sha256=self.get(model_id).sha256 if format == "safetensors" else None,
             progress=progress,
         )
 
     def predict(self, model_id: str, image: str | Path | Array) -> Mapping[str, Any]:
-        """Class probabilities for an image file, or for an array as nested lists."""
+        """Asks a model which class an image belongs to.
+
+        Args:
+            model_id: the model's id.
+            image: an image file, or the numbers that the network takes as nested lists: (height, width) or (channels,
+                height, width).
+
+        Returns:
+            ``{label, probabilities: {class: share}}``.
+
+        Raises:
+            AdderClientError: the image file is not there.
+            InvalidRequestError: it is no image, or the array's shape is wrong.
+            NotFoundError: there is no such model.
+            ServerError: no inference process answers.
+        """
         path = f"{_path(model_id)}/predict"
         if isinstance(image, str | Path):
-            source = Path(image)
-            if not source.is_file():
-                raise AdderClientError(f"{source} is not there")
+            source = _file(image)
             media_type = mimetypes.guess_type(source.name)[0] or "application/octet-stream"
             files = {"image": (source.name, source.read_bytes(), media_type)}
             return self._transport.json("POST", path, files=files, repeatable=True)
         return self._transport.json("POST", path, json={"array": image}, repeatable=True)
+
+
+def _file(path: str | Path) -> Path:
+    found = Path(path)
+    if not found.is_file():
+        raise AdderClientError(f"{found} is not there")
+    return found
 
 
 def _path(model_id: str) -> str:

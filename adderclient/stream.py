@@ -1,4 +1,4 @@
-"""Server-sent events of one job, over as many connections as it takes."""
+"""Server-sent events of one job. A connection that drops is opened again where it broke off."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from adderclient.records import FINAL, StreamEvent
 from adderclient.transport import RETRIED_STATUS, Transport
 
 QUIET = 60.0
-"""Seconds without a byte after which a connection counts as dead; servers send a comment more often."""
+"""Seconds without a byte after which a connection counts as dead; a server sends a comment more often."""
 FRUITLESS = 8
-"""Connections in a row that may bring nothing before giving up."""
+"""Connections in a row without an event after which the stream gives up."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0  # seconds; doubled after every fruitless connection
 
 
@@ -26,10 +26,10 @@ class _Truncated(httpx2.TransportError):
 def events(
     transport: Transport, path: str, last_event_id: str | None, finished: Callable[[], bool]
 ) -> Iterator[StreamEvent]:
-    """Yields a job's stream from after ``last_event_id`` to its final status.
+    """Yields a job's events after ``last_event_id``, to its final status.
 
-    Whenever a connection drops, a new one goes on with ``Last-Event-ID``. ``finished`` is asked when a
-    connection ends in order without a final status, which is how a stream resumed past its end looks.
+    A new connection goes on with ``Last-Event-ID`` where the last one dropped. A stream that is resumed behind its end
+    ends in order and without a final status: then ``finished`` says whether the job has ended.
     """
     fruitless = 0
     while True:

@@ -1,205 +1,220 @@
-"""``client.sweeps``: jobs that vary a spec by a grid or a search, and what they came to; ``client.compare``."""
+"""``client.sweeps``: jobs that vary a spec by a grid or a search, and what came of them; ``client.compare``."""
 
 from __future__ import annotations
 
 import builtins
-import time
 import uuid
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Literal
 from urllib.parse import quote
 
-from adderclient.errors import ConnectionFailed, ServerError, SweepFailed, WaitTimeout
-from adderclient.records import FINAL, Page
-from adderclient.transport import Transport
-
-Json = Mapping[str, Any]
-OUTAGE = 120.0
-"""Seconds for which ``wait`` bears a server that does not answer."""
-LONGEST_PAUSE = 2.0  # seconds between two looks
-
-
-@dataclass(frozen=True, kw_only=True)
-class Best:
-    """The finished trial with the best value so far."""
-
-    trial: int
-    job_id: str | None = None
-    parameters: Json = field(default_factory=dict)
-    value: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sweep:
-    """One sweep as the server last saw it."""
-
-    id: str
-    status: str
-    name: str | None = None
-    spec: Json = field(default_factory=dict)
-    message: str | None = None
-    """Why it ended as it did, where that needs saying."""
-    created_at: datetime | None = None
-    finished_at: datetime | None = None
-    progress: Mapping[str, int] = field(default_factory=dict)
-    """Trials that are ``done``, ``running``, ``waiting``, ``failed``, ``pruned``, and the ``total``."""
-    best: Best | None = None
-    raw: Json = field(default_factory=dict, repr=False, compare=False)
-
-    @property
-    def finished(self) -> bool:
-        """Whether all its jobs have ended; a retry of a failed one opens it again."""
-        return self.status in FINAL
-
-    @classmethod
-    def from_json(cls, data: Json) -> Sweep:
-        """Parses the object of the contract."""
-        best = data.get("best")
-        return cls(
-            id=str(data["id"]),
-            status=str(data["status"]),
-            name=data.get("name"),
-            spec=data.get("spec") or {},
-            message=data.get("message"),
-            created_at=_time(data.get("created_at")),
-            finished_at=_time(data.get("finished_at")),
-            progress={name: int(count) for name, count in (data.get("progress") or {}).items()},
-            best=None
-            if not isinstance(best, Mapping)
-            else Best(
-                trial=int(best["trial"]),
-                job_id=best.get("job_id"),
-                parameters=best.get("parameters") or {},
-                value=float(best["value"]),
-            ),
-            raw=data,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """One child of a sweep."""
-
-    number: int
-    status: str
-    parameters: Json = field(default_factory=dict)
-    job_id: str | None = None
-    value: float | None = None
-    message: str | None = None
-    raw: Json = field(default_factory=dict, repr=False, compare=False)
-
-    @classmethod
-    def from_json(cls, data: Json) -> Trial:
-        """Parses the object of the contract."""
-        value = data.get("value")
-        return cls(
-            number=int(data["number"]),
-            status=str(data["status"]),
-            parameters=data.get("parameters") or {},
-            job_id=data.get("job_id"),
-            value=None if value is None else float(value),
-            message=data.get("message"),
-            raw=data,
-        )
-
-
-def _time(value: Any) -> datetime | None:
-    return datetime.fromisoformat(value) if isinstance(value, str) else None
+from adderclient.errors import SweepFailed
+from adderclient.records import Json, Page, Sweep, Trial, pages
+from adderclient.transport import Transport, given
+from adderclient.waiting import looks
 
 
 class Sweeps:
-    """The server's sweeps."""
+    """The server's sweeps.
+
+    Beside the errors that a method names, each raises :class:`~adderclient.ConnectionFailed` where the server cannot be
+    reached, and :class:`~adderclient.ApiError` where it refuses for another reason.
+    """
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
     def submit(self, sweep: Json, idempotency_key: str | None = None) -> Sweep:
-        """Creates a sweep: ``base`` with ``grid`` or ``search``. A repeated call with the same key and sweep gives the
-        same one back; a fresh key is the default, which makes the retries inside this one call safe."""
+        """Creates a sweep and with it its first jobs.
+
+        Args:
+            sweep: ``base`` (the spec of a training) with ``grid`` or ``search``, and an ``objective``.
+            idempotency_key: the same key with the same sweep gives the same sweep, however often it is sent. None: a
+                fresh key, which makes the retries inside this one call safe.
+
+        Returns:
+            The sweep.
+
+        Raises:
+            InvalidRequestError: the sweep, or a job that it would make, is wrong; ``errors`` names each bad field.
+        """
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         answer = self._transport.json("POST", "/v1/sweeps", json=dict(sweep), headers=headers, repeatable=True)
         return Sweep.from_json(answer)
 
     def validate(self, sweep: Json) -> Json:
-        """``{jobs, spec, children}``: how many jobs it would make, and their specs; creates nothing."""
+        """Checks a sweep; creates nothing.
+
+        Args:
+            sweep: as for :meth:`submit`.
+
+        Returns:
+            ``{jobs, spec, children}``: how many jobs it would make, the sweep with its defaults, and specs of jobs.
+
+        Raises:
+            InvalidRequestError: the sweep, or a job that it would make, is wrong; ``errors`` names each bad field.
+        """
         params = [("validate_only", "true")]
         return self._transport.json("POST", "/v1/sweeps", json=dict(sweep), params=params, repeatable=True)
 
     def get(self, sweep_id: str) -> Sweep:
-        """One sweep."""
+        """Asks for one sweep.
+
+        Args:
+            sweep_id: the sweep's id.
+
+        Returns:
+            The sweep as it is now.
+
+        Raises:
+            NotFoundError: there is no such sweep.
+        """
         return Sweep.from_json(self._transport.json("GET", _path(sweep_id)))
 
     def list(self, *, status: str | None = None, limit: int | None = None, after: str | None = None) -> Page[Sweep]:
-        """One page, newest first."""
-        given = (("status", status), ("limit", limit), ("after", after))
-        params = [(name, str(value)) for name, value in given if value is not None]
+        """Asks for one page of the sweeps, newest first.
+
+        Args:
+            status: only sweeps with this status.
+            limit: sweeps on the page, 1 to 100; None: the server's 20.
+            after: the ``next`` of the page before.
+
+        Returns:
+            The page.
+
+        Raises:
+            InvalidRequestError: the status or the cursor is none.
+        """
+        params = given(status=status, limit=limit, after=after)
         return Page.from_json(self._transport.json("GET", "/v1/sweeps", params=params), Sweep.from_json)
 
     def trials(self, sweep_id: str) -> Iterator[Trial]:
-        """All its trials that are known so far, in order."""
-        after: str | None = None
-        while True:
-            params = [("limit", "100"), *([("after", after)] if after else [])]
-            page = Page.from_json(
+        """Walks through the trials of a sweep that are known so far.
+
+        Args:
+            sweep_id: the sweep's id.
+
+        Returns:
+            The trials in order; each page is fetched when it is reached.
+
+        Raises:
+            NotFoundError: there is no such sweep.
+        """
+
+        def page(after: str | None) -> Page[Trial]:
+            params = given(limit=100, after=after)
+            return Page.from_json(
                 self._transport.json("GET", f"{_path(sweep_id)}/trials", params=params), Trial.from_json
             )
-            yield from page
-            after = page.next
-            if not (page.has_more and after):
-                return
+
+        for one in pages(page):
+            yield from one
 
     def table(self, sweep_id: str) -> Json:
-        """``{objective, fields, rows, best, …}``: a row for each combination, over its seeds where it has several."""
+        """Asks for the table of a sweep.
+
+        Args:
+            sweep_id: the sweep's id.
+
+        Returns:
+            ``{objective, direction, fields, rows, best, over_seeds}``: a row for each combination, over its seeds where
+            it has several; ``best`` is the index of a row.
+
+        Raises:
+            NotFoundError: there is no such sweep.
+        """
         return self._transport.json("GET", f"{_path(sweep_id)}/table")
 
     def table_text(self, sweep_id: str, format: Literal["csv", "md"]) -> str:
-        """The same as CSV or Markdown."""
+        """Asks for the table of a sweep as text.
+
+        Args:
+            sweep_id: the sweep's id.
+            format: CSV or Markdown.
+
+        Returns:
+            The text.
+
+        Raises:
+            NotFoundError: there is no such sweep.
+        """
         return self._transport.request("GET", f"{_path(sweep_id)}/table", params=[("format", format)]).text
 
     def figure(self, sweep_id: str) -> str:
-        """The picture, an SVG document."""
+        """Asks for the picture of a sweep.
+
+        Args:
+            sweep_id: the sweep's id.
+
+        Returns:
+            An SVG document.
+
+        Raises:
+            NotFoundError: there is no such sweep.
+        """
         return self._transport.request("GET", f"{_path(sweep_id)}/figure.svg").text
 
     def cancel(self, sweep_id: str) -> Sweep:
-        """No trial begins any more, and those that run are cancelled."""
+        """Cancels the jobs of a sweep that have not ended, and makes no further ones; cancelling it twice is no error.
+
+        Args:
+            sweep_id: the sweep's id.
+
+        Returns:
+            The sweep, which may be ``cancelling`` for a moment.
+
+        Raises:
+            ConflictError: it has already succeeded or failed.
+            NotFoundError: there is no such sweep.
+        """
         return Sweep.from_json(self._transport.json("POST", f"{_path(sweep_id)}/cancel", repeatable=True))
 
     def delete(self, sweep_id: str) -> None:
-        """Forgets a finished sweep; its jobs stay."""
+        """Forgets a finished sweep; its jobs stay.
+
+        Args:
+            sweep_id: the sweep's id.
+
+        Raises:
+            ConflictError: it has not ended.
+            NotFoundError: there is no such sweep.
+        """
         self._transport.request("DELETE", _path(sweep_id))
 
     def watch(self, sweep_id: str, timeout: float | None = None) -> Iterator[Sweep]:
-        """The sweep now and then until it has ended, the last time as it ended.
+        """Looks at a sweep now and then until it has ended.
+
+        Args:
+            sweep_id: the sweep's id.
+            timeout: seconds to watch at most; None: without limit.
+
+        Returns:
+            The sweep at each look, the last time as it ended.
 
         Raises:
             WaitTimeout: it did not end within ``timeout`` seconds.
+            NotFoundError: there is no such sweep.
+            ConnectionFailed: the server could not be reached for two minutes.
         """
-        began = heard = time.monotonic()
-        pause = 0.2
-        last: Sweep | None = None
-        while True:
-            try:
-                last = self.get(sweep_id)
-                heard = time.monotonic()
-            except (ConnectionFailed, ServerError):
-                if time.monotonic() - heard > OUTAGE or last is None:
-                    raise
-            yield last
-            if last.finished:
-                return
-            if timeout is not None and time.monotonic() - began >= timeout:
-                raise WaitTimeout(last, timeout)
-            time.sleep(pause)
-            pause = min(pause * 1.5, LONGEST_PAUSE)
+        for look in looks(lambda: self.get(sweep_id), timeout):
+            yield look.seen
 
     def wait(self, sweep_id: str, timeout: float | None = None, *, check: bool = True) -> Sweep:
-        """Waits until the sweep has ended and returns it. Bears a server that is away for up to two minutes.
+        """Waits until a sweep has ended.
+
+        Args:
+            sweep_id: the sweep's id.
+            timeout: seconds to wait at most; None: without limit.
+            check: whether a sweep that does not succeed is an error.
+
+        Returns:
+            The ended sweep.
 
         Raises:
-            SweepFailed: none of its trials succeeded, or it was cancelled (unless ``check`` is false).
+            SweepFailed: none of its trials succeeded, or it was cancelled, and ``check`` is true.
             WaitTimeout: it did not end within ``timeout`` seconds.
+            NotFoundError: there is no such sweep.
+            ConnectionFailed: the server could not be reached for two minutes.
         """
         *_, last = self.watch(sweep_id, timeout)
         if check and last.status != "succeeded":

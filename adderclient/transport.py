@@ -1,4 +1,4 @@
-"""HTTP under the client: one place that retries what may be retried and turns failures into this package's errors."""
+"""The client's HTTP: sends requests, repeats those that may be repeated, raises the errors of this package."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 class Transport:
     """Sends requests to one server.
 
-    A request is sent up to ``ATTEMPTS`` times, with growing pauses, while it cannot have reached the server, and, if it
-    is ``repeatable``, also when the connection broke or the answer was 429, 502, 503 or 504. ``Retry-After`` is
-    honoured up to 30 s.
+    A request that did not reach the server is sent again, up to ``ATTEMPTS`` times in all and with growing pauses. A
+    ``repeatable`` request is also sent again when the connection broke or the answer was 429, 502, 503 or 504.
+    ``Retry-After`` is honoured up to 30 s.
     """
 
     def __init__(self, url: str, api_key: str | None, timeout: float) -> None:
-        self.url = url.rstrip("/")
+        self.url = url.rstrip("/").removesuffix("/v1")  # people copy the address of the API
         self._timeout = timeout
         headers = {"User-Agent": "adderclient"}
         if api_key:
@@ -67,7 +67,7 @@ class Transport:
         repeatable: bool | None = None,
         **body: Any,
     ) -> httpx2.Response:
-        """Answers with a whole, successful response or raises. ``repeatable`` defaults to whether it is a GET."""
+        """Returns a successful response with its body, or raises. A GET is ``repeatable`` unless said otherwise."""
         again = method == "GET" if repeatable is None else repeatable
         for attempt in range(1, ATTEMPTS + 1):
             pause = FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.8, 1.2)
@@ -112,9 +112,9 @@ class Transport:
         read_timeout: float | None = 60.0,
         accept: frozenset[int] = frozenset(),
     ) -> Iterator[httpx2.Response]:
-        """Opens a GET whose body is read piece by piece; no retries, and ``httpx2.TransportError`` passes through.
+        """Opens a GET whose body is read piece by piece. It is not repeated; ``httpx2.TransportError`` is not caught.
 
-        Statuses in ``accept`` are handed on, other errors raise.
+        A status in ``accept`` is no error.
         """
         timeout = httpx2.Timeout(self._timeout, read=read_timeout)
         with self._http.stream("GET", path, params=_query(params), headers=headers, timeout=timeout) as response:
@@ -140,6 +140,11 @@ class Transport:
         else:
             reason = str(error) or type(error).__name__
         return ConnectionFailed(self.url, reason)
+
+
+def given(**options: str | int | None) -> list[tuple[str, str]]:
+    """Query parameters of the options that have a value."""
+    return [(name, str(value)) for name, value in options.items() if value is not None]
 
 
 def _query(params: Params | None) -> httpx2.QueryParams | None:

@@ -38,8 +38,7 @@ if TYPE_CHECKING:
     from addercore.train import Progress as Progress
     from addercore.train import evaluate as evaluate
     from addercore.train import fit as fit
-
-    __version__: str
+    from addercore.version import __version__ as __version__
 
 _HOME = {
     "AdderError": "errors",
@@ -72,16 +71,13 @@ _HOME = {
     "Progress": "train",
     "evaluate": "train",
     "fit": "train",
+    "__version__": "version",
 }
 
-__all__ = [*_HOME, "__version__"]
+__all__ = list(_HOME)
 
 
 def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        from importlib.metadata import version
-
-        return version("adderworks")
     if name in _HOME:
         return getattr(import_module(f"addercore.{_HOME[name]}"), name)
     raise AttributeError(f"module 'addercore' has no attribute {name!r}")

@@ -1,12 +1,11 @@
-"""What can go wrong with a user's data, model or training run: one small tree, torch-free.
+"""The library's own exceptions. They concern things outside a call: files, stored models, numbers that blow up.
 
-A wrong argument is a ``ValueError`` (see `addercore.config.InvalidConfig`); the errors here are about things outside
-the call: files, stored models, numbers that blew up.
+A wrong argument is a `ValueError` instead (`addercore.config.InvalidConfig` for a configuration). Loads no torch.
 """
 
 
 class AdderError(Exception):
-    """Base class of every error that addercore raises on its own account."""
+    """Base class of all errors that addercore defines."""
 
 
 class BadData(AdderError):
@@ -14,7 +13,7 @@ class BadData(AdderError):
 
 
 class Diverged(AdderError):
-    """The training loss became NaN or infinite; the metrics up to that step were delivered first."""
+    """The training loss became NaN or infinite. All metrics up to that step were reported before this is raised."""
 
 
 class CheckpointError(AdderError):
@@ -22,11 +21,11 @@ class CheckpointError(AdderError):
 
 
 class LoaderLost(AdderError):
-    """Somebody ended a data-loader process: nothing is wrong with the run, it can go on from its last checkpoint."""
+    """A data-loader process was ended from outside. The run itself is sound and can resume from its last checkpoint."""
 
 
 class Stopped(AdderError):
-    """The callbacks asked to stop before there was a result."""
+    """`Callbacks.should_stop` asked to stop before there was a result."""
 
 
 class BadModel(AdderError):

@@ -1,4 +1,4 @@
-"""From the spec's tree to a torch module: one definition, realised by any method."""
+"""Builds torch modules from a network's one definition (`addercore.arch`), with the layers of any method."""
 
 from collections import OrderedDict
 
@@ -13,7 +13,7 @@ from addercore.ops import GRADIENTS, Gradient
 
 
 class _Builder:
-    """Builds the modules of one network; `flat` is known from the shapes while descending."""
+    """Builds the modules of one network. `flat` says whether the values at this point are (N, features)."""
 
     def __init__(self, method: str, first_last: str, gradient: Gradient, backend: str | None) -> None:
         self.method, self.first_last, self.gradient, self.backend = method, first_last, gradient, backend
@@ -36,7 +36,7 @@ class _Builder:
         return BinaryLinear(layer.in_features, layer.out_features, binary=kind)
 
     def build(self, node: Node, flat: bool) -> tuple[nn.Module, bool]:
-        """The module, and whether its output is (N, features) rather than (N, c, H, W)."""
+        """Returns the module, and whether its output is (N, features) rather than (N, c, H, W)."""
         match node:
             case Sequential():
                 modules: OrderedDict[str, nn.Module] = OrderedDict()
@@ -71,10 +71,25 @@ def build(
     backend: str | None = None,
     seed: int | None = None,
 ) -> nn.Module:
-    """The torch module of `net`: (N, c, h, w) → class scores (N, classes).
+    """Builds the torch module of a network, with freshly drawn weights.
 
-    Adder filters start from N(0, 1), convolutions, linear layers and the float weights of binary ones from torch's
-    usual initialisation, drawn from torch's generator, or with `seed` from a fresh one that leaves torch's as it was.
+    Adder filters are drawn from N(0, 1). Convolutions, linear layers and the float weights of binary layers get
+    torch's usual initialisation.
+
+    Args:
+        net: its definition, from `addercore.arch.network`.
+        method: "adder", "conv", "bnn", "xnor" or "bwn": what computes in the place of each convolution and linear
+            layer.
+        first_last: layers at both ends: "adder" gives them the method's kind, "conv" keeps them as convolutions.
+        gradient: "full_precision" (eq. 5) or "sign" (eq. 4), for the filters of adder layers.
+        backend: name of the kernels of adder layers, as for `adder_conv2d`.
+        seed: draws the weights from a generator of its own and leaves torch's as it was; None draws from torch's.
+
+    Returns:
+        A module that takes images (N, c, h, w) and gives class scores (N, classes).
+
+    Raises:
+        ValueError: an unknown method, gradient or backend, or a method that does not go with `first_last`.
     """
     check_method(method, first_last)
     if gradient not in GRADIENTS:

@@ -1,4 +1,4 @@
-"""SGD with the paper's local learning rates for adder filters (eqs. 12, 13)."""
+"""SGD with the paper's adaptive local learning rates for adder filters (eqs. 12 and 13)."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
@@ -17,18 +17,35 @@ LEAST_NORM: Final = 1e-12  # the authors' code clamps ‖ΔL‖ here
 
 
 class AdderSGD(torch.optim.SGD):
-    """SGD (momentum, Nesterov, weight decay as torch's) over `model`, with ΔF_l = γ · α_l · ΔL(F_l) for adder layers.
+    """Torch's SGD over all parameters of a model, with the update ΔF_l = γ · α_l · ΔL(F_l) for each adder layer l.
 
-    α_l = η √k / ‖ΔL(F_l)‖₂ ("alr", eq. 13, k = elements of F_l), 100 ("ilr") or 1 ("none").
+    γ is the learning rate and ΔL(F_l) the gradient. The local rate α_l is η √k / ‖ΔL(F_l)‖₂, where k is the number of
+    elements of F_l (eq. 13).
 
-    Order of a step, fixed here: gradients as accumulated → local learning rates → `clip_norm` over all parameters →
-    weight decay → momentum → γ. The rate belongs into the step and not into backward (where the authors' code has it):
-    so it sees the whole accumulated, unscaled, averaged gradient. Clipping before it would do nothing to adder layers.
-    Gradients are left as they were.
+    The order of a step is fixed: accumulated gradients, local learning rates, `clip_norm` over all parameters, weight
+    decay, momentum, γ. The local rate is part of the step and not of the backward pass (where the authors' code has
+    it), so that it sees the whole accumulated, unscaled and averaged gradient. Clipping before it would have no effect
+    on adder layers. The parameters' `grad` is left unchanged.
 
-    Parameter groups: 0 has what is no adder filter, 1 the filters (if there are any), with `adaptive_lr` and `eta` as
-    options beside torch's. A group added later has adaptive_lr "none" unless it says otherwise; with "alr" or "ilr"
-    each of its parameters counts as the filters of one layer.
+    Parameter group 0 has everything but adder filters, group 1 the filters if there are any; `adaptive_lr` and `eta`
+    are options of a group beside torch's. A group that is added later has adaptive_lr "none" unless it says otherwise;
+    with "alr" or "ilr" each of its parameters counts as the filters of one layer.
+
+    Args:
+        model: the network; all its parameters are optimised.
+        lr: γ, the global learning rate.
+        momentum: as torch's SGD.
+        nesterov: as torch's SGD.
+        weight_decay: as torch's SGD.
+        adaptive_lr: "alr" for eq. 13, "ilr" for a constant α_l of 100 (the paper's ablation), "none" for 1.
+        eta: η of eq. 13, the paper's 0.1 by default.
+        clip_norm: largest norm of all updates together, after the local rates; None does not clip.
+
+    Raises:
+        ValueError: an option out of range; in `step`, a sparse gradient.
+
+    Source:
+        Chen et al., AdderNet (CVPR 2020), https://arxiv.org/abs/1912.13200, eqs. 12 and 13, Algorithm 1.
     """
 
     def __init__(
@@ -59,7 +76,7 @@ class AdderSGD(torch.optim.SGD):
         self.defaults.update(adaptive_lr="none", eta=eta)
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a copy and a pickle hold, beside torch's part."""
+        """State for copy and pickle: torch's part and our own attributes."""
         own = ("clip_norm", "_names", "_local_lr", "_grad_norm")
         return {**super().__getstate__(), **{name: getattr(self, name) for name in own}}
 
@@ -67,11 +84,11 @@ class AdderSGD(torch.optim.SGD):
         """As torch's, with the options `adaptive_lr` and `eta`."""
         _check_options(param_group.get("adaptive_lr", "none"), param_group.get("eta", 1.0))
         super().add_param_group(param_group)
-        for place, parameter in enumerate(param_group["params"]):
+        for index, parameter in enumerate(param_group["params"]):
             if parameter.is_complex():
                 self.param_groups.pop()
                 raise ValueError(
-                    f"parameter {place} of a group has the complex type {parameter.dtype}, AdderSGD takes real ones: "
+                    f"parameter {index} of a group has the complex type {parameter.dtype}, AdderSGD takes real ones: "
                     "give complex parameters to an optimizer of their own"
                 )
 
@@ -83,7 +100,7 @@ class AdderSGD(torch.optim.SGD):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """One step of Algorithm 1's update."""
+        """Does one step of Algorithm 1."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -96,14 +113,14 @@ class AdderSGD(torch.optim.SGD):
         return loss
 
     def _gradients(self) -> dict[Tensor, Tensor]:
-        """Parameter → gradient, of those that have one."""
+        """The gradient of each parameter that has one."""
         found: dict[Tensor, Tensor] = {}
         for number, group in enumerate(self.param_groups):
-            for place, parameter in enumerate(group["params"]):
+            for index, parameter in enumerate(group["params"]):
                 if parameter.grad is None:
                     continue
                 if parameter.grad.layout != torch.strided:
-                    name = self._names.get(parameter, f"parameter {place} of group {number}")
+                    name = self._names.get(parameter, f"parameter {index} of group {number}")
                     raise ValueError(
                         f"the gradient of {name} has the layout {parameter.grad.layout}, AdderSGD takes dense ones: "
                         "turn sparse gradients off where it arises, or give the parameter an optimizer of its own"
@@ -142,7 +159,7 @@ class AdderSGD(torch.optim.SGD):
             updates.update(zip(bucket, scaled, strict=True))
 
     def _descend(self, group: dict[str, Any], updates: dict[Tensor, Tensor]) -> None:
-        """Torch's SGD on one group with our updates in the gradients' place.
+        """Runs torch's SGD on one group, with our updates instead of the gradients.
 
         Not `super().step()`: that runs the hooks of a step a second time as soon as the process has a plain SGD too.
         """
@@ -169,11 +186,11 @@ class AdderSGD(torch.optim.SGD):
                 self.state[parameter]["momentum_buffer"] = velocity
 
     def local_rates(self) -> dict[str, float]:
-        """α_l of the last step, by layer name; adder layers with a local rate only."""
+        """α_l of the last step by layer name, of the adder layers that have a local rate."""
         return {name: rate.item() for name, rate in self._local_lr.items()}
 
     def grad_norms(self) -> dict[str, float]:
-        """‖ΔL(F_l)‖₂ of the last step, before any scaling, by layer name; adder, convolution and linear layers."""
+        """‖ΔL(F_l)‖₂ of the last step, before any scaling, by name of the adder, convolution or linear layer."""
         return {name: norm.item() for name, norm in self._grad_norm.items()}
 
 
@@ -185,13 +202,13 @@ def _check_options(adaptive_lr: str, eta: float) -> None:
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:
-    """Layer name → filters, of every layer that computes similarities."""
+    """The weights of every adder, convolution and linear layer, by the layer's name."""
     filters = (nn.Conv2d, nn.Linear, AdderLayer)
     return {name: module.weight for name, module in model.named_modules() if isinstance(module, filters)}
 
 
 def _alike(parameters: Iterable[Tensor]) -> list[list[Tensor]]:
-    """The parameters, put together by device and type: one call then serves many of them."""
+    """Groups parameters by device and type, so that one call computes many of them."""
     buckets: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
     for parameter in parameters:
         buckets.setdefault((parameter.device, parameter.dtype), []).append(parameter)
@@ -199,18 +216,18 @@ def _alike(parameters: Iterable[Tensor]) -> list[list[Tensor]]:
 
 
 def _norms(tensors: Sequence[Tensor]) -> Tensor:
-    """‖·‖₂ of each, one vector; of half types in float32, since fp16 ends at 65504."""
+    """The 2-norm of each tensor as one vector. Half types are summed in float32, since fp16 ends at 65504."""
     kind = torch.promote_types(tensors[0].dtype, torch.float32)
     return torch.stack(torch._foreach_norm(list(tensors), 2, kind))
 
 
 def _adaptive(filters: Sequence[Tensor], norms: Tensor, eta: float) -> Tensor:
-    """Eq. 13: η √k / ‖ΔL(F_l)‖₂, a vector over layers."""
+    """Eq. 13: η √k / ‖ΔL(F_l)‖₂ for each layer, as a vector."""
     numerators = _numerators(eta, tuple(f.numel() for f in filters), norms.dtype, norms.device)
     return norms.clamp_min(LEAST_NORM).reciprocal() * numerators
 
 
 @lru_cache(maxsize=64)
 def _numerators(eta: float, sizes: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """η √k of layers of k elements; kept, since making it costs a GPU a transfer a step."""
+    """η √k for layers of k elements each. Cached: to make it costs a GPU one transfer in every step."""
     return torch.tensor([eta * k**0.5 for k in sizes], dtype=dtype, device=device)

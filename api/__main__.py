@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.app import create_app
-from api.http.protocol import Protocol
+from api.http.protocol import ProblemDetailsProtocol
 from jobs.database import Database
 from jobs.errors import JobsError
 from jobs.logs import configure_logging
@@ -22,11 +22,11 @@ from jobs.migrate import require_current
 from jobs.settings import Settings
 
 SHUTDOWN_SECONDS = 10
-"""For requests that are under way; streams are told to end at once."""
+"""How long requests that are under way may take at shutdown. Streams end at once."""
 
 
 class Server(uvicorn.Server):
-    """Ends open streams when the shutdown begins: the lifespan's end would come only after them."""
+    """A uvicorn server that ends open streams when its shutdown begins: the end of the lifespan would wait for them."""
 
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
         super().__init__(config)
@@ -38,11 +38,11 @@ class Server(uvicorn.Server):
 
 
 def server_of(settings: Settings) -> Server:
-    """A configured server; `run` takes its sockets."""
+    """The API as a configured uvicorn server. Call `run` with its sockets."""
     app = create_app(settings)
     config = uvicorn.Config(
         app,
-        http=Protocol,
+        http=ProblemDetailsProtocol,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -53,7 +53,9 @@ def server_of(settings: Settings) -> Server:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m api", description=__doc__)
-    parser.add_argument("--fd", type=int, help="an inherited socket that listens already, instead of ADDER_HOST:PORT")
+    parser.add_argument(
+        "--fd", type=int, help="number of an inherited listening socket, in place of ADDER_HOST and ADDER_PORT"
+    )
     arguments = parser.parse_args()
     try:
         settings = Settings()
@@ -85,7 +87,7 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 def _sentence(error: Any) -> str:
-    """One line; of a setting its name, of the database no password."""
+    """The error on one line. It names a bad setting, and never shows the database's password."""
     if isinstance(error, ValidationError):
         wrong = error.errors(include_url=False, include_input=False)
         return "; ".join(f"ADDER_{'_'.join(map(str, item['loc'])).upper()}: {item['msg']}" for item in wrong)

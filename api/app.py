@@ -17,7 +17,7 @@ from api.compare import routes as compare
 from api.datasets import pages as datasets_pages
 from api.datasets import routes as datasets
 from api.http import problems
-from api.http.middleware import Guard
+from api.http.middleware import RequestMiddleware
 from api.jobs import artifacts, history, stream
 from api.jobs import pages as jobs_pages
 from api.jobs import routes as jobs
@@ -30,8 +30,8 @@ from api.service import Service
 from api.sweeps import pages as sweeps_pages
 from api.sweeps import routes as sweeps
 from api.system import routes as system
-from api.system.measurements import Readings
-from api.web import reference, static_files
+from api.system.probes import Probes
+from api.web import openapi_page, static_files
 from api.workers import routes as workers
 from jobs.settings import Settings
 
@@ -57,12 +57,11 @@ PAGES = (
     sweeps_pages.router,
     compare_pages.router,
 )
-"""The dashboard: rendered on the server, read through the repository. Nothing in it changes anything; its buttons call
-the REST API."""
+"""The dashboard. Pages are rendered on the server and only read; their buttons call the REST API."""
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The API on the database and stores that `settings` name. Nothing is connected before the lifespan begins."""
+    """The whole API for the database and stores that `settings` name. It connects when its lifespan begins."""
     service = Service.of(settings)
 
     @asynccontextmanager
@@ -83,7 +82,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.service = service
-    app.state.readings = Readings(service)
+    app.state.probes = Probes(service)
     for router in ROUTERS:
         app.include_router(router)
     for router in PAGES:
@@ -93,22 +92,22 @@ def create_app(settings: Settings) -> FastAPI:
     for kind in problems.KNOWN:
         app.add_exception_handler(kind, problems.handle)
     app.add_exception_handler(405, _method_not_allowed(app))
-    app.add_middleware(Guard, service=service)
+    app.add_middleware(RequestMiddleware, service=service)
     return app
 
 
 def _add_reference(app: FastAPI) -> None:
     @app.get("/docs", include_in_schema=False)
     def docs() -> HTMLResponse:
-        return HTMLResponse(reference.render(app.openapi()))
+        return HTMLResponse(openapi_page.render(app.openapi()))
 
-    @app.get(reference.STYLE_PATH, include_in_schema=False)
+    @app.get(openapi_page.STYLE_PATH, include_in_schema=False)
     async def style() -> Response:
-        return Response(reference.STYLE, media_type="text/css")
+        return Response(openapi_page.STYLE, media_type="text/css")
 
 
 def _routes(routes: Iterable[Any]) -> Iterator[APIRoute]:
-    """Every route, also those of included routers, which FastAPI keeps as they are."""
+    """All routes, with those of included routers."""
     for route in routes:
         if isinstance(route, APIRoute):
             yield route
@@ -117,7 +116,7 @@ def _routes(routes: Iterable[Any]) -> Iterator[APIRoute]:
 
 
 def _method_not_allowed(app: FastAPI) -> Any:
-    """405 whose Allow names all methods of the path; the framework names those of the first route only."""
+    """A 405 whose Allow header names all methods of the path (RFC 9110, 15.5.6). Starlette names those of one route."""
 
     def handle(request: Request, error: Exception) -> Response:
         path = request.scope["path"]

@@ -9,8 +9,6 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from addercore.arch import ARCHS
-from addercore.config import DATASETS, RECIPES
 from api.http.problems import ProblemDetails, documented
 from api.jobs.schemas import StatusFrame
 from jobs.spec import KINDS
@@ -71,9 +69,6 @@ def _own_schemas() -> dict[str, Any]:
     )
     _, sent = models_json_schema([(StatusFrame, "serialization")], ref_template="#/components/schemas/{model}")
     schemas: dict[str, Any] = {**sent["$defs"], **found["$defs"]}
-    schemas["ModelSpec"]["properties"]["arch"]["enum"] = list(ARCHS)
-    schemas["DatasetSpec"]["properties"]["name"]["examples"] = list(DATASETS)
-    schemas["AnalyzeSpec"]["properties"]["recipe"]["enum"] = list(RECIPES)
     return schemas
 
 

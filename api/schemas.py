@@ -1,4 +1,4 @@
-"""What the API answers, as pydantic models: they shape the responses and describe them in the OpenAPI document."""
+"""Pydantic models that all rooms share. They shape the answers and describe them in the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ T = TypeVar("T")
 
 
 def rfc3339(ms: int) -> str:
-    """UTC with milliseconds: `2025-11-21T03:00:00.123Z`."""
+    """A moment, in milliseconds since 1970, as RFC 3339 in UTC: `2025-11-21T03:00:00.123Z`."""
     moment = to_datetime(ms)
-    assert moment is not None  # for types: `ms` is no None
+    assert moment is not None  # for mypy: `ms` is not None
     return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
@@ -24,23 +24,32 @@ Time = Annotated[
     PlainSerializer(rfc3339, return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2025-11-21T03:00:00.123Z"]}),
 ]
-"""Milliseconds since 1970 inside, RFC 3339 outside."""
+"""Milliseconds since 1970 in Python, RFC 3339 in JSON."""
 
 SpecDocument = Annotated[
     dict[str, Any],
     WithJsonSchema({"oneOf": [{"$ref": f"#/components/schemas/{model.__name__}"} for model in KINDS.values()]}),
 ]
-"""A stored spec goes out as it is: one of an older version need not fit today's model."""
+"""A stored spec, answered as it is: one of an older version need not fit the models of today."""
 
 
 class Answer(BaseModel):
+    """Base of all answers: the docstrings of fields become their descriptions."""
+
     model_config = ConfigDict(use_attribute_docstrings=True)
 
 
 class Page(Answer, Generic[T]):
-    """A part of a list."""
+    """One page of a list."""
 
     data: list[T]
+    """The rows of this page."""
     has_more: bool
+    """Whether another page follows."""
     next: str | None
-    """Pass it as `after` for the following part; null at the end."""
+    """Pass it as `after` to get the next page; null on the last page."""
+
+    @classmethod
+    def of(cls, data: list[T], next: str | None = None) -> Page[T]:
+        """The page with these rows. `next` is the cursor of the page after it, None where there is none."""
+        return cls(data=data, has_more=next is not None, next=next)

@@ -10,9 +10,9 @@ from anyio import CapacityLimiter
 from celery import Celery
 
 from api.http.problems import Problem
-from api.jobs.queue import Line
-from api.streaming.changes import Changes
-from api.system.monitor import Monitor
+from api.jobs.queue_positions import QueuePositions
+from api.streaming.job_changes import JobChanges
+from api.system.request_metrics import RequestMetrics
 from jobs.database import Database
 from jobs.migrate import require_current
 from jobs.settings import Settings
@@ -20,33 +20,35 @@ from jobs.store import ArtifactStore, store_of
 from jobs.wakeups import Relay, celery_app
 
 STREAM_THREADS = 8
-"""Threads in which streams read the database: their own, so that a slow database does not take all of the API's."""
+"""Streams read the database in threads of their own, so that a slow database does not use up those of requests."""
 INFERENCE_TIMEOUT = httpx2.Timeout(30.0, connect=2.0)
 
 
 @dataclass
 class Service:
-    """Made once per application; routes get it by `api.http.dependencies.ServiceDep`."""
+    """Made once for each application. Routes get it as `api.http.dependencies.ServiceDep`."""
 
     settings: Settings
     database: Database
     store: ArtifactStore
     broker: Celery
     relay: Relay
-    line: Line
+    queue_positions: QueuePositions
     inference: httpx2.AsyncClient | None
-    monitor: Monitor = field(default_factory=Monitor)
+    request_metrics: RequestMetrics = field(default_factory=RequestMetrics)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the server begins to shut down: open streams end."""
+    """Set when the server begins to shut down; open streams then end."""
     streams: int = 0
+    """Streams that are open now."""
     stream_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(STREAM_THREADS))
-    changes: Changes = field(init=False)
+    job_changes: JobChanges = field(init=False)
 
     def __post_init__(self) -> None:
-        self.changes = Changes(self.database, self.stream_threads, self.closing)
+        self.job_changes = JobChanges(self.database, self.stream_threads, self.closing)
 
     @classmethod
     def of(cls, settings: Settings) -> Service:
+        """The service that `settings` describe. Nothing is connected yet."""
         database = Database(settings.resolved_database_url)
         broker = celery_app(settings)
         return cls(
@@ -55,16 +57,17 @@ class Service:
             store=store_of(settings),
             broker=broker,
             relay=Relay(settings, database, broker),
-            line=Line(settings),
+            queue_positions=QueuePositions(settings),
             inference=_inference_client(settings.inference_url),
         )
 
     def start(self) -> None:
-        """Raises JobsError when the database's schema is not this version's."""
+        """Starts the relay of wake-ups. Raises JobsError when the database's schema is not this version's."""
         require_current(self.database)
         self.relay.start()
 
     async def stop(self) -> None:
+        """Ends open streams and closes all connections."""
         self.closing.set()
         await asyncio.to_thread(self.relay.stop)
         self.broker.close()
@@ -73,7 +76,7 @@ class Service:
         self.database.dispose()
 
     def open_stream(self) -> None:
-        """Takes one of the places for streams; whoever took it calls `close_stream`."""
+        """Counts a stream that opens; the caller calls `close_stream` at its end. Raises Problem at `max_streams`."""
         if self.streams >= self.settings.max_streams:
             raise Problem("too_many_streams", f"{self.streams} streams are open here, the most that are allowed.")
         self.streams += 1

@@ -137,7 +137,7 @@ def long_history(rounds: int) -> Iterator[Row]:
         folder = Path(name)
         for _ in range(rounds):
             began = time.perf_counter()
-            copy = history.freeze()
+            copy = history.snapshot()
             frozen.append(1e3 * (time.perf_counter() - began))
             checkpoint.save(checkpoint.path_for(folder, 1), {"history": copy.state_dict()})
             written.append(1e3 * (time.perf_counter() - began))

@@ -25,8 +25,8 @@ from addercore import TrainConfig, build
 from addercore.config.train import Augment
 from addercore.data import Source, Stored
 from addercore.data.folder import scan
+from addercore.devices import resolve_device
 from addercore.train.batches import Batches
-from addercore.train.isolation import resolve_device
 from addercore.train.loader import Loader
 from benchmarks.rows import RESULTS, Row, table, write
 
@@ -67,7 +67,7 @@ class Feed:
     """Batches for a training, one after the other, and the time that was spent waiting for each."""
 
     def __init__(self, batches: Batches, processes: int) -> None:
-        self.batches, self.places = batches, batches.from_place(0, 0)
+        self.batches, self.places = batches, batches.from_position(0, 0)
         self.loader = Loader.of_training(batches, processes, 0, 0) if processes else None
         self.epoch, self.order = -1, torch.empty(0)
 

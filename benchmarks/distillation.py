@@ -39,13 +39,15 @@ def main() -> None:
         twin = folder / "teacher/model.safetensors"
         print(f"teacher: accuracy {taught['val/accuracy']:.2%}, loss {taught['val/loss']:.4f}")
         plain = {seed: train(folder / f"plain-{seed}", seed=seed, epochs=EPOCHS) for seed in seeds}
-        pupil = {seed: train(folder / f"pupil-{seed}", seed=seed, epochs=EPOCHS, teacher=twin) for seed in seeds}
+        student = {seed: train(folder / f"student-{seed}", seed=seed, epochs=EPOCHS, teacher=twin) for seed in seeds}
     for name in ("val/accuracy", "val/loss"):
-        alone, distilled = ({seed: run[name] for seed, run in runs.items()} for runs in (plain, pupil))
+        alone, distilled = ({seed: run[name] for seed, run in runs.items()} for runs in (plain, student))
         means = (mean_of([*values.values()]).value for values in (alone, distilled))
         print(f"{name}: {' → '.join(f'{mean:.4f}' for mean in means)}", end="")
         difference = compare(distilled, alone, dataset("digits").validation_size)
-        print("" if difference is None else f", paired difference {difference.mean:+.4f} ± {difference.se:.4f}")
+        print(
+            "" if difference is None else f", paired difference {difference.mean:+.4f} ± {difference.margin:.4f} (95 %)"
+        )
 
 
 if __name__ == "__main__":

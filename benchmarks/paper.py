@@ -28,6 +28,9 @@ python -m addercore.analysis all --out OUT --device cpu --threads 1
 python -m benchmarks.paper OUT
 ```
 
+The trainings ran on two shared cores of an AMD EPYC (Zen 4, AVX-512). Another instruction set changes the last bits of
+a training, and so single accuracies by an image or two; the rule of each verdict does not change.
+
 Digits are small: with 360 images to validate on, one image is 0.28 points. A statement that does not hold here does not
 hold of digits, of these networks and of so many seeds. Two rules were changed after a first result was seen: Figure 1's
 verdict got its middle ("in part"), and distillation its better teacher and its 15 seeds ([how](distillation.md)).

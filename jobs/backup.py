@@ -1,9 +1,9 @@
 """`python -m jobs.backup DEST`: a copy of the embedded stores, also while the service runs.
 
-First the database, by SQLite's own backup: the state of one instant. Then every blob that this copy names; from before
-the database was read nothing is removed from the store, so each is there, whatever is pruned or deleted meanwhile. The
-copy is a folder laid out like the data folder, with a manifest of checksums: it can be looked into, checked and copied
-by every tool there is, and its files need no space twice. It has its name only once it is complete.
+It copies the database by SQLite's own backup, as of one instant, and then every blob that this copy names. Nothing is
+removed from the store from before the database is read until the end, so that every blob is there whatever is deleted
+meanwhile. The backup is a folder laid out like the data folder, with a manifest of checksums: any tool can read, check
+and copy it. It gets its name once it is complete.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from typing import Any
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from addercore.files import rename, sync_folder, write_atomic
 from jobs.errors import JobsError
+from jobs.files import CHUNK, pieces, remove_tree
 from jobs.settings import Settings
-from jobs.store import CHUNK, pieces, remove_tree
-from jobs.store_folder import FolderStore, fsync_folder
+from jobs.store.folder import FolderStore
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -41,25 +42,25 @@ BLOBS = {
     "datasets": "SELECT sha256 FROM datasets WHERE sha256 IS NOT NULL "
     "UNION SELECT source_sha256 FROM datasets WHERE status = 'validating'",
 }
-"""By table, what names stored files; a database of an earlier revision lacks some."""
+"""Queries for the names of stored files, by table; a database of an earlier revision has not all of them."""
 
 
 class BackupError(JobsError):
-    """A backup that cannot be made or used; the text says why and what to do."""
+    """A backup cannot be made or used; the text says why and what to do."""
 
 
 @dataclass
 class Backup:
-    """What `manifest.json` says."""
+    """The content of `manifest.json`."""
 
     made_at: str
     adderworks: str
     revision: str
-    """Of the database's schema."""
+    """Revision of the database's schema."""
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """`{sha256, bytes}` of each file by its path in the backup, the manifest aside."""
+    """`{sha256, bytes}` of each file by its path in the backup, without the manifest."""
     damaged: list[str] = field(default_factory=list)
-    """Stored files that were missing or corrupt in the service itself already."""
+    """Stored files that were missing or corrupt in the service itself."""
 
     @property
     def bytes(self) -> int:
@@ -103,10 +104,9 @@ def backup(settings: Settings, target: Path) -> Backup:
                 _copy_blob(settings.artifacts_dir, partial, sha256, made)
         for source, name in _datasets(settings.datasets_dir):
             made.files[name] = copy_file(source, partial / name)
-        _write(partial / MANIFEST, json.dumps(made.document(), indent=1))
+        write_atomic(partial / MANIFEST, json.dumps(made.document(), indent=1).encode())
         sync_tree(partial)
-        partial.rename(target)
-        fsync_folder(target.absolute().parent)
+        rename(partial.absolute(), target.absolute())
     except OSError as error:
         raise BackupError(f"The backup cannot be written to {target}: {error.strerror or error}.") from error
     except sqlite3.Error as error:
@@ -131,15 +131,15 @@ def copy_file(source: Path, target: Path) -> dict[str, Any]:
 
 
 def sync_tree(folder: Path) -> None:
-    """Makes the names in a folder and below survive a power cut."""
+    """Makes the names in a folder and below it survive a power cut."""
     for root, _, _ in os.walk(folder):
-        fsync_folder(Path(root))
+        sync_folder(Path(root))
 
 
 def _copy_database(source: Path, target: Path) -> str:
     """A consistent copy of a database that is in use, in one file. Returns the revision of its schema."""
     with closing(sqlite3.connect(source, timeout=30)) as live, closing(sqlite3.connect(target)) as copy:
-        live.backup(copy)  # in one step: by parts it would begin again with every write of the service
+        live.backup(copy)  # in one step: in several steps it would start again with every write of the service
         copy.execute("PRAGMA journal_mode = DELETE")
         if (found := copy.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
             raise BackupError(f"The database {source} is corrupt: {found}. Restore an earlier backup.")
@@ -169,7 +169,7 @@ def _copy_blob(artifacts: Path, target: Path, sha256: str, made: Backup) -> None
 
 
 def _datasets(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Files and their places in the backup, behind symbolic links too."""
+    """Files and their paths in the backup; follows symbolic links."""
     seen: set[Path] = set()
     for root, folders, names in os.walk(folder, followlinks=True):
         if (real := Path(root).resolve()) in seen:
@@ -187,19 +187,12 @@ def _entry(path: Path) -> dict[str, Any]:
         return {"sha256": hashlib.file_digest(stream, "sha256").hexdigest(), "bytes": path.stat().st_size}
 
 
-def _write(path: Path, text: str) -> None:
-    with path.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def leave_on_signals() -> None:
-    """SIGTERM and Ctrl-C end this program by an exception, so that it removes what it has half done."""
+    """Makes SIGTERM and Ctrl-C raise an exception, so that the program removes what is half done."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda got, _: sys.exit(128 + got))
 

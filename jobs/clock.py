@@ -1,4 +1,4 @@
-"""Time is the database's, in integer milliseconds since 1970 (UTC), so that clocks of hosts need not agree."""
+"""Time comes from the database, in integer milliseconds since 1970 (UTC): the hosts' clocks need not agree."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 
 class now_ms(FunctionElement[int]):  # noqa: N801  (reads as an SQL function)
-    """SQL expression: the present time in ms."""
+    """SQL expression: the current time in ms."""
 
     type = BigInteger()
     inherit_cache = True
@@ -30,5 +30,5 @@ def _sqlite(element: now_ms, compiler: Any, **kw: Any) -> str:
 
 
 def to_datetime(ms: int | None) -> datetime | None:
-    """RFC 3339 source of what the API shows."""
+    """The time in UTC, as the API shows it."""
     return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC)

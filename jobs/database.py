@@ -1,4 +1,4 @@
-"""Engine and transactions: `with db.read() as s` and `with db.write() as s`, which commits once, at its end."""
+"""Engine and transactions: `with database.read() as session`, and `with database.write()`, which commits at its end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 SQLITE_BUSY_MS = 30_000
 POSTGRES_IDLE_MS = 15_000  # transactions here take milliseconds
 POSTGRES_SILENT_MS = 15_000
-"""After so long without a sign of life a connection over the network is given up; a Unix socket needs no such limit."""
+"""How long a network connection may be silent before it is given up; a Unix socket needs no such limit."""
 POOL_SIZE = 20  # connections; FastAPI runs up to 40 threads, each holding one for a few ms
 
 
@@ -22,10 +22,10 @@ class Database:
     def __init__(self, url: str) -> None:
         self.engine = _engine(url)
         self.sqlite = self.engine.dialect.name == "sqlite"
-        # On SQLite a writer must take its lock at BEGIN: a deferred one that upgrades later fails at once when
-        # somebody else wrote meanwhile, whatever the busy timeout.
+        # On SQLite a writer must lock at BEGIN. A deferred transaction that upgrades later fails at once if another one
+        # wrote meanwhile, whatever the busy timeout is.
         self._writing = self.engine.execution_options(adder_write=True)
-        # Threads of one process take turns: SQLite's own waiting is by sleeps that grow, and unfair.
+        # Threads of one process take turns: SQLite itself waits by growing sleeps, which is unfair.
         self._turn = threading.Lock() if self.sqlite else None
 
     @contextmanager
@@ -40,7 +40,7 @@ class Database:
 
     @contextmanager
     def _in_turn(self) -> Iterator[None]:
-        """Raises sqlalchemy's TimeoutError when other threads of this process keep SQLite busy for too long."""
+        """Raises SQLAlchemy's TimeoutError if other threads of this process keep SQLite busy for too long."""
         if self._turn is None:
             yield
             return
@@ -56,13 +56,13 @@ class Database:
 
 
 READ_ONLY, IDLE_TOO_LONG, TRANSACTION_TOO_LONG = "25006", "25P03", "25P04"
-"""PostgreSQL's codes for a standby that is no primary yet (or any more), and for a transaction that stood still."""
+"""PostgreSQL's error codes for a standby that is not the primary, and for a transaction that was idle for too long."""
 
 
 def database_away(error: BaseException) -> bool:
-    """Whether the database could not be reached or is not able to write now: the same call may succeed later.
+    """Whether the database cannot be reached or cannot write at present, so that the same call may succeed later.
 
-    False means that it refuses what it was told, and will again.
+    False: it refuses the statement, and will refuse it again.
     """
     if isinstance(error, exc.OperationalError):
         return "no such " not in str(error.orig)  # SQLite files a missing table here too
@@ -90,7 +90,7 @@ def _engine(url: str) -> Engine:
                 "keepalives_count": 2,
                 "tcp_user_timeout": POSTGRES_SILENT_MS,
                 "client_encoding": "utf8",
-                # A process that is stopped in the middle of a transaction must not hold a job's row for ever.
+                # A process that is stopped inside a transaction must not lock a job's row for ever.
                 "options": f"-c idle_in_transaction_session_timeout={POSTGRES_IDLE_MS}",
             },
         )
@@ -107,7 +107,7 @@ def _engine(url: str) -> Engine:
 
 
 def _sqlite_connect(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # the driver must not begin transactions by itself
+    connection.isolation_level = None  # the driver must not start transactions by itself
     cursor = connection.cursor()
     for pragma in (
         f"busy_timeout = {SQLITE_BUSY_MS}",

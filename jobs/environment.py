@@ -1,4 +1,4 @@
-"""What the bytes of a result depend on beside the spec, as one string: a job keeps to it, a worker offers several."""
+"""The environment on which the bytes of a result depend, as one string. A job keeps to one; a worker offers several."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 MAX_LENGTH = 120
-"""Of the column that holds it."""
+"""Length of the column that holds the key."""
 
 
-def exact_key(environment: Mapping[str, Any]) -> str | None:
-    """`device|backend|kernels|torch|cpu capability` of what a training says of itself; None when it does not say all.
+def environment_key(environment: Mapping[str, Any]) -> str | None:
+    """`device|backend|kernels|torch|cpu capability` from the environment that a training reports; None if one is
+    missing.
 
-    Device is `cpu` or a GPU's name, `kernels` the build of compiled kernels (empty where torch computes).
+    The device is `cpu` or a GPU's name. `kernels` is the build of compiled kernels, empty where torch computes.
     """
     if not all(environment.get(name) for name in ("device", "backend", "torch", "cpu_capability", "threads")):
         return None

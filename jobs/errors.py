@@ -1,4 +1,4 @@
-"""What can go wrong with a job, one tree. `api/http/problems.py` turns each into one HTTP problem."""
+"""The errors of this package, in one tree. `api/http/problems.py` turns each into one HTTP problem."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class NotFound(JobsError):
 
 
 class Conflict(JobsError):
-    """The state of the thing forbids the action."""
+    """The present state forbids the action."""
 
 
 class IdempotencyMismatch(JobsError):

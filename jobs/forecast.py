@@ -1,6 +1,6 @@
-"""What the queue looks like to those who wait in it: place, start, and what is missing. Pure functions of a snapshot.
+"""Forecasts for queued jobs: position, start, and what no worker offers. Pure functions of a snapshot.
 
-Starts come from playing the queue forward: every slot takes the job that `jobs/repository/queue.py: claim` would give
+Starts come from a simulation of the queue: every slot takes the job that `jobs/repository/queue.py: claim` would give
 it, for as long as such a job is expected to run.
 """
 
@@ -18,14 +18,14 @@ from jobs.scheduling import COMPETES, has_gpu, kind_of, placement
 
 
 class Needs(NamedTuple):
-    """What a queued job asks of the worker that takes it."""
+    """What a queued job needs from the worker that takes it."""
 
     device: str
     memory_mb: int = 0
     key: str | None = None
-    """The frozen environment (`Job.exact_key`); None: any."""
+    """The environment that the job keeps to (`Job.environment_key`); None: any."""
     alone: bool = False
-    """It runs only where nothing else does (`scheduling.last_chance`)."""
+    """Whether it must run alone on its worker (`scheduling.last_chance`)."""
 
 
 class Waiting(NamedTuple):
@@ -36,11 +36,11 @@ class Waiting(NamedTuple):
     turn: int
     needs: Needs
     work: int = 1
-    """Mega-operations that are left."""
+    """Mega-operations that are left to do."""
 
     @property
     def order(self) -> tuple[int, int, str]:
-        """Smallest first, as jobs are claimed."""
+        """Sort key; jobs are claimed in ascending order."""
         return (-self.priority, self.turn, self.id)
 
 
@@ -61,11 +61,11 @@ class Host:
 
     @cached_property
     def accepts(self) -> frozenset[str]:
-        """Demands for a device that it can meet."""
+        """The device demands that it can meet."""
         return frozenset(placement(self.devices, self.gpus))
 
     def may(self, needs: Needs) -> bool:
-        """Whether it could take such a job if it ran nothing else."""
+        """Whether it could take such a job if it ran no other."""
         return (
             not self.draining
             and needs.device in self.accepts
@@ -80,13 +80,13 @@ class Running(NamedTuple):
     host: str
     device: str
     seconds: float | None
-    """Until it is expected to end; None: not known."""
+    """Seconds until it is expected to end; None: not known."""
     memory_mb: int = 0
     alone: bool = False
 
 
 class Pace(NamedTuple):
-    """How long jobs take on a kind of device: a fixed time, and one for each mega-operation. Seconds."""
+    """How long jobs take on a kind of device, in seconds: a fixed time, and a time for each mega-operation."""
 
     start: float
     each: float
@@ -96,7 +96,7 @@ class Pace(NamedTuple):
 
 
 def pace_of(samples: Sequence[tuple[int, float]]) -> Pace | None:
-    """The line through `(work, seconds)` of jobs that ran whose *relative* errors are smallest; None without samples.
+    """Fits a line to `(work, seconds)` of past jobs, with the least *relative* squared errors; None without samples.
 
     Minimises Σ((start + each·w − s) / s)² with both not negative.
     """
@@ -120,7 +120,7 @@ def pace_of(samples: Sequence[tuple[int, float]]) -> Pace | None:
 
 @dataclass
 class Forecast:
-    """The queue at one moment. Jobs that came since may be asked for as well."""
+    """The queue at one moment. It also answers for jobs that were submitted since."""
 
     waiting: Sequence[Waiting]
     hosts: Sequence[Host]
@@ -131,15 +131,15 @@ class Forecast:
     """The database's time of the snapshot."""
 
     def position(self, job: Waiting) -> int:
-        """1 plus the jobs before it that compete for the same workers."""
+        """1 plus the number of jobs before it that compete for the same workers."""
         return 1 + sum(
             bisect_left(orders, job.order) for needs, orders in self._lines.items() if self._compete(job.needs, needs)
         )
 
     def start_in(self, job: Waiting) -> float | None:
-        """Seconds until it is expected to start; None where nothing is known or no live worker could take it.
+        """Seconds until the job is expected to start; None if that is unknown or no live worker could take it.
 
-        A job that is not in the snapshot starts no earlier than the one before it that asks for the same.
+        A job that is not in the snapshot starts no earlier than the job before it with the same needs.
         """
         orders = self._lines.get(job.needs, [])
         at = bisect_left(orders, job.order)
@@ -148,7 +148,7 @@ class Forecast:
         return self._starts.get(orders[at - 1][2]) if at else None
 
     def waiting_for(self, needs: Needs) -> str | None:
-        """What no live worker has; None where one could take such a job."""
+        """What no live worker offers; None if one could take such a job."""
         if self._takers(needs):
             return None
         live = [host for host in self.hosts if not host.draining]
@@ -180,12 +180,12 @@ class Forecast:
         mine, theirs = self._takers(a), self._takers(b)
         if mine and theirs:
             return not mine.isdisjoint(theirs)
-        # What nobody can take now waits behind those that ask for the like.
+        # A job that no worker can take now waits behind those that compete for its kind of device.
         return not mine and b.device in COMPETES[a.device]
 
     @cached_property
     def _lines(self) -> dict[Needs, list[tuple[int, int, str]]]:
-        """In order, the jobs that ask for the same."""
+        """The sort keys of the jobs with the same needs, in order."""
         lines = defaultdict(list)
         for job in self.waiting:
             lines[job.needs].append(job.order)
@@ -195,20 +195,20 @@ class Forecast:
 
     @cached_property
     def _starts(self) -> dict[str, float]:
-        """Seconds until each job starts, where that is known."""
+        """Seconds until each job starts, if that is known."""
         return dict(Replay(self.waiting, self.hosts, self.running, self.paces).run())
 
 
 @dataclass
 class _Slots:
-    """A worker's state while the queue is played forward."""
+    """The state of a worker in the simulation."""
 
     host: Host
     free: list[str]
     memory_mb: int
     jobs: int = 0
     closed: bool = False
-    """A job that must be alone runs here."""
+    """Whether a job runs here that must run alone."""
 
     def take(self, device: str, memory_mb: int, alone: bool) -> None:
         if device in self.free:
@@ -224,12 +224,12 @@ class _Slots:
         self.closed = self.closed and not alone
 
     def fits(self, needs: Needs) -> bool:
-        """Whether it could take such a job now, its devices apart."""
+        """Whether it could take such a job now, apart from its devices."""
         return needs.memory_mb <= self.memory_mb and not (needs.alone and self.jobs)
 
 
 class Replay:
-    """Plays the queue forward, from what runs now until nothing more can start."""
+    """Simulates the queue, from the jobs that run now until no further job can start."""
 
     def __init__(
         self,
@@ -261,7 +261,7 @@ class Replay:
             yield from self._fill(number, time)
 
     def _end(self, time: float | None, number: int, device: str, memory_mb: int, alone: bool) -> None:
-        if time is not None:  # else it is not known when its slot gets free
+        if time is not None:  # else it is unknown when its slot becomes free
             heapq.heappush(self._ends, (max(0.0, time), number, device, memory_mb, alone))
 
     def _fill(self, number: int, time: float) -> Iterable[tuple[str, float]]:

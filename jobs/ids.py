@@ -16,7 +16,7 @@ ID_PATTERN = re.compile(r"^(ds|job|model|sweep|worker)_[0-9a-hjkmnp-tv-z]{26}$")
 
 
 def new_id(prefix: str) -> str:
-    """A new id; ids made by one process strictly increase, also within a millisecond."""
+    """A new id. The ids of one process strictly increase, also within a millisecond."""
     global _last
     with _lock:
         _last = max(_last + 1, time.time_ns() // 1_000_000 << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS))

@@ -1,7 +1,7 @@
-"""Structured logs of the server's processes: one JSON object a line on stderr, whoever said it.
+"""Structured logs of the server's processes: one JSON object a line on stderr.
 
-Lines of this package's own (structlog) and of libraries (logging, warnings, an exception that nobody caught) take the
-same way, so that two of them never run into each other and a traceback is one field.
+The project's own lines (structlog) and those of libraries (logging, warnings, uncaught exceptions) go through the same
+handler, so that lines never mix and a traceback is one field.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import structlog
 from structlog.typing import EventDict, Processor
 
 QUIET_LOGGERS = ("httpx2", "obstore", "alembic", "celery.worker.strategy", "celery.app.trace")
-"""Libraries that have a line for each request or each wake-up, and nothing else to say below a warning."""
+"""Libraries that log a line for each request or wake-up, and nothing else below a warning."""
 
 log = structlog.get_logger()
 
 
 def configure_logging(level: str, **fields: Any) -> None:
-    """Sets logging up for this process; `fields` (`process`, `worker`) stand on each of its lines."""
+    """Sets up the logs of this process. Each line has `fields` (`process`, `worker`)."""
     number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
 
     def add_fields(_logger: Any, _method: str, line: EventDict) -> EventDict:

@@ -1,6 +1,7 @@
-"""Whole logs of jobs that no attempt ended: lost with their workers, or cancelled while they were paused or queued.
+"""Stores the logs of jobs that no attempt ended: lost with their workers, or cancelled while paused or queued.
 
-An attempt that ends its job leaves the artifact `log.txt` itself. For all others the sweeper does, soon after.
+An attempt that ends its job leaves the artifact `log.txt` itself. For all other jobs the garbage collection stores it,
+soon after their end.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from jobs.store import ArtifactStore
 from jobs.tables import Artifact, Job, LogChunk
 
 BATCH = 20
-"""Jobs that one round treats."""
+"""Jobs of one round."""
 SINCE_MS = 3_600_000
-"""A job that ended longer ago is left alone: rules of retention may have been there."""
+"""A job that ended longer ago is left out, as rules of retention may already have removed its log."""
 
 log = structlog.get_logger()
 
 
 def keep_logs(database: Database, store: ArtifactStore) -> int:
-    """Gives jobs that lately ended the `log.txt` that they lack. Returns their number.
+    """Stores `log.txt` for jobs that lately ended without it. Returns their number.
 
-    Any number of workers may do it side by side: equal logs are one blob.
+    Any number of workers may do this side by side: equal logs are one blob.
     """
     with database.read() as session:
         missing = _without(session)
@@ -49,7 +50,7 @@ def _without(session: Session) -> list[str]:
 
 
 def _pieces(database: Database, job_id: str) -> Iterator[bytes]:
-    """The log in UTF-8; no transaction stays open while a slow store takes it."""
+    """The log in UTF-8. No transaction is open while a slow store takes a piece."""
     at = 0
     while True:
         with database.read() as session:

@@ -1,7 +1,8 @@
-"""`python -m jobs.migrate`: brings the database to this version's revision."""
+"""`python -m jobs.migrate`: upgrades the database to this version's revision."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from importlib.resources import files
 
@@ -36,7 +37,7 @@ def current_revision(database: Database) -> str | None:
 
 
 def migrate(database: Database) -> None:
-    """Upgrades to the newest revision. Raises DatabaseTooNew when the database is ahead of the code."""
+    """Upgrades to the newest revision. Raises DatabaseTooNew if the database is newer than the code."""
     config = alembic_config()
     found = current_revision(database)
     if found is not None and not _known(ScriptDirectory.from_config(config), found):
@@ -48,7 +49,7 @@ def migrate(database: Database) -> None:
 
 
 def require_current(database: Database) -> None:
-    """Raises when the database is not exactly at this version's revision: nothing may run on another schema."""
+    """Raises unless the database is exactly at this version's revision: nothing may run on another schema."""
     script = ScriptDirectory.from_config(alembic_config())
     head, found = script.get_current_head(), current_revision(database)
     if found == head:
@@ -59,6 +60,7 @@ def require_current(database: Database) -> None:
 
 
 def main() -> int:
+    argparse.ArgumentParser(prog="python -m jobs.migrate", description=__doc__).parse_args()
     try:
         migrate(Database(Settings().resolved_database_url))
     except (JobsError, SQLAlchemyError, ValueError) as error:

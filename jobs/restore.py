@@ -1,7 +1,7 @@
-"""`python -m jobs.restore SRC`: a data folder from a backup, for `adder up` to go on with.
+"""`python -m jobs.restore SRC`: makes a data folder from a backup, with which `adder up` goes on.
 
-All is copied beside the data folder first, checksums compared and the database migrated; only then does it get the data
-folder's name. Jobs that ran when the backup was made are queued again and go on from their last checkpoint.
+It copies everything beside the data folder, compares checksums and migrates the database. Only then the copy gets the
+name of the data folder. Jobs that ran when the backup was made are queued again and resume from their last checkpoint.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from addercore.files import rename
 from jobs.backup import (
     DATABASE,
     FORMAT,
@@ -34,12 +35,11 @@ from jobs.backup import (
 )
 from jobs.database import Database
 from jobs.errors import DatabaseTooNew, JobsError
+from jobs.files import remove_tree
 from jobs.migrate import migrate
 from jobs.repository import attempts
 from jobs.settings import Settings
 from jobs.states import OWNED, Status
-from jobs.store import remove_tree
-from jobs.store_folder import fsync_folder
 from jobs.tables import Job, Worker
 
 NOTE = "Restored from a backup"
@@ -67,8 +67,7 @@ def restore(settings: Settings, source: Path, *, force: bool = False) -> Path | 
             _revive(fresh / DATABASE, made)
             sync_tree(fresh)
             aside = _move_aside(data)
-            fresh.rename(data)
-            fsync_folder(data.parent)
+            rename(fresh, data)
     except OSError as error:
         raise BackupError(f"{source} cannot be restored into {data}: {error.strerror or error}.") from error
     finally:
@@ -77,7 +76,7 @@ def restore(settings: Settings, source: Path, *, force: bool = False) -> Path | 
 
 
 def read_manifest(source: Path) -> Backup:
-    """Raises BackupError for a folder that is no complete backup of a version known here."""
+    """Reads a backup's manifest. Raises BackupError if the folder is no complete backup of a known version."""
     try:
         document = json.loads((source / MANIFEST).read_text())
         number = document.pop("format")
@@ -92,7 +91,7 @@ def read_manifest(source: Path) -> Backup:
 
 
 def _copy_verified(made: Backup, source: Path, target: Path) -> None:
-    """Copies what the manifest lists. Raises BackupError naming the first file whose bytes are not what it says."""
+    """Copies the files of the manifest. Raises BackupError with the first file whose bytes differ."""
     if DATABASE not in made.files:
         raise BackupError(f"{source / MANIFEST} lists no {DATABASE}. Use another backup.")
     for name, entry in made.files.items():
@@ -109,7 +108,7 @@ def _copy_verified(made: Backup, source: Path, target: Path) -> None:
 
 
 def _revive(path: Path, made: Backup) -> None:
-    """Brings the database to this version's revision and frees the jobs of workers that are no more."""
+    """Migrates the database to this version's revision and gives back the jobs of workers that no longer exist."""
     database = Database(f"sqlite:///{path}")
     try:
         migrate(database)
@@ -127,7 +126,7 @@ def _revive(path: Path, made: Backup) -> None:
 
 
 def _free(session: Session, job: Job) -> None:
-    """No fault of the job: it does not count against `limits.max_attempts`."""
+    """Gives a job back. It is no fault and does not count against `limits.max_attempts`."""
     if job.status == Status.CANCELLING:
         attempts.finish(session, job, Status.CANCELLED, f"{NOTE}; the cancel that was asked for is done.")
     elif job.status == Status.PAUSING:
@@ -138,7 +137,7 @@ def _free(session: Session, job: Job) -> None:
 
 @contextmanager
 def _not_served(data: Path) -> Iterator[None]:
-    """Holds the lock that `adder up` takes of a data folder. Raises BackupError when it is running."""
+    """Holds the lock that `adder up` takes on a data folder. Raises BackupError if `adder up` is running."""
     if not data.exists() or not any(data.iterdir()):
         yield
         return

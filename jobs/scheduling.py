@@ -1,4 +1,4 @@
-"""Rules of the queue that need no database: whose share a job takes, how much work it is, which slot may take it.
+"""The queue's rules that need no database: the share of a job, its work, and the slots that may take it.
 
 Fair sharing is self-clocked fair queueing (Golestani 1994, https://doi.org/10.1109/INFCOM.1994.337677) in each
 priority: a job's turn is `max(V, last) + work` with `last` the turn of its share's job before it and V the virtual
@@ -20,36 +20,36 @@ from jobs.spec import AnalyzeSpec, IngestSpec, Spec, TrainSpec
 
 MEGA = 1_000_000
 PASSES = 3
-"""Passes over the network for an image that is trained on: forward, and the gradients of inputs and of filters."""
+"""Passes over the network for a training image: forward, gradients of inputs, gradients of filters."""
 MOST_WORK = 10**12
-"""Mega-operations; a bound, so that sums of turns stay far from 2^63."""
+"""Most mega-operations of a job, so that sums of turns stay far below 2^63."""
 MEMORY_STEP_MB = 64
-"""Demands for memory are rounded up to this, so that the queue holds few different ones."""
+"""Memory demands are rounded up to a multiple of this, so that the queue has few different ones."""
 
 COMPETES: Mapping[str, tuple[str, ...]] = {
     "auto": ("auto", "cpu", "cuda"),
     "cpu": ("cpu", "auto"),
     "cuda": ("cuda", "auto"),
 }
-"""Which demands for a device may want the same slot."""
+"""Device demands that may compete for the same slot."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What of the settings a submission needs."""
+    """The settings that a submission needs."""
 
     share_label: str = "user"
-    live_ms: int = 60_000
+    live_ms: int = 30_000
     """A worker whose heartbeat is younger is alive."""
     max_queued: int | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        return cls(settings.fair_share_label, int(settings.lease_seconds * 1000), settings.max_queued_jobs)
+        return cls(settings.fair_share_label, settings.live_ms, settings.max_queued_jobs)
 
 
 def share_of(spec: Spec, label: str) -> str:
-    """Whose share of the workers a job takes; jobs without the label share one."""
+    """The share of the workers to which a job belongs; jobs without the label have one share together."""
     return spec.labels.get(label, "")
 
 
@@ -67,7 +67,7 @@ def work_of(spec: Spec, manifest: Mapping[str, Any] | None = None) -> int:
     if isinstance(spec, IngestSpec):
         return 1  # minutes of one core at most
     if isinstance(spec, AnalyzeSpec):
-        return _bounded(config.AnalyzeConfig.from_dict(spec.model_dump(mode="json")).operations())
+        return _bounded(spec.operations())
     info = config.dataset(spec.dataset.name)
     if isinstance(spec, TrainSpec):
         model = spec.model
@@ -126,5 +126,6 @@ def placement(free: Sequence[str], gpus: bool) -> dict[str, str]:
 
 
 def last_chance(faults: int, max_attempts: int) -> bool:
-    """Whether one more fault could end the job: it then runs alone on its worker, lest it takes others down with it."""
+    """Whether one more fault could end the job. It then runs alone on its worker, so that it takes no other job
+    down."""
     return faults >= max(1, max_attempts - 1)

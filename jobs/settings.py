@@ -35,8 +35,8 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
-    """Names (comma separated, without port) that requests may call this server by. Loopback names always may; empty
-    and not bound to loopback: every name may."""
+    """Host names (comma separated, without port) that requests may use. Loopback names are always allowed. If this is
+    empty and the server is not bound to loopback, every name is allowed."""
     log_level: str = "INFO"
     max_body_bytes: int = Field(1 * MIB, ge=1024)
     """Largest JSON body the API reads."""
@@ -74,29 +74,31 @@ class Settings(BaseSettings):
     """Whether attempts are forked from a process that has imported torch already (Linux), which saves seconds each.
     Off: each is spawned by its command."""
     lease_seconds: float = Field(60, gt=0)
-    """How long an attempt owns its job without renewing."""
+    """How long an attempt owns its job without renewing the lease."""
     renew_seconds: float = Field(10, gt=0)
+    """How often a worker renews its leases and its heartbeat."""
     poll_seconds: float = Field(1.0, gt=0)
-    """How often a supervisor looks for a cancel or a pause."""
+    """How often a supervisor checks for a cancel or a pause."""
     write_seconds: float = Field(2.0, gt=0)
-    """How often it writes what the training said, at most; a write costs some milliseconds."""
+    """Shortest time between two writes of a training's messages; a write costs some milliseconds."""
     reconcile_seconds: float = Field(5.0, gt=0)
-    """How often lost messages and lost workers are looked for."""
+    """How often a worker looks for lost messages and lost workers."""
     cancel_grace_seconds: float = Field(20, gt=0)
     """From SIGTERM to SIGKILL: the time a training has to save its checkpoint."""
     store_patience_seconds: float = Field(600, gt=0)
-    """How long copies to or from an artifact store that is away or full are tried, before the job is paused."""
+    """How long copies to or from an artifact store that is away or full are retried before the job is paused."""
     max_log_bytes: int = Field(4 * MIB, ge=1024)
-    """Log kept for one job; the rest is dropped with a line that says so."""
+    """Bytes of log that are kept for one job. The rest is dropped, and a line says so."""
 
     store_retry_seconds: float = Field(10, gt=0)
     """How long one request to an S3 store is tried again, pauses included, before the store is called unreachable."""
     store_grace_seconds: float = Field(300, gt=0)
-    """How long a stored file may wait for the row that names it; no younger one is removed, whoever asks for it."""
+    """How long a stored file may wait for the row that names it. No younger file is ever removed."""
     orphan_hours: float = Field(24, gt=0)
-    """Age from which a stored file that no row names, and nobody asked to be removed, is taken for an orphan."""
+    """Age from which a stored file that no row names counts as an orphan, although no deletion asked for its
+    removal."""
     sweep_seconds: float = Field(60, gt=0)
-    """How often a worker takes one small step of the house-keeping below (``jobs/retention.py``)."""
+    """How often a worker takes one small step of the garbage collection by the rules below (``jobs/retention.py``)."""
     keep_checkpoints_days: Days = 7
     """How long the checkpoints of a finished job are kept for a retry from there. This and the next ones: days after
     the job's end, empty for ever."""
@@ -107,7 +109,7 @@ class Settings(BaseSettings):
     keep_metrics_days: Days = None
     keep_events_days: Days = None
     keep_jobs_days: Days = None
-    """Of the finished job with all it has but its model."""
+    """Of the finished job itself, with all that belongs to it except its model."""
     keep_idempotency_keys_days: Days = 7
     """Days after the request; a later one with the same key makes a new job."""
 
@@ -151,6 +153,11 @@ class Settings(BaseSettings):
     @cached_property
     def resolved_database_url(self) -> str:
         return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'adder.db'}"
+
+    @property
+    def live_ms(self) -> int:
+        """Age of a heartbeat in milliseconds up to which its worker is alive: three missed renewals are too many."""
+        return int(3 * self.renew_seconds * 1000)
 
     @property
     def artifacts_dir(self) -> Path:

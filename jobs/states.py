@@ -1,4 +1,4 @@
-"""States of a job and the edges between them (drawn in ``docs/architecture.md``, a table constraint, and here)."""
+"""Statuses and the edges between them. ``docs/architecture.md`` draws them, and the tables constrain them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ EDGES: dict[Status, frozenset[Status]] = {
 
 
 class FailureCode(StrEnum):
-    """Why a job failed. Only ``WORKER_LOST`` is retried: the others are of the job's own making."""
+    """Why a job failed. Only ``WORKER_LOST`` is retried: the job itself causes the others."""
 
     WORKER_LOST = "worker_lost"
     OUT_OF_MEMORY = "out_of_memory"
@@ -60,9 +60,9 @@ class Cause(StrEnum):
     HANDED_BACK = "handed_back"
     """Its worker stopped or was drained."""
     DISK_FULL = "disk_full"
-    """The job is paused until somebody has made room."""
+    """The job is paused until somebody has freed space."""
     STORE_LOST = "store_lost"
-    """The artifact store stayed out of reach; the job is paused."""
+    """The artifact store could not be reached for too long; the job is paused."""
     WORKER_LOST = "worker_lost"
     OUT_OF_MEMORY = "out_of_memory"
     TIMED_OUT = "timed_out"
@@ -72,14 +72,14 @@ class Cause(StrEnum):
 
 
 class Drain(StrEnum):
-    """How a worker that is drained treats the jobs it runs."""
+    """What a worker that is drained does with the jobs that it runs."""
 
     FINISH = "finish"
     HAND_OVER = "hand_over"
 
 
 class DatasetStatus(StrEnum):
-    """Of a dataset that a user uploaded."""
+    """Status of a dataset that a user uploaded."""
 
     VALIDATING = "validating"
     READY = "ready"
@@ -89,10 +89,13 @@ class DatasetStatus(StrEnum):
 class SweepStatus(StrEnum):
     RUNNING = "running"
     CANCELLING = "cancelling"
-    """No trial begins any more; those that run are being cancelled."""
+    """No further trial starts, and the running ones are being cancelled."""
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+SWEEP_FINAL = frozenset({SweepStatus.SUCCEEDED, SweepStatus.FAILED, SweepStatus.CANCELLED})
 
 
 class TrialStatus(StrEnum):
@@ -102,6 +105,6 @@ class TrialStatus(StrEnum):
     """Its job is submitted and has not ended."""
     SUCCEEDED = "succeeded"
     PRUNED = "pruned"
-    """Ended early, as others did better at the same step."""
+    """Ended early because other trials did better at the same epoch."""
     FAILED = "failed"
     CANCELLED = "cancelled"

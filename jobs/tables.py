@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
@@ -21,7 +22,17 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from jobs.states import Cause, DatasetStatus, Drain, Status, SweepStatus, TrialStatus
+from jobs.states import (
+    FINAL,
+    OWNED,
+    SWEEP_FINAL,
+    Cause,
+    DatasetStatus,
+    Drain,
+    Status,
+    SweepStatus,
+    TrialStatus,
+)
 
 # SQLite gives rowid keys to INTEGER columns only.
 BigKey = BigInteger().with_variant(Integer, "sqlite")
@@ -49,12 +60,15 @@ def _job_fk() -> ForeignKey:
     return ForeignKey("jobs.id", ondelete="CASCADE")
 
 
-def _one_of(column: str, values: Iterable[str]) -> str:
-    return f"{column} IN (" + ", ".join(f"'{value}'" for value in values) + ")"
+def _one_of(column: str, values: Iterable[StrEnum]) -> str:
+    """An SQL condition with the values in the order of their enum."""
+    chosen = set(values)
+    ordered = [value for value in type(next(iter(chosen))) if value in chosen]
+    return f"{column} IN (" + ", ".join(f"'{value}'" for value in ordered) + ")"
 
 
 class Job(Base):
-    """One job. Whoever writes to a running one locks this row with its fence first."""
+    """One job. A transaction that writes to a running job first locks this row with its fence."""
 
     __tablename__ = "jobs"
 
@@ -68,11 +82,11 @@ class Job(Base):
     needs_memory_mb: Mapped[int] = mapped_column(default=0, server_default="0")
     """Memory that a worker's slot must offer, in MiB; 0: any."""
     any_environment: Mapped[bool] = mapped_column(default=False, server_default=false())
-    """Whether it may go on where results differ in the last bits (`resources.exact` is false)."""
+    """Whether it may resume where results differ in the last bits (`resources.exact` is false)."""
     max_attempts: Mapped[int]
 
     share: Mapped[str] = mapped_column(String(256), default="", server_default=text("''"))
-    """Whose share of the workers it takes: value of the label that `ADDER_FAIR_SHARE_LABEL` names."""
+    """The share of the workers to which it belongs: its value of the label `ADDER_FAIR_SHARE_LABEL`."""
     work: Mapped[int] = mapped_column(default=1, server_default="1")
     """Estimated size, in millions of operations; at least 1."""
     turn: Mapped[int] = mapped_column(default=0, server_default="0")
@@ -87,13 +101,13 @@ class Job(Base):
     faults: Mapped[int] = mapped_column(default=0)
     """Attempts that a fault ended; pauses and hand-overs do not count."""
     fence: Mapped[int] = mapped_column(default=0)
-    """Rises whenever the owner changes; an attempt writes only while it equals its own."""
+    """Rises whenever the owner changes. An attempt writes only while the fence equals its own."""
     lease_expires_at: Mapped[int | None]
     worker_id: Mapped[str | None] = mapped_column(String(40))
     device: Mapped[str | None] = mapped_column(String(16))
     """The worker's device that the attempt runs on: `cpu`, `cuda:1`."""
-    exact_key: Mapped[str | None] = mapped_column(String(120))
-    """What the first attempt ran on, as far as bytes depend on it; only a worker that offers the same goes on."""
+    environment_key: Mapped[str | None] = mapped_column(String(120))
+    """The environment of the first attempt, on which bytes depend; only a worker that offers the same may resume."""
     threads: Mapped[int | None]
     """Threads of the first attempt, which later ones keep."""
     last_seq: Mapped[int] = mapped_column(default=0)
@@ -109,17 +123,13 @@ class Job(Base):
 
     __table_args__ = (
         CheckConstraint(_one_of("status", Status), name="status"),
-        CheckConstraint(
-            "(lease_expires_at IS NOT NULL) = (status IN ('running', 'pausing', 'cancelling'))", name="lease"
-        ),
-        CheckConstraint(
-            "(finished_at IS NOT NULL) = (status IN ('succeeded', 'failed', 'cancelled'))", name="finished"
-        ),
+        CheckConstraint(f"(lease_expires_at IS NOT NULL) = ({_one_of('status', OWNED)})", name="lease"),
+        CheckConstraint(f"(finished_at IS NOT NULL) = ({_one_of('status', FINAL)})", name="finished"),
         CheckConstraint("needs_device IN ('auto', 'cpu', 'cuda')", name="needs_device"),
-        # Listings (newest first) by filter.
+        # Lists, newest first, by filter.
         Index("ix_jobs_status_id", "status", "id"),
         Index("ix_jobs_kind_id", "kind", "id"),
-        # The order in which jobs are claimed, for each demand; where each share's and each priority's turn is.
+        # The order of claims for each demand; the last turn of each share; the largest claimed turn of each priority.
         Index("ix_jobs_claim", "status", "needs_device", "needs_memory_mb", priority.desc(), "turn", "id"),
         Index("ix_jobs_share", "priority", "share", "needs_device", "turn"),
         Index(
@@ -136,7 +146,7 @@ class Job(Base):
 
 
 class Attempt(Base):
-    """One attempt at a job: where it ran and why it ended."""
+    """One attempt of a job: where it ran and why it ended."""
 
     __tablename__ = "attempts"
 
@@ -178,7 +188,8 @@ class IdempotencyKey(Base):
 
 
 class Outbox(Base):
-    """Wake-ups still to be sent: written in the transaction that queues a job, deleted once the broker has them."""
+    """Wake-ups that are still to be sent. The transaction that queues a job writes one; it is deleted once the broker
+    has it."""
 
     __tablename__ = "outbox"
 
@@ -224,7 +235,7 @@ class LogChunk(Base):
 
 
 class Checkpoint(Base):
-    """A training state from which an attempt can go on; the bytes lie in the artifact store."""
+    """A training state from which an attempt can resume. Its bytes are in the artifact store."""
 
     __tablename__ = "checkpoints"
 
@@ -270,7 +281,7 @@ class Model(Base):
 
 
 class Worker(Base):
-    """A worker process that is alive while its heartbeat is young."""
+    """A worker process. It is alive while its heartbeat is young."""
 
     __tablename__ = "workers"
 
@@ -285,9 +296,9 @@ class Worker(Base):
     memory_mb: Mapped[int]
     """Memory that its jobs share, in MiB."""
     offers: Mapped[list[str]]
-    """Every `Job.exact_key` that it can go on with."""
+    """Every `Job.environment_key` that it offers."""
     draining: Mapped[str | None] = mapped_column(String(10))
-    """How it was asked to leave: finish its jobs, or hand them over. It claims nothing while this is set."""
+    """How it is drained: it finishes its jobs, or hands them over. It claims nothing while this is set."""
     info: Mapped[dict[str, Any]]
     """Versions, threads, kernel backends and devices, for people to read."""
     stats: Mapped[dict[str, Any]]
@@ -302,7 +313,7 @@ class Worker(Base):
 
 
 class Dataset(Base):
-    """One version of a dataset that a user uploaded; its bytes lie in the store. What it holds never changes."""
+    """One version of a dataset that a user uploaded. Its bytes are in the store and never change."""
 
     __tablename__ = "datasets"
 
@@ -314,7 +325,7 @@ class Dataset(Base):
     format: Mapped[str] = mapped_column(String(10))
     """Of the upload."""
     source_sha256: Mapped[str] = mapped_column(String(64), index=True)
-    """The upload, as it came."""
+    """The upload as it arrived."""
     sha256: Mapped[str | None] = mapped_column(String(64), index=True)
     """What trainings read: the validated images."""
     bytes: Mapped[int]
@@ -322,7 +333,7 @@ class Dataset(Base):
     info: Mapped[dict[str, Any] | None]
     """An `addercore.config.DatasetInfo`, once it is ready."""
     options: Mapped[dict[str, Any]]
-    """A `jobs.spec.IngestOptions`: the same upload with others is another dataset."""
+    """An `addercore.config.IntakeOptions`: the same upload with others is another dataset."""
     same_as: Mapped[str | None] = mapped_column(ForeignKey("datasets.id", ondelete="SET NULL"), index=True)
     """An earlier version of the same name with the very same images and classes."""
     problems: Mapped[list[str] | None]
@@ -339,7 +350,7 @@ class Dataset(Base):
 
 
 class Sweep(Base):
-    """Ordinary jobs that vary a base spec. It holds no slot."""
+    """A sweep: ordinary jobs that vary a base spec. It takes no slot itself."""
 
     __tablename__ = "sweeps"
 
@@ -349,7 +360,7 @@ class Sweep(Base):
     message: Mapped[str | None] = mapped_column(Text)
     """Why it ended as it did, where that needs saying."""
     idempotency_key: Mapped[str | None] = mapped_column(String(255))
-    """Of the request that made it; good for as long as the sweep is there."""
+    """Key of the request that made it; valid while the sweep exists."""
     body_sha256: Mapped[str] = mapped_column(String(64))
     """Of that request."""
     created_at: Mapped[int]
@@ -357,16 +368,14 @@ class Sweep(Base):
 
     __table_args__ = (
         CheckConstraint(_one_of("status", SweepStatus), name="status"),
-        CheckConstraint(
-            "(finished_at IS NOT NULL) = (status IN ('succeeded', 'failed', 'cancelled'))", name="finished"
-        ),
+        CheckConstraint(f"(finished_at IS NOT NULL) = ({_one_of('status', SWEEP_FINAL)})", name="finished"),
         Index("ix_sweeps_status_id", "status", "id"),
         Index("uq_sweeps_idempotency_key", "idempotency_key", unique=True),
     )
 
 
 class Trial(Base):
-    """One child of a sweep: what it changes in the base spec, the job that tries it, and how well that did."""
+    """One trial of a sweep: what it changes in the base spec, its job, and the value that this reached."""
 
     __tablename__ = "trials"
 
@@ -382,10 +391,10 @@ class Trial(Base):
     message: Mapped[str | None] = mapped_column(Text)
     """Why it ended as it did, where that needs saying."""
     seconds: Mapped[float | None]
-    """For how long its job ran, once that has ended."""
+    """How long its job ran, once that has ended."""
     curve: Mapped[dict[str, Any] | None]
-    """Epoch → the objective there, as far as it was read: what a search prunes by."""
+    """Epoch → the objective, as far as it was read; a search prunes by it."""
     curve_seq: Mapped[int] = mapped_column(default=0, server_default="0")
-    """`seq` of the last metric that `curve` has."""
+    """`seq` of the last metric that is in `curve`."""
 
     __table_args__ = (CheckConstraint(_one_of("status", TrialStatus), name="status"),)

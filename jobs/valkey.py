@@ -1,4 +1,4 @@
-"""`python -m jobs.valkey --dir DIR --socket PATH`: becomes the wheel's Valkey server, persistent, on a unix socket."""
+"""`python -m jobs.valkey --dir DIR --socket PATH`: runs the wheel's Valkey server, persistent, on a Unix socket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wake-ups: Celery messages that name a queue and a job, nothing else; losing or doubling one changes nothing."""
+"""Wake-ups: Celery messages with a queue and a job id. A lost or doubled message changes nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 
 def celery_app(settings: Settings) -> Celery:
-    """The Celery application as producer and worker share it: no result backend, early acknowledgement, no prefetch."""
+    """The Celery application of API and workers: no result backend, early acknowledgement, no prefetch."""
     app = Celery("adder", broker=settings.broker_url, set_as_current=False)
     app.conf.update(
         task_default_queue=settings.queue,
@@ -39,7 +39,8 @@ def celery_app(settings: Settings) -> Celery:
 
 
 def send(app: Celery, settings: Settings, job_id: str) -> None:
-    """Raises kombu's OperationalError or RedisError when the broker is away; waits for it at most a few seconds."""
+    """Sends a wake-up. Waits for the broker a few seconds at most; raises kombu's OperationalError or RedisError if it
+    is away."""
     app.send_task(
         TASK,
         args=(settings.queue, job_id),
@@ -53,10 +54,10 @@ BROKER_ERRORS = (OperationalError, RedisError, OSError)
 
 
 class Relay:
-    """Sends what stands in the outbox, in a thread of its own, so that no request waits for the broker.
+    """Sends the wake-ups of the outbox in a thread of its own, so that no request waits for the broker.
 
-    `poke` after a commit sends at once; what a crash or an absent broker leaves behind goes with a later round. Two
-    relays may send one wake-up twice, which is harmless.
+    Call `poke` after a commit to send at once. What a crash or an absent broker leaves behind is sent by a later round.
+    Two relays may send one wake-up twice, which is harmless.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class Relay:
                 self.flush()
 
     def flush(self) -> bool:
-        """One round. False when the broker or the database is away; the rows stay and go with a later round."""
+        """Sends one batch. Returns False if the broker or the database is away; the rows stay for a later round."""
         try:
             with self._database.read() as session:
                 rows = recovery.pending_wakeups(session)

@@ -2,42 +2,68 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import psycopg
 import pytest
 
-from benchmarks.postgres import postgres_server
 from jobs.database import Database
 from jobs.migrate import migrate
 from jobs.settings import Settings
+from tests.support.parts import (  # noqa: F401  (hooks of pytest)
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    pytest_testnodedown,
+)
 from tests.support.servers import Valkey
+from tests.support.sessions import no_session_in_a_session
+from tests.support.shared import Run
+
+# Tests run side by side, one for each core: threads of OpenMP would only wait for each other. Before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# How long an example takes says how busy the machine is, and nothing about the code.
+hypothesis.settings.register_profile(
+    "adder", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+hypothesis.settings.load_profile("adder")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_session_a_thread() -> Iterator[None]:
+    with no_session_in_a_session():
+        yield
 
 
 @pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """A PostgreSQL server of this test run, with a migrated template database."""
-    with postgres_server(options=("-c", "fsync=off", "-c", "max_connections=200")) as server:
-        url = server.url("postgres")
-        with psycopg.connect(url, autocommit=True) as admin:
-            admin.execute("CREATE DATABASE adder_template")
-        database = Database(url.replace("/postgres?", "/adder_template?"))
+def shared_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """What this process shares with the other workers of the test run."""
+    return Run(request.config, tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(scope="session")
+def postgres_url(shared_run: Run) -> str:
+    """The PostgreSQL server of this test run, with a migrated template database."""
+    return shared_run.postgres()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(shared_run: Run) -> Path:
+    """A migrated, empty database."""
+
+    def make(folder: Path) -> None:
+        database = Database(f"sqlite:///{folder / 'adder.db'}")
         migrate(database)
         database.dispose()
-        yield url
 
-
-@pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("template") / "adder.db"
-    database = Database(f"sqlite:///{path}")
-    migrate(database)
-    database.dispose()
-    return path
+    return shared_run.once("sqlite", make) / "adder.db"
 
 
 @pytest.fixture

@@ -1,7 +1,11 @@
-"""`python -m worker`: a worker process, with slots as its devices allow. SIGTERM drains it: jobs are handed back."""
+"""`python -m worker`: a worker process that runs jobs, as many side by side as its devices allow.
+
+SIGTERM drains it: it hands its jobs back. Settings are environment variables (ADDER_…).
+"""
 
 from __future__ import annotations
 
+import argparse
 import sys
 
 import structlog
@@ -21,6 +25,7 @@ log = structlog.get_logger()
 
 
 def main() -> int:
+    argparse.ArgumentParser(prog="python -m worker", description=__doc__).parse_args()
     settings = Settings()
     context = WorkerContext.create(settings)
     configure_logging(settings.log_level, process="worker", worker=context.id)

@@ -1,6 +1,6 @@
-"""The Celery worker: a wake-up makes a free slot claim and run the best eligible jobs until none is left.
+"""The Celery worker. On a wake-up message a free slot claims and runs eligible jobs until none is left.
 
-A wake-up only saves time: `Housekeeping` looks at the queue by itself, so that a worker also runs without a broker.
+Messages only save time: `Housekeeping` looks at the queue by itself, so that a worker also works without a broker.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from worker.slots import Free
 from worker.supervisor import Supervisor
 
 TURN_SECONDS = 0.1
-"""How often Celery's loop turns at least. A slot that falls free does not wake it, and only when it turns it asks the
-broker for the next message: by itself an idle loop turns once a second."""
+"""Longest time between two rounds of Celery's event loop. Only a round asks the broker for the next message, and a slot
+that becomes free does not start one; an idle loop has one round a second by default."""
 
 log = structlog.get_logger()
 
 
 def build(context: WorkerContext) -> Celery:
-    """Registers the task and what shutting down means on the context's Celery application."""
+    """Registers the task and the signal handlers on the context's Celery application, and returns it."""
 
     @context.app.task(name=TASK, ignore_result=True)  # type: ignore[untyped-decorator]
     def wake(queue_name: str, job_id: str) -> None:
-        """Names a job only for the log: the database says which one is next."""
+        """The job id is for the log alone: the database decides which job is next."""
         run_available(context)
 
     def stopping(**_: object) -> None:
@@ -54,9 +54,9 @@ def run_available(context: WorkerContext) -> None:
 
 
 def run_claimed(context: WorkerContext, claim: Claim) -> None:
-    """Runs a job of `claim_next` and gives its slot free."""
+    """Runs a job that `claim_next` returned, then frees its slot."""
     try:
-        # On every line of this thread, also of libraries; the attempt's other threads name the job themselves.
+        # These fields stand on every log line of this thread. The attempt's other threads bind them themselves.
         with bound_contextvars(job=claim.job_id, attempt=claim.attempt, fence=claim.fence):
             Supervisor(context, claim).run()
     finally:
@@ -65,9 +65,10 @@ def run_claimed(context: WorkerContext, claim: Claim) -> None:
 
 
 def claim_next(context: WorkerContext) -> Claim | None:
-    """The best job for what is free, with its slot; None where there is no such job or slot, or the database is away.
+    """Claims the best job that fits a free slot. Pass the result to `run_claimed`.
 
-    `run_claimed` takes what this returns.
+    Returns:
+        None where no job fits, no slot is free or the database is away.
     """
     return context.slots.take(lambda free: _claim(context, free))
 
@@ -77,11 +78,11 @@ def _claim(context: WorkerContext, free: Free) -> Claim | None:
         return None
     try:
         with context.database.write() as session:
-            return queue.claim(session, context.offer(free), context.lease_ms)
+            return queue.claim(session, context.offer(free), context.lease_ms, live_ms=context.settings.live_ms)
     except SQLAlchemyError as error:
         if not database_away(error):
             raise
-        # Housekeeping looks again soon, and gives back what was claimed if the connection broke at the commit.
+        # Housekeeping tries again soon. If the connection broke at the commit, it also gives the claimed job back.
         context.stats.count("database_errors")
         log.warning("claim.deferred", error=str(error.__cause__ or error))
         return None

@@ -1,4 +1,4 @@
-"""One attempt's writing: what the child said becomes rows, in transactions that check the fence first."""
+"""Writes the messages of one attempt to the database, in transactions that check the fence first."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from jobs.errors import FenceLost, StoreError
-from jobs.repository import attempts, catalog, core, datasets
+from jobs.repository import attempts, core, datasets, models
 from jobs.repository.attempts import Claim, Mark, NewArtifact, Stored
 from jobs.states import Status
 from jobs.tables import Job
@@ -24,7 +24,8 @@ from worker.handle import Way
 from worker.judgement import Conclusion
 from worker.transfers import Transfer, Transfers
 
-TAIL_BYTES = 8 * 1024
+TAIL_CHARACTERS = 8 * 1024
+"""End of the log that is kept with an error."""
 
 log = structlog.get_logger()
 
@@ -39,12 +40,12 @@ class Copy:
 
 @dataclass
 class Batch:
-    """What one transaction will write."""
+    """What the next transaction writes."""
 
     points: list[dict[str, Any]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
     checkpoint: tuple[protocol.CheckpointSaved, Copy] | None = None
-    """The newest one that is in the store."""
+    """The newest checkpoint that is in the store."""
     log: str = ""
     progress: dict[str, Any] | None = None
     environment: dict[str, Any] | None = None
@@ -54,10 +55,10 @@ class Batch:
 
 
 class AttemptWriter:
-    """Turns messages into rows. `absorb` sorts them into the pending batch, `flush` commits it, whole or not at all.
+    """Turns messages into rows. `absorb` adds them to the pending batch, and `flush` commits the whole batch.
 
-    A flush that fails because the database is away leaves the batch as it was, to be tried again; where the connection
-    broke at the commit, it first finds out whether that took place.
+    If the database is away, the batch stays as it was for the next flush. If the connection broke at the commit, the
+    next flush first finds out whether the commit took place.
     """
 
     def __init__(self, context: WorkerContext, claim: Claim, transfers: Transfers) -> None:
@@ -66,9 +67,9 @@ class AttemptWriter:
         self._transfers = transfers
         self._pending = Batch()
         self._sent: Batch | None = None
-        """What a transaction was begun with that is not known to be committed."""
+        """The batch of a transaction that is not known to be committed."""
         self._doubt: Mark | None = None
-        """What that transaction would have left on the job's row, once it came as far as its commit."""
+        """What that transaction leaves on the job's row, if it got as far as its commit."""
         self._concluding = False
         self._copies: dict[str, Copy] = {}
         self._checkpoints: list[tuple[protocol.CheckpointSaved, Copy]] = []
@@ -78,21 +79,21 @@ class AttemptWriter:
         """How the process was started, once it is."""
         self.tail = ""
         self.started = False
-        """Whether the training has said anything but log text."""
+        """Whether the training has sent a message (log text does not count)."""
         self.outcome: protocol.Outcome | None = None
         self.artifacts: list[tuple[protocol.ArtifactReady, Copy]] = []
         self.model: tuple[protocol.ModelReady, Copy] | None = None
         self.dataset: tuple[protocol.DatasetReady, Copy] | None = None
 
     def begin(self) -> None:
-        """Reads where earlier attempts ended."""
+        """Reads how far earlier attempts got."""
         with self._context.database.read() as session:
             self._cursor = attempts.metric_cursor(session, self._claim.job_id)
             job = session.get_one(Job, self._claim.job_id)
             self._log_room = self._context.settings.max_log_bytes - job.log_bytes
 
     def absorb(self, items: Sequence[protocol.Message | str]) -> None:
-        """Strings are log text. Files are copied to the store meanwhile, before the transaction that names them."""
+        """Adds messages and log text (strings) to the batch, and has the files that they name copied to the store."""
         for item in items:
             self.started = self.started or not isinstance(item, str)
             if isinstance(item, str):
@@ -120,21 +121,21 @@ class AttemptWriter:
         self._pending.events.append({"type": type_, "message": message, "data": data})
 
     def _copy(self, path: str) -> Copy:
-        """A file that is named twice is stored once."""
+        """Has a file copied to the store. A file that is named twice is copied once."""
         if path not in self._copies:
             transfer = self._transfers.add(partial(self._context.store.put, Path(path)))
             self._copies[path] = Copy(Path(path), transfer)
         return self._copies[path]
 
     def _save(self, saved: protocol.CheckpointSaved) -> None:
-        """Has the checkpoint stored, in place of older ones that wait for that or fail."""
+        """Has a checkpoint copied to the store, in place of older ones that still wait or fail."""
         for _, older in self._checkpoints:
             older.transfer.cancel()
         copy = Copy(Path(saved.path), self._transfers.add(partial(self._context.store.put, Path(saved.path))))
         self._checkpoints.append((saved, copy))
 
     def _collect(self) -> None:
-        """Takes the checkpoints that are stored by now into the pending batch."""
+        """Adds the checkpoints that are in the store by now to the pending batch."""
         waiting = []
         for saved, copy in self._checkpoints:
             if not copy.transfer.done:
@@ -145,19 +146,22 @@ class AttemptWriter:
                 self.event(
                     "checkpoint", f"Checkpoint at step {saved.step}.", {"step": saved.step, "epoch": saved.epoch}
                 )
-            elif not isinstance(copy.transfer.error, FileNotFoundError):  # that one was pruned: a newer one follows
+            elif not isinstance(
+                copy.transfer.error, FileNotFoundError
+            ):  # the training has removed it: a newer one follows
                 log.warning("checkpoint.not_stored", job=self._claim.job_id, error=str(copy.transfer.error))
         self._checkpoints = waiting
 
     def _absorb_points(self, points: Sequence[protocol.Point]) -> None:
-        """Drops what an earlier attempt has written already: a resumed training repeats steps since its checkpoint."""
+        """Adds points, without those that an earlier attempt wrote: a resumed training repeats the steps since its
+        checkpoint."""
         for point in points:
             if point.step > self._cursor.get(point.name, -1):
                 self._cursor[point.name] = point.step
                 self._pending.points.append(point.model_dump())
 
     def _absorb_log(self, text: str) -> None:
-        self.tail = (self.tail + text)[-TAIL_BYTES:]
+        self.tail = (self.tail + text)[-TAIL_CHARACTERS:]
         if self._log_room <= 0:
             return
         self._log_room -= len(text.encode())
@@ -166,7 +170,11 @@ class AttemptWriter:
         self._pending.log += text
 
     def flush(self) -> Status:
-        """Commits what is pending and renews the lease. Returns what is asked of the attempt. Raises FenceLost."""
+        """Commits what is pending and renews the lease. Returns the job's status, by which users ask it to stop.
+
+        Raises:
+            FenceLost: the job has another owner.
+        """
         self._collect()
         if self._sent is not None:
             status = self._commit()
@@ -186,16 +194,16 @@ class AttemptWriter:
         doubt, self._doubt = self._doubt, None
         mark: Mark | None = None
         try:
-            # The row is locked: its changes can wait for the commit and go in one UPDATE.
+            # The row is locked, so that its changes can wait for the commit and take one UPDATE.
             with self._context.database.write() as session, session.no_autoflush:
                 if doubt is not None and attempts.landed(session, self._claim, doubt):
-                    self._sent = batch = Batch()  # nothing of it is left to do
+                    self._sent = batch = Batch()  # it was committed
                 job = attempts.lock(session, self._claim, self._context.lease_ms)
                 dropped = self._write(session, job, batch)
                 status = Status(job.status)
                 mark = attempts.mark_of(job)
         except SQLAlchemyError:
-            # A transaction that failed before its commit left no mark, and says nothing of the one before it.
+            # Without a mark the transaction failed before its commit, and the one before it is still in doubt.
             self._doubt = mark or doubt
             raise
         self._context.stats.count("lease_renewals")
@@ -210,17 +218,17 @@ class AttemptWriter:
         return status
 
     def asked(self) -> Status:
-        """What is asked of the attempt, without a write."""
+        """The job's status, read without a write."""
         with self._context.database.read() as session:
             return attempts.status(session, self._claim)
 
     def drop(self) -> None:
-        """Forgets what could not be written."""
+        """Drops what could not be written."""
         self._pending, self._sent, self._doubt = Batch(), None, None
 
     @property
     def stuck(self) -> bool:
-        """Whether the last transaction failed; nothing more is to be absorbed until it is made up for."""
+        """Whether the last transaction failed. Nothing more is absorbed until it has been repeated."""
         return self._sent is not None
 
     @property
@@ -229,7 +237,7 @@ class AttemptWriter:
         return bool(self._pending) or self._sent is not None
 
     def _write(self, session: Session, job: Job, batch: Batch) -> list[str]:
-        """Everything the batch holds. Returns the checkpoints that fell out."""
+        """Writes the whole batch. Returns the sha256 of checkpoints that are no longer kept."""
         attempts.add_metrics(session, job, batch.points)
         core.append_events(session, job, batch.events)
         if batch.log:
@@ -246,7 +254,7 @@ class AttemptWriter:
         return attempts.add_checkpoint(session, job, saved.step, copy.transfer.result, keep)
 
     def _refresh(self, batch: Batch) -> None:
-        """Before a transaction: a copy that waited for it so long that the sweep may have taken it is made again."""
+        """Before a transaction: makes a copy again that waited so long that it may have been removed as garbage."""
         if batch.checkpoint is not None:
             self._ensure(batch.checkpoint[1])
 
@@ -257,7 +265,8 @@ class AttemptWriter:
         copy.transfer.done_at = time.monotonic()
 
     def _settle(self, batch: Batch, dropped: Sequence[str]) -> None:
-        """After the commit: this process may have stood still between copy and commit; then what is not needed goes."""
+        """After the commit: stores the blob again if this process was stopped so long that it was removed; discards old
+        ones."""
         copies = [batch.checkpoint[1]] if batch.checkpoint else []
         try:
             for copy in copies:
@@ -265,10 +274,10 @@ class AttemptWriter:
             if dropped:
                 self._context.store.discard(self._context.database, dropped)
         except (StoreError, OSError, SQLAlchemyError) as error:
-            log.warning("store.not_tidied", job=self._claim.job_id, error=str(error))  # the sweep will
+            log.warning("store.not_tidied", job=self._claim.job_id, error=str(error))  # the garbage collection will
 
     def unpublished(self) -> str | None:
-        """Why a result cannot be published at all, if so."""
+        """Why the result cannot be published; None if it can."""
         copies = [copy for _, copy in self.artifacts]
         copies += [found[1] for found in (self.model, self.dataset) if found is not None]
         for copy in copies:
@@ -277,7 +286,7 @@ class AttemptWriter:
         return None
 
     def _published(self, end: Conclusion) -> list[tuple[protocol.ArtifactReady, Copy]]:
-        """The files that stay: all of a result; of a training that says itself why it failed, those that are stored."""
+        """The files to publish: all of a result, or the stored ones of a training that reported its own failure."""
         if end.result is not None:
             return self.artifacts
         if end.error is None or end.unstorable or not isinstance(self.outcome, protocol.Failed):
@@ -285,7 +294,7 @@ class AttemptWriter:
         return [(m, copy) for m, copy in self.artifacts if copy.transfer.done and copy.transfer.error is None]
 
     def conclude(self, end: Conclusion, log_file: Copy | None) -> Status:
-        """The attempt's last transaction: artifacts, model, final state; all of it or nothing. Call `flush` before."""
+        """The attempt's last transaction: artifacts, model and final state, all or nothing. Call `flush` before."""
         files = self._published(end)
         published = [copy for _, copy in files]
         if end.result is not None and self.dataset is not None:
@@ -323,7 +332,7 @@ class AttemptWriter:
         return status
 
     def _close_ingest(self, session: Session, job: Job) -> list[str]:
-        """Says why a dataset has failed. Returns the upload, once nobody will read it again."""
+        """Records why a dataset has failed. Returns the sha256 of the upload once it is no longer needed."""
         if job.kind != "ingest" or not Status(job.status).final:
             return []
         id_ = self._claim.spec["dataset_id"]
@@ -332,7 +341,8 @@ class AttemptWriter:
         return [datasets.get(session, id_).source_sha256]
 
     def _concluded(self) -> Status:
-        """The job's state where an earlier `conclude`, whose connection broke at the commit, took place after all."""
+        """The job's status if an earlier `conclude` was committed although its connection broke. Raises FenceLost if
+        not."""
         with self._context.database.read() as session:
             cause = attempts.cause_of(session, self._claim) if self._concluding else None
             if cause is None:
@@ -348,7 +358,7 @@ class AttemptWriter:
             datasets.ready(session, id_, stored, ready.info, ready.notes, ready.format)
         if self.model is not None:
             message, copy = self.model
-            model = catalog.new_model(
+            model = models.new_model(
                 message.manifest, copy.transfer.result, source="trained", job_id=job.id, metrics=message.metrics
             )
             attempts.publish_model(session, job, model)

@@ -1,4 +1,4 @@
-"""`python -m worker.child`: the process in which one attempt runs; it speaks `worker.protocol`."""
+"""`python -m worker.child`: the process in which one attempt runs. It speaks `worker.protocol`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from addercore.config import AnalyzeConfig, DatasetInfo, InvalidConfig, TrainCon
 from addercore.errors import AdderError, BadData, BadModel, CheckpointError, Diverged, LoaderLost, Stopped
 from jobs.states import FailureCode
 from worker import protocol
+from worker.environment import report_environment
 from worker.ingest import ingest
 from worker.messages import Messages, die_with_supervisor, stop_on_sigterm
 
@@ -36,7 +37,7 @@ FAILURES: dict[type[Exception], FailureCode] = {
     Diverged: FailureCode.DIVERGED,
     LoaderLost: FailureCode.WORKER_LOST,
 }
-"""The first class that fits names the failure's code; see `ending` for the rest."""
+"""Failure codes by exception; the first class that fits counts. `ending` handles all others."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         outcome = {"train": train, "evaluate": evaluate, "analyze": analyze, "ingest": ingest}[order.kind](
             order, messages, stop
         )
-    except Exception as error:  # noqa: BLE001  (every failure must become a code and a sentence)
+    except Exception as error:  # noqa: BLE001  (every failure becomes a code and a sentence)
         traceback.print_exc()
         outcome = ending(error, Path(order.workdir))
     messages.send(outcome)
@@ -72,10 +73,10 @@ def limit_memory(gigabytes: float | None) -> None:
 
 
 def ending(error: Exception, workdir: Path) -> protocol.Outcome:
-    """What a user reads of an exception; the log holds the traceback.
+    """The last message for an exception, in words for users; the traceback is in the log.
 
-    A full disk is no failure: the job goes on from its last checkpoint once there is room. `WORKER_LOST` says that this
-    machine failed the job, which is tried again.
+    A full disk is no failure: the job resumes from its last checkpoint once there is room. `WORKER_LOST` means that
+    this machine failed, and the job is tried again.
     """
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         return disk_full(workdir)
@@ -112,7 +113,7 @@ GPU_MEMORY_ADVICE = (
 
 
 def gpu_out_of_memory(error: Exception) -> bool:
-    """Torch's own class, known by name as torch may be what could not be loaded; CUDA's libraries say it in words."""
+    """Whether a GPU ran out of memory. Torch's class is compared by name, as torch itself may have failed to load."""
     kind, text = type(error), str(error).lower()
     return (kind.__module__, kind.__name__) == ("torch", "OutOfMemoryError") or (
         isinstance(error, RuntimeError) and any(words in text for words in GPU_OUT_OF_MEMORY_WORDS)
@@ -123,13 +124,14 @@ GPU_OUT_OF_MEMORY_WORDS = ("cuda out of memory", "cuda error: out of memory", "c
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Python, the system, torch (a RuntimeError or a subclass) and the loader of libraries each say it in their way."""
+    """Whether the host's memory ran out. Python, the system, torch and the dynamic loader each raise their own
+    error."""
     text = str(error).lower()
     return (
         isinstance(error, MemoryError)
         or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
         or (isinstance(error, RuntimeError | ImportError) and any(words in text for words in OUT_OF_MEMORY_WORDS))
-        # what the interpreter says of a compiled module that fails at an allocation and does not tell why
+        # the interpreter's error when a compiled module fails at an allocation without an exception of its own
         or (isinstance(error, SystemError) and "without setting an exception" in text and memory_is_limited())
     )
 
@@ -183,7 +185,7 @@ def resumed_fit(order: protocol.JobOrder, callbacks: addercore.Callbacks) -> add
 def from_newest(
     order: protocol.JobOrder, callbacks: addercore.Callbacks, run: Callable[[Path | None], Result]
 ) -> Result:
-    """What `run` makes from the newest checkpoint that is whole, else from the start."""
+    """Calls `run` with the newest checkpoint that is whole, else with None to start anew, and returns its result."""
     candidates: list[Path | None] = [*(Path(path) for path in order.checkpoints), None]
     for checkpoint in candidates:
         try:
@@ -230,6 +232,7 @@ def evaluate(order: protocol.JobOrder, messages: Messages, stop: threading.Event
     if order.model is None:
         raise AdderError("The model to evaluate is gone.")
     callbacks = training_callbacks(messages, stop)
+    report_environment(messages, order.spec["resources"]["device"])
     try:
         result = addercore.evaluate(
             addercore.load(order.model),
@@ -242,12 +245,13 @@ def evaluate(order: protocol.JobOrder, messages: Messages, stop: threading.Event
             loader_workers=order.spec["resources"].get("loader_workers", 0),  # older specs lack it
         )
     except Stopped:
-        return protocol.Stopped()  # there is nothing to keep: it is run again
+        return protocol.Stopped()  # nothing is saved: a later attempt starts anew
     return protocol.Done(result=finite(result.to_dict()))
 
 
 def training_callbacks(messages: Messages, stop: threading.Event) -> addercore.Callbacks:
-    """Everything `fit` and `evaluate` report, as messages. Defined here because `addercore.Callbacks` loads torch."""
+    """Callbacks that send what `fit` and `evaluate` report. Defined in here because `addercore.Callbacks` loads
+    torch."""
     import addercore
 
     class ToSupervisor(addercore.Callbacks):
@@ -293,7 +297,8 @@ def training_callbacks(messages: Messages, stop: threading.Event) -> addercore.C
 
 
 def log_epochs(points: list[addercore.MetricPoint]) -> None:
-    """A line in the job's log for each epoch that was validated; the runs of an analysis put their name before it."""
+    """Prints a line for each validated epoch into the job's log; the metrics of an analysis begin with the run's
+    name."""
     values = {point.name: point.value for point in points}
     for name in values:
         run, found, _ = name.rpartition("val/accuracy")
@@ -307,7 +312,7 @@ PROGRESS_FIELDS = ("epoch", "epochs", "step", "steps", "fraction", "images_per_s
 
 
 def finite(value: Any) -> Any:
-    """JSON has no NaN: a number that is none becomes null."""
+    """Replaces NaN and infinities by None, as JSON has none of them."""
     if isinstance(value, dict):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -39,19 +39,20 @@ class WorkerContext:
     info: dict[str, Any] = field(default_factory=dict)
     """Versions, cores, GPUs and kernel backends, as `worker.probe` found them."""
     draining: threading.Event = field(default_factory=threading.Event)
-    """Set once the worker shall stop: no new claims, running attempts are handed back with a checkpoint."""
+    """Set when the worker is to stop: it claims nothing more, and running attempts save a checkpoint and are handed
+    back."""
     ended: threading.Event = field(default_factory=threading.Event)
-    """Set once an attempt has ended here, until it was looked whether that makes room in a sweep."""
+    """Set when an attempt has ended here, until the sweeps have been moved on."""
     drain: Drain | None = None
-    """Set while an operator wants no new claims here, and with `hand_over` no running attempts either."""
+    """Set while an operator drains this worker: it claims nothing, and with `hand_over` it also gives up what runs."""
     offers: tuple[str, ...] = ()
-    """Every environment (`jobs.environment.exact_key`) that an attempt can go on in here, as `worker.probe` found."""
+    """The `environment_key` of each environment that this machine offers, as `worker.probe` found them."""
     gpus: list[dict[str, int]] = field(default_factory=list)
-    """How busy each GPU was when last looked at (`worker.probe.gpu_use`)."""
+    """The last reading of each GPU's use (`worker.probe.gpu_use`)."""
     slots: Slots = field(init=False)
-    """Of the CPU until `open_slots` has been called."""
+    """Slots of the CPU alone until `open_slots` has been called."""
     template: Template | None = None
-    """What attempts are forked from; None: they are spawned."""
+    """The process from which attempts are forked. None: each is spawned."""
     running: Running = field(default_factory=Running)
     stats: Stats = field(default_factory=Stats)
 
@@ -70,20 +71,20 @@ class WorkerContext:
 
     @property
     def leaving(self) -> bool:
-        """Whether running attempts are to be handed over."""
+        """Whether running attempts are to be handed back."""
         return self.draining.is_set() or self.drain is Drain.HAND_OVER
 
     @property
     def closed(self) -> bool:
-        """Whether no new attempts are to begin."""
+        """Whether no new attempt may begin."""
         return self.draining.is_set() or self.drain is not None
 
     @property
     def lease_ms(self) -> int:
         return int(self.settings.lease_seconds * 1000)
 
-    def look(self) -> None:
-        """Finds out what this machine has; takes seconds. What goes wrong is logged, and shown on `/v1/system`."""
+    def probe_machine(self) -> None:
+        """Finds out what this machine offers, in some seconds. An error is logged and shown by `/v1/system`."""
         try:
             self.info = probe()
         except Exception as error:  # noqa: BLE001  (jobs will say the same when they run)
@@ -93,21 +94,21 @@ class WorkerContext:
 
     @property
     def gpu_names(self) -> list[str]:
-        """By number, as torch calls them."""
+        """The names of the GPUs, in torch's order."""
         return self.info.get("gpus") or []
 
     def open_slots(self) -> None:
-        """Where there may be GPUs, only after a look: a job must not go to the CPU as nobody had looked yet.
+        """Opens the slots. If there may be GPUs it probes the machine first, so that no job gets the CPU by mistake.
 
         Raises:
             JobsError: `ADDER_WORKER_DEVICES` names a GPU that is not there.
         """
         if not self.info and may_have_gpu():
-            self.look()
+            self.probe_machine()
         self.slots = Slots(slot_devices(self.settings, len(self.gpu_names)), memory_mb(self.settings))
 
     def offer(self, free: Free) -> Offer:
-        """What is free here, as `queue.claim` takes it."""
+        """What is free on this worker, as an argument of `queue.claim`."""
         return Offer(
             self.id,
             devices=free.devices,
@@ -119,12 +120,12 @@ class WorkerContext:
         )
 
     def threads(self, wanted: int | None) -> int:
-        """Threads for one attempt: what the spec asks for, else this machine's cores shared among the slots."""
+        """Threads of one attempt: those that the spec asks for, else the cores of this machine divided by the slots."""
         shared = max(1, len(os.sched_getaffinity(0)) // len(self.slots.devices))
         return wanted or self.settings.worker_threads or shared
 
     def row(self) -> dict[str, Any]:
-        """This worker as `recovery.heartbeat` stores it."""
+        """The row of this worker, as an argument of `recovery.heartbeat`."""
         return {
             "id": self.id,
             "hostname": socket.gethostname(),
@@ -137,12 +138,12 @@ class WorkerContext:
             "draining": self.drain,
             "info": self.info,
             "stats": self.stats.report(
-                running=len(self.running.titles), spooled=self.running.spool_items(), gpus=self.gpus
+                running=len(self.running.fences), spooled=self.running.spool_items(), gpus=self.gpus
             ),
         }
 
 
 def memory_mb(settings: Settings) -> int:
-    """What the jobs of this worker share, in MiB."""
+    """Memory that the jobs of this worker share, in MiB."""
     given = settings.worker_memory_gb
     return memory_bytes() // MIB if given is None else int(given * 1024)

@@ -1,6 +1,6 @@
-"""What a worker does besides training: heartbeat, jobs that no message told it of, lost workers, unsent wake-ups.
+"""Periodic work of a worker: heartbeat, jobs without a message, jobs of lost workers, unsent wake-ups, sweeps.
 
-Any number of workers may do this side by side: each step is a conditional write, or harmless when it is done twice.
+Any number of workers may do it side by side. Each step is a conditional write, or does no harm when it is done twice.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.repository import core, recovery, workers
 from jobs.repository.attempts import Claim
-from jobs.retention import Sweeper
+from jobs.retention import GarbageCollector
 from jobs.scheduling import Rules
 from jobs.sweeps.driver import Driver
 from jobs.wakeups import Relay
@@ -24,16 +24,17 @@ from worker.probe import gpu_use
 
 FORGET_AFTER_LEASES = 10
 TICK_SECONDS = 1.0
-"""How often a worker looks whether it is asked to drain."""
+"""How often a worker checks whether it was asked to drain."""
 
 log = structlog.get_logger()
 
 
 class Watch:
-    """Whether the database was seen all the time for a whole lease: then who has not renewed is gone.
+    """Whether this worker has seen the database for a whole lease without a gap.
 
-    A gap in the database's own time counts too: its host may have been suspended, or another one with another clock
-    have taken its place; then every lease may look as if it had run out.
+    Only then is a job's owner gone that has not renewed its lease. A gap in the database's own time counts too: its
+    host may have been suspended, or a standby with another clock may have taken over, and then every lease may seem
+    expired.
     """
 
     def __init__(self, lease_seconds: float) -> None:
@@ -43,7 +44,7 @@ class Watch:
         self._database_seen = 0.0
 
     def saw(self, database_ms: int) -> bool:
-        """Call whenever the database answered, with the time it told."""
+        """Call it whenever the database has answered, with the time that it gave."""
         now, database_now = time.monotonic(), database_ms / 1000
         gap = max(now - self._seen, abs(database_now - self._database_seen))
         if self._since is None or gap > self._lease / 2:
@@ -61,37 +62,47 @@ class Housekeeping:
         self._context = context
         self._settings = context.settings
         self._relay = Relay(context.settings, context.database, context.app, self._note_relay_error)
-        self.sweeper = Sweeper(context.database, context.store, context.settings, context.stats.swept)
+        self.garbage_collector = GarbageCollector(
+            context.database, context.store, context.settings, context.stats.garbage_removed
+        )
         self._sweeps = Driver(context.database, Rules.of(context.settings))
         self._stopping = threading.Event()
         self._watch = Watch(self._settings.lease_seconds)
         self._unheard: set[tuple[str, int]] = set()
         self._runners: list[threading.Thread] = []
+        self._looking = threading.Lock()
+        """Held while jobs are claimed and their threads started."""
+        self._closing = False
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
 
     def start(self) -> None:
         threading.Thread(target=self._probe, name="probe", daemon=True).start()
         self._relay.start()
-        self.sweeper.start()
+        self.garbage_collector.start()
         self._thread.start()
 
     def stop(self) -> None:
-        """Waits for the attempts that this began, ends the threads and takes this worker off the list."""
-        for runner in self._runners:
+        """Claims nothing more, waits for the attempts that this began, and takes this worker off the list.
+
+        Heartbeats go on until those attempts have ended.
+        """
+        with self._looking:
+            self._closing = True
+        for runner in self._runners:  # the list no longer changes
             runner.join()
         self._stopping.set()
         self._relay.stop()
-        self.sweeper.stop()
+        self.garbage_collector.stop()
         self._thread.join(timeout=10)
         try:
             with self._context.database.write() as session:
                 recovery.forget_worker(session, self._context.id)
-        except Exception as error:  # noqa: BLE001  (its heartbeat runs out by itself)
+        except Exception as error:  # noqa: BLE001  (its heartbeat expires by itself)
             log.warning("worker.not_forgotten", error=str(error))
 
     def _probe(self) -> None:
         if not self._context.info:
-            self._context.look()
+            self._context.probe_machine()
 
     def _note_relay_error(self, error: Exception) -> None:
         self._context.stats.count("database_errors" if isinstance(error, SQLAlchemyError) else "broker_errors")
@@ -119,14 +130,14 @@ class Housekeeping:
             log.warning("housekeeping.deferred", error=str(error), kind=type(error).__name__)
 
     def heed_drain(self) -> None:
-        """Sees within a second or two that an operator wants this worker to leave, or to come back."""
+        """Reads whether an operator drains this worker, or has ended that; called every second or two."""
         with self._context.database.read() as session:
             asked = workers.asked_to_drain(session, self._context.id, self._context.drain)
         if asked != self._context.drain:
-            log.info("worker.drain", asked=asked, running=len(self._context.running.titles))
+            log.info("worker.drain", asked=asked, running=len(self._context.running.fences))
             self._context.drain = asked
             if asked is None:
-                self.look()
+                self.fill_free_slots()
 
     def round(self) -> None:
         if self._context.info.get("gpus"):
@@ -137,15 +148,15 @@ class Housekeeping:
         self.heed_drain()
         self.reclaim()
         self.release_unheard()
-        self.look()
+        self.fill_free_slots()
 
     def move_sweeps(self) -> None:
-        """Children of sweeps that have ended make room for the next; soon after one has ended here, else by rounds."""
+        """Moves sweeps on, where a trial has ended: with each round, and soon after an attempt has ended here."""
         self._context.ended.clear()
         self._sweeps.round()
 
     def reclaim(self) -> list[str]:
-        """Takes jobs from lost workers, once this worker has itself seen the database for a whole lease."""
+        """Queues the jobs of lost workers again, once this worker has seen the database for a whole lease."""
         with self._context.database.write() as session:
             now = core.now(session)
             if not self._watch.saw(now):
@@ -156,23 +167,26 @@ class Housekeeping:
         return lost
 
     def release_unheard(self) -> None:
-        """Gives back jobs that are this worker's by the database, but that it knows nothing of for two rounds."""
+        """Gives back jobs that this worker owns by the database, but that have not run here for two rounds."""
         with self._context.database.read() as session:
             owned = recovery.owned_by(session, self._context.id)
-        unheard = owned - self._context.running.titles
+        unheard = owned - self._context.running.fences
         for job_id, fence in unheard & self._unheard:
             with self._context.database.write() as session:
                 if recovery.release(session, job_id, fence):
                     log.warning("job.released", job=job_id, fence=fence)
         self._unheard = unheard
 
-    def look(self) -> None:
-        """Claims for slots that stand free although jobs wait: their messages were lost, or the broker is away."""
-        self._runners = [runner for runner in self._runners if runner.is_alive()]
-        while (claim := claim_next(self._context)) is not None:
-            runner = threading.Thread(target=self._run_on, args=(claim,), name=f"slot-{claim.job_id}")
-            self._runners.append(runner)
-            runner.start()
+    def fill_free_slots(self) -> None:
+        """Claims jobs for free slots: the messages of waiting jobs may be lost, or the broker away."""
+        with self._looking:
+            if self._closing:
+                return
+            self._runners = [runner for runner in self._runners if runner.is_alive()]
+            while (claim := claim_next(self._context)) is not None:
+                runner = threading.Thread(target=self._run_on, args=(claim,), name=f"slot-{claim.job_id}")
+                self._runners.append(runner)
+                runner.start()
 
     def _run_on(self, claim: Claim) -> None:
         run_claimed(self._context, claim)

@@ -1,11 +1,12 @@
-"""`python -m worker.inference`: the bounded process that answers predictions, so that the web process loads no torch.
+"""`python -m worker.inference`: the process that computes predictions, so that the API loads no torch.
 
-It listens where `ADDER_INFERENCE_URL` says, holds the few models used last, and turns requests away rather than queue
-without end. It is an internal service: the API validates what reaches it.
+It listens at `ADDER_INFERENCE_URL`, keeps the few models that were used last, and answers 503 rather than let requests
+queue without a bound. It is an internal service: the API validates what reaches it.
 """
 
 from __future__ import annotations
 
+import argparse
 import base64
 import binascii
 import sys
@@ -28,7 +29,7 @@ from jobs.store import ArtifactStore, store_of
 
 MODELS_HELD = 4
 WAITING = 8
-"""Requests that may wait for the one that computes; more are answered 503."""
+"""Requests that may wait while one is computed; further ones are answered 503."""
 MAX_PIXELS = 4096 * 4096
 
 
@@ -43,7 +44,7 @@ class PredictRequest(BaseModel):
 
 
 class Predictor:
-    """Loads models by their checksum and answers one request at a time."""
+    """Loads models by their checksum and computes one prediction at a time."""
 
     def __init__(self, store: ArtifactStore) -> None:
         self._store = store
@@ -79,7 +80,7 @@ class Predictor:
 
 
 def decode(request: PredictRequest) -> Any:
-    """The image as the model takes it. Raises HTTPException 422 saying what is wrong with it."""
+    """Decodes the image of a request. Raises HTTPException 422 that says what is wrong with it."""
     if (request.image_b64 is None) == (request.array is None):
         raise HTTPException(422, "Give either an image or an array.")
     if request.array is not None:
@@ -117,6 +118,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def main() -> int:
+    argparse.ArgumentParser(prog="python -m worker.inference", description=__doc__).parse_args()
     settings = Settings()
     where = settings.inference_url
     options: dict[str, Any] = {"log_config": None, "access_log": False, "timeout_graceful_shutdown": 5}

@@ -1,35 +1,39 @@
-"""The child's side of an `ingest` job: an upload becomes a dataset, or its problems are named."""
+"""The child's side of an `ingest` job: it makes a dataset of an upload, or lists what is wrong with it."""
 
 from __future__ import annotations
 
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 from addercore.config import IntakeOptions
+from addercore.config.uploads import PREVIEW_NAME
 from addercore.errors import AdderError, Stopped
 from jobs.states import FailureCode
 from worker import protocol
+from worker.environment import report_environment
 from worker.messages import Messages
 
 REPORT_SECONDS = 0.5
-"""Between two reports of progress, at least."""
+"""Shortest time between two reports of progress."""
 
 
 def ingest(order: protocol.JobOrder, messages: Messages, stop: threading.Event) -> protocol.Outcome:
-    """There is nothing to go on from: a further attempt begins anew."""
+    """Validates the upload. There are no checkpoints: a further attempt starts anew."""
     from addercore.data.intake import BadDataset, take_in  # loads torch
 
     if order.upload is None:
         raise AdderError("The upload is gone.")
     id_ = order.spec["dataset_id"]
     target = Path(order.workdir) / f"{id_}.safetensors"
+    report_environment(messages, "cpu", computes=False)
+    options = IntakeOptions.model_validate(order.spec["options"])
+    sheet = Path(order.workdir) / PREVIEW_NAME
     report = Report(messages)
     report(0.0, 0)
     try:
         made = take_in(
-            Path(order.upload), target, id_, options_of(order.spec), on_progress=report, should_stop=stop.is_set
+            Path(order.upload), target, id_, options, preview=sheet, on_progress=report, should_stop=stop.is_set
         )
     except Stopped:
         return protocol.Stopped()
@@ -39,6 +43,7 @@ def ingest(order: protocol.JobOrder, messages: Messages, stop: threading.Event) 
         return protocol.Failed(code=FailureCode.BAD_DATA, message=str(error), problems=tuple(error.problems))
     for sentence in made.notes:
         print(sentence, flush=True)
+    messages.send(protocol.ArtifactReady(path=str(sheet), name=PREVIEW_NAME, kind="preview", media_type="image/png"))
     messages.send(
         protocol.DatasetReady(path=str(target), format=made.format, info=made.info.to_dict(), notes=tuple(made.notes))
     )
@@ -54,19 +59,8 @@ def ingest(order: protocol.JobOrder, messages: Messages, stop: threading.Event) 
     )
 
 
-def options_of(spec: dict[str, Any]) -> IntakeOptions:
-    options = spec["options"]
-    size = options["size"]
-    return IntakeOptions(
-        None if size is None else (size[0], size[1]),
-        options["channels"],
-        options["validation_fraction"],
-        options["seed"],
-    )
-
-
 class Report:
-    """Sends progress, not too often."""
+    """Sends progress, at most every `REPORT_SECONDS`."""
 
     def __init__(self, messages: Messages) -> None:
         self._messages = messages

@@ -1,4 +1,4 @@
-"""How an attempt ended: from what the training said and how its process died to a state, a cause and a sentence."""
+"""Decides how an attempt ended, from the training's last message and the way its process ended."""
 
 from __future__ import annotations
 
@@ -14,33 +14,34 @@ from worker import protocol
 from worker.memory import memory_bytes
 
 KILLED_FROM_OUTSIDE = (1, 2, 9, 15)
-"""HUP, INT, KILL, TERM that we did not send: an operator or the system, not the training's own doing."""
+"""Signals HUP, INT, KILL and TERM. If the worker did not send them, an operator or the system did."""
 OUT_OF_MEMORY_WORDS = ("cannot allocate memory", "can't allocate memory", "std::bad_alloc", "memoryerror", "enomem")
 GIB = 1024**3
 
 
 @dataclass(frozen=True)
 class Conclusion:
-    """How an attempt ended, before what was asked of it meanwhile is weighed in (under the lock)."""
+    """How an attempt ended. What users asked for meanwhile is taken into account later, under the job's lock
+    (`apply`)."""
 
     result: dict[str, Any] | None = None
     """The job is done."""
     error: tuple[FailureCode, str] | None = None
-    """`(code, sentence)`: a failure of the job's own making."""
+    """`(code, sentence)`: the job itself caused the failure."""
     suspension: tuple[Cause, str] | None = None
-    """`(cause, sentence)`: it cannot go on until somebody has made room or mended the store; the job is paused."""
+    """`(cause, sentence)`: the job is paused until somebody has freed space or repaired the store."""
     fault: str | None = None
-    """A sentence: something outside the job ended the attempt; it is tried again."""
+    """A sentence: something outside the job ended the attempt, and the job is tried again."""
     unstorable: bool = False
-    """The database refused the first conclusion; this one holds nothing but the failure."""
+    """Whether the database refused the first conclusion; this one has the failure alone."""
 
     @property
     def hands_back(self) -> bool:
-        """Whether the job goes on later, here or elsewhere, unless it is cancelled."""
+        """Whether the job resumes later, unless it is cancelled."""
         return self.result is None and self.error is None and self.fault is None
 
     def apply(self, session: Session, job: Job, asked: Status, tail: str) -> Cause:
-        """Ends the attempt of a *locked* job. Returns what its row says."""
+        """Ends the attempt of a *locked* job. Returns the cause that was recorded."""
         if self.result is not None:
             attempts.finish(session, job, Status.SUCCEEDED, "Succeeded.")
             return Cause.SUCCEEDED
@@ -66,24 +67,24 @@ class Conclusion:
 
 @dataclass(frozen=True)
 class Ending:
-    """What is known of a training whose process has ended."""
+    """What is known about a training whose process has ended."""
 
     attempt: int
     outcome: protocol.Outcome | None
-    """What it said last."""
+    """Its last message."""
     returncode: int | None
     """Exit status; negative: the signal that ended it."""
     started: bool
-    """Whether it came as far as saying something: torch is loaded by then."""
+    """Whether it has sent a message; torch is loaded by then."""
     stop_sent: bool
     timed_out: bool
     starved: bool
-    """Whether it was ended as it stood silent at the spec's limit of memory."""
+    """Whether it was killed because it had used up its memory limit and sent no message."""
     max_seconds: float | None
     out_of_memory: bool
-    """Whether the kernel ended it, or a process it needs, for want of memory."""
+    """Whether the kernel's OOM killer ended it or a process that it needs."""
     memory_gb: float | None
-    """The limit that the spec sets."""
+    """`resources.memory_gb` of the spec, in GiB."""
     tail: str
     """The end of its log."""
     protocol_error: str
@@ -118,7 +119,7 @@ def judge(ending: Ending) -> Conclusion:
 def host_memory_advice(memory_gb: float | None) -> str:
     wants = "" if memory_gb is None else f"; the job may use {memory_gb:g} (resources.memory_gb)"
     return (
-        "The kernel ended the training for want of memory: its worker and all that runs on it may use "
+        "The kernel ended the training because memory ran out: its worker and all that runs on it may use "
         f"{memory_bytes() / GIB:.1f} GiB{wants}. Use a smaller batch_size, name in resources.memory_gb what the job "
         "needs so that it goes where there is as much, or give the worker more memory or fewer slots."
     )

@@ -1,6 +1,6 @@
-"""Memory as the kernel accounts for it: what this worker and its trainings may use, and whom it killed for want of it.
+"""Memory by the kernel's accounts: what a worker and its trainings may use, and whom the OOM killer ended.
 
-Reads cgroup v2, else v1, else the whole machine.
+Reads cgroup v2, else cgroup v1, else the accounts of the whole machine.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 UNLIMITED = 1 << 60
-"""cgroup v1 says "no limit" by a number near 2**63."""
+"""cgroup v1 writes "no limit" as a number near 2**63."""
 LATE_SECONDS = 30.0
-"""From the kernel's counting of a kill to the end of the process: it first gives its memory back."""
+"""Longest time from the kernel's counting of a kill to the end of the process, which first frees its memory."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """The cgroup whose memory this process shares, and those around it."""
+    """The cgroup of this process, and the groups that contain it."""
 
     folder: Path
     top: Path
     version: int
 
     def around(self) -> Iterator[Path]:
-        """From this one outwards."""
+        """The folders of this group and of those that contain it, from the inside out."""
         folder = self.folder
         yield folder
         while folder != self.top:
@@ -37,7 +37,7 @@ class Group:
 
 
 def own_group(proc: Path = Path("/proc/self")) -> Group | None:
-    """None where the kernel shows no cgroup with memory accounts."""
+    """The memory cgroup of this process; None if the kernel shows none."""
     try:
         names = [line.split(":", 2) for line in (proc / "cgroup").read_text().splitlines()]
         mounts = [line.split(" ") for line in (proc / "mountinfo").read_text().splitlines()]
@@ -62,7 +62,7 @@ def own_group(proc: Path = Path("/proc/self")) -> Group | None:
 
 
 def oom_kills() -> int:
-    """Processes that the kernel killed for want of memory in this cgroup (or machine), ever; 0 where none counts."""
+    """How many processes of this cgroup (or machine) the OOM killer has ended so far; 0 if nothing counts them."""
     group = own_group()
     if group is None:
         return _field(Path("/proc/vmstat"), "oom_kill")
@@ -70,7 +70,8 @@ def oom_kills() -> int:
 
 
 def memory_bytes() -> int:
-    """What the worker and its trainings may use together: the tightest limit around them, else the machine's memory."""
+    """Bytes that the worker and its trainings may use together: the tightest limit around them, else the machine's
+    memory."""
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     group = own_group()
     for folder in group.around() if group else ():
@@ -84,26 +85,27 @@ def memory_bytes() -> int:
 
 _accounting = threading.Lock()
 _accounted = 0
-"""Of `oom_kills`, those whose victim is known."""
+"""How many of `oom_kills` are assigned to a process."""
 
 
 class OomWatch:
-    """Tells a process that the kernel killed for want of memory from one that somebody else killed.
+    """Tells a process that the OOM killer ended from one that somebody else killed.
 
-    `look` at least every few seconds while it lives: kills that were counted long before its end were others'.
+    Call `sample` at least every few seconds while the process lives: a kill that was counted long before its end was of
+    another process.
     """
 
     def __init__(self) -> None:
         self._seen = deque([(time.monotonic(), oom_kills())])
 
-    def look(self) -> None:
+    def sample(self) -> None:
         now = time.monotonic()
         self._seen.append((now, oom_kills()))
         while len(self._seen) > 1 and self._seen[1][0] < now - LATE_SECONDS:
             self._seen.popleft()
 
     def struck(self) -> bool:
-        """Whether a kill was counted lately that ended no other process of this worker."""
+        """Whether the OOM killer counted a kill lately that is not yet assigned to another process of this worker."""
         global _accounted
         with _accounting:
             known = max(self._seen[0][1], _accounted)

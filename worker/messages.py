@@ -16,7 +16,7 @@ F_SETSIG = 10
 
 
 class Messages:
-    """Writes messages to the supervisor's pipe, whole lines only; waits while the pipe is full."""
+    """Writes messages to the supervisor's pipe, in whole lines. Waits while the pipe is full."""
 
     def __init__(self, handle: int) -> None:
         self._pipe = os.fdopen(handle, "wb", buffering=0)
@@ -33,14 +33,14 @@ def stop_on_sigterm() -> threading.Event:
     """An event that SIGTERM sets."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the supervisor's business
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor handles Ctrl-C in a terminal
     return stop
 
 
 def die_with_supervisor(lifeline: int) -> None:
-    """Ends the whole process group when the supervisor's end of the pipe closes, however it ended.
+    """Kills the whole process group once the supervisor's end of the pipe is closed, however the supervisor ended.
 
-    On Linux the kernel does it: a training that hangs in a library with the interpreter's lock would never come to read
+    On Linux the kernel does it: a training that hangs in a library and holds the interpreter's lock would never read
     its lifeline. Elsewhere a thread waits.
     """
 

@@ -1,20 +1,22 @@
-"""`python -m worker.probe`: what this machine offers, as JSON; a process of its own, as the worker loads no torch."""
+"""`python -m worker.probe`: prints what this machine offers, as JSON. The worker itself loads no torch, so it asks
+here."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
 import sys
 from typing import Any
 
-from jobs.environment import exact_key
+from jobs.environment import environment_key
 
 GPU_FIELDS = ("index", "utilization.gpu", "memory.used")
 
 
 def gpu_use() -> list[dict[str, int]]:
-    """`{index, utilization (percent), memory_used_bytes}` of each GPU; empty where the driver's tool says nothing."""
+    """`{index, utilization (percent), memory_used_bytes}` of each GPU; empty if the driver's tool does not answer."""
     command = ["nvidia-smi", f"--query-gpu={','.join(GPU_FIELDS)}", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=5)
@@ -25,7 +27,7 @@ def gpu_use() -> list[dict[str, int]]:
 
 
 def probe() -> dict[str, Any]:
-    """Asks a fresh process: versions, devices, backends, and as `offers` every `exact_key` it can go on with.
+    """Asks a new process for versions, devices and backends, and for every `environment_key` that it offers (`offers`).
 
     Raises CalledProcessError with its stderr when torch cannot be loaded.
     """
@@ -36,7 +38,7 @@ def probe() -> dict[str, Any]:
     return found
 
 
-def _look() -> dict[str, Any]:
+def _describe_machine() -> dict[str, Any]:
     import torch
 
     import addercore
@@ -48,7 +50,7 @@ def _look() -> dict[str, Any]:
     )
     devices = [torch.device("cpu"), *(torch.device("cuda", number) for number in range(len(gpus)))]
     offers = {
-        exact_key(describe(device, backend))
+        environment_key(describe(device, backend))
         for name in registry.available()
         for device in devices
         if (backend := registry.get(name)).refusal(device, torch.float32) is None
@@ -66,4 +68,5 @@ def _look() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    json.dump(_look(), sys.stdout)
+    argparse.ArgumentParser(prog="python -m worker.probe", description=__doc__).parse_args()
+    json.dump(_describe_machine(), sys.stdout)

@@ -1,4 +1,4 @@
-"""A training process: spawned in its own process group, tied to its supervisor by a pipe, ended for sure."""
+"""A training process. It has its own process group and always ends, at the latest when its supervisor does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from worker.template.client import Template, TemplateLost
 
 READ_BYTES = 64 * 1024
 OOM_SCORE = "500"
-"""Of 1000: before every process that has not asked for it and uses less than half of the memory."""
+"""`oom_score_adj` of a training, of 1000: the kernel kills it before any process that uses less than half of the
+memory."""
 SECRETS = (
     "ADDER_DATABASE_URL",
     "ADDER_BROKER_URL",
@@ -32,18 +33,19 @@ log = structlog.get_logger()
 
 
 class ChildProcess:
-    """A process that runs one attempt: forked from the worker's template, or spawned by a command.
+    """A process that runs one attempt: forked from the worker's template, or spawned by a command. It is never a fork
+    of the worker, which would copy the worker's threads, locks and CUDA state.
 
     Args:
-        command: starts the program that is spawned.
-        order: file that says what it shall do (`protocol.JobOrder`).
-        device: of the worker, `cpu` or `cuda:1`: the only one that the child sees.
-        backend: the kernel backend it must use; None: its own choice.
-        template: where the child is forked from, unless that cannot be had just now; None: it is spawned.
-        on_message: called with each line of the messages pipe, in order, on one thread. When it blocks, the pipe
+        command: starts the program where a process is spawned.
+        order: the file with the child's orders (`protocol.JobOrder`).
+        device: the worker's device that the child may use, `cpu` or `cuda:1`. It sees no other GPU.
+        backend: the kernel backend that the child must use; None: the child chooses.
+        template: what the child is forked from. The child is spawned if this is None, or cannot fork just now.
+        on_message: called with each line of the messages pipe, in order, on one thread. While it blocks, the pipe
             fills up and the child waits.
         on_log: called with pieces of stdout and stderr, on another thread.
-        on_end: called once both pipes are at their end and the process is reaped.
+        on_end: called once, after the process has been reaped and both pipes have been read to their end.
     """
 
     def __init__(
@@ -114,9 +116,9 @@ class ChildProcess:
             if self.returncode is None:
                 os.killpg(self.pid, signal.SIGKILL)
 
-    def look(self) -> None:
-        """To be called every few seconds while it runs, for `out_of_memory`."""
-        self._oom.look()
+    def sample_oom_kills(self) -> None:
+        """Call it every few seconds while the child runs; `out_of_memory` needs that."""
+        self._oom.sample()
 
     def data_bytes(self) -> int:
         """Bytes of the child that RLIMIT_DATA counts, 0 once it has ended."""
@@ -130,7 +132,7 @@ class ChildProcess:
         return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmData:")), 0)
 
     def out_of_memory(self) -> bool:
-        """Whether it was the kernel, for want of memory, that ended the child or a process of it. Ask once."""
+        """Whether the kernel's OOM killer ended the child or one of its processes. Call it once."""
         return self._oom.struck()
 
     def close(self) -> None:
@@ -185,7 +187,7 @@ def start(
 
 
 def _offer_to_oom_killer(pid: int) -> None:
-    """When memory runs out the kernel shall end the training, and not the worker with all it runs."""
+    """Makes the OOM killer choose the training rather than the worker, which would take all its trainings along."""
     with suppress(OSError):  # ended already, or a system without it
         Path(f"/proc/{pid}/oom_score_adj").write_text(OOM_SCORE)
 
@@ -193,12 +195,12 @@ def _offer_to_oom_killer(pid: int) -> None:
 def child_environment(
     inherited: Mapping[str, str], threads: int, device: str = "cpu", backend: str | None = None
 ) -> dict[str, str]:
-    """The worker's environment without its secrets, with the thread count every numeric library reads."""
+    """The worker's environment variables without its secrets, with the thread count that numeric libraries read."""
     environment = {name: value for name, value in inherited.items() if name not in SECRETS}
     environment |= {
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
-        "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait must not spin on cores that other jobs need
+        "OMP_WAIT_POLICY": "PASSIVE",  # a thread that waits must not use a core that another job needs
         "PYTHONUNBUFFERED": "1",
         "PYTHONHASHSEED": "0",
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # deterministic cuBLAS; read when CUDA starts
@@ -208,7 +210,7 @@ def child_environment(
 
 
 def _visible(inherited: str | None, device: str) -> str:
-    """The one GPU that a child may see, numbered as the worker's own view of them is."""
+    """CUDA_VISIBLE_DEVICES of a child: its one GPU, by its number among those that the worker itself may see."""
     kind, _, number = device.partition(":")
     if kind != "cuda":
         return ""

@@ -1,12 +1,12 @@
-"""What a training process says to its supervisor: one JSON object a line, on an inherited pipe.
+"""The messages that a training process sends to its supervisor: a JSON object a line, on an inherited pipe.
 
-It is started as ``CHILD_COMMAND --job FOLDER/job.json --messages-fd N --lifeline-fd M`` in its own process group.
+The process is started as ``CHILD_COMMAND --job FOLDER/job.json --messages-fd N --lifeline-fd M`` in its own group.
 
-- It reads its orders (`JobOrder`) from the file, writes `Message` lines to N, and anything else to stdout and stderr,
-  which become the job's log. A full pipe makes it wait: metrics are held back rather than lost.
-- SIGTERM asks it to save its state, say `stopped`, and leave.
-- When M reaches end of file its supervisor is gone and it must end at once.
-- It ends with `done`, `stopped` or `failed`; ending without one of them is a crash.
+- It reads its orders (`JobOrder`) from the file and writes `Message` lines to N. What it writes to stdout and stderr
+  becomes the job's log. While the pipe is full it waits, so that no metric is lost.
+- SIGTERM asks it to save its state, send `stopped` and exit.
+- End of file on M means that its supervisor is gone: it must exit at once.
+- Its last message is `done`, `stopped` or `failed`. An exit without one of them is a crash.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class _Frozen(BaseModel):
 
 
 class JobOrder(_Frozen):
-    """What the child shall do."""
+    """What the child is to do."""
 
     job_id: str
     attempt: int
@@ -34,7 +34,7 @@ class JobOrder(_Frozen):
     datasets_dir: str
     threads: int
     checkpoints: tuple[str, ...] = ()
-    """Files to go on from, newest first; the first one that is whole is used."""
+    """Checkpoint files, newest first; the child resumes from the first one that is whole."""
     model: str | None = None
     """File of the model that the spec names."""
     teacher: str | None = None
@@ -104,7 +104,7 @@ class ModelReady(_Frozen):
 
 
 class DatasetReady(_Frozen):
-    """An upload that turned out to be a dataset."""
+    """The dataset that an upload became."""
 
     type: Literal["dataset"] = "dataset"
     path: str
@@ -112,7 +112,7 @@ class DatasetReady(_Frozen):
     info: dict[str, Any]
     """A `DatasetInfo`."""
     notes: tuple[str, ...] = ()
-    """What was left out or decided, a sentence each."""
+    """What was left out or decided; a sentence each."""
 
 
 class Done(_Frozen):
@@ -121,7 +121,8 @@ class Done(_Frozen):
 
 
 class Stopped(_Frozen):
-    """The state is saved. `disk_full`: it stopped by itself as it could not write; the last whole checkpoint stands."""
+    """The child has saved its state. `disk_full`: it stopped by itself, as it could not write; its last checkpoint is
+    whole."""
 
     type: Literal["stopped"] = "stopped"
     reason: Literal["asked", "disk_full"] = "asked"
@@ -133,7 +134,7 @@ class Failed(_Frozen):
     code: FailureCode
     message: str
     problems: tuple[str, ...] = ()
-    """Of an ingest: everything that is wrong with the upload, a sentence each."""
+    """For an ingest: everything that is wrong with the upload; a sentence each."""
 
 
 Outcome = Done | Stopped | Failed

@@ -27,8 +27,8 @@ class Running:
                 del self._spooled[key]
 
     @property
-    def titles(self) -> set[tuple[str, int]]:
-        """`(job id, fence)` of each."""
+    def fences(self) -> set[tuple[str, int]]:
+        """`(job id, fence)` of each attempt that runs here."""
         with self._lock:
             return set(self._spooled)
 

@@ -1,4 +1,4 @@
-"""The slots of one worker: which device and how much memory each of its jobs has, and what is free for one more."""
+"""The slots of one worker: which device and how much memory its jobs use, and what is free for another one."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from jobs.scheduling import has_gpu, kind_of, last_chance, needs_memory_mb
 from jobs.settings import Settings
 
 GPU_FILES = ("nvidia[0-9]*", "dxg")
-"""In /dev, where there is a GPU: of the driver, and of WSL."""
+"""Device files in /dev that a machine with a GPU has: those of the driver, and of WSL."""
 
 
 def may_have_gpu(folder: Path = Path("/dev")) -> bool:
-    """Whether it is worth asking torch, which takes seconds, for GPUs before the first job is taken."""
+    """Whether this machine may have a GPU, so that torch should be asked before the first job is taken (it takes
+    seconds)."""
     return any(next(folder.glob(name), None) is not None for name in GPU_FILES)
 
 
@@ -46,16 +47,16 @@ class Free:
     """What a worker has left for one more job."""
 
     devices: tuple[str, ...]
-    """Of free slots: GPUs first, the one with the fewest jobs before the others."""
+    """Devices of the free slots: GPUs first, and of them those with the fewest jobs."""
     gpus: bool
     """Whether the worker has GPUs, free or not."""
     memory_mb: int
     idle: bool
-    """It runs nothing."""
+    """Whether the worker runs no job."""
 
 
 class Slots:
-    """Thread-safe; claims of one worker take turns, so that no two are made with one free slot in mind.
+    """The slots of a worker. Thread-safe; its claims take turns, so that two of them never count on the same free slot.
 
     Args:
         devices: the device of each slot.
@@ -70,7 +71,7 @@ class Slots:
         self._taken: list[Claim] = []
 
     def free(self) -> Free | None:
-        """None where every slot is taken, or the job that runs must be alone."""
+        """What is free; None if every slot is taken or a job runs that must run alone."""
         with self._lock:
             taken = list(self._taken)
         left = Counter(self.devices)
@@ -84,7 +85,7 @@ class Slots:
         return Free(tuple(devices), has_gpu(self.devices), max(0, self.memory_mb - asked), not taken)
 
     def take(self, claim: Callable[[Free], Claim | None]) -> Claim | None:
-        """A slot, if `claim` finds a job for what is free; whoever gets it calls `release`."""
+        """Takes a slot if `claim` finds a job for what is free. The caller calls `release` after the job."""
         with self._claiming:
             free = self.free()
             found = None if free is None else claim(free)

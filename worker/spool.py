@@ -1,8 +1,8 @@
-"""Between the child's pipes and the database: a bounded buffer in memory, in order.
+"""A bounded buffer in memory between the child's pipes and the database. It keeps the order.
 
-While the database is away it fills up; when it is full, `put` blocks, the pipe fills up, and the training waits: no
-point is lost. If this process dies with it, nothing is lost either: an attempt goes on from a checkpoint that became
-visible only after everything that was said before it.
+While the database is away it fills up. When it is full, `put` blocks, the pipe fills up and the training waits, so that
+no point is lost. If this process dies, nothing is lost either: the next attempt resumes from a checkpoint, which was
+published only after everything that the child had sent before it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 
 
 class Spool(Generic[Item]):
-    """Full at `items` items or `size` bytes, whichever comes first."""
+    """Full at `items` items or at `size` bytes, whichever comes first."""
 
     def __init__(self, items: int, size: int) -> None:
         self._most_items = items
@@ -26,7 +26,7 @@ class Spool(Generic[Item]):
         self._closed = False
 
     def put(self, item: Item, size: int) -> None:
-        """Blocks while the spool is full. After `close` items are dropped: nobody owns them any more."""
+        """Adds an item of `size` bytes. Blocks while the spool is full. After `close` it drops items."""
         with self._changed:
             self._changed.wait_for(lambda: not self._full or self._closed)
             if not self._closed:
@@ -41,7 +41,7 @@ class Spool(Generic[Item]):
         return len(self._items)
 
     def take(self) -> list[Item]:
-        """Everything that is there."""
+        """Removes and returns all items."""
         with self._changed:
             items = list(self._items)
             self._empty()

@@ -1,4 +1,4 @@
-"""What a worker counts and measures: reported with its heartbeat, shown by `/metrics`."""
+"""Counters and measurements of a worker. Its heartbeat reports them, and `/metrics` shows them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class Stats:
-    """Counters since the process began, raised from any thread."""
+    """Counters since the process started. Any thread may count."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -29,8 +29,8 @@ class Stats:
         with self._lock:
             self._ended[cause] += 1
 
-    def swept(self, removed: Counter[str]) -> None:
-        """What a step of the house-keeping removed (`jobs.retention`)."""
+    def garbage_removed(self, removed: Counter[str]) -> None:
+        """Counts what a step of the garbage collection removed (`jobs.retention`)."""
         with self._lock:
             self._swept += removed
 
@@ -55,6 +55,6 @@ COUNTERS = ("lease_renewals", "lease_lost", "database_errors", "broker_errors")
 
 
 def resident_bytes() -> int:
-    """Memory of this process, without that of its trainings."""
+    """Resident memory of this process without its trainings, in bytes."""
     with open("/proc/self/statm") as statm:
         return int(statm.read().split()[1]) * PAGE_BYTES

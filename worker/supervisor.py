@@ -1,4 +1,4 @@
-"""Runs one claimed job: spawns its training process, writes what it says under the fence, and sees that it ends."""
+"""Runs one attempt: starts the training process, writes its messages to the database and makes sure that it ends."""
 
 from __future__ import annotations
 
@@ -15,35 +15,36 @@ from sqlalchemy.exc import SQLAlchemyError
 from addercore.errors import AdderError
 from jobs.environment import backend_of
 from jobs.errors import FenceLost, JobsError, StoreError
+from jobs.files import remove_if_empty, remove_tree
 from jobs.repository import attempts, history
 from jobs.repository.attempts import Claim
 from jobs.states import Cause, FailureCode, Status
-from jobs.store import remove_if_empty, remove_tree
 from worker import protocol
 from worker.attempt import AttemptWriter, Copy
 from worker.context import WorkerContext
+from worker.inputs import Inputs, inputs_of
 from worker.judgement import GIB, Conclusion, Ending, judge
 from worker.outage import Abandoned, Outage
 from worker.process import ChildProcess
 from worker.spool import Spool
-from worker.subjects import Subjects, look_up
 from worker.transfers import NO_ROOM, Transfer, Transfers
 
 SPOOL_ITEMS = 10_000
-"""Messages and pieces of log kept while the database is away; then the training waits."""
+"""Messages and pieces of log that are buffered while the database is away. When the buffer is full, the training
+waits."""
 SPOOL_BYTES = 64 * 1024 * 1024
 DRAIN_SECONDS = 0.05
-"""How often the messages of a child are taken in whose process has been killed."""
+"""Pause between two reads of the last messages of a child that has been killed."""
 HOLD_SECONDS = 0.2
-"""How often it is looked whether what an attempt waits for is there: a copy, the template."""
+"""Longest pause between two looks whether a copy or the template is ready."""
 STARVED_SECONDS = 60.0
-"""How long a training may take to say something while it stands at `resources.memory_gb`."""
+"""How long a training that has used up `resources.memory_gb` may take until its first message."""
 
 log = structlog.get_logger()
 
 
 class Interrupted(Exception):
-    """The attempt ends before its training has begun."""
+    """The attempt ends before its training process has started."""
 
     def __init__(self, end: Conclusion) -> None:
         super().__init__()
@@ -56,7 +57,7 @@ class Supervisor:
         self._settings = context.settings
         self._claim = claim
         self._wake = threading.Event()
-        """Something ended: the child, or a copy."""
+        """Set when the child or a copy has ended."""
         self._transfers = Transfers(self._wake.set)
         self._writer = AttemptWriter(context, claim, self._transfers)
         self._spool: Spool[protocol.Message | str] = Spool(SPOOL_ITEMS, SPOOL_BYTES)
@@ -78,7 +79,7 @@ class Supervisor:
         self._outage = Outage(context, self._log)
 
     def run(self) -> None:
-        """Returns when the job has ended, was handed back, or belongs to somebody else."""
+        """Returns once the job has ended, was handed back or belongs to another worker."""
         self._log.info("attempt.started", kind=self._claim.kind, device=self._claim.device)
         with self._context.running.entered(self._claim, self._spool.__len__):
             try:
@@ -93,7 +94,7 @@ class Supervisor:
             finally:
                 self._spool.close()
                 self._transfers.close()
-                # Once the job has ended, what attempts left whose workers were killed goes too.
+                # Once the job has ended, also remove what earlier attempts left whose workers were killed.
                 remove_tree(self._workdir.parent if self._final else self._workdir)
                 remove_if_empty(self._workdir.parent)
 
@@ -112,7 +113,8 @@ class Supervisor:
         self._conclude(end)
 
     def _run_child(self, child: ChildProcess) -> Conclusion:
-        """Supervises the child to its end. If it says how its work ended, that counts, whatever goes wrong here."""
+        """Supervises the child until it ends. If it reports its result or failure, that counts even where an error
+        occurs here."""
         trouble: Exception | None = None
         try:
             self._watch(child)
@@ -123,18 +125,18 @@ class Supervisor:
         finally:
             child.close()
         while not self._ended.wait(timeout=DRAIN_SECONDS):
-            self._writer.absorb(self._spool.take())  # the child's pipes empty only as long as the spool does
+            self._writer.absorb(self._spool.take())  # its pipes are read only while the spool has room
         end = self._judge(child)
         said = isinstance(self._writer.outcome, protocol.Done | protocol.Failed)
         return end if trouble is None or said else self._trouble(trouble)
 
     def _trouble(self, error: Exception) -> Conclusion:
-        """What becomes of an attempt that an error in this process ended."""
+        """How an attempt ends that failed by an error in this process."""
         if isinstance(error, OSError):
             return self._local_trouble(error)
         if isinstance(error, JobsError | AdderError):
             return Conclusion(error=(FailureCode.BAD_DATA, str(error)))
-        self._log.error("attempt.unsupervised", exc_info=error)  # a worker's own fault must not be the job's
+        self._log.error("attempt.unsupervised", exc_info=error)  # the worker failed, not the job
         return Conclusion(fault=f"The worker failed at supervising attempt {self._claim.attempt}: {error!r}.")
 
     def _local_trouble(self, error: OSError) -> Conclusion:
@@ -145,9 +147,10 @@ class Supervisor:
     # Before the training
 
     def _prepare(self) -> Path:
-        """The work folder with the child's orders. Raises JobsError where the spec names something that is gone."""
+        """Fills the work folder and writes the child's orders there. Raises JobsError if an input of the job is
+        gone."""
         self._workdir.mkdir(parents=True, exist_ok=True)
-        named = self._outage.bear(self._look_up)
+        named = self._outage.bear(self._inputs)
         own = self._fetched(named.images, f"{named.dataset}.safetensors")
         order = protocol.JobOrder(
             job_id=self._claim.job_id,
@@ -169,15 +172,16 @@ class Supervisor:
         path.write_text(order.model_dump_json())
         return path
 
-    def _look_up(self) -> Subjects:
+    def _inputs(self) -> Inputs:
         with self._context.database.read() as session:
-            return look_up(session, self._claim)
+            return inputs_of(session, self._claim)
 
     def _fetched(self, sha256: str | None, name: str) -> str | None:
         return str(self._fetch(sha256, name)) if sha256 else None
 
     def _fetch_checkpoint(self, step: int, sha256: str) -> Path | None:
-        """A checkpoint's file, or None where the store's copy is missing or corrupt: the one before it serves then."""
+        """The file of a checkpoint; None if the stored copy is missing or corrupt, and the job resumes from an earlier
+        one."""
         try:
             return self._fetch(sha256, f"resume-{step:09d}.ckpt")
         except StoreError as error:
@@ -185,7 +189,8 @@ class Supervisor:
             return None
 
     def _fetch(self, sha256: str, name: str) -> Path:
-        """Waits for a store that is away. Raises StoreError where the blob is missing or corrupt."""
+        """Copies a blob into the work folder. Waits while the store is away. Raises StoreError if the blob is missing
+        or corrupt."""
         path = self._workdir / name
 
         def copy() -> bool:
@@ -205,14 +210,14 @@ class Supervisor:
         return self._claim.threads or self._context.threads(self._claim.spec["resources"]["threads"])
 
     def _await_template(self) -> None:
-        """A template that is still importing is ready sooner than a process that begins to."""
-        if self._context.template is not None:
-            template = self._context.template
+        """Waits while the template starts: it is ready sooner than a spawned process would be."""
+        template = self._context.template
+        if template is not None:
             template.start()
             self._hold_until(lambda: template.settled)
 
     def _start(self, order: Path) -> ChildProcess:
-        key = self._claim.exact_key
+        key = self._claim.environment_key
         child = ChildProcess(
             self._settings.child_command,
             order,
@@ -221,7 +226,7 @@ class Supervisor:
             backend=backend_of(key) if key in self._context.offers and key is not None else None,
             template=self._context.template,
             on_message=self._receive,
-            on_log=lambda text: self._spool.put(text, len(text)),
+            on_log=lambda text: self._spool.put(text, len(text.encode())),
             on_end=self._child_ended,
         )
         self._writer.way = child.way
@@ -247,17 +252,18 @@ class Supervisor:
             self._wake.set()
 
     def _watch(self, child: ChildProcess) -> None:
-        """Until the child has ended and all it said is absorbed: write, renew, stop it when that is asked."""
+        """Writes messages, renews the lease and stops the child on request, until it has ended and its messages are
+        absorbed."""
         started = time.monotonic()
         while True:
             self._wake.wait(timeout=self._settings.poll_seconds)
             self._wake.clear()
             ended = self._ended.is_set()
-            child.look()
+            child.sample_oom_kills()
             try:
                 asked = self._tick(absorb=True)
             except SQLAlchemyError:
-                # What it says cannot be stored; _conclude meets the same error and says so.
+                # The database refuses the messages. `_conclude` gets the same error and reports it.
                 self._spool.close()
                 child.kill()
                 self._ended.wait()
@@ -267,10 +273,11 @@ class Supervisor:
             self._steer(child, asked, time.monotonic() - started)
 
     def _tick(self, *, absorb: bool = False) -> Status | None:
-        """Writes what is due, renews the lease, looks what is asked: None while the database is away."""
+        """Writes what is due and renews the lease. Returns the status that users ask for; None while the database is
+        away."""
         now = time.monotonic()
         if self._outage.pausing:
-            return None  # what the child says stays in the spool, which is bounded
+            return None  # messages wait in the spool, which is bounded
         try:
             stuck = self._writer.stuck
             if absorb and not stuck:
@@ -310,15 +317,17 @@ class Supervisor:
             child.kill()
 
     def _is_starved(self, child: ChildProcess, seconds: float) -> bool:
-        """Whether the training stands at its limit of memory and has never said a word: libraries that are loaded
-        under too small a limit may try for memory for ever."""
+        """Whether the training has used up its memory limit and has sent no message yet.
+
+        Under too small a limit, loading a library may retry its allocations for ever.
+        """
         limit: float | None = self._claim.spec["resources"]["memory_gb"]
         if limit is None or self._writer.started or seconds < STARVED_SECONDS:
             return False
         return child.data_bytes() > 0.9 * limit * GIB
 
     def _heed_trouble(self) -> None:
-        """Says that copies fail; once they have failed for too long the job shall be paused."""
+        """Reports that copies fail, and has the job paused once they have failed for too long."""
         trouble = self._transfers.trouble
         if trouble is None:
             self._trouble_told = False
@@ -354,7 +363,8 @@ class Supervisor:
         return judge(ending)
 
     def _conclude(self, end: Conclusion) -> None:
-        """Writes the end. While the database is away it keeps trying: the result exists only here."""
+        """Writes how the attempt ended. Retries while the database is away, as the result exists only in this
+        process."""
         try:
             asked = self._outage.bear(self._writer.flush)
             keeps_log = not end.hands_back or asked is Status.CANCELLING
@@ -376,7 +386,7 @@ class Supervisor:
         self._log.info("attempt.ended", status=status, error=end.error, fault=end.fault, suspension=end.suspension)
 
     def _after_copies(self, end: Conclusion) -> Conclusion:
-        """What the end becomes where results or checkpoints could not be stored."""
+        """Changes the conclusion if results or checkpoints could not be stored."""
         stored = self._transfers.idle
         if stored and end.result is not None:
             why = self._writer.unpublished()
@@ -385,13 +395,13 @@ class Supervisor:
             return end
         if self._suspension is not None:
             return Conclusion(suspension=self._suspension)
-        return end if stored else Conclusion()  # the worker stops, or the job is cancelled: without what is not stored
+        return end if stored else Conclusion()  # the worker stops or the job is cancelled: give up what is not stored
 
     def _await_copies(self, transfer: Transfer[bool] | None = None, *, end: Conclusion | None = None) -> None:
-        """Until all copies (or this one) are made, renewing the lease.
+        """Waits until all copies, or this one, are made. Renews the lease meanwhile.
 
-        Gives up on them when the store is away for too long, the job has failed or is cancelled, or the worker stops.
-        Where the training has not begun (no `end`), raises Interrupted when it shall not.
+        Gives up if the store is away for too long, the job has failed or is cancelled, or the worker stops. Before the
+        training (no `end`) it raises Interrupted when the attempt is to stop.
         """
         self._hold_until(lambda: transfer.done if transfer else self._transfers.idle, end=end)
 
@@ -415,7 +425,7 @@ class Supervisor:
                     return
 
     def _store_log(self) -> Copy | None:
-        """The whole log of all attempts, as the artifact that stays; None where the disk has no room for it."""
+        """Stores the log of all attempts as an artifact. Returns None if the disk has no room for it."""
         path = self._workdir / attempts.LOG
         try:
             self._workdir.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""Copies between an attempt's work folder and the artifact store, on a thread of their own.
+"""Copies files between an attempt's work folder and the artifact store, in a thread of its own.
 
-One at a time, in order. While the store is away or full the first of them is tried again, after pauses that grow; the
-training goes on meanwhile, and the supervisor keeps its lease.
+It makes one copy at a time, in order. While the store is away or full it retries the first one after growing pauses.
+The training goes on meanwhile, and the supervisor renews the lease.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from jobs.errors import StoreFull, StoreUnavailable
 from jobs.states import Cause
+from worker.backoff import Backoff
 
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 10.0
@@ -25,7 +26,7 @@ T = TypeVar("T")
 
 
 class Transfer(Generic[T]):
-    """One copy. Once it is `done`, `error` or `result` says how it went."""
+    """One copy. Once it is `done`, it has an `error` or a `result`."""
 
     def __init__(self, copy: Callable[[], T]) -> None:
         self._copy = copy
@@ -34,11 +35,11 @@ class Transfer(Generic[T]):
         self.done = False
         self.cancelled = False
         self.done_at = 0.0
-        """By the monotonic clock."""
+        """Monotonic time in seconds."""
 
     @property
     def result(self) -> T:
-        """Raises the error that ended it."""
+        """What the copy returned. Raises the error that ended it."""
         if self.error is not None:
             raise self.error
         if self._result is None:
@@ -46,11 +47,11 @@ class Transfer(Generic[T]):
         return self._result
 
     def cancel(self) -> None:
-        """It is not tried (again); one under way may still succeed."""
+        """Does not start or repeat the copy. One that is under way may still succeed."""
         self.cancelled = True
 
     def attempt(self) -> Exception | None:
-        """One try. Returns what may pass by itself; anything else is final."""
+        """Tries once. Returns an error after which a retry may succeed; any other outcome is final."""
         try:
             self._result = self._copy()
         except FileNotFoundError as error:
@@ -65,7 +66,7 @@ class Transfer(Generic[T]):
 
 @dataclass(frozen=True)
 class Trouble:
-    """Copies fail since `since` (monotonic clock)."""
+    """Copies have failed since `since` (monotonic seconds)."""
 
     since: float
     error: Exception
@@ -77,7 +78,11 @@ class Trouble:
 
 
 class Transfers:
-    """Args: on_done: called after each copy, on the thread that made it."""
+    """The copies of one attempt.
+
+    Args:
+        on_done: called after each copy and each failed try, on the thread that makes them.
+    """
 
     def __init__(self, on_done: Callable[[], None] = lambda: None) -> None:
         self._on_done = on_done
@@ -99,7 +104,7 @@ class Transfers:
 
     @property
     def trouble(self) -> Trouble | None:
-        """What keeps copies from being made now."""
+        """Why copies fail at present; None while they succeed."""
         return self._trouble
 
     @property
@@ -108,7 +113,7 @@ class Transfers:
             return not self._waiting
 
     def close(self) -> None:
-        """Nothing more is tried. Does not wait for a try under way: its result matters to nobody any more."""
+        """Drops what waits. Does not wait for a copy that is under way, as nobody needs its result."""
         with self._changed:
             self._closed = True
             self._waiting.clear()
@@ -128,7 +133,7 @@ class Transfers:
             self._on_done()
 
     def _persist(self, transfer: Transfer[Any]) -> None:
-        pause = FIRST_PAUSE_SECONDS
+        pause = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         while not (transfer.cancelled or self._closed):
             error = transfer.attempt()
             if error is None:
@@ -137,5 +142,4 @@ class Transfers:
             self._trouble = Trouble(self._trouble.since if self._trouble else time.monotonic(), error)
             self._on_done()
             with self._changed:
-                self._changed.wait_for(lambda: transfer.cancelled or self._closed, timeout=pause)
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                self._changed.wait_for(lambda: transfer.cancelled or self._closed, timeout=pause.grow())

@@ -1,4 +1,4 @@
-"""The typer application and the options that all commands share."""
+"""The typer application, and the options that commands share."""
 
 from __future__ import annotations
 
@@ -27,6 +27,16 @@ Url = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, and nothing else there.")]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job's id.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")]
+After = Annotated[str | None, typer.Option(help="Go on after this cursor (`next` of a --json listing).")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Override a field, such as optimizer.lr=0.05; repeatable."),
+]
+Watch = Annotated[bool, typer.Option("--watch", "-w", help="Stay and show the progress.")]
+ValidateOnly = Annotated[bool, typer.Option("--validate-only", help="Check it and show what it costs; submit nothing.")]
+IdempotencyKey = Annotated[
+    str | None, typer.Option(help="Submitting again with the same key gives what the first time made.")
+]
 
 
 @app.callback()

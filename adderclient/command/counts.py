@@ -1,4 +1,4 @@
-"""``adder count``: what a network costs for one image. No server is asked."""
+"""``adder count``: the operations, memory and energy of a network for one image. It asks no server."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import typer
 
 from adderclient.command.app import AsJson
 from adderclient.command.errors import UsageError
+from adderclient.command.formats import energy, number, shape
 from adderclient.command.output import console, fields, print_json, print_list, table
 
 if TYPE_CHECKING:
     from addercore.arch import Counts, Network
 
-PICOJOULES = 1e12
 Arch = Annotated[str | None, typer.Option("--arch", metavar="NAME", help="Network.", show_default="all, a line each")]
 Method = Annotated[str | None, typer.Option("--method", help="What its layers compute.", show_default="adder")]
 FirstLast = Annotated[
@@ -26,7 +26,7 @@ FirstLast = Annotated[
     ),
 ]
 DatasetName = Annotated[
-    str | None, typer.Option("--dataset", metavar="NAME", help="Images, classes and ends of its training recipe.")
+    str | None, typer.Option("--dataset", metavar="NAME", help="Images, classes and ends as in its training recipe.")
 ]
 Input = Annotated[
     str | None, typer.Option("--input", metavar="CxHxW", help="Images, such as 3x32x32.", show_default="as published")
@@ -84,8 +84,9 @@ def _network(arch: str, dataset: str | None, size: str | None, classes: int | No
     if dataset is not None:
         info = config.dataset(dataset)
         return network(arch, info.input_shape, len(info.classes))
-    shape, number = PUBLISHED.get(arch, ((1, 1, 1), 2))  # an unknown network is refused below
-    return network(arch, shape if size is None else _shape(size), number if classes is None else classes)
+    published_shape, published_classes = PUBLISHED.get(arch, ((1, 1, 1), 2))  # an unknown network is refused below
+    input_shape = published_shape if size is None else _shape(size)
+    return network(arch, input_shape, published_classes if classes is None else classes)
 
 
 def _published_ends(method: str, dataset: str | None) -> str:
@@ -136,12 +137,12 @@ def _show_all(rows: list[tuple[Network, str, str, Counts]], as_json: bool) -> No
         (
             (
                 net.arch,
-                "×".join(map(str, net.input_shape)),
+                shape(net.input_shape),
                 method,
                 ends,
-                *(f"{n:,}" for n in (ops.add, ops.mul, ops.xnor, counts.parameters, counts.parameter_bytes)),
-                f"{counts.energy_joules * 1e6:,.2f}",
-                f"{counts.latency_cycles:,}",
+                *map(number, (ops.add, ops.mul, ops.xnor, counts.parameters, counts.parameter_bytes)),
+                energy(counts.energy_joules),
+                number(counts.latency_cycles),
             )
             for net, method, ends, counts in rows
             for ops in (counts.operations,)
@@ -151,17 +152,17 @@ def _show_all(rows: list[tuple[Network, str, str, Counts]], as_json: bool) -> No
 
 def _show(net: Network, method: str, first_last: str, counts: Counts, layers: bool) -> None:
     ops = counts.operations
-    image = "×".join(map(str, net.input_shape))
+    image = shape(net.input_shape)
     fields(
         [
             ("network", f"{net.arch}, method {method}, first and last layer {first_last}"),
             ("image", f"{image}, {net.classes} classes, numbers of {counts.data_type}"),
-            ("additions", f"{ops.add:,}"),
-            ("multiplications", f"{ops.mul:,}"),
-            ("XNOR operations", f"{ops.xnor:,}"),
+            ("additions", number(ops.add)),
+            ("multiplications", number(ops.mul)),
+            ("XNOR operations", number(ops.xnor)),
             ("parameters", f"{counts.parameters:,} in {counts.parameter_bytes:,} bytes"),
             ("activations", f"{counts.activation_bytes:,} bytes"),
-            ("energy", f"{counts.energy_joules * PICOJOULES:,.0f} pJ at 45 nm, arithmetic only"),
+            ("energy", f"{energy(counts.energy_joules)} µJ at 45 nm, arithmetic only"),
             ("latency model", f"{counts.latency_cycles:,} cycles"),
         ]
     )
@@ -178,20 +179,20 @@ def _show(net: Network, method: str, first_last: str, counts: Counts, layers: bo
                 "PARAMETERS>",
                 "BYTES>",
                 "ACTIVATION>",
-                "ENERGY, pJ>",
+                "ENERGY, µJ>",
                 "CYCLES>",
             ],
             (
                 (
                     layer.name,
                     layer.kind,
-                    "×".join(map(str, layer.output_shape)),
-                    *(f"{n:,}" for n in (layer.operations.add, layer.operations.mul, layer.operations.xnor)),
-                    f"{layer.parameters:,}",
-                    f"{layer.parameter_bytes:,}",
-                    f"{layer.activation_bytes:,}",
-                    f"{layer.energy_joules * PICOJOULES:,.0f}",
-                    f"{layer.operations.cycles:,}",
+                    shape(layer.output_shape),
+                    *map(number, (layer.operations.add, layer.operations.mul, layer.operations.xnor)),
+                    number(layer.parameters),
+                    number(layer.parameter_bytes),
+                    number(layer.activation_bytes),
+                    energy(layer.energy_joules),
+                    number(layer.operations.cycles),
                 )
                 for layer in counts.layers
             ),

@@ -1,27 +1,40 @@
-"""``adder datasets``: list, ``upload``, ``show``, ``delete`` and ``fetch``."""
+"""``adder datasets``: list, ``upload``, ``show``, ``preview`` and ``delete``. The launcher adds ``fetch``."""
 
 from __future__ import annotations
 
 import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from adderclient.command import fetch, watching
-from adderclient.command.app import AsJson, Url, connect
-from adderclient.command.errors import INTERRUPTED, JOB_FAILED, UsageError
-from adderclient.command.jobs import Bar, transfer_bars
-from adderclient.command.output import console, fields, note, print_json, size, table
+from adderclient.command import watching
+from adderclient.command.app import After, AsJson, Limit, Url, connect
+from adderclient.command.errors import INTERRUPTED, JOB_FAILED, WAITS, UsageError
+from adderclient.command.formats import number, shape, size
+from adderclient.command.output import (
+    Bar,
+    collect,
+    console,
+    fields,
+    note,
+    note_more,
+    print_json,
+    print_list,
+    table,
+    transfer_bars,
+)
 from adderclient.records import Dataset
 
 app = typer.Typer(help="List what can be trained on; upload, show and delete your own; fetch published ones.")
-fetch.add_to(app)
 
 Name = Annotated[str, typer.Argument(metavar="DATASET", help="An id, a name (the newest version), or NAME@VERSION.")]
 SIZE = re.compile(r"(\d{1,4})(?:[x×](\d{1,4}))?")
-CLASSES = 20
+BadImages = Literal["fail", "skip"]
+Ground = Literal["white", "black", "refuse"]
+ValueRange = Literal["auto", "0..1", "0..255", "-1..1", "bits"]
+MOST_CLASSES = 20
 """Names of classes that `show` prints."""
 
 
@@ -31,29 +44,33 @@ def register(root: typer.Typer) -> None:
 
 
 @app.callback(invoke_without_command=True)
-def datasets(context: typer.Context, url: Url = None, as_json: AsJson = False) -> None:
+def datasets(
+    context: typer.Context, limit: Limit = 100, after: After = None, url: Url = None, as_json: AsJson = False
+) -> None:
     """List what can be trained on; upload, show and delete your own; fetch published ones."""
     if context.invoked_subcommand is not None:
+        if as_json:
+            raise UsageError(f"write --json after the command: adder datasets {context.invoked_subcommand} … --json")
         if url:
             os.environ["ADDER_URL"] = url
         return
     with connect(url) as client:
-        page = client.datasets.list(limit=100)
+        found, cursor = collect(lambda size, at: client.datasets.list(limit=size, after=at), limit, after)
     if as_json:
-        print_json(page.raw)
+        print_list((item.raw for item in found), cursor is not None, cursor)
         return
     table(
         ["DATASET", "STATUS", "INPUT", "TRAINING>", "VALIDATION>", "DESCRIPTION"],
         (
-            (_title(item), item.status, item.input_shape, item.train_size, item.validation_size, item.description)
-            for item in page
+            (_title(item), item.status, shape(item.input_shape), *map(number, sizes), item.description)
+            for item in found
+            for sizes in ((item.train_size, item.validation_size),)
         ),
     )
-    for item in page:
+    for item in found:
         if item.status == "missing" and item.how_to_get:
             note(f"{item.name}: {item.how_to_get}")
-    if page.has_more:
-        note("There are more.")
+    note_more(limit, cursor)
 
 
 @app.command()
@@ -72,6 +89,20 @@ def upload(
         float | None, typer.Option(help="Part of each class that validates, unless FILE says.", show_default="0.15")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of the choice of that part.", show_default="0")] = None,
+    on_bad_image: Annotated[
+        BadImages | None, typer.Option(help="What becomes of FILE if images cannot be read.", show_default="fail")
+    ] = None,
+    max_skipped: Annotated[
+        int | None, typer.Option(help="Images that may be left out so, at most.", show_default="100", min=0)
+    ] = None,
+    transparent_on: Annotated[
+        Ground | None, typer.Option(help="What lies behind transparent pixels.", show_default="white")
+    ] = None,
+    value_range: Annotated[
+        ValueRange | None, typer.Option(help="What is black and white in arrays, 16-bit images.", show_default="auto")
+    ] = None,
+    image_column: Annotated[str | None, typer.Option(help="Of a table: the column of images.")] = None,
+    label_column: Annotated[str | None, typer.Option(help="Of a table: the column of labels.")] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Stay until it is validated.")] = False,
     url: Url = None,
     as_json: AsJson = False,
@@ -86,22 +117,32 @@ def upload(
                 channels=channels,
                 validation_fraction=validation_fraction,
                 seed=seed,
+                on_bad_image=on_bad_image,
+                max_skipped=max_skipped,
+                transparent_on=transparent_on,
+                value_range=value_range,
+                columns=_columns(image_column, label_column),
                 progress=Bar(bars),
             )
         if watch and dataset.job_id and dataset.status == "validating":
             try:
-                watching.follow(client, dataset.job_id)
+                job = watching.follow(client, dataset.job_id).job
             except KeyboardInterrupt:
                 note(f"No longer watching; the validation goes on: adder watch {dataset.job_id}")
                 raise typer.Exit(INTERRUPTED) from None
+            if not job.finished:
+                note(watching.why_it_waits(client, job))
+                raise typer.Exit(WAITS)
             dataset = client.datasets.get(dataset.id or name)
     if as_json:
         print_json(dataset.raw)
     else:
         print(dataset.id)
         note(f"{_title(dataset)} is {dataset.status}")
-        for problem in dataset.problems:
-            note(f"  {problem}")
+        for sentence in (*dataset.problems, *dataset.notes):
+            note(f"  {sentence}")
+        if dataset.preview:
+            note(f"Look at it: adder datasets preview {_title(dataset)}")
         if dataset.status == "validating":
             note(f"Watch its validation: adder watch {dataset.job_id}")
     if dataset.status == "failed":
@@ -116,7 +157,7 @@ def show(name: Name, url: Url = None, as_json: AsJson = False) -> None:
     if as_json:
         print_json(dataset.raw)
         return
-    more = f" and {len(dataset.classes) - CLASSES:,} more" if len(dataset.classes) > CLASSES else ""
+    more = f" and {len(dataset.classes) - MOST_CLASSES:,} more" if len(dataset.classes) > MOST_CLASSES else ""
     fields(
         [
             ("dataset", _title(dataset)),
@@ -124,18 +165,30 @@ def show(name: Name, url: Url = None, as_json: AsJson = False) -> None:
             ("status", dataset.status),
             ("same as", dataset.same_as),
             ("description", dataset.description),
-            ("input", dataset.input_shape or None),
-            ("training", dataset.train_size),
-            ("validation", dataset.validation_size),
-            ("classes", ", ".join(dataset.classes[:CLASSES]) + more),
-            ("bytes", size(dataset.raw.get("bytes")) if dataset.raw.get("bytes") else None),
+            ("input", shape(dataset.input_shape)),
+            ("training", dataset.train_size and number(dataset.train_size)),
+            ("validation", dataset.validation_size and number(dataset.validation_size)),
+            ("classes", ", ".join(dataset.classes[:MOST_CLASSES]) + more),
+            ("size", dataset.bytes and size(dataset.bytes)),
             ("validated by", dataset.job_id),
+            ("contact sheet", f"adder datasets preview {_title(dataset)}" if dataset.preview else None),
         ]
     )
-    for problem in dataset.problems:
-        console().print(problem, markup=False)
+    for sentence in (*dataset.problems, *dataset.notes):
+        console().print(sentence, markup=False)
     if dataset.status == "missing":
         note(dataset.how_to_get)
+
+
+@app.command()
+def preview(
+    name: Name,
+    output: Annotated[Path, typer.Option("--output", "-o", help="A file or a folder.")] = Path("."),
+    url: Url = None,
+) -> None:
+    """Fetch a contact sheet: images of each class, as the network sees them. Its path goes to stdout."""
+    with connect(url) as client, transfer_bars() as bars:
+        print(client.datasets.preview(name, output, progress=Bar(bars)))
 
 
 @app.command()
@@ -146,12 +199,16 @@ def delete(name: Name, url: Url = None) -> None:
     note(f"{name} is deleted")
 
 
+def _columns(image: str | None, label: str | None) -> dict[str, str] | None:
+    return {key: name for key, name in (("image", image), ("label", label)) if name is not None} or None
+
+
 def _title(dataset: Dataset) -> str:
     return dataset.name if dataset.version is None else f"{dataset.name}@{dataset.version}"
 
 
 def _sides(text: str | None) -> tuple[int, int] | None:
-    """(height, width) of `32` or `32x48`."""
+    """(height, width) that `32` or `32x48` means."""
     if text is None:
         return None
     found = SIZE.fullmatch(text)

@@ -1,4 +1,4 @@
-"""Exit codes: what a script may rely on."""
+"""The exit codes of the command, on which scripts may rely."""
 
 from __future__ import annotations
 
@@ -13,28 +13,37 @@ from adderclient.errors import (
     SweepFailed,
     WorkerBusy,
 )
-from adderclient.up.folder import UpError
 
 OK = 0
 JOB_FAILED = 1
 USAGE = 2
 NOT_FOUND = 3
 SERVER = 4
+WAITS = 5
 INTERRUPTED = 130
 
 HELP = (
     "Exit codes: 0 done; 1 the job failed or was cancelled; 2 wrong usage or a spec the server refuses; "
-    "3 no such thing, or its state forbids it; 4 the server cannot be reached or failed; 130 interrupted."
+    "3 no such thing, or its state forbids it; 4 the server cannot be reached or failed; "
+    "5 what was watched is paused, or no worker can run it; 130 interrupted."
 )
 
 
-class UsageError(AdderClientError):
-    """Something on the command line, or in a file it names, is wrong."""
+class CommandError(AdderClientError):
+    """Ends the command with a sentence and an exit code."""
+
+    def __init__(self, message: str, exit_code: int = USAGE) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
-def exit_code_for(error: AdderClientError | UpError) -> int:
+class UsageError(CommandError):
+    """The command line, or a file that it names, is wrong."""
+
+
+def exit_code_for(error: AdderClientError) -> int:
     """The exit code of the command for an error that ended it."""
-    if isinstance(error, UpError):
+    if isinstance(error, CommandError):
         return error.exit_code
     if isinstance(error, JobFailed | SweepFailed):
         return JOB_FAILED

@@ -11,7 +11,8 @@ import typer
 from adderclient.client import Client
 from adderclient.command import watching
 from adderclient.command.app import AsJson, JobId, Url, connect
-from adderclient.command.errors import INTERRUPTED, JOB_FAILED, OK
+from adderclient.command.errors import INTERRUPTED, JOB_FAILED, OK, WAITS, UsageError
+from adderclient.command.formats import named
 from adderclient.command.output import fields, note, print_json, print_list, table
 from adderclient.command.recipes import show_findings
 
@@ -26,17 +27,17 @@ def register(app: typer.Typer) -> None:
 
 def watch(
     job: JobId,
-    interval: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1)] = 0.5,
+    interval: Annotated[float, typer.Option(help="Seconds between two requests.", min=0.1)] = 0.5,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a job's progress until it ended; exit code 1 if it did not succeed."""
+    """Show a job's progress until it has ended; exit code 1 if it did not succeed, 5 if it is paused."""
     with connect(url) as client:
         watch_to_end(client, job, as_json, interval)
 
 
 def watch_to_end(client: Client, job_id: str, as_json: bool, interval: float = 0.5) -> None:
-    """Follows a job on stderr, puts its outcome on stdout, and exits accordingly."""
+    """Follows a job on stderr, prints its outcome on stdout, and exits with the exit code of that outcome."""
     try:
         job = watching.follow(client, job_id, interval=interval).job
     except KeyboardInterrupt:
@@ -44,7 +45,10 @@ def watch_to_end(client: Client, job_id: str, as_json: bool, interval: float = 0
         raise typer.Exit(INTERRUPTED) from None
     if as_json:
         print_json(job.raw)
-    elif job.status == "succeeded":
+    if not job.finished:
+        note(watching.why_it_waits(client, job))
+        raise typer.Exit(WAITS)
+    if job.status == "succeeded" and not as_json:
         if job.kind == "analyze":
             show_findings(client, job.id)
         else:
@@ -69,6 +73,8 @@ def metrics(
     as_json: AsJson = False,
 ) -> None:
     """Show a job's metrics."""
+    if as_csv and as_json:
+        raise UsageError("--csv and --json exclude each other")
     with connect(url) as client:
         points = client.jobs.metrics(job, name or (), after_seq, limit)
     rows = [(point.seq, point.name, point.step, point.epoch, point.value, point.time) for point in points]
@@ -82,7 +88,8 @@ def metrics(
             dict(zip(columns, [*row[:-1], row[-1].isoformat() if row[-1] else None], strict=True)) for row in rows
         )
     else:
-        table([column.upper() for column in columns], rows)
+        shown = ((*row[:4], named(row[1], row[4]), row[5]) for row in rows)
+        table([column.upper() for column in columns], shown)
 
 
 def events(job: JobId, url: Url = None, as_json: AsJson = False) -> None:
@@ -98,7 +105,7 @@ def events(job: JobId, url: Url = None, as_json: AsJson = False) -> None:
 def logs(
     job: JobId,
     tail: Annotated[int | None, typer.Option(help="Only the last lines.", min=0)] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ended.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job has ended.")] = False,
     url: Url = None,
 ) -> None:
     """Print a job's log."""

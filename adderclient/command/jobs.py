@@ -2,52 +2,52 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
-from rich.progress import Progress as Bars
 
 from adderclient.client import Client
 from adderclient.command import specs
-from adderclient.command.app import AsJson, JobId, Limit, Url, connect
+from adderclient.command.app import (
+    After,
+    AsJson,
+    IdempotencyKey,
+    JobId,
+    Limit,
+    Overrides,
+    Url,
+    ValidateOnly,
+    Watch,
+    connect,
+)
 from adderclient.command.errors import UsageError
 from adderclient.command.follow import watch_to_end
+from adderclient.command.formats import ago, duration, energy, number, percent, shape, size
 from adderclient.command.output import (
-    ago,
+    Bar,
+    collect,
     console,
-    duration,
-    errors_console,
     fields,
     note,
+    note_more,
     print_json,
     print_list,
     status,
     table,
+    transfer_bars,
 )
 from adderclient.command.recipes import DatasetOption, outcome
-from adderclient.download import Progress
-from adderclient.records import Job, Validation
+from adderclient.command.submitting import refuse_with_validate_only, submitted
+from adderclient.errors import NotFoundError
+from adderclient.models import FILES
+from adderclient.records import Job, Status, Validation
 
 
-class Status(str, Enum):  # noqa: UP042 - typer takes the values of a str enum
-    """The statuses of the contract."""
-
-    queued = "queued"
-    running = "running"
-    pausing = "pausing"
-    paused = "paused"
-    cancelling = "cancelling"
-    succeeded = "succeeded"
-    failed = "failed"
-    cancelled = "cancelled"
-
-
-class From(str, Enum):  # noqa: UP042
+class From(StrEnum):
     """Where a retry begins."""
 
     start = "start"
@@ -66,37 +66,28 @@ def submit(
         str | None, typer.Option(metavar="NAME", help="In place of SPEC: a table or figure that `adder recipes` lists.")
     ] = None,
     dataset: DatasetOption = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Override a field: optimizer.lr=0.05.")
-    ] = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Stay and show the progress.")] = False,
-    validate_only: Annotated[
-        bool, typer.Option("--validate-only", help="Check the spec and show its cost; submit nothing.")
-    ] = False,
-    idempotency_key: Annotated[str | None, typer.Option(help="The same key never creates a second job.")] = None,
+    overrides: Overrides = None,
+    watch: Watch = False,
+    validate_only: ValidateOnly = False,
+    idempotency_key: IdempotencyKey = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """Submit a job. Its id goes to stdout: JOB=$(adder submit spec.yaml)."""
+    if validate_only:
+        refuse_with_validate_only(watch, idempotency_key)
     document = _document(spec, recipe, dataset, overrides or [])
     with connect(url) as client:
         if validate_only:
             _show_validation(client.jobs.validate(document), as_json)
             return
         job = client.jobs.submit(document, idempotency_key)
-        if watch:
-            if not as_json:
-                print(job.id, flush=True)
-            watch_to_end(client, job.id, as_json)
-        elif as_json:
-            print_json(job.raw)
-        else:
-            print(job.id)
-            note(f"{job.status}; follow it with: adder watch {job.id}")
+        follow = (lambda: watch_to_end(client, job.id, as_json)) if watch else None
+        submitted(job, as_json, follow, f"{job.status}; follow it with: adder watch {job.id}")
 
 
 def _document(spec: str | None, recipe: str | None, dataset: str | None, overrides: list[str]) -> dict[str, Any]:
-    """The spec of the file or of the recipe, with what the options say over it."""
+    """The spec of the file or of the recipe, with the options applied."""
     if (spec is None) == (recipe is None):
         raise UsageError("name either a SPEC file or --recipe NAME (`adder recipes` lists them)")
     document = specs.of_recipe(recipe, overrides) if recipe is not None else specs.load(str(spec), overrides)
@@ -110,31 +101,20 @@ def jobs(
     kind: Annotated[str | None, typer.Option("--kind", "-k", help="train, evaluate, …")] = None,
     label: Annotated[list[str] | None, typer.Option("--label", "-l", metavar="KEY:VALUE", help="Repeatable.")] = None,
     limit: Limit = 20,
-    after: Annotated[str | None, typer.Option(help="Go on after this cursor (`next` of a --json listing).")] = None,
+    after: After = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
+    filters: Any = {"status": status_, "kind": kind, "labels": specs.labels(label or ())}
     with connect(url) as client:
-        found: list[Job] = []
-        more = True
-        while more and len(found) < limit:
-            page = client.jobs.list(
-                status=status_.value if status_ else None,
-                kind=kind,
-                labels=specs.labels(label or ()),
-                limit=min(limit - len(found), 100),
-                after=after,
-            )
-            found += page
-            after, more = page.next, page.has_more and page.next is not None
+        found, cursor = collect(lambda size, at: client.jobs.list(**filters, limit=size, after=at), limit, after)
     if as_json:
-        print_list((job.raw for job in found), more, after)
+        print_list((job.raw for job in found), cursor is not None, cursor)
         return
     rows = ((job.id, status(job.status), job.kind, _subject(job), _done(job), ago(job.created_at)) for job in found)
     table(["JOB", "STATUS", "KIND", "SUBJECT", "PROGRESS", "CREATED"], rows)
-    if more:
-        note(f"There are more: --limit {limit * 2}, or --after {after}")
+    note_more(limit, cursor)
 
 
 def show(
@@ -142,7 +122,7 @@ def show(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show all about one job or model."""
+    """Show everything about a job or a model."""
     with connect(url) as client:
         if name.startswith("model_"):
             model = client.models.get(name).raw
@@ -155,7 +135,7 @@ def show(
         if as_json:
             print_json(job.raw)
             return
-        _show_job(job)
+        _show_job(client, job)
         _show_attempts(client, job)
         if job.finished:
             _show_artifacts(client, job)
@@ -216,13 +196,8 @@ def download(
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; --output names a folder")
     with connect(url) as client, transfer_bars() as bars:
-        bar = Bar(bars)
-        if name.startswith("model_"):
-            paths = [client.models.download(name, f"{folder}/", progress=bar)]
-            paths.append(client.models.download(name, f"{folder}/", format="manifest", progress=bar))
-        else:
-            names = only or [artifact.name for artifact in client.jobs.artifacts(name)]
-            paths = [client.jobs.download(name, artifact, f"{folder}/", progress=bar) for artifact in names]
+        fetch = _fetch_of_model if name.startswith("model_") else _fetch_of_job
+        paths = fetch(client, name, only, f"{folder}/", Bar(bars))
     if as_json:
         print_json({"data": [{"path": str(path), "bytes": path.stat().st_size} for path in paths]})
     else:
@@ -232,23 +207,23 @@ def download(
             note(f"{name} has no artifacts yet")
 
 
-class Bar:
-    """Shows the progress of transfers as one bar a file."""
-
-    def __init__(self, bars: Bars) -> None:
-        self._bars = bars
-        self._tasks: dict[Path, int] = {}
-
-    def __call__(self, progress: Progress) -> None:
-        if progress.path not in self._tasks:
-            self._tasks[progress.path] = self._bars.add_task(progress.path.name, total=progress.total)
-        task = self._bars.tasks[self._tasks[progress.path]].id
-        self._bars.update(task, completed=progress.received, total=progress.total)
+def _fetch_of_job(client: Client, name: str, only: list[str] | None, folder: str, bar: Bar) -> list[Path]:
+    listed = [artifact.name for artifact in client.jobs.artifacts(name)]
+    return [client.jobs.download(name, one, folder, progress=bar) for one in _wanted(name, only, listed)]
 
 
-def transfer_bars() -> Bars:
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    return Bars(*columns, console=errors_console(), disable=not sys.stderr.isatty(), transient=True)
+def _fetch_of_model(client: Client, name: str, only: list[str] | None, folder: str, bar: Bar) -> list[Path]:
+    formats = {file: format for format, file in FILES.items()}
+    wanted = _wanted(name, only, formats)
+    return [client.models.download(name, folder, format=formats[one], progress=bar) for one in wanted]
+
+
+def _wanted(owner: str, only: list[str] | None, there: Collection[str]) -> Iterable[str]:
+    """The files to fetch; all of them are known to be there before the first one is fetched."""
+    for name in only or ():
+        if name not in there:
+            raise NotFoundError.named(owner, "artifact", name, there)
+    return only or there
 
 
 def _acted(job: Job, as_json: bool) -> None:
@@ -276,11 +251,11 @@ def _done(job: Job) -> str:
     if progress.fraction is None:
         return ""
     left = f", {duration(progress.eta_seconds)} left" if job.status == "running" and progress.eta_seconds else ""
-    return f"{progress.fraction:.0%}{left}"
+    return f"{percent(progress.fraction, 0)}{left}"
 
 
 def _place(job: Job) -> str:
-    """Of a queued job."""
+    """Where a queued job stands."""
     if job.waiting_for is not None:
         return job.waiting_for
     if job.queue_position is None:
@@ -290,9 +265,10 @@ def _place(job: Job) -> str:
     return f"{job.queue_position} in queue{starts}"
 
 
-def _show_job(job: Job) -> None:
+def _show_job(client: Client, job: Job) -> None:
     progress = job.progress
     at = f"epoch {progress.epoch}/{progress.epochs}, step {progress.step}/{progress.steps}" if progress.epochs else None
+    seconds = client.jobs.run_seconds(job) if job.finished else job.run_seconds
     pairs = [
         ("job", job.id),
         ("status", status(job.status)),
@@ -302,7 +278,7 @@ def _show_job(job: Job) -> None:
         ("created", job.created_at),
         ("started", job.started_at),
         ("finished", job.finished_at),
-        ("took", duration(job.seconds) if job.seconds is not None else None),
+        ("ran for", duration(seconds) if seconds is not None else None),
         ("attempt", job.attempt),
         ("queue position", job.queue_position),
         ("expected to start", job.estimated_start_at),
@@ -319,7 +295,7 @@ def _show_job(job: Job) -> None:
 
 
 def _show_attempts(client: Client, job: Job) -> None:
-    """Where there is more to say than that the only one succeeds."""
+    """Shows the attempts, unless the only one runs or succeeded."""
     attempts = client.jobs.attempts(job.id) if job.attempt else []
     if len(attempts) > 1 or any(one.cause not in (None, "succeeded") for one in attempts):
         console().print()
@@ -331,7 +307,7 @@ def _show_artifacts(client: Client, job: Job) -> None:
     artifacts = client.jobs.artifacts(job.id)
     if artifacts:
         console().print()
-        table(["ARTIFACT", "BYTES>", "SHA256"], ((item.name, item.bytes, item.sha256[:16]) for item in artifacts))
+        table(["ARTIFACT", "SIZE>", "SHA256"], ((item.name, size(item.bytes), item.sha256[:16]) for item in artifacts))
         note(f"Fetch them with: adder download {job.id}")
 
 
@@ -344,29 +320,23 @@ def _show_validation(validation: Validation, as_json: bool) -> None:
     fields(
         [
             ("valid", True),
-            ("parameters", model.get("parameters")),
-            ("additions", operations.get("add")),
-            ("multiplications", operations.get("mul")),
-            ("XNOR operations", operations.get("xnor") or None),
-            ("energy, J per image", model.get("energy_joules")),
-            ("parameters, bytes", model.get("parameter_bytes")),
-            ("activations, bytes", model.get("activation_bytes")),
-            ("latency model, cycles", model.get("latency_cycles")),
+            ("parameters", number(model.get("parameters"))),
+            ("additions", number(operations.get("add"))),
+            ("multiplications", number(operations.get("mul"))),
+            ("XNOR operations", number(operations.get("xnor")) if operations.get("xnor") else None),
+            ("energy an image", f"{energy(model.get('energy_joules'))} µJ"),
+            ("parameters take", size(model.get("parameter_bytes"))),
+            ("activations take", size(model.get("activation_bytes"))),
+            ("latency model", f"{number(model.get('latency_cycles'))} cycles"),
         ]
     )
     layers = model.get("layers") or []
     if layers:
         console().print()
-        table(
-            ["LAYER", "KIND", "OUTPUT", "PARAMETERS>", "OPERATIONS"],
-            (
-                (
-                    layer.get("name"),
-                    layer.get("kind"),
-                    layer.get("output_shape"),
-                    layer.get("parameters"),
-                    layer.get("operations"),
-                )
-                for layer in layers
-            ),
-        )
+        table(["LAYER", "KIND", "OUTPUT", "PARAMETERS>", "ADD>", "MUL>", "XNOR>"], map(_layer, layers))
+
+
+def _layer(layer: Mapping[str, Any]) -> list[Any]:
+    operations = layer.get("operations") or {}
+    counts = (layer.get("parameters"), *(operations.get(name) for name in ("add", "mul", "xnor")))
+    return [layer.get("name"), layer.get("kind"), shape(layer.get("output_shape") or []), *map(number, counts)]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from adderclient.command.app import AsJson, Limit, Url, connect
-from adderclient.command.output import ago, fields, print_json, print_list, table
+from adderclient.command.app import After, AsJson, Limit, Url, connect
+from adderclient.command.formats import DASH, ago, is_number, number, percent
+from adderclient.command.output import collect, fields, note_more, print_json, print_list, table
 from adderclient.records import Model
 
 
@@ -21,12 +21,12 @@ def register(app: typer.Typer) -> None:
     app.command()(predict)
 
 
-def models(limit: Limit = 20, url: Url = None, as_json: AsJson = False) -> None:
+def models(limit: Limit = 20, after: After = None, url: Url = None, as_json: AsJson = False) -> None:
     """List models, newest first."""
     with connect(url) as client:
-        found = list(islice(client.models.iterate(), limit))
+        found, cursor = collect(lambda size, at: client.models.list(limit=size, after=at), limit, after)
     if as_json:
-        print_list(model.raw for model in found)
+        print_list((model.raw for model in found), cursor is not None, cursor)
         return
     table(
         ["MODEL", "NETWORK", "METHOD", "DATASET", "PARAMETERS>", "VAL ACCURACY>", "FROM", "CREATED"],
@@ -36,7 +36,7 @@ def models(limit: Limit = 20, url: Url = None, as_json: AsJson = False) -> None:
                 model.arch,
                 model.method,
                 model.dataset,
-                model.parameters,
+                number(model.parameters),
                 _accuracy(model),
                 model.job_id or model.source,
                 ago(model.created_at),
@@ -44,6 +44,7 @@ def models(limit: Limit = 20, url: Url = None, as_json: AsJson = False) -> None:
             for model in found
         ),
     )
+    note_more(limit, cursor)
 
 
 def import_model(
@@ -78,7 +79,7 @@ def predict(
         return
     ranked = ranking(answer)
     if ranked:
-        table(["CLASS", "PROBABILITY>"], ((name, f"{value:.2%}") for name, value in ranked[:top]))
+        table(["CLASS", "PROBABILITY>"], ((name, percent(value)) for name, value in ranked[:top]))
     else:
         fields(answer.items())
 
@@ -93,6 +94,6 @@ def ranking(answer: Mapping[str, Any]) -> list[tuple[str, float]]:
 def _accuracy(model: Model) -> str:
     for name in ("val/accuracy", "accuracy"):
         value = model.metrics.get(name)
-        if isinstance(value, int | float):
-            return f"{value:.2%}"
-    return "-"
+        if is_number(value):
+            return percent(value)
+    return DASH

@@ -1,16 +1,25 @@
-"""Tables for people on stdout, JSON for programs, progress and errors on stderr."""
+"""Tables for people and JSON for programs on stdout; remarks and progress on stderr."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 
 from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
+from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
+
+from adderclient.command.formats import text
+from adderclient.download import Transfer
+from adderclient.records import Page
+
+T = TypeVar("T")
+LARGEST_PAGE = 100
 
 STYLES = {
     "succeeded": "green",
@@ -23,7 +32,7 @@ STYLES = {
 
 
 def console() -> Console:
-    """Stdout as it is now (a test may have replaced it). Narrow pipes do not cut tables."""
+    """Stdout as it is now (a test may have replaced it). A pipe does not cut tables."""
     return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160, highlight=False)
 
 
@@ -45,6 +54,28 @@ def print_json(value: Any) -> None:
 def print_list(items: Iterable[Mapping[str, Any]], more: bool = False, cursor: str | None = None) -> None:
     """A listing as JSON, in the envelope of the REST contract."""
     print_json({"data": [dict(item) for item in items], "has_more": more, "next": cursor})
+
+
+def collect(
+    fetch: Callable[[int, str | None], Page[T]], limit: int, after: str | None = None
+) -> tuple[list[T], str | None]:
+    """The first ``limit`` items of a listing, and the cursor to go on with where there are more.
+
+    ``fetch`` gives the page of a size after a cursor.
+    """
+    found: list[T] = []
+    while True:
+        page = fetch(min(limit - len(found), LARGEST_PAGE), after)
+        found += page
+        after = page.next if page.has_more else None
+        if after is None or len(found) >= limit:
+            return found, after
+
+
+def note_more(limit: int, cursor: str | None) -> None:
+    """Says how to see the rest of a listing, where there is one."""
+    if cursor is not None:
+        note(f"There are more: --limit {limit * 2}, or --after {cursor}")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -78,52 +109,21 @@ def _cell(value: Any) -> Text:
     return value if isinstance(value, Text) else Text(text(value))
 
 
-def text(value: Any) -> str:
-    """A value for people."""
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, datetime):
-        return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    if isinstance(value, Mapping):
-        inner = ((key, "(see --json)" if isinstance(item, Mapping) else text(item)) for key, item in value.items())
-        return ", ".join(f"{key} {item}" for key, item in inner)
-    if isinstance(value, list | tuple):
-        if value and isinstance(value[0], list | tuple):
-            return f"{len(value)}×{len(value[0])} matrix (see --json)"
-        return ", ".join(text(item) for item in value)
-    return str(value)
+class Bar:
+    """Shows transfers as one bar a file."""
+
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+        self._tasks: dict[Path, int] = {}
+
+    def __call__(self, transfer: Transfer) -> None:
+        if transfer.path not in self._tasks:
+            self._tasks[transfer.path] = self._bars.add_task(transfer.path.name, total=transfer.total)
+        task = self._bars.tasks[self._tasks[transfer.path]].id
+        self._bars.update(task, completed=transfer.received, total=transfer.total)
 
 
-def ago(moment: datetime | None) -> str:
-    """How long ago something was."""
-    if moment is None:
-        return "-"
-    return f"{duration((datetime.now(UTC) - moment).total_seconds())} ago"
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds as ``12s``, ``3m05s`` or ``2h07m``."""
-    if seconds is None:
-        return "-"
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
-
-
-def size(count: int | None) -> str:
-    """Bytes for people."""
-    if count is None:
-        return "-"
-    value, unit = float(count), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 1000 or unit == "TB":
-            break
-        value /= 1000
-    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+def transfer_bars() -> Bars:
+    """Where bars of transfers are shown: on a terminal, and nowhere else."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    return Bars(*columns, console=errors_console(), disable=not sys.stderr.isatty(), transient=True)

@@ -12,9 +12,9 @@ import yaml
 
 from adderclient.client import Client
 from adderclient.command.app import AsJson, Url, connect
+from adderclient.command.formats import operations
 from adderclient.command.output import note, print_json, print_list, table
-from adderclient.recipes import Recipe
-from adderclient.records import Job
+from adderclient.records import Job, Recipe
 
 DatasetOption = Annotated[
     str | None, typer.Option("--dataset", metavar="NAME", help="On this dataset; a recipe runs on digits without it.")
@@ -47,21 +47,16 @@ def recipes(
         print_list((recipe.raw for recipe in page), page.has_more, page.next)
         return
     rows = ((one.name, one.title, one.reference, one.output, operations(one.operations)) for one in page)
-    table(["RECIPE", "TITLE", "IN THE PAPER", "GIVES", "OPERATIONS>"], rows)
+    table(["RECIPE", "TITLE", "IN THE PAPER", "GIVES", "COST>"], rows)
     note("Run one with: adder submit --recipe NAME --watch")
 
 
-def operations(count: int | None) -> str:
-    """``4.2e+12``: enough to tell seconds from days."""
-    return "-" if count is None else f"{float(count):.1e}"
-
-
 def _show(recipe: Recipe, dataset: str | None) -> None:
-    """YAML on stdout that `adder submit` takes as it is; what the recipe is stands in its comments."""
+    """Prints YAML that `adder submit` takes as it is; its comments describe the recipe."""
     facts = [
         f"{recipe.title} ({recipe.reference})",
         *wrap(recipe.description, WIDTH),
-        f"Datasets of the paper: {', '.join(recipe.datasets)}. Estimated operations: {operations(recipe.operations)}.",
+        f"Datasets of the paper: {', '.join(recipe.datasets)}. Estimated cost: {operations(recipe.operations)}.",
     ]
     if recipe.takes_model:
         facts.append("With `model_id` it is about a model of yours instead of networks that it trains.")
@@ -74,12 +69,12 @@ def _show(recipe: Recipe, dataset: str | None) -> None:
 
 
 def outcome(job: Job) -> Any:
-    """A job's result as a person reads it: an analysis's verdict, whose rows the table has, else all of it."""
+    """A job's result for people: of an analysis the verdict (its table has the rows), of other jobs all of it."""
     return job.result.get("verdict") if job.kind == "analyze" else job.result
 
 
 def show_findings(client: Client, job_id: str) -> None:
-    """Table and verdict of an analysis on stdout, as Markdown, and where its picture is."""
+    """Prints table and verdict of an analysis as Markdown, and says how to fetch its picture."""
     with TemporaryDirectory() as folder:
         path = client.jobs.download(job_id, "table.md", f"{folder}/")
         print(Path(path).read_text(encoding="utf-8").strip())

@@ -11,7 +11,10 @@ from typing import Any
 
 import yaml
 
+from adderclient import schema
 from adderclient.command.errors import UsageError
+
+FLOAT, INT, TIMESTAMP = (f"tag:yaml.org,2002:{kind}" for kind in ("float", "int", "timestamp"))
 
 
 def load(source: str, overrides: Iterable[str] = ()) -> dict[str, Any]:
@@ -61,14 +64,18 @@ def _parse(source: str, content: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 as pyyaml reads it, except that ``5e-4`` is a number, as in JSON and YAML 1.2."""
+    """YAML as JSON and YAML 1.2 have it, where YAML 1.1 differs: ``5e-4`` is a number, ``010`` is ten, ``12:30`` and
+    ``2024-01-05`` are texts."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - the type is the base class's
+        first: [(tag, pattern) for tag, pattern in found if tag not in (INT, TIMESTAMP)]
+        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
+_Loader.add_implicit_resolver(FLOAT, re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(INT, re.compile(r"^[-+]?[0-9]+$"), list("-+0123456789"))
+_Loader.add_constructor(INT, lambda _, node: int(node.value))
 
 
 def _apply(spec: dict[str, Any], override: str) -> None:
@@ -82,10 +89,26 @@ def _apply(spec: dict[str, Any], override: str) -> None:
         if not isinstance(inner, dict):
             raise UsageError(f"--set {override}: {parent} is {_kind(inner)} in the spec, it has no fields")
         place = inner
+    place[last] = _value(str(spec.get("kind", "")), name, value, override)
+
+
+def _value(kind: str, name: str, text: str, override: str) -> Any:
+    """The value of ``--set``, of the type that the field has. A kind that this client does not know takes anything."""
+    field = schema.find(kind, name)
+    if field is None and schema.fields(kind):
+        meant = schema.nearest(kind, name)
+        raise UsageError(f"--set {override}: {kind} has no field {name}{f'; did you mean {meant}?' if meant else ''}")
     try:
-        place[last] = yaml.load(value, Loader=_Loader) if value else None
+        value = yaml.load(text, Loader=_Loader) if text else None
     except yaml.YAMLError as error:
         raise UsageError(f"--set {override}: the value is not YAML: {error}") from error
+    if field is None:
+        return value
+    if schema.is_text(field) and not isinstance(value, str) and not (value is None and schema.takes(field, None)):
+        return text
+    if not schema.takes(field, value):
+        raise UsageError(f"--set {override}: {name} takes {schema.values(field)}")
+    return value
 
 
 def _kind(value: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,25 +15,26 @@ from rich.text import Text
 
 from adderclient.client import Client
 from adderclient.command import specs
-from adderclient.command.app import AsJson, Limit, Url, connect
-from adderclient.command.errors import INTERRUPTED, JOB_FAILED, OK
+from adderclient.command.app import After, AsJson, IdempotencyKey, Limit, Overrides, Url, ValidateOnly, Watch, connect
+from adderclient.command.errors import INTERRUPTED, JOB_FAILED, OK, UsageError
+from adderclient.command.formats import DASH, ago, duration, energy, named, number, text
 from adderclient.command.output import (
-    ago,
+    collect,
     console,
-    duration,
     fields,
     note,
+    note_more,
     print_json,
     print_list,
     status,
     table,
-    text,
 )
-from adderclient.sweeps import Sweep
+from adderclient.command.submitting import refuse_with_validate_only, submitted
+from adderclient.records import Sweep, Trial
 
 SweepId = Annotated[str, typer.Argument(metavar="SWEEP", help="A sweep's id.")]
 MOST_SHOWN = 30
-"""Trials that `show` lists of a sweep."""
+"""Trials that `show` lists."""
 
 
 class Format(StrEnum):
@@ -56,18 +57,16 @@ def register(app: typer.Typer) -> None:
 
 def submit(
     sweep: Annotated[str, typer.Argument(metavar="FILE", help="YAML or JSON: base, and grid or search; - is stdin.")],
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Override a field: base.epochs=5.")
-    ] = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Stay and show the progress.")] = False,
-    validate_only: Annotated[
-        bool, typer.Option("--validate-only", help="Check it and say how many jobs it makes; submit nothing.")
-    ] = False,
-    idempotency_key: Annotated[str | None, typer.Option(help="The same key never creates a second sweep.")] = None,
+    overrides: Overrides = None,
+    watch: Watch = False,
+    validate_only: ValidateOnly = False,
+    idempotency_key: IdempotencyKey = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """Submit a sweep. Its id goes to stdout: SWEEP=$(adder sweep submit sweep.yaml)."""
+    if validate_only:
+        refuse_with_validate_only(watch, idempotency_key)
     document = specs.load(sweep, overrides or ())
     with connect(url) as client:
         if validate_only:
@@ -78,36 +77,21 @@ def submit(
                 fields([("valid", True), ("jobs", found.get("jobs"))])
             return
         made = client.sweeps.submit(document, idempotency_key)
-        if watch:
-            if not as_json:
-                print(made.id, flush=True)
-            _watch_to_end(client, made.id, as_json)
-        elif as_json:
-            print_json(made.raw)
-        else:
-            print(made.id)
-            note(f"{made.progress.get('total')} jobs; follow them with: adder sweep watch {made.id}")
+        follow = (lambda: _watch_to_end(client, made.id, as_json)) if watch else None
+        remark = f"{made.progress.get('total')} jobs; follow them with: adder sweep watch {made.id}"
+        submitted(made, as_json, follow, remark)
 
 
-def list_sweeps(limit: Limit = 20, url: Url = None, as_json: AsJson = False) -> None:
+def list_sweeps(limit: Limit = 20, after: After = None, url: Url = None, as_json: AsJson = False) -> None:
     """List sweeps, newest first."""
     with connect(url) as client:
-        found: list[Sweep] = []
-        after: str | None = None
-        more = True
-        while more and len(found) < limit:
-            page = client.sweeps.list(limit=min(limit - len(found), 100), after=after)
-            found += page
-            after, more = page.next, page.has_more and page.next is not None
+        found, cursor = collect(lambda size, at: client.sweeps.list(limit=size, after=at), limit, after)
     if as_json:
-        print_list((sweep.raw for sweep in found), more, after)
+        print_list((sweep.raw for sweep in found), cursor is not None, cursor)
         return
-    rows = (
-        (one.id, one.name or "-", status(one.status), _counts(one), _best(one), ago(one.created_at)) for one in found
-    )
+    rows = ((one.id, one.name, status(one.status), _counts(one), _best(one), ago(one.created_at)) for one in found)
     table(["SWEEP", "NAME", "STATUS", "JOBS", "BEST", "CREATED"], rows)
-    if more:
-        note(f"There are more: --limit {limit * 2}")
+    note_more(limit, cursor)
 
 
 def show(sweep: SweepId, url: Url = None, as_json: AsJson = False) -> None:
@@ -121,8 +105,9 @@ def show(sweep: SweepId, url: Url = None, as_json: AsJson = False) -> None:
         trials = list(client.sweeps.trials(sweep))
     if trials:
         console().print()
+        objective = str(found.spec.get("objective"))
         rows = (
-            (one.number, status(one.status), one.parameters, one.value, one.job_id, one.message or "")
+            (one.number, _state(one), one.parameters, named(objective, one.value), one.job_id, one.message or "")
             for one in trials[:MOST_SHOWN]
         )
         table(["TRIAL>", "STATUS", "PARAMETERS", "VALUE>", "JOB", "WHY"], rows)
@@ -130,8 +115,13 @@ def show(sweep: SweepId, url: Url = None, as_json: AsJson = False) -> None:
         note(f"{len(trials) - MOST_SHOWN} further trials; all of them: adder sweep table {sweep}")
 
 
+def _state(trial: Trial) -> Text:
+    """The status of a trial; one that the server calls running has a job, which may still be queued, or paused."""
+    return status((trial.job_status or trial.status) if trial.status == "running" else trial.status)
+
+
 def watch(sweep: SweepId, url: Url = None, as_json: AsJson = False) -> None:
-    """Show a sweep's progress until it ended; exit code 1 if it did not succeed."""
+    """Show a sweep's progress until it has ended; exit code 1 if it did not succeed."""
     with connect(url) as client:
         _watch_to_end(client, sweep, as_json)
 
@@ -145,11 +135,13 @@ def show_table(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what came out: a row for each combination, over its seeds where it has several."""
+    """Show the results: a row for each combination, over its seeds where it has several."""
+    if format is not Format.text and as_json:
+        raise UsageError("--format and --json exclude each other")
     with connect(url) as client:
         if figure is not None:
             figure.write_text(client.sweeps.figure(sweep), encoding="utf-8")
-        if format is not Format.text and not as_json:
+        if format is not Format.text:
             sys.stdout.write(client.sweeps.table_text(sweep, "csv" if format is Format.csv else "md"))
             return
         found = client.sweeps.table(sweep)
@@ -158,14 +150,15 @@ def show_table(
         return
     names = list(found["fields"])
     columns = ["", *names, "N>", f"{found['objective']}>", "STD>"]
-    rows = (_row(row, names, at == found["best"]) for at, row in enumerate(found["rows"]))
+    rows = (_row(found, row, at == found["best"]) for at, row in enumerate(found["rows"]))
     table(columns, rows)
 
 
-def _row(row: Mapping[str, Any], names: Sequence[str], best: bool) -> list[Any]:
-    """Of a table; what has no value says why."""
-    mean = row["mean"] if row["n"] else ", ".join(dict.fromkeys(row["states"]))
-    return ["*" if best else "", *(row["parameters"].get(name) for name in names), row["n"], mean, row["std"]]
+def _row(table: Mapping[str, Any], row: Mapping[str, Any], best: bool) -> list[Any]:
+    """A row of a sweep's table; one without a value says why."""
+    objective, parameters = table["objective"], (row["parameters"].get(name) for name in table["fields"])
+    mean = named(objective, row["mean"]) if row["n"] else ", ".join(dict.fromkeys(row["states"]))
+    return ["*" if best else "", *parameters, row["n"], mean, named(objective, row["std"])]
 
 
 def cancel(sweep: SweepId, url: Url = None, as_json: AsJson = False) -> None:
@@ -190,39 +183,39 @@ def compare(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what the specs of jobs differ in, and what each came to."""
+    """Show in which fields the specs of jobs differ, and the results of each."""
+    if len(jobs) < 2:
+        raise UsageError("name at least two jobs to compare")
     with connect(url) as client:
         found = client.compare(*jobs)
     if as_json:
         print_json(found)
         return
     rows: list[list[Any]] = [["status", *(status(job["status"]) for job in found["jobs"])]]
-    rows.append(["took", *(duration(job["seconds"]) for job in found["jobs"])])
+    rows.append(["ran for", *(duration(job["seconds"]) for job in found["jobs"])])
     rows += [[one["pointer"], *one["values"]] for one in found["differences"]]
-    rows += [[name, *values] for name, values in found["results"].items()]
-    rows.append(["parameters", *(_of(job["counts"], "parameters") for job in found["jobs"])])
+    rows += [[name, *(named(name, value) for value in values)] for name, values in found["results"].items()]
+    costs = [job["counts"] or {} for job in found["jobs"]]
+    rows.append(["parameters", *(number(cost.get("parameters")) for cost in costs)])
     for name, title in (("add", "additions"), ("mul", "multiplications"), ("xnor", "XNORs")):
-        rows.append([title, *(_of(_of(job["counts"], "operations"), name) for job in found["jobs"])])
+        rows.append([title, *(number((cost.get("operations") or {}).get(name)) for cost in costs)])
+    rows.append(["energy, µJ an image", *(energy(cost.get("energy_joules")) for cost in costs)])
     table(["", *(f"…{job['id'][-8:]}" for job in found["jobs"])], rows)
     if not found["differences"]:
         note("Their specs are the same.")
 
 
-def _of(value: Any, name: str) -> Any:
-    return value.get(name) if isinstance(value, Mapping) else None
-
-
 def _counts(sweep: Sweep) -> str:
     """``12/20 done, 2 running, 1 failed``."""
     counts = sweep.progress
-    parts = [f"{counts.get(name)} {name}" for name in ("running", "waiting", "pruned", "failed") if counts.get(name)]
+    parts = [f"{count} {name}" for name, count in counts.items() if count and name not in ("done", "total")]
     return ", ".join([f"{counts.get('done', 0)}/{counts.get('total', 0)} done", *parts])
 
 
 def _best(sweep: Sweep) -> str:
     if sweep.best is None:
-        return "-"
-    return f"{sweep.best.value:.4g} ({text(sweep.best.parameters)})"
+        return DASH
+    return f"{named(str(sweep.spec.get('objective')), sweep.best.value)} ({text(sweep.best.parameters)})"
 
 
 def _show(sweep: Sweep) -> None:
@@ -243,7 +236,7 @@ def _show(sweep: Sweep) -> None:
 
 
 def _watch_to_end(client: Client, sweep_id: str, as_json: bool) -> None:
-    """Follows a sweep on stderr, puts its outcome on stdout, and exits accordingly."""
+    """Follows a sweep on stderr, prints its outcome on stdout, and exits with the exit code of that outcome."""
     try:
         last = _follow(client, sweep_id)
     except KeyboardInterrupt:

@@ -1,16 +1,15 @@
-"""``adder worker``: list, drain, undrain, start."""
+"""``adder worker``: list, drain, undrain. The launcher adds ``start``."""
 
 from __future__ import annotations
 
-import os
-import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from adderclient.command.app import AsJson, Url, connect
-from adderclient.command.output import ago, note, print_json, print_list, table
+from adderclient.command.errors import UsageError
+from adderclient.command.formats import ago
+from adderclient.command.output import note, print_json, print_list, table
 from adderclient.records import Worker
 
 WorkerName = Annotated[
@@ -18,13 +17,14 @@ WorkerName = Annotated[
 ]
 
 
+group = typer.Typer(name="worker", help="See who runs the jobs, and let a worker leave.", no_args_is_help=True)
+
+
 def register(app: typer.Typer) -> None:
     """Adds this module's commands."""
-    group = typer.Typer(name="worker", help="See who runs the jobs, and let a worker leave.", no_args_is_help=True)
     group.command(name="list")(list_workers)
     group.command()(drain)
     group.command()(undrain)
-    group.command()(start)
     app.add_typer(group)
 
 
@@ -53,6 +53,8 @@ def drain(
     as_json: AsJson = False,
 ) -> None:
     """Let a worker claim no more jobs; it stays alive, idle. `adder worker undrain` takes it back."""
+    if timeout is not None and not wait:
+        raise UsageError("--timeout says how long --wait waits: add --wait, or leave it out")
     with connect(url) as client:
         worker = client.workers.drain(name, "hand_over" if hand_over else "finish")
         if wait:
@@ -73,25 +75,6 @@ def undrain(name: WorkerName, url: Url = None, as_json: AsJson = False) -> None:
         print_json(worker.raw)
     else:
         note(f"{worker.id} claims jobs again")
-
-
-def start(
-    data: Annotated[
-        Path | None, typer.Option(help="The service's data folder.", show_default="$ADDER_DATA_DIR or ./data")
-    ] = None,
-) -> None:
-    """Run one more worker here, until SIGTERM or Ctrl-C; it hands its jobs over then.
-
-    ADDER_DATABASE_URL, ADDER_BROKER_URL and ADDER_ARTIFACTS_URL say which service it works for; without them it joins
-    the `adder up` of the data folder.
-    """
-    folder = data or Path(os.environ.get("ADDER_DATA_DIR") or "data")
-    # -P: a folder named worker/ in the current directory is not ours.
-    os.execve(
-        sys.executable,
-        [sys.executable, "-P", "-m", "worker"],
-        os.environ | {"ADDER_DATA_DIR": str(folder.absolute())},
-    )
 
 
 def _row(worker: Worker) -> list[object]:

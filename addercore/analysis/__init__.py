@@ -1,4 +1,4 @@
-"""Tables and figures of the paper, computed: `analyze`."""
+"""Computes the paper's tables and figures: `analyze`."""
 
 from addercore.analysis.run import AnalyzeResult, analyze
 

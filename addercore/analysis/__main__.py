@@ -1,4 +1,4 @@
-"""`python -m addercore.analysis figure4 table1 --out results`: recipes without a service, each into its own folder."""
+"""Runs recipes without a service: `python -m addercore.analysis figure4 table1 --out results`."""
 
 import argparse
 import json
@@ -13,8 +13,8 @@ from addercore.errors import AdderError
 from addercore.train.callbacks import Callbacks
 
 
-class _Told(Callbacks):
-    """What happens, on stderr."""
+class _PrintEvents(Callbacks):
+    """Prints events on stderr."""
 
     def on_event(self, type: str, message: str, data: dict[str, Any]) -> None:
         print(message, file=sys.stderr, flush=True)
@@ -58,7 +58,7 @@ def _run(config: AnalyzeConfig, options: argparse.Namespace) -> None:
         data_dir=options.data_dir,
         device=options.device,
         threads=options.threads,
-        callbacks=_Told(),
+        callbacks=_PrintEvents(),
         resume_from=checkpoints if any(checkpoints.glob("*.adderck")) else None,
     )
     print((folder / "table.md").read_text())

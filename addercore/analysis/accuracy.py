@@ -1,4 +1,4 @@
-"""The tables of accuracies: MNIST's, Tables 2 to 4, XNOR-Net's, the ablation, distillation."""
+"""Tables that compare accuracies: MNIST, Tables 2 to 4, XNOR-Net's table, the ablation and distillation."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,17 +9,17 @@ from torch import Tensor
 from addercore.analysis import accuracy_figures as figures
 from addercore.analysis import paper
 from addercore.analysis.claims import Accuracies, Claim, order, together
+from addercore.analysis.context import Context
 from addercore.analysis.findings import Finding, by_seed
 from addercore.analysis.report import Column, Report, Table, Verdict
-from addercore.analysis.statistics import mean_of
-from addercore.analysis.subject import Place
+from addercore.analysis.statistics import Difference, mean_of
 from addercore.arch import Counts, count
-from addercore.config import AnalyzeConfig
-from addercore.config.plans import TEACHER, Run, plan, rows_of
+from addercore.config import AnalyzeConfig, Run
+from addercore.config.rows import TEACHER
 from addercore.io import Model
 
 WORD = 64
-"""Binary operations that one instruction does at once: XNOR-Net's count of its saving (section 3.2)."""
+"""Binary operations in one instruction, as XNOR-Net counts its saving (section 3.2)."""
 
 _ACCURACY = Column("accuracy", "accuracy, %", "percent", "accuracy_sd")
 _NETWORK = (Column("network", "network"), Column("method", "method"))
@@ -32,9 +32,9 @@ _OPERATIONS = (
 
 
 def _rows(config: AnalyzeConfig, accuracies: Accuracies) -> list[dict[str, Any]]:
-    """Labels, accuracy, seeds and what diverged, in the order of the table."""
+    """The table's rows in order: labels, accuracy, number of seeds, and a note if trainings diverged."""
     rows = []
-    for row in rows_of(config):
+    for row in config.rows():
         mean, lost = accuracies.mean(row.key), accuracies.diverged(row.key)
         rows.append(
             {
@@ -50,9 +50,9 @@ def _rows(config: AnalyzeConfig, accuracies: Accuracies) -> list[dict[str, Any]]
 
 
 def _counts(config: AnalyzeConfig) -> dict[str, Counts]:
-    """Row → what its network costs for one image."""
+    """What the network of each row costs for one image."""
     found: dict[str, Counts] = {}
-    for run in plan(config):
+    for run in config.runs():
         model = run.config.model
         found.setdefault(run.row, count(run.config.network(), model.method, model.first_last))
     return found
@@ -67,8 +67,13 @@ def _with_operations(config: AnalyzeConfig, rows: list[dict[str, Any]]) -> None:
         row |= {"energy": 1e6 * found.energy_joules, "cycles": found.latency_cycles}
 
 
+def _difference(found: Difference) -> dict[str, float]:
+    """The values that a difference adds to a row."""
+    return {"difference": found.mean, "difference_se": found.se, "difference_margin": found.margin}
+
+
 def _where(config: AnalyzeConfig) -> str:
-    epochs = plan(config)[0].config.epochs
+    epochs = config.runs()[0].config.epochs
     seeds = len(config.seeds)
     spread = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
     control = "" if config.control == "none" else f" Control: {config.control.replace('_', ' ')}."
@@ -76,11 +81,11 @@ def _where(config: AnalyzeConfig) -> str:
 
 
 def _judged(accuracies: Accuracies, verdict: Callable[[], Verdict]) -> Verdict:
-    return verdict() if accuracies.learnt() else accuracies.nothing_learnt()
+    return verdict().after(accuracies.comparisons) if accuracies.learnt() else accuracies.nothing_learnt()
 
 
 def _per_network(config: AnalyzeConfig, accuracies: Accuracies, points: float) -> Verdict:
-    """Of each network: the adder within `points` of the convolution, and ahead of every binary method."""
+    """Whether each adder network is within `points` of the convolution and ahead of every binary method."""
     claims: list[Claim] = []
     reasons: list[str] = []
     archs = config.archs or ()
@@ -173,11 +178,11 @@ def table4(config: AnalyzeConfig, findings: list[Finding]) -> Report:
         if row is not best:
             difference = accuracies.difference(row["row"], best["row"])
             if difference is not None:
-                row |= {"difference": difference.mean, "difference_se": difference.se}
+                row |= _difference(difference)
     columns = (
         Column("eta", "η", "number"),
         _ACCURACY,
-        Column("difference", "difference from the best ± standard error, points", "points", "difference_se"),
+        Column("difference", "difference from the best ± 95 % interval, points", "points", "difference_margin"),
         Column("paper", "paper, MNIST, %", "percent"),
         _NOTE,
     )
@@ -187,7 +192,7 @@ def table4(config: AnalyzeConfig, findings: list[Finding]) -> Report:
 
 
 def _best_eta(accuracies: Accuracies, rows: list[dict[str, Any]], best: dict[str, Any]) -> Verdict:
-    """Whether the paper's choice is the best or level with it."""
+    """Whether the paper's η is the best one, or ties with it."""
     reasons = [accuracies.describe(row["row"], best["row"]) for row in rows if row is not best]
     level = [f"{row['eta']:g}" for row in rows if row is not best and accuracies.sign(row["row"], best["row"]) == 0]
     beside = f"; level with it: {', '.join(level)}" if level else ""
@@ -234,7 +239,7 @@ def xnor_table(config: AnalyzeConfig, findings: list[Finding]) -> Report:
 
 
 def _instructions(counts: Counts) -> float:
-    """Operations of an image, with 64 one-bit ones in a word."""
+    """Operations for one image, where 64 one-bit operations count as one."""
     return sum(
         (layer.operations.add + layer.operations.mul + layer.operations.xnor) / (WORD if layer.operations.xnor else 1)
         for layer in counts.layers
@@ -261,12 +266,12 @@ def figure3(config: AnalyzeConfig, findings: list[Finding]) -> Report:
         row["paper"] = paper.ABLATION.get(row["row"])
         difference = None if row["row"] == first else accuracies.difference(row["row"], first)
         if difference is not None:
-            row |= {"difference": difference.mean, "difference_se": difference.se}
+            row |= _difference(difference)
     columns = (
         Column("gradient", "gradient"),
         Column("local_rate", "local rate"),
         _ACCURACY,
-        Column("difference", "difference from the first ± standard error, points", "points", "difference_se"),
+        Column("difference", "difference from the first ± 95 % interval, points", "points", "difference_margin"),
         Column("loss", "training loss at the end", "number"),
         Column("paper", "paper, MNIST, %", "percent"),
         _NOTE,
@@ -288,11 +293,11 @@ def distillation(config: AnalyzeConfig, findings: list[Finding]) -> Report:
         row["paper_cifar10"], row["paper_cifar100"] = published
         difference = None if row["row"] == "plain" else accuracies.difference(row["row"], "plain")
         if difference is not None:
-            row |= {"difference": difference.mean, "difference_se": difference.se}
+            row |= _difference(difference)
     columns = (
         Column("network", "network"),
         _ACCURACY,
-        Column("difference", "difference from the plain adder ± standard error, points", "points", "difference_se"),
+        Column("difference", "difference from the plain adder ± 95 % interval, points", "points", "difference_margin"),
         Column("paper_cifar10", "PKKD, ResNet-20, CIFAR-10, %", "percent"),
         Column("paper_cifar100", "PKKD, CIFAR-100, %", "percent"),
         _NOTE,
@@ -310,8 +315,8 @@ def distillation(config: AnalyzeConfig, findings: list[Finding]) -> Report:
 
 
 def _lesson(config: AnalyzeConfig) -> str:
-    """How the twin is trained, and how it teaches."""
-    runs = {run.row: run.config for run in plan(config)}
+    """A sentence of the caption: how the twin is trained and how it teaches."""
+    runs = {run.row: run.config for run in config.runs()}
     twin, lesson = runs[TEACHER], runs["distilled"].distill
     if lesson is None:
         return ""
@@ -321,11 +326,11 @@ def _lesson(config: AnalyzeConfig) -> str:
 
 
 @torch.inference_mode()
-def top5(place: Place, run: Run | None, model: Model) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The share of validation images whose class is among the five of highest score (all, of fewer classes)."""
+def top5(context: Context, run: Run | None, model: Model) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Top-5 accuracy on the validation images; with fewer than five classes it is 1."""
     most = min(5, len(model.classes))
     right = images = 0
-    for batch, labels in place.images("validation").batches(whole=True):
+    for batch, labels in context.images("validation").batches(whole=True):
         best = model.module(batch).topk(most, 1).indices
         right += int((best == labels[:, None]).any(1).sum())
         images += len(labels)

@@ -1,4 +1,4 @@
-"""Pictures of accuracies: a dot for each seed, learning curves, accuracy against η."""
+"""Figures of accuracies: a dot for each seed, learning curves, accuracy against η."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -31,7 +31,7 @@ def _label(row: dict[str, Any]) -> str:
 
 
 def dots(rows: list[dict[str, Any]], accuracies: Accuracies, published: str, source: str) -> "Callable[[Figure], None]":
-    """A line for each row: every seed, their mean ± standard deviation, and what was published."""
+    """Draws a line for each row with every seed, their mean ± standard deviation, and the published value."""
 
     def draw(figure: "Figure") -> None:
         axes = figure.subplots()
@@ -69,7 +69,7 @@ def _handle(marker: str, colour: str, label: str, fill: Literal["full", "none"] 
 
 
 def against_eta(rows: list[dict[str, Any]], accuracies: Accuracies) -> "Callable[[Figure], None]":
-    """Accuracy against η on a logarithmic axis, the paper's beside."""
+    """Draws accuracy against η on a logarithmic axis, with the paper's values."""
 
     def draw(figure: "Figure") -> None:
         axes = figure.subplots()
@@ -102,7 +102,7 @@ def against_eta(rows: list[dict[str, Any]], accuracies: Accuracies) -> "Callable
 
 
 def curves(rows: list[dict[str, Any]], findings: list[Finding]) -> "Callable[[Figure], None]":
-    """Validation accuracy and training loss by epoch: the mean over seeds in a band from the least to the largest."""
+    """Draws validation accuracy and training loss by epoch: the mean over seeds, in a band from minimum to maximum."""
 
     def draw(figure: "Figure") -> None:
         accuracy, loss = figure.subplots(1, 2)
@@ -124,7 +124,7 @@ def curves(rows: list[dict[str, Any]], findings: list[Finding]) -> "Callable[[Fi
 
 
 def _band(axes: "Axes", series: list[list[list[float]]], colour: str, style: str, label: str, factor: float) -> None:
-    """The mean of several series at each epoch that any of them reached."""
+    """Draws the mean of several series, at each epoch that any of them reached."""
     at: dict[float, list[float]] = {}
     for points in series:
         for epoch, value in points:

@@ -1,4 +1,4 @@
-"""What the paper says of accuracies, put to the test: claims about rows, and the verdict they make together."""
+"""The paper's claims about accuracies: tests of each claim, and the verdict that follows from them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,23 +6,22 @@ from dataclasses import dataclass
 from addercore.analysis.figures import ARCH_NAMES, GRADIENT_NAMES, METHOD_NAMES, RATE_NAMES
 from addercore.analysis.findings import Finding, by_seed
 from addercore.analysis.report import Verdict
-from addercore.analysis.statistics import TIE, Difference, Mean, chance_limit, compare, mean_of
-from addercore.config import AnalyzeConfig, dataset
-from addercore.config.plans import Row, rows_of
+from addercore.analysis.statistics import Difference, Mean, chance_limit, compare, mean_of
+from addercore.config import AnalyzeConfig, Row, dataset
 
 ACCURACY = ("metrics", "val/accuracy")
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """`holds` is None where the numbers cannot tell."""
+    """A sentence and whether it holds; None if the numbers cannot tell."""
 
     text: str
     holds: bool | None
 
 
 def name_of(row: Row, several: bool) -> str:
-    """A row in a sentence; `several` networks are told apart by name."""
+    """The name of a row in a sentence; with `several` networks it includes the network's name."""
     labels = dict(row.labels)
     if "eta" in labels:
         return f"η = {labels['eta']:g}"
@@ -39,15 +38,16 @@ class Accuracies:
 
     def __init__(self, config: AnalyzeConfig, findings: Iterable[Finding]) -> None:
         self.findings = list(findings)
-        self.names = {row.key: name_of(row, len(config.archs or ()) > 1) for row in rows_of(config)}
+        self.names = {row.key: name_of(row, len(config.archs or ()) > 1) for row in config.rows()}
         info = dataset(config.dataset.name)
         self.images, self.chance = info.validation_size, 1 / len(info.classes)
         self.limit = chance_limit(len(info.classes), info.validation_size)
         self.rows = list(dict.fromkeys(finding.row for finding in self.findings))
         self.by_row = {row: by_seed(self.findings, row, *ACCURACY) for row in self.rows}
+        self._compared: set[frozenset[str]] = set()
 
     def mean(self, row: str) -> Mean | None:
-        """None where every training of the row diverged."""
+        """Mean accuracy of a row; None if all its trainings diverged."""
         values = list(self.by_row[row].values())
         return mean_of(values) if values else None
 
@@ -55,10 +55,19 @@ class Accuracies:
         return sum(finding.row == row and finding.diverged is not None for finding in self.findings)
 
     def difference(self, row: str, other: str) -> Difference | None:
-        return compare(self.by_row[row], self.by_row[other], self.images)
+        """Difference of two rows' accuracies, paired by seed, with its interval; None if no seed has both."""
+        difference = compare(self.by_row[row], self.by_row[other], self.images)
+        if difference is not None:
+            self._compared.add(frozenset((row, other)))
+        return difference
+
+    @property
+    def comparisons(self) -> int:
+        """Pairs of rows that `difference` has compared so far."""
+        return len(self._compared)
 
     def sign(self, row: str, other: str) -> int | None:
-        """1, 0, −1 as `row` is ahead of, level with or behind `other`; one that always diverges is behind."""
+        """1, 0 or −1 if `row` is ahead of, ties with or is behind `other`. A row that always diverges is behind."""
         difference = self.difference(row, other)
         if difference is not None:
             return difference.sign
@@ -66,7 +75,7 @@ class Accuracies:
         return None if lost[0] == lost[1] else -1 if lost[0] else 1
 
     def learnt(self) -> bool:
-        """Whether any row's mean is above what guessing gives."""
+        """Whether the mean of any row is above the accuracy of guessing."""
         means = [mean.value for row in self.rows if (mean := self.mean(row)) is not None]
         return bool(means) and max(means) > self.limit
 
@@ -80,7 +89,7 @@ class Accuracies:
         )
 
     def describe(self, row: str, other: str) -> str:
-        """`AdderNet against CNN: −0.39 ± 0.21 points over 5 seeds, a tie`."""
+        """`AdderNet against CNN: −0.39 ± 0.58 points over 5 seeds, a tie`; ± is half of the 95 % interval."""
         difference = self.difference(row, other)
         pair = f"{self.name(row)} against {self.name(other)}"
         if difference is None:
@@ -90,16 +99,16 @@ class Accuracies:
         return f"{pair}: {difference.points()} over {_seeds(difference.n)}{source}, {word}"
 
     def name(self, row: str) -> str:
-        """The row in a sentence."""
+        """The name of a row in a sentence."""
         return self.names.get(row, row)
 
     def guessing(self, row: str, other: str) -> bool:
-        """Whether neither of them is above what guessing gives."""
+        """Whether the means of both rows are within the accuracy of guessing."""
         means = [mean.value for name in (row, other) if (mean := self.mean(name)) is not None]
         return bool(means) and max(means) <= self.limit
 
     def ahead(self, row: str, other: str) -> Claim:
-        """That `row` is ahead of `other`."""
+        """The claim that `row` is ahead of `other`."""
         what, other_name = self.name(row), self.name(other)
         if self.guessing(row, other):
             return Claim(f"neither {what} nor {other_name} has learnt", False)
@@ -113,7 +122,7 @@ class Accuracies:
         return Claim(f"{what} and {other_name} cannot be told apart{by}", None)
 
     def within(self, row: str, other: str, points: float) -> Claim:
-        """That `row` loses at most `points` percentage points to `other`."""
+        """The claim that the mean of `row` is at most `points` percentage points below that of `other`."""
         what, other_name = self.name(row), self.name(other)
         if self.guessing(row, other):
             return Claim(f"neither {what} nor {other_name} has learnt", False)
@@ -124,7 +133,7 @@ class Accuracies:
         least = -points / 100
         if difference.mean >= least:
             return Claim(f"{what} is within {margin} of {other_name} ({difference.points()})", True)
-        if difference.mean + TIE * difference.se >= least:
+        if difference.mean + difference.margin >= least:
             return Claim(f"{what} may be within {margin} of {other_name} ({difference.points()})", None)
         return Claim(f"{what} is more than {margin} behind {other_name} ({difference.points()})", False)
 
@@ -134,7 +143,7 @@ def _seeds(count: int) -> str:
 
 
 def together(claims: list[Claim], reasons: list[str]) -> Verdict:
-    """All claims in a sentence each; holds if all do, is open if none fails but one cannot be told."""
+    """Joins claims to a verdict. It holds if all claims hold; it is open if none fails and some cannot be told."""
     if not claims:
         return Verdict("There is nothing to compare: one row alone.", None, reasons)
     text = " ".join(f"{claim.text[0].upper()}{claim.text[1:]}." for claim in claims)
@@ -144,7 +153,7 @@ def together(claims: list[Claim], reasons: list[str]) -> Verdict:
 
 
 def order(accuracies: Accuracies, expected: list[str]) -> Verdict:
-    """Whether no row of `expected` is behind a later one, by paired differences; two standard errors are a tie."""
+    """Whether no row of `expected` is behind a later one. Two rows tie if their difference's interval holds zero."""
     rows = [row for row in expected if row in accuracies.rows]
     pairs = [(first, second) for place, first in enumerate(rows) for second in rows[place + 1 :]]
     reasons = [accuracies.describe(first, second) for first, second in pairs]

@@ -1,4 +1,4 @@
-"""What all pictures share: a canvas without pyplot's global state, and colours that the colour-blind can tell apart."""
+"""Shared by all figures: drawing without pyplot's global state, and colours that the colour-blind can distinguish."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -47,7 +47,7 @@ def can_draw() -> bool:
 
 
 def png(draw: "Callable[[Figure], None]", size: tuple[float, float]) -> bytes:
-    """The picture that `draw` makes of a figure of `size` inches."""
+    """The PNG of a figure of `size` inches that `draw` fills."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""Figure 2: the first layer's filters, and whether their taps have a spatial order."""
+"""Figure 2: the filters of the first layer, and whether neighbouring taps are alike."""
 
 from collections.abc import Callable
 from math import ceil, sqrt
@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import Tensor
 
+from addercore.analysis.context import MODEL, Context, similarity_layers, weight_of
 from addercore.analysis.figures import METHOD_NAMES
 from addercore.analysis.findings import Finding
 from addercore.analysis.report import Column, Report, Table, Verdict
-from addercore.analysis.subject import MODEL, Place, similarity_layers, weight_of
-from addercore.config import AnalyzeConfig
-from addercore.config.plans import Run
+from addercore.config import AnalyzeConfig, Run
 from addercore.errors import BadModel
 from addercore.io import Model
 from addercore.train.batches import generator
@@ -21,21 +20,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHUFFLES: Final = 500
-"""Random orders of the taps that the correlation is compared with."""
+"""Random orders of the taps whose correlation is the baseline."""
 
 SIGNIFICANT: Final = 3.0
-"""Standard deviations of shuffled taps' correlation from which filters count as ordered."""
+"""Standard deviations above the baseline from which filters count as spatially ordered."""
 
-MOST_SHOWN: Final = 64
+MAX_SHOWN: Final = 64
 
 
-def look(place: Place, run: Run | None, model: Model) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def measure(context: Context, run: Run | None, model: Model) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The first layer's filters (c_out, c_in, kh, kw) and the correlation of their neighbouring taps."""
     name, layer = next(iter(similarity_layers(model.module).items()))
     filters = weight_of(layer).detach().cpu().double()
     if filters.ndim != 4 or min(filters.shape[2:]) < 2:
         raise BadModel(f"the model's first layer {name} has filters {tuple(filters.shape)}: they are no images")
-    if place.config.control == "permuted_weights":
+    if context.config.control == "permuted_weights":
         filters = _shuffled(filters, generator("figure2", "control"))
     source = generator("figure2", "shuffles")
     found = neighbours(filters)
@@ -54,14 +53,14 @@ def look(place: Place, run: Run | None, model: Model) -> tuple[dict[str, Any], d
 
 
 def _shuffled(filters: Tensor, source: torch.Generator) -> Tensor:
-    """The taps of each (filter, channel) in a random order."""
+    """Shuffles the taps of each filter and channel."""
     flat = filters.flatten(2)
     order = torch.rand(flat.shape, generator=source).argsort(2)
     return flat.gather(2, order).view(filters.shape)
 
 
 def neighbours(filters: Tensor) -> float:
-    """Pearson's correlation of taps side by side or one above the other, each filter and channel less its mean."""
+    """Pearson's correlation between horizontal or vertical neighbours; each filter and channel has its mean removed."""
     centred = filters - filters.mean((2, 3), keepdim=True)
     first = torch.cat([centred[..., :-1].flatten(), centred[..., :-1, :].flatten()])
     second = torch.cat([centred[..., 1:].flatten(), centred[..., 1:, :].flatten()])
@@ -111,7 +110,7 @@ def _row(finding: Finding) -> dict[str, Any]:
 
 
 def _verdict(rows: list[dict[str, Any]]) -> Verdict:
-    """Whether each network's filters are more ordered than the same taps shuffled."""
+    """Whether the filters of each network are more ordered than the same taps shuffled."""
     parts: list[str] = []
     answers: list[bool] = []
     for network in dict.fromkeys(row["network"] for row in rows):
@@ -129,12 +128,14 @@ def _verdict(rows: list[dict[str, Any]]) -> Verdict:
             parts.append(
                 f"{who} first filters have no spatial order ({max(mine):.1f} standard deviations from chance)."
             )
-    return Verdict(" ".join(parts), all(answers))
+    compared = sum("z" in row for row in rows)
+    note = f"{compared} layers were compared with {SHUFFLES} shufflings of their taps, at {SIGNIFICANT:g} deviations."
+    return Verdict(" ".join(parts), all(answers), [note] if compared > 1 else [])
 
 
 def _grid(finding: Finding) -> tuple[list[Tensor], int]:
-    """Images of one network's filters, (kh, kw) or (kh, kw, 3), and how many stand in a row."""
-    filters = finding.tensors["filters"][:MOST_SHOWN]
+    """The filters of one network as images (kh, kw) or (kh, kw, 3), and the number of columns of their grid."""
+    filters = finding.tensors["filters"][:MAX_SHOWN]
     images = []
     for one in filters:
         low, high = one.min(), one.max()

@@ -1,4 +1,4 @@
-"""What is known of each network that an analysis has looked at: plain values, and the tensors its picture needs."""
+"""The results of measuring one network: plain values, and the tensors that the figure needs."""
 
 import json
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One run's part. `facts` are JSON; a training that blew up has `diverged` and its facts up to there."""
+    """What was measured of one run. `facts` are JSON; `diverged` says why a training failed, if it did."""
 
     name: str
     row: str
@@ -20,7 +20,7 @@ class Finding:
     diverged: str | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint; the facts as text, which gives the same floats back."""
+        """State for a checkpoint. Facts are stored as JSON text, from which the same floats are read back."""
         return {
             "name": self.name,
             "row": self.row,
@@ -36,7 +36,7 @@ class Finding:
 
 
 def by_seed(findings: Iterable[Finding], row: str, *path: str) -> dict[int, float]:
-    """Seed → the fact at `path` of each finding of `row` that ended well, in order."""
+    """The fact at `path` by seed, of the findings of `row` that did not diverge, in order."""
     found: dict[int, float] = {}
     for finding in findings:
         if finding.row == row and finding.diverged is None:

@@ -1,4 +1,4 @@
-"""Laplace and Gaussian distributions of maximum likelihood, and how well each fits. Closed forms, float64."""
+"""Maximum-likelihood fits of Laplace and Gaussian distributions, in closed form and float64."""
 
 from dataclasses import dataclass
 from math import e, log, pi, sqrt
@@ -6,6 +6,8 @@ from typing import Final, Literal
 
 import torch
 from torch import Tensor
+
+from addercore.analysis.statistics import NORMAL_LIMIT
 
 Family = Literal["laplace", "gaussian"]
 FAMILIES: Final[tuple[Family, ...]] = ("laplace", "gaussian")
@@ -24,7 +26,7 @@ class Fit:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Both fits; `z` is Vuong's statistic, the log-likelihood ratio in its standard errors: > 0 favours Laplace."""
+    """Both fits. `z` is Vuong's statistic, the log-likelihood ratio over its standard error: > 0 favours Laplace."""
 
     laplace: Fit
     gaussian: Fit
@@ -33,12 +35,12 @@ class Comparison:
 
     @property
     def better(self) -> Family | None:
-        """The family of the larger likelihood; None within two standard errors."""
-        return None if abs(self.z) <= 2 else "laplace" if self.z > 0 else "gaussian"
+        """The family with the larger likelihood; None if the 95 % interval of the ratio contains zero."""
+        return None if abs(self.z) <= NORMAL_LIMIT else "laplace" if self.z > 0 else "gaussian"
 
 
 def parameters(values: Tensor, family: Family) -> tuple[float, float]:
-    """Location and scale of maximum likelihood: median and mean |x − median|, or mean and √mean (x − mean)²."""
+    """Maximum-likelihood location and scale: median and mean |x − median|, or mean and √mean (x − mean)²."""
     if family == "laplace":
         location = values.quantile(0.5).item() if values.numel() < 2**24 else values.median().item()
         return location, (values - location).abs().mean().item()
@@ -96,7 +98,7 @@ def compare(weights: Tensor) -> Comparison:
 
 
 def reshaped(weights: Tensor, family: Family) -> Tensor:
-    """Each weight replaced by the value of the same rank in the fitted distribution of `family`: the order stays."""
+    """Replaces each weight by the value of the same rank in the fitted distribution of `family`; the order stays."""
     values = weights.detach().cpu().double().flatten()
     location, scale = parameters(values, family)
     ranks = torch.empty_like(values)

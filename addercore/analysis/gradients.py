@@ -1,8 +1,8 @@
-"""Table 1: gradient norms of every layer in the first iteration, adder network against CNN."""
+"""Table 1: gradient norms of every layer in the first iteration, of the adder network and the CNN."""
 
 from collections.abc import Callable
 from dataclasses import replace
-from math import exp, log, sqrt
+from math import exp, log
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,13 +10,12 @@ import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from addercore.analysis import paper
+from addercore.analysis.context import Context, similarity_layers, weight_of
 from addercore.analysis.figures import METHOD_COLOURS, METHOD_NAMES, light_grid
 from addercore.analysis.findings import Finding
 from addercore.analysis.report import Column, Report, Table, Verdict, plain
-from addercore.analysis.statistics import TIE, mean_of
-from addercore.analysis.subject import Place, similarity_layers, weight_of
-from addercore.config import AnalyzeConfig
-from addercore.config.plans import Run
+from addercore.analysis.statistics import Mean, mean_of
+from addercore.config import AnalyzeConfig, Run
 from addercore.train.batches import generator
 from addercore.train.isolation import isolated
 
@@ -24,11 +23,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def probe(place: Place, run: Run) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def measure_untrained(context: Context, run: Run) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """‖∂L/∂F‖₂ of each layer for the first batch of the training that `run` describes."""
-    module = place.initial(run)
-    images, labels = place.images("train").first(run.seed, run.config.batch_size)
-    with isolated(run.seed, place.device, None):
+    module = context.untrained(run)
+    images, labels = context.images("train").first(run.seed, run.config.batch_size)
+    with isolated(run.seed, context.device, None):
         module.train()
         loss = nnf.cross_entropy(module(images).float(), labels)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -44,7 +43,7 @@ def _norms(module: nn.Module) -> dict[str, float]:
 
 
 def _dealt(findings: list[Finding]) -> list[Finding]:
-    """The control: each layer's norms of a seed are dealt to its networks at random."""
+    """The control: permutes the norms of each layer and seed among the networks at random."""
     dealt = []
     for finding in findings:
         same = [other for other in findings if other.seed == finding.seed]
@@ -70,8 +69,8 @@ def report(config: AnalyzeConfig, findings: list[Finding]) -> Report:
             published = paper.TABLE1.get(method, ())
             row |= {method: found.value, f"{method}_sd": found.sd}
             row[f"paper_{method}"] = published[place] if place < len(published) else None
-        if {"adder", "conv"} <= set(methods):
-            row["ratio"] = row["conv"] / row["adder"] if row["adder"] else None
+        logs = _log_ratio(methods, layer, findings)
+        row["ratio"] = None if logs is None else exp(logs.value)
         rows.append(row)
     columns = (
         Column("layer", "layer"),
@@ -82,40 +81,64 @@ def report(config: AnalyzeConfig, findings: list[Finding]) -> Report:
     exchanged = " Control: each layer's norms are dealt to the networks at random." if config.control != "none" else ""
     caption = (
         f"Gradient norms ‖∂L/∂F‖₂ at the first iteration, {(config.archs or ('',))[0]} on {config.dataset.name}, mean "
-        f"± standard deviation over {len(config.seeds)} initialisations. The paper's are of LeNet-5-BN's first "
-        f"three layers on MNIST.{exchanged}"
+        f"± standard deviation over {len(config.seeds)} initialisations; their ratio is the geometric mean of the "
+        "ratios at equal initialisation. The paper's are of LeNet-5-BN's first three layers on MNIST."
+        f"{exchanged}"
     )
     return Report(caption, Table(columns, rows), _verdict(methods, layers, findings), _picture(methods, rows))
 
 
+def _log_ratio(methods: tuple[str, ...], layer: str, findings: list[Finding]) -> Mean | None:
+    """Mean over seeds of log(‖∂L/∂F‖ of the CNN / ‖∂L/∂F‖ of the adder network); None if one is zero or missing.
+
+    Its exponential is the geometric mean of the ratios at equal seeds. Table, verdict and reasons all use it.
+    """
+    if not {"adder", "conv"} <= set(methods):
+        return None
+    norms = {m: {f.seed: f.facts["norms"][layer] for f in findings if f.row == m} for m in ("adder", "conv")}
+    if not all(value > 0 for part in norms.values() for value in part.values()):
+        return None
+    return mean_of([log(norms["conv"][seed] / norms["adder"][seed]) for seed in norms["adder"]])
+
+
 def _verdict(methods: tuple[str, ...], layers: list[str], findings: list[Finding]) -> Verdict:
-    """Whether every layer's gradient is smaller in the adder network, by the logarithms' difference over seeds."""
+    """Whether the gradient of every layer is smaller in the adder network: the log ratio's interval is above zero.
+
+    A single seed has no interval. Then the ratio alone decides, and a reason says so.
+    """
     if not {"adder", "conv"} <= set(methods):
         return Verdict("There is nothing to compare: the table needs both adder and conv.", None)
     reasons: list[str] = []
     smaller: list[str] = []
     ratios: list[float] = []
     for layer in layers:
-        norms = {m: {f.seed: f.facts["norms"][layer] for f in findings if f.row == m} for m in ("adder", "conv")}
-        if not all(value > 0 for part in norms.values() for value in part.values()):
+        logs = _log_ratio(methods, layer, findings)
+        if logs is None:
             reasons.append(f"{layer}: a gradient is zero")
             continue
-        logs = mean_of([log(norms["conv"][seed] / norms["adder"][seed]) for seed in norms["adder"]])
-        error = 0.0 if logs.sd is None else logs.sd / sqrt(logs.n)
-        ratio = exp(logs.value)
-        ratios.append(ratio)
-        if logs.value > TIE * error:
+        ratios.append(exp(logs.value))
+        margin = logs.margin or 0.0
+        if logs.value > margin:
             smaller.append(layer)
-        reasons.append(f"{layer}: the CNN's gradient is {plain(ratio, 3)} times the adder network's")
+        interval = f" (95 %: {plain(exp(logs.value - margin), 3)} to {plain(exp(logs.value + margin), 3)})"
+        reasons.append(
+            f"{layer}: the CNN's gradient is {plain(ratios[-1], 3)} times the adder network's"
+            f"{'' if logs.margin is None else interval}"
+        )
+    seeds = len({finding.seed for finding in findings})
+    if seeds == 1:
+        reasons.append("One initialisation tells no spread: nothing says how far another one would differ.")
+    made = len(ratios) if seeds > 1 else 0
     if len(smaller) == len(layers):
         text = f"In every layer the adder network's gradient is smaller than the CNN's, {plain(min(ratios), 3)} to "
-        return Verdict(f"{text}{plain(max(ratios), 3)} times, as the paper found.", True, reasons)
+        return Verdict(f"{text}{plain(max(ratios), 3)} times, as the paper found.", True, reasons).after(made)
     if smaller:
         text = (
             f"The adder network's gradient is smaller than the CNN's in {', '.join(smaller)}, but not in every layer."
         )
-        return Verdict(text, False, reasons)
-    return Verdict("In no layer is the adder network's gradient smaller than the CNN's.", False, reasons)
+        return Verdict(text, False, reasons).after(made)
+    text = "In no layer is the adder network's gradient smaller than the CNN's."
+    return Verdict(text, False, reasons).after(made)
 
 
 def _picture(methods: tuple[str, ...], rows: list[dict[str, Any]]) -> "Callable[[Figure], None]":

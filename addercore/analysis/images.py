@@ -1,4 +1,4 @@
-"""A dataset's images for an analysis, in batches: never a large set in memory as a whole."""
+"""The images of a dataset for an analysis, in batches, so that a large set need not fit into memory."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,12 +12,12 @@ from addercore.data import Preprocess, Split, source
 from addercore.train.batches import generator
 
 BATCH: Final = 256
-MOST: Final = 10_000
-"""Images of a split that a picture is computed from: evenly spread over it, where it has more."""
+MAX_IMAGES: Final = 10_000
+"""Images of a split that an analysis uses, at most; of a larger split they are evenly spread over it."""
 
 
 class Images:
-    """A split, normalised as its dataset says or by a model's `mean` and `std`; `shuffled`: the control's labels."""
+    """A split of a dataset. `normalisation` (mean, std) replaces the dataset's; `shuffled` permutes the labels."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Images:
         self._device = device
 
     def take(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, c, h, w) and labels (n,) of the images with the numbers `chosen`, on the device."""
+        """Images (n, c, h, w) and labels (n,) by their indices `chosen`, on the device."""
         pixels = self._source.pixels(chosen).to(self._device)
         return self._preprocess(pixels), self._labels[chosen].to(self._device)
 
@@ -45,14 +45,14 @@ class Images:
         return self.take(order[:count])
 
     def batches(self, whole: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
-        """All images in order, or unless `whole` of a large split 10,000 of them."""
+        """All images in order in batches; of a large split 10,000 of them, unless `whole`."""
         size = len(self._source)
-        chosen = torch.arange(size) if whole or size <= MOST else torch.arange(MOST) * size // MOST
+        chosen = torch.arange(size) if whole or size <= MAX_IMAGES else torch.arange(MAX_IMAGES) * size // MAX_IMAGES
         for part in torch.split(chosen, BATCH):
             yield self.take(part)
 
 
 def shuffled_labels(labels: Tensor) -> Tensor:
-    """The control's labels: the same ones, each given to some other image; the same shuffle for every training."""
+    """The control's labels: a permutation of `labels`, the same for every training."""
     order = torch.randperm(len(labels), generator=generator("permuted labels"))
     return labels[order.to(labels.device)]

@@ -1,12 +1,12 @@
-"""What an analysis says: a table, a verdict with its reasons, a picture."""
+"""The report of an analysis: a table, a verdict with its reasons, and a figure."""
 
 import csv
 import io
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from addercore.analysis.statistics import signed
+from addercore.analysis.statistics import comparisons_note, signed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,7 +17,7 @@ MISSING: Final = "–"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column; `spread` names the row's value that stands after ± (and in a column of its own in the CSV)."""
+    """One column. `spread` is the key of the value that is shown after ±; in the CSV it has a column of its own."""
 
     key: str
     title: str
@@ -26,7 +26,7 @@ class Column:
 
 
 def plain(value: float, digits: int = 4) -> str:
-    """A number in `digits` significant digits, with a power of ten only where it is very small; a true minus."""
+    """A number with `digits` significant digits; only very small ones get a power of ten."""
     if value != 0 and abs(value) < 1e-4:
         return f"{value:.{digits - 1}e}".replace("-", "−")
     whole = len(str(int(abs(value))))
@@ -54,17 +54,17 @@ def _number(value: Any, kind: Kind) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of plain values by column key; what a row lacks is missing."""
+    """Rows of plain values by column key; a row may lack values."""
 
     columns: tuple[Column, ...]
     rows: list[dict[str, Any]]
 
     def shown(self) -> tuple[Column, ...]:
-        """The columns that have a value in any row."""
+        """The columns that have a value in at least one row."""
         return tuple(c for c in self.columns if any(row.get(c.key) is not None for row in self.rows))
 
     def cells(self) -> list[list[str]]:
-        """As a person reads them."""
+        """The cells as text for people."""
         return [[self._cell(row, column) for column in self.shown()] for row in self.rows]
 
     @staticmethod
@@ -84,7 +84,7 @@ class Table:
         return "\n".join(lines) + "\n"
 
     def csv(self) -> str:
-        """Every value in full, accuracies as fractions; spreads in columns of their own."""
+        """The table as CSV, with full precision; accuracies are fractions, spreads have columns of their own."""
         keys = [key for c in self.shown() for key in (c.key, c.spread) if key is not None]
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -95,16 +95,23 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Computed from the numbers: whether what the paper says holds here (None: not to be told), and why."""
+    """Whether the paper's statement holds by the numbers (None: they cannot tell), and why."""
 
     text: str
     holds: bool | None
     reasons: list[str] = field(default_factory=list)
+    comparisons: int = 0  # intervals of 95 % that were looked at
+
+    def after(self, comparisons: int) -> "Verdict":
+        """A copy that states how many comparisons were made, also in a last reason."""
+        if comparisons == 0:
+            return self
+        return replace(self, reasons=[*self.reasons, comparisons_note(comparisons)], comparisons=comparisons)
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`draw` fills a figure of `size` inches."""
+    """What a study reports. `draw` fills a matplotlib figure of `size` inches."""
 
     caption: str
     table: Table

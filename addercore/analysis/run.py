@@ -1,4 +1,4 @@
-"""`analyze`: one call that computes a table or figure of the paper, and leaves the caller's process as it found it."""
+"""`analyze`: computes a table or figure of the paper in one call, and leaves the caller's process as it found it."""
 
 import json
 import math
@@ -12,59 +12,66 @@ import torch
 from torch import Tensor
 
 from addercore.analysis import accuracy, features, filters, gradients, variance, weights
+from addercore.analysis.checkpoints import resume
+from addercore.analysis.context import MODEL, Context
 from addercore.analysis.figures import can_draw, png
 from addercore.analysis.findings import Finding
 from addercore.analysis.report import Report
-from addercore.analysis.state import resume
-from addercore.analysis.subject import MODEL, Place
 from addercore.analysis.trainings import Options, Trainings
-from addercore.config import AnalyzeConfig
-from addercore.config.plans import TEACHER, Run, plan
+from addercore.config import AnalyzeConfig, Run
+from addercore.config.rows import TEACHER
+from addercore.devices import resolve_device
+from addercore.files import write_atomic
 from addercore.io import Model, load
 from addercore.ops import select
-from addercore.train.artifacts import Artifact
-from addercore.train.callbacks import Callbacks, Progress
+from addercore.train.callbacks import Callbacks
 from addercore.train.environment import describe
-from addercore.train.files import write_atomic
-from addercore.train.isolation import isolated, resolve_device
+from addercore.train.isolation import isolated
+from addercore.train.reports import Artifact, Progress
 
-Seen = tuple[dict[str, Any], dict[str, Tensor]]
-"""Facts and tensors of one network."""
+Measurement = tuple[dict[str, Any], dict[str, Tensor]]
+"""Facts (JSON) and tensors that were measured of one network."""
 
 
-def _nothing(place: Place, run: Run | None, model: Model) -> Seen:
-    """For studies that need a training's metrics only."""
+def _nothing(context: Context, run: Run | None, model: Model) -> Measurement:
+    """Measures nothing: for studies that need only the metrics of a training."""
     return {}, {}
 
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What a recipe does: `look` at a trained or given model, or `probe` a network as initialised; then `report`."""
+    """How a recipe works: it measures trained (or given) models, or networks as initialised, and reports on them."""
 
     report: Callable[[AnalyzeConfig, list[Finding]], Report]
-    look: Callable[[Place, Run | None, Model], Seen] = _nothing
-    probe: Callable[[Place, Run], Seen] | None = None
+    measure: Callable[[Context, Run | None, Model], Measurement] = _nothing
+    measure_untrained: Callable[[Context, Run], Measurement] | None = None
 
 
 STUDIES: Final = {
     "mnist": Study(accuracy.mnist),
-    "table1": Study(gradients.report, probe=gradients.probe),
+    "table1": Study(gradients.report, measure_untrained=gradients.measure_untrained),
     "table2": Study(accuracy.table2),
     "table3": Study(accuracy.table3, accuracy.top5),
     "table4": Study(accuracy.table4),
     "xnor_table": Study(accuracy.xnor_table),
-    "figure1": Study(features.report, features.look),
-    "figure2": Study(filters.report, filters.look),
+    "figure1": Study(features.report, features.measure),
+    "figure2": Study(filters.report, filters.measure),
     "figure3": Study(accuracy.figure3),
-    "figure4": Study(weights.report, weights.look),
-    "variance": Study(variance.report, variance.look, variance.probe),
+    "figure4": Study(weights.report, weights.measure),
+    "variance": Study(variance.report, variance.measure, variance.measure_untrained),
     "distillation": Study(accuracy.distillation),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class AnalyzeResult:
-    """How an analysis ended: `result` is the verdict and the table; a stopped one has neither that nor artifacts."""
+    """How an analysis ended.
+
+    Attributes:
+        stopped: the callbacks asked to stop before the end; `result` and `artifacts` are empty then.
+        result: verdict, reasons, caption and table as plain values (docs/analyses.md).
+        artifacts: the files: result, table (Markdown and CSV), summary and figure.
+    """
 
     stopped: bool
     result: dict[str, Any]
@@ -84,11 +91,36 @@ def analyze(
     resume_from: Path | None = None,
     model: Path | None = None,
 ) -> AnalyzeResult:
-    """Computes what `config` says; artifacts go to `workdir`, checkpoints to `workdir/checkpoints`.
+    """Computes a table or figure of the paper.
 
-    Trainings run one after the other by `fit`, with its promises: stopped or killed anywhere and taken up again from
-    `resume_from`, an analysis ends with the same result.json. `model` is the file of `config.model_id`. A training that
-    diverges is a row that says so. Raises what `fit` raises, but for `Diverged`.
+    The trainings run one after the other by `fit`. An analysis that is stopped or killed anywhere and resumed ends
+    with the same result.json. A training that diverges is a row that says so.
+
+    Args:
+        config: the recipe, and what differs from its defaults.
+        workdir: gets the artifacts; checkpoints go to `workdir/checkpoints`.
+        data_dir: folder with a folder of files for each dataset; digits need none.
+        device: "cpu", "cuda", "cuda:N", or "auto" for a GPU where there is one.
+        threads: of torch and the kernels; None leaves torch's number.
+        loader_workers: processes that read and decode images, as for `fit`.
+        backend: name of the kernels of adder layers, as for `adder_conv2d`.
+        callbacks: get reports, and may stop the analysis.
+        resume_from: a checkpoint of the same analysis, or a folder of them.
+        model: file of the model that `config.model_id` names.
+
+    Returns:
+        Verdict, table and artifacts.
+
+    Raises:
+        ValueError: arguments that are out of range or do not go with `config`.
+        BadData: files of the dataset are missing or damaged.
+        BadModel: `model` is damaged, or has no layers that the recipe can look at.
+        CheckpointError: `resume_from` is damaged or belongs to another analysis.
+        LoaderLost: a loader process was ended from outside.
+        OSError: the disk is full or fails.
+
+    Source:
+        Chen et al., AdderNet (CVPR 2020), https://arxiv.org/abs/1912.13200; each recipe names its table or figure.
     """
     target = resolve_device(device)
     chosen = select(target, torch.float32, backend)
@@ -104,9 +136,9 @@ def analyze(
     with isolated(config.seeds[0], target, threads):
         environment = describe(target, chosen.backend, chosen.note)
         callbacks.on_start(environment)
-        place = Place(config, None if data_dir is None else Path(data_dir), target, chosen.backend.name)
-        options = Options(place.data_dir, device, threads, loader_workers, backend)
-        findings = _findings(place, workdir, options, callbacks, resume_from, model)
+        context = Context(config, None if data_dir is None else Path(data_dir), target, chosen.backend.name)
+        options = Options(context.data_dir, device, threads, loader_workers, backend)
+        findings = _findings(context, workdir, options, callbacks, resume_from, model)
         if findings is None:
             return AnalyzeResult(True, {}, [])
         report = STUDIES[config.recipe].report(config, findings)
@@ -116,43 +148,45 @@ def analyze(
 
 
 def _findings(
-    place: Place,
+    context: Context,
     workdir: Path,
     options: Options,
     callbacks: Callbacks,
     resume_from: Path | None,
     model: Path | None,
 ) -> list[Finding] | None:
-    """What the study saw of each network, in the order of the plan; None where the callbacks asked to stop."""
-    study, config = STUDIES[place.config.recipe], place.config
+    """Measures each network, in the order of the plan; None if the callbacks asked to stop."""
+    study, config = STUDIES[context.config.recipe], context.config
     if model is not None:
-        given = load(model, device=options.device, backend=place.backend)
-        facts, tensors = study.look(place, None, given)
+        given = load(model, device=options.device, backend=context.backend)
+        facts, tensors = study.measure(context, None, given)
         _tell(callbacks, 1, 1)
         return [Finding(MODEL, MODEL, config.seeds[0], {**facts, "network": given.manifest["network"]}, tensors)]
-    if study.probe is not None:
-        return _probed(place, study.probe, callbacks)
+    if study.measure_untrained is not None:
+        return _measured_untrained(context, study.measure_untrained, callbacks)
 
-    def look(run: Run, path: Path) -> Seen:
+    def measure(run: Run, path: Path) -> Measurement:
         if config.recipe == "distillation":
-            # a teacher's file is kept, in checkpoints too, until its pupil has been trained
+            # a teacher's file is kept, in checkpoints too, until its student has been trained
             content = torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
             return {}, {"model": content} if run.row == TEACHER else {}
-        if study.look is _nothing:
+        if study.measure is _nothing:
             return {}, {}
-        return study.look(place, run, load(path, device=options.device, backend=place.backend))
+        return study.measure(context, run, load(path, device=options.device, backend=context.backend))
 
-    trainings = Trainings(config, workdir, options, callbacks, look)
+    trainings = Trainings(config, workdir, options, callbacks, measure)
     resumed = None if resume_from is None else resume(Path(resume_from), config, callbacks)
     return list(trainings.findings.values()) if trainings.run(resumed) else None
 
 
-def _probed(place: Place, probe: Callable[[Place, Run], Seen], callbacks: Callbacks) -> list[Finding] | None:
-    """Seconds of work in all: what is stopped here begins again."""
-    runs = plan(place.config)
+def _measured_untrained(
+    context: Context, measure: Callable[[Context, Run], Measurement], callbacks: Callbacks
+) -> list[Finding] | None:
+    """Measures networks as initialised. This takes seconds, so that a stopped analysis starts again."""
+    runs = context.config.runs()
     found = []
     for done, run in enumerate(runs, 1):
-        facts, tensors = probe(place, run)
+        facts, tensors = measure(context, run)
         found.append(Finding(run.name, run.row, run.seed, facts, tensors))
         _tell(callbacks, done, len(runs))
         if done < len(runs) and callbacks.should_stop():
@@ -165,7 +199,7 @@ def _tell(callbacks: Callbacks, done: int, of: int) -> None:
 
 
 def _result(config: AnalyzeConfig, report: Report) -> dict[str, Any]:
-    """The verdict and the table: what a job's result has."""
+    """Verdict and table as plain values: the result of a job."""
     info = config.info
     shown = report.table.shown()
     return {
@@ -177,6 +211,7 @@ def _result(config: AnalyzeConfig, report: Report) -> dict[str, Any]:
         "verdict": report.verdict.text,
         "holds": report.verdict.holds,
         "reasons": report.verdict.reasons,
+        "comparisons": report.verdict.comparisons,
         "caption": report.caption,
         "columns": [{"key": c.key, "title": c.title, "kind": c.kind} for c in shown],
         "rows": [_finite(row) for row in report.table.rows],
@@ -193,7 +228,7 @@ def _write(
     environment: dict[str, Any],
     seconds: float,
 ) -> list[Artifact]:
-    """result.json has nothing of the clock: an analysis that was interrupted leaves the same bytes."""
+    """Writes the artifacts. result.json has no times in it, so that an interrupted analysis leaves the same bytes."""
     full = {
         **result,
         "runs": [
@@ -203,7 +238,7 @@ def _write(
         "environment": environment,
     }
     summary = {key: result[key] for key in ("recipe", "title", "dataset", "control", "verdict", "holds", "caption")}
-    summary |= {"seconds": round(seconds, 1), "trainings": len(plan(config)), "environment": environment}
+    summary |= {"seconds": round(seconds, 1), "trainings": len(config.runs()), "environment": environment}
     words = (
         f"# {result['title']}\n\n{report.caption}\n\n{report.table.markdown()}\n**Verdict.** {report.verdict.text}\n"
     )
@@ -224,7 +259,7 @@ def _write(
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no NaN: a number that is none becomes null."""
+    """Replaces NaN and infinities by None, since JSON has neither."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

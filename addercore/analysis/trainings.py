@@ -1,35 +1,35 @@
-"""The trainings of an analysis, one after the other, reported as one run."""
+"""Runs the trainings of an analysis one after the other, and reports them as one run."""
 
 import csv
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 
 import torch
 
+from addercore.analysis.checkpoints import AnalysisCheckpoints, Resumed
 from addercore.analysis.findings import Finding
 from addercore.analysis.images import shuffled_labels
-from addercore.analysis.state import Keeper, Resumed
-from addercore.config import AnalyzeConfig
-from addercore.config.plans import Run, plan
+from addercore.config import AnalyzeConfig, Run
 from addercore.errors import Diverged
-from addercore.train.callbacks import Callbacks, MetricPoint, Progress
+from addercore.train.callbacks import Callbacks
+from addercore.train.reports import MetricPoint, Progress
 from addercore.train.run import fit
 
 CURVES: Final = ("train/loss", "val/loss", "val/accuracy")
 MUTED: Final = ("grad_norm/", "local_lr/")
-"""Series of every layer: of a training alone they are worth a chart, of twenty trainings they hide the rest."""
+"""Metrics of single layers, which an analysis does not report: of twenty trainings they would hide the rest."""
 
-Look = Callable[[Run, Path], tuple[dict[str, Any], dict[str, torch.Tensor]]]
-"""What is kept of a trained model: facts and tensors."""
+Measure = Callable[[Run, Path], tuple[dict[str, Any], dict[str, torch.Tensor]]]
+"""Measures a trained model, given by its file: facts and tensors."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Where and with what the trainings run: the arguments of `fit` that are the same for all."""
+    """Arguments of `fit` that all trainings share."""
 
     data_dir: Path | None
     device: str
@@ -38,8 +38,8 @@ class Options:
     backend: str | None
 
 
-class _Inner(Callbacks):
-    """What one training reports, in the analysis' terms: names begin with the run's, steps and epochs run on."""
+class _TrainingCallbacks(Callbacks):
+    """Reports of one training as reports of the analysis: with the run's name in front, and steps of all trainings."""
 
     def __init__(self, owner: "Trainings", run: Run) -> None:
         self.owner, self.run = owner, run
@@ -58,6 +58,8 @@ class _Inner(Callbacks):
         self.owner.tell_progress(self, progress)
 
     def on_event(self, type: str, message: str, data: dict[str, Any]) -> None:
+        if type == "resumed":
+            self.owner.count_resumed(self.run, data["step"])
         moved = {"step": self.step, "epoch": self.epoch}
         data = {key: value + moved[key] if key in moved else value for key, value in data.items()}
         self.owner.callbacks.on_event(type, f"{self.run.name}: {message}", data)
@@ -70,14 +72,14 @@ class _Inner(Callbacks):
 
 
 class Trainings:
-    """Runs the plan of `config`; `findings` has what is done, in the order of the plan."""
+    """Runs the plan of `config`. `findings` has the finished trainings, in the order of the plan."""
 
     def __init__(
-        self, config: AnalyzeConfig, workdir: Path, options: Options, callbacks: Callbacks, look: Look
+        self, config: AnalyzeConfig, workdir: Path, options: Options, callbacks: Callbacks, measure: Measure
     ) -> None:
         self.config, self.workdir, self.options, self.callbacks = config, workdir, options, callbacks
-        self._look = look
-        self.plan = plan(config)
+        self._measure = measure
+        self.plan = config.runs()
         self.findings: dict[str, Finding] = {}
         self.begun: dict[str, tuple[int, int]] = {}  # run → steps and epochs of all runs before it
         steps = epochs = 0
@@ -86,12 +88,12 @@ class Trainings:
             steps, epochs = steps + run.steps, epochs + run.config.epochs
         self._steps, self._epochs = steps, epochs
         self._work = {run.name: run.operations() for run in self.plan}
-        self._keeper = Keeper(workdir / "checkpoints", config, callbacks)
-        self._began = time.monotonic()
-        self._worked_before = 0  # operations that an earlier process did
+        self._checkpoints = AnalysisCheckpoints(workdir / "checkpoints", config, callbacks)
+        self._began = monotonic()
+        self._worked_before = 0.0  # operations that an earlier process did, finished trainings and part of one
 
     def run(self, resumed: Resumed | None) -> bool:
-        """All that is left; False where the callbacks asked to stop, a checkpoint has been saved then."""
+        """Runs what is left. False if the callbacks asked to stop; a checkpoint has been saved then."""
         if resumed is not None:
             self.findings = {finding.name: finding for finding in resumed.findings}
             self._worked_before = sum(self._work[name] for name in self.findings)
@@ -107,7 +109,7 @@ class Trainings:
         return True
 
     def _train(self, run: Run, resumed: Resumed | None) -> Finding | None:
-        """What `run` gave; None where it was stopped. Its folder is gone afterwards."""
+        """Trains and measures `run`; None if it was stopped. Removes its folder in the end."""
         folder = self.workdir / "runs" / run.name
         shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
         folder.mkdir(parents=True)
@@ -120,7 +122,7 @@ class Trainings:
                 threads=self.options.threads,
                 loader_workers=self.options.loader_workers,
                 backend=self.options.backend,
-                callbacks=_Inner(self, run),
+                callbacks=_TrainingCallbacks(self, run),
                 resume_from=None if resumed is None else resumed.write(folder),
                 teacher=self._teacher(run, folder),
                 relabel=shuffled_labels if self.config.control == "permuted_labels" else None,
@@ -129,7 +131,7 @@ class Trainings:
             if result.stopped:
                 return None
             facts = {"epochs": result.epoch, "steps": result.step, "metrics": result.metrics}
-            seen, tensors = self._look(run, folder / "model.safetensors")
+            seen, tensors = self._measure(run, folder / "model.safetensors")
             return Finding(run.name, run.row, run.seed, facts | {"curves": _curves(folder)} | seen, tensors)
         except Diverged as error:
             self.callbacks.on_event("run_diverged", f"{run.name}: {error}", {"run": run.name})
@@ -138,11 +140,11 @@ class Trainings:
             shutil.rmtree(folder, ignore_errors=True)
 
     def keep(self, run: Run, inner: Path, step: int, epoch: int) -> None:
-        """On the thread that writes the training's checkpoints; nothing changes `findings` meanwhile."""
-        self._keeper.save(run.name, inner, list(self.findings.values()), step, epoch)
+        """Saves a checkpoint. Called on the thread that writes the training's, while `findings` does not change."""
+        self._checkpoints.save(run.name, inner, list(self.findings.values()), step, epoch)
 
     def _teacher(self, run: Run, folder: Path) -> Path | None:
-        """The model file of the run that teaches this one."""
+        """Writes the model file of the run that teaches this one; None if there is none."""
         if run.teacher is None:
             return None
         taught = self.findings[run.teacher]
@@ -153,18 +155,22 @@ class Trainings:
         return path
 
     def _forget_teacher(self, run: Run) -> None:
-        """A teacher whose pupil is done is not needed in later checkpoints."""
+        """Drops the weights of a teacher whose student is done, so that later checkpoints do not have them."""
         if run.teacher is not None:
             taught = self.findings[run.teacher]
             self.findings[run.teacher] = replace(taught, tensors={})
 
-    def tell_progress(self, inner: _Inner, progress: Progress) -> None:
-        """`progress` of one training as that of all; the share of each is that of its operations."""
+    def count_resumed(self, run: Run, step: int) -> None:
+        """Notes that `run` resumes after `step`: what came before is the work of an earlier process."""
+        self._worked_before += self._work[run.name] * step / run.steps
+
+    def tell_progress(self, inner: _TrainingCallbacks, progress: Progress) -> None:
+        """Reports the progress of one training as that of the analysis; trainings count by their operations."""
         total = max(1, sum(self._work.values()))
         before = sum(self._work[name] for name in self.findings)
         done = before + progress.fraction * self._work[inner.run.name]
         here = done - self._worked_before
-        seconds = time.monotonic() - self._began
+        seconds = monotonic() - self._began
         last = inner.run is self.plan[-1] and progress.fraction == 1.0
         self.callbacks.on_progress(
             Progress(
@@ -180,7 +186,7 @@ class Trainings:
 
 
 def _curves(folder: Path) -> dict[str, list[list[float]]]:
-    """Series → [epoch, value] at the end of each epoch; nothing of a run that failed before its first metrics."""
+    """The metrics in `CURVES` as [epoch, value] at the end of each epoch; empty if a run failed before its first."""
     path = folder / "metrics.csv"
     last: dict[str, dict[int, float]] = {}
     if path.is_file():

@@ -1,4 +1,4 @@
-"""Eqs. 8 and 9: the variance of a layer's output, predicted from those of its input and filters, and measured."""
+"""Eqs. 8 and 9: the variance of a layer's output, as predicted and as measured."""
 
 from collections.abc import Callable
 from math import pi, prod
@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import Tensor, nn
 
+from addercore.analysis.context import MODEL, Context, similarity_layers, weight_of
 from addercore.analysis.figures import METHOD_COLOURS, METHOD_NAMES, light_grid
 from addercore.analysis.findings import Finding
 from addercore.analysis.report import Column, Report, Table, Verdict
 from addercore.analysis.statistics import mean_of
-from addercore.analysis.subject import MODEL, Place, similarity_layers, weight_of
-from addercore.config import AnalyzeConfig
-from addercore.config.plans import Run
+from addercore.config import AnalyzeConfig, Run
 from addercore.errors import BadModel
 from addercore.io import Model
 from addercore.nn import AdderLayer
@@ -24,16 +23,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TOLERANCE: Final = 0.2
-"""Share by which measured and predicted variance may differ: a first layer has six filters to average over."""
+"""Relative difference allowed between measured and predicted variance: a first layer has only six filters."""
 
 MODEL_IMAGES: Final = 256
-"""Images shown to a given model."""
+"""Images that a given model is measured with."""
 
 INPUTS: Final = ("normal", "real")
 
 
 def predicted(layer: nn.Module, of_input: float, of_filters: float) -> float:
-    """Eq. 8 of a convolution, d² c_in Var X Var F; eq. 9 of an adder layer, (1 − 2/π) d² c_in (Var X + Var F)."""
+    """Eq. 8 for a convolution, d² c_in Var X Var F; eq. 9 for an adder layer, (1 − 2/π) d² c_in (Var X + Var F)."""
     taps = prod(weight_of(layer).shape[1:])
     if isinstance(layer, AdderLayer):
         return (1 - 2 / pi) * taps * (of_input + of_filters)
@@ -41,30 +40,30 @@ def predicted(layer: nn.Module, of_input: float, of_filters: float) -> float:
 
 
 def _layers(module: nn.Module) -> dict[str, nn.Module]:
-    """Adder and plain convolution or linear layers: the two kinds that the equations are about."""
+    """Adder layers, and plain convolution and linear layers: those for which there is an equation."""
     found = similarity_layers(module).items()
     return {name: part for name, part in found if isinstance(part, AdderLayer) or type(part) in (nn.Conv2d, nn.Linear)}
 
 
-def probe(place: Place, run: Run) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Every layer of the network as it is initialised, normalised by the batch as in the first training step."""
-    images, _ = place.images("train").first(run.seed, run.config.batch_size)
-    module = place.initial(run).train()
-    return {"layers": _measure(place, module, images, run.seed)}, {}
+def measure_untrained(context: Context, run: Run) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Measures every layer of a network as initialised, in training mode, as in the first step of a training."""
+    images, _ = context.images("train").first(run.seed, run.config.batch_size)
+    module = context.untrained(run).train()
+    return {"layers": _measure(context, module, images, run.seed)}, {}
 
 
-def look(place: Place, run: Run | None, model: Model) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Every layer of a given model, in evaluation mode."""
-    images, _ = place.images("train", model).first(place.config.seeds[0], MODEL_IMAGES)
-    return {"layers": _measure(place, model.module.eval(), images, place.config.seeds[0])}, {}
+def measure(context: Context, run: Run | None, model: Model) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Measures every layer of a given model, in evaluation mode."""
+    images, _ = context.images("train", model).first(context.config.seeds[0], MODEL_IMAGES)
+    return {"layers": _measure(context, model.module.eval(), images, context.config.seeds[0])}, {}
 
 
 @torch.no_grad()
-def _measure(place: Place, module: nn.Module, images: Tensor, seed: int) -> dict[str, dict[str, Any]]:
+def _measure(context: Context, module: nn.Module, images: Tensor, seed: int) -> dict[str, dict[str, Any]]:
     layers = _layers(module)
     if not layers:
         raise BadModel("the model has neither adder nor convolution layers: eqs. 8 and 9 say nothing of it")
-    if place.config.control == "permuted_weights":
+    if context.config.control == "permuted_weights":
         for layer in layers.values():
             weight = weight_of(layer)
             weight.copy_(weight.flatten().sort().values.view_as(weight))
@@ -73,7 +72,7 @@ def _measure(place: Place, module: nn.Module, images: Tensor, seed: int) -> dict
         layer.register_forward_pre_hook(lambda _m, given, name=name: reached.__setitem__(name, given[0].float()))
         for name, layer in layers.items()
     ]
-    with isolated(seed, place.device, None):
+    with isolated(seed, context.device, None):
         module(images)
     for hook in hooks:
         hook.remove()
@@ -136,7 +135,7 @@ _EQUATIONS: Final = {"adder": "eq. 9 (adder)", "conv": "eq. 8 (convolution)"}
 
 
 def _verdict(rows: list[dict[str, Any]]) -> Verdict:
-    """Of each kind: whether every layer's measured variance is as predicted for the inputs that are assumed."""
+    """Whether the measured variance of every layer is as predicted, for the inputs that the equations assume."""
     parts: list[str] = []
     reasons: list[str] = []
     answers: list[bool] = []
@@ -155,7 +154,7 @@ def _verdict(rows: list[dict[str, Any]]) -> Verdict:
 
 
 def _picture(rows: list[dict[str, Any]]) -> "Callable[[Figure], None]":
-    """Measured / predicted of each layer, a panel for each network."""
+    """Draws measured / predicted variance of each layer, with a panel for each network."""
 
     def draw(figure: "Figure") -> None:
         networks = list(dict.fromkeys(row["network"] for row in rows))

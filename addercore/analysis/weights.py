@@ -1,4 +1,4 @@
-"""Figure 4: histograms of the weights, and which distribution of maximum likelihood fits them better."""
+"""Figure 4: histograms of the weights, and which distribution fits them better."""
 
 from collections.abc import Callable
 from math import ceil
@@ -8,12 +8,11 @@ import torch
 from torch import Tensor
 
 from addercore.analysis import fits
+from addercore.analysis.context import Context, similarity_layers, weight_of
 from addercore.analysis.figures import COLOURS, METHOD_COLOURS, METHOD_NAMES, light_grid
 from addercore.analysis.findings import Finding
 from addercore.analysis.report import Column, Report, Table, Verdict
-from addercore.analysis.subject import Place, similarity_layers, weight_of
-from addercore.config import AnalyzeConfig
-from addercore.config.plans import Run
+from addercore.config import AnalyzeConfig, Run
 from addercore.io import Model
 from addercore.nn import AdderLayer
 
@@ -21,17 +20,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BINS: Final = 60
-MOST_SHOWN: Final = 6
-"""Layers of a network in the picture; the table has all."""
+MAX_SHOWN: Final = 6
+"""Layers of a network that are drawn, at most; the table has all."""
 
 EXPECTED: Final[dict[str, fits.Family]] = {"adder": "laplace", "conv": "gaussian"}
-"""What the paper's Figure 4 says of each kind of layer."""
+"""The distribution that the paper's Figure 4 shows for each kind of layer."""
 
 _NAMES: Final = {"laplace": "Laplace", "gaussian": "Gaussian"}
 
 
-def look(place: Place, run: Run | None, model: Model) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Of each layer both fits, and a histogram between the 0.1 % and 99.9 % quantiles.
+def measure(context: Context, run: Run | None, model: Model) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Fits both distributions to each layer, and makes a histogram between the 0.1 % and 99.9 % quantiles.
 
     The control gives each weight the value of the same rank in the distribution that the paper does not expect.
     """
@@ -40,7 +39,7 @@ def look(place: Place, run: Run | None, model: Model) -> tuple[dict[str, Any], d
     for name, layer in similarity_layers(model.module).items():
         kind = "adder" if isinstance(layer, AdderLayer) else "conv"
         weights = weight_of(layer).detach().cpu()
-        if place.config.control == "permuted_weights":
+        if context.config.control == "permuted_weights":
             weights = fits.reshaped(weights, "gaussian" if EXPECTED[kind] == "laplace" else "laplace")
         values = weights.double().flatten()
         if values.min() == values.max():
@@ -94,7 +93,7 @@ def report(config: AnalyzeConfig, findings: list[Finding]) -> Report:
     whose = f"model {config.model_id}" if config.model_id else f"{(config.archs or ('',))[0]} on {config.dataset.name}"
     caption = f"Weights of each layer, {whose}, and the distributions of maximum likelihood.{control}"
     shown = [finding for finding in good if finding.seed == findings[0].seed]
-    wide = min(MOST_SHOWN, max((len(_layers(finding)) for finding in shown), default=1))
+    wide = min(MAX_SHOWN, max((len(_layers(finding)) for finding in shown), default=1))
     size = (2.3 * wide + 0.6, 2.3 * max(1, len(shown)) + 0.7)
     return Report(caption, Table(columns, rows), _verdict(rows), _picture(shown, wide), size)
 
@@ -123,7 +122,7 @@ def _rows(finding: Finding) -> list[dict[str, Any]]:
 
 
 def _verdict(rows: list[dict[str, Any]]) -> Verdict:
-    """Of each kind of layer: which distribution fits most of its layers, by likelihood beyond two standard errors."""
+    """Of each kind of layer: which distribution fits most of its layers better (`fits.Comparison.better`)."""
     if not rows:
         return Verdict("There are no weights to fit: every training diverged.", False)
     parts: list[str] = []
@@ -145,7 +144,7 @@ def _verdict(rows: list[dict[str, Any]]) -> Verdict:
             f"by KS distance {expected} is closer in {closer} of {len(mine)}"
         )
         answers.append(holds)
-    return Verdict(" ".join(parts), all(answers), reasons)
+    return Verdict(" ".join(parts), all(answers), reasons).after(len(rows))
 
 
 def _picture(findings: list[Finding], wide: int) -> "Callable[[Figure], None]":

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from addercore.arch.shapes import output_length
+
 Shape = tuple[int, ...]
 Pair = tuple[int, int]
 Role = Literal["first", "inner", "last"]
@@ -112,16 +114,12 @@ def join(prefix: str, name: str) -> str:
     return f"{prefix}.{name}" if prefix and name else prefix or name
 
 
-def _window(size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
-    """Output positions along one axis."""
-    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-
-
 def _conv_shape(name: str, layer: Conv, shape: Shape) -> Shape:
     if len(shape) != 3 or shape[0] != layer.in_channels:
         raise ValueError(f"{name} takes ({layer.in_channels}, H, W), but its input is {shape}")
     height, width = (
-        _window(shape[1 + a], layer.kernel[a], layer.stride[a], layer.padding[a], layer.dilation[a]) for a in (0, 1)
+        output_length(shape[1 + a], layer.kernel[a], layer.stride[a], layer.padding[a], layer.dilation[a])
+        for a in (0, 1)
     )
     if height < 1 or width < 1:
         raise ValueError(
@@ -139,7 +137,7 @@ def _pooled_shape(name: str, layer: MaxPool, shape: Shape) -> Shape:
         raise ValueError(
             f"the input is too small: {name} has a {layer.size}×{layer.size} window, but what reaches it is {shape}"
         )
-    height, width = (_window(extent, layer.size, stride, layer.padding, 1) for extent in shape[1:])
+    height, width = (output_length(extent, layer.size, stride, layer.padding, 1) for extent in shape[1:])
     return (shape[0], height, width)
 
 

@@ -1,22 +1,24 @@
-"""What a job may say: trainings, analyses, uploads, known datasets and their recipes. No torch, no numpy."""
+"""What a job may say: trainings, evaluations, analyses, uploads, known datasets and the paper's recipes.
 
-from addercore.config.analyze import AnalyzeConfig
-from addercore.config.checks import FieldError, InvalidConfig
+Each field of a spec stands once, with its type, bounds, default and meaning. Needs pydantic; no torch, no numpy.
+"""
+
+from addercore.config.analyze import AnalyzeConfig, Run, recipe_spec
 from addercore.config.datasets import DATASETS, DatasetInfo, dataset, is_dataset, register
-from addercore.config.figures import RECIPES, RecipeInfo
-from addercore.config.recipes import recipe
-from addercore.config.train import (
-    SERVICE_KEYS,
+from addercore.config.errors import FieldError, InvalidConfig, explain, field_errors
+from addercore.config.evaluate import EvaluateConfig
+from addercore.config.fields import SERVICE_KEYS, merge
+from addercore.config.recipes import RECIPES, RecipeInfo
+from addercore.config.rows import Row
+from addercore.config.sections import (
     CheckpointConfig,
     DatasetConfig,
     DistillConfig,
     EarlyStopConfig,
     ModelConfig,
     OptimizerConfig,
-    TrainConfig,
-    check,
-    unfit_teacher,
 )
+from addercore.config.train import TrainConfig, recipe, unfit_teacher
 from addercore.config.uploads import FORMATS, MAX_SIDE, IntakeOptions
 
 __all__ = [
@@ -31,17 +33,23 @@ __all__ = [
     "DatasetInfo",
     "DistillConfig",
     "EarlyStopConfig",
+    "EvaluateConfig",
     "FieldError",
     "IntakeOptions",
     "InvalidConfig",
     "ModelConfig",
     "OptimizerConfig",
     "RecipeInfo",
+    "Row",
+    "Run",
     "TrainConfig",
-    "check",
     "dataset",
+    "explain",
+    "field_errors",
     "is_dataset",
+    "merge",
     "recipe",
+    "recipe_spec",
     "register",
     "unfit_teacher",
 ]

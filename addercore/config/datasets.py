@@ -128,6 +128,12 @@ DATASETS: Final[dict[str, DatasetInfo]] = {
         mean=(0.2860,),
         std=(0.3530,),
         files=_MNIST_FILES,
+        checksums=(
+            "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+            "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+            "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        ),
     ),
     "cifar10": DatasetInfo(
         name="cifar10",
@@ -186,13 +192,22 @@ DATASETS: Final[dict[str, DatasetInfo]] = {
 }
 
 
+def file_names(name: str) -> tuple[str, ...]:
+    """What a published file is called where it lies: `train-images-idx3-ubyte`, with a dot before `idx`, with .gz."""
+    names = dict.fromkeys((name, name.replace("-idx", ".idx")))
+    return (*names, *(f"{each}.gz" for each in names))
+
+
 def find_file(info: DatasetInfo, data_dir: Path, name: str) -> Path | None:
-    """Where `name`, one of `info.files`, lies below `data_dir/DATASET`: itself, in a folder there, with .gz, or in the
-    published archive, whose path it is then. MNIST is also found in `data_dir` itself."""
+    """Where `name`, one of `info.files`, lies below `data_dir/DATASET`: itself, in a folder there, as torchvision has
+    it, in each form of `file_names`, or in the published archive, whose path it is then. MNIST is also found in
+    `data_dir` itself."""
     folder = data_dir / info.name
     if info.name == "mnist" and not folder.is_dir():
         folder = data_dir
-    places = [folder / name, folder / f"{name}.gz", *sorted(folder.glob(f"*/{name}"))]
+    names = file_names(name)
+    places = [folder / each for each in names]
+    places += [path for each in names for where in ("*", "*/raw") for path in sorted(folder.glob(f"{where}/{each}"))]
     if info.archive:
         places.append(folder / info.archive)
     return next((path for path in places if path.exists()), None)

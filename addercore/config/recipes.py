@@ -1,100 +1,263 @@
-"""Defaults of a training spec: the paper's recipe for each dataset (docs/paper.md, section 3), and for users' own."""
+"""The recipes by name: which table or figure of the paper each makes, on what, and with which defaults."""
 
-from copy import deepcopy
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
 
-from addercore.arch.methods import METHODS, default_first_last
-from addercore.config.datasets import DATASETS, DatasetInfo, dataset
+from addercore.arch.methods import METHODS
+from addercore.arch.networks import network
+from addercore.config.datasets import dataset as dataset_info
 
-_PAPER: Final[dict[str, Any]] = {
-    "model": {"first_last": "adder", "gradient": "full_precision"},
-    "optimizer": {
-        "lr": 0.1,
-        "momentum": 0.9,
-        "nesterov": True,
-        "weight_decay": 5e-4,
-        "schedule": "cosine",
-        "adaptive_lr": "alr",
-        "eta": 0.1,  # the MNIST table's best; the authors' CIFAR code has 0.2
-        "clip_norm": None,
-        "accumulate": 1,
-    },
-    "epochs": 50,
-    "batch_size": 256,
-    "seed": 0,
-    "precision": "fp32",
-    "init_from": None,
-    "augment": "none",
-    "early_stop": None,
-    "distill": None,
-    "publish": "last",
-    "checkpoint": {"every_epochs": 1, "every_seconds": 300, "keep": 2},
-    "metrics_every_steps": 10,
-}
+Output = Literal["table", "figure"]
+Control = Literal["none", "permuted_labels", "permuted_weights"]
 
-# lr = 0.05 · (1 + cos(π · epoch / 400)) is the cosine from 0.1; both ends are convolutions, as in the published tables
-_CIFAR: Final[dict[str, Any]] = {
-    "model": {"first_last": "conv"},
-    "optimizer": {"nesterov": False, "eta": 0.2},
-    "epochs": 400,
-    "augment": "crop_flip",
-}
+SMALL: Final = "digits"
+"""The dataset that every recipe runs on by default: it comes with the package and takes minutes, not days."""
 
-# Nesterov and this weight decay: the paper, section 4.3; η as in the authors' code
-_IMAGENET: Final[dict[str, Any]] = {
-    "model": {"first_last": "conv"},
-    "optimizer": {"weight_decay": 1e-4, "eta": 0.2},
-    "epochs": 150,
-    "augment": "imagenet",
-}
+STAND_IN: Final = "lenet5_bn"
+"""The network of a default where none of the recipe's own fits the dataset's images."""
 
-_CHANGES: Final[dict[str, dict[str, Any]]] = {
-    "mnist": {},
-    "digits": {"epochs": 30, "batch_size": 128},
-    "fashion_mnist": {"augment": "crop_flip"},  # clothes look the same mirrored; not in the paper
-    "cifar10": _CIFAR,
-    "cifar100": _CIFAR,
-    "imagenet": _IMAGENET,
-}
-
-SMALL: Final = 64
-"""Pixels: users' images of at most this height and width are trained as the small datasets are."""
+_TWINS: Final = ("adder", "conv")
 
 
-def recipe(dataset_name: str, method: str = "adder") -> dict[str, Any]:
-    """Every default of a training spec on `dataset_name`: all fields but `model.arch`, a new dictionary each time."""
-    info = dataset(dataset_name)
-    if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
-    changes = _CHANGES.get(dataset_name, {}) if dataset_name in DATASETS else _for_shape(info)
-    spec = _over(deepcopy(_PAPER), changes)
-    spec["model"]["method"] = method
-    spec["dataset"] = {"name": dataset_name}
-    if method != "adder":
-        spec["optimizer"]["adaptive_lr"] = "none"  # no layer has adder filters: nothing to rescale
-        spec["model"]["first_last"] = default_first_last(method)
-    return spec
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What a recipe looks at unless it is told otherwise; None: the recipe has no such option, or its dataset says."""
+
+    archs: tuple[str, ...] | None = None
+    methods: tuple[str, ...] | None = None
+    etas: tuple[float, ...] | None = None
+    seeds: tuple[int, ...] = (0,)
+    epochs: int | None = None
+    batch_size: int | None = None
 
 
-def _for_shape(info: DatasetInfo) -> dict[str, Any]:
-    """For a user's dataset: as MNIST for small grey images, as CIFAR for small coloured ones, as ImageNet for larger.
+@dataclass(frozen=True, slots=True)
+class RecipeInfo:
+    """A recipe; `small` are its defaults on digits, `full` those on every other dataset."""
 
-    Grey images are shifted but not mirrored (a mirrored letter is another one). 50 epochs, and no more than a tenth of
-    the training images in a batch, so that a small set makes steps enough.
-    """
-    grey = info.input_shape[0] == 1
-    if max(info.input_shape[1:]) > SMALL:
-        changes = deepcopy(_IMAGENET)
-    else:
-        changes = {"augment": "crop"} if grey else deepcopy(_CIFAR)
-    batch = 256
-    while batch > 2 and 10 * batch > info.train_size:
-        batch //= 2
-    return {**changes, "epochs": 50, "batch_size": batch}
+    name: str
+    title: str
+    reference: str
+    description: str
+    output: Output
+    datasets: tuple[str, ...]  # the paper's
+    small: Defaults
+    full: Defaults
+    takes_model: bool = False
+    one_arch: bool = True  # it compares methods or options within one network
+    trains: bool = True  # else it looks at networks as they are initialised
+    controls: tuple[Control, ...] = ("none", "permuted_labels")
+    known_methods: tuple[str, ...] = METHODS
+
+    def defaults(self, dataset: str) -> Defaults:
+        """On `dataset`; of the networks those that fit its images, or the stand-in where none does."""
+        given = self.small if dataset == SMALL else self.full
+        if given.archs is None:
+            return given
+        archs = tuple(arch for arch in given.archs if _fits(arch, dataset)) or (STAND_IN,)
+        return replace(given, archs=archs)
+
+    def options(self) -> tuple[str, ...]:
+        """Which of archs, methods and etas it takes."""
+        return tuple(name for name in ("archs", "methods", "etas") if getattr(self.small, name) is not None)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "title": self.title,
+            "reference": self.reference,
+            "description": self.description,
+            "output": self.output,
+            "datasets": list(self.datasets),
+            "takes_model": self.takes_model,
+            "options": list(self.options()),
+            "controls": list(self.controls),
+        }
 
 
-def _over(below: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """`changes` over `below`, objects field by field."""
-    for key, value in changes.items():
-        below[key] = _over(below[key], value) if isinstance(value, dict) else value
-    return below
+def _fits(arch: str, dataset: str) -> bool:
+    info = dataset_info(dataset)
+    try:
+        network(arch, info.input_shape, len(info.classes))
+    except ValueError:
+        return False
+    return True
+
+
+_FIVE: Final = (0, 1, 2, 3, 4)
+_CIFAR: Final = ("cifar10", "cifar100")
+
+_ALL: Final = (
+    RecipeInfo(
+        name="mnist",
+        title="Accuracy, operations and latency of LeNet-5-BN",
+        reference="Chen et al. 2020, section 4.1 (MNIST)",
+        description=(
+            "Trains the network by each method: validation accuracy (mean ± standard deviation over seeds) beside "
+            "operations, energy at 45 nm and the latency model (multiplication 4 cycles, addition 2)."
+        ),
+        output="table",
+        datasets=("mnist",),
+        small=Defaults(("lenet5_bn",), ("conv", "adder", "bnn", "xnor", "bwn"), seeds=_FIVE),
+        full=Defaults(("lenet5_bn",), ("conv", "adder"), seeds=(0, 1, 2)),
+        one_arch=False,
+    ),
+    RecipeInfo(
+        name="table1",
+        title="Gradient norms at the first iteration",
+        reference="Chen et al. 2020, Table 1",
+        description=(
+            "‖∂L/∂F‖₂ of each layer in the first step that a training would take, adder network against CNN, mean over "
+            "seeds. The control deals each layer's norms to the networks at random."
+        ),
+        output="table",
+        datasets=("mnist",),
+        small=Defaults(("lenet5_bn",), _TWINS, seeds=_FIVE),
+        full=Defaults(("lenet5_bn",), _TWINS, seeds=(0, 1, 2)),
+        trains=False,
+        controls=("none", "permuted_weights"),
+    ),
+    RecipeInfo(
+        name="table2",
+        title="Classification on CIFAR",
+        reference="Chen et al. 2020, Table 2",
+        description=(
+            "Validation accuracy and operations of several networks by each method; first and last layer stay "
+            "convolutions, as published. On digits by default LeNet-5-BN and ResNet-20, a few epochs."
+        ),
+        output="table",
+        datasets=_CIFAR,
+        small=Defaults(("lenet5_bn", "resnet20"), ("bnn", "adder", "conv"), epochs=4, batch_size=32),
+        full=Defaults(("vgg_small", "resnet20", "resnet32"), ("bnn", "adder", "conv")),
+        one_arch=False,
+    ),
+    RecipeInfo(
+        name="table3",
+        title="Classification on ImageNet",
+        reference="Chen et al. 2020, Table 3",
+        description=(
+            "Top-1 and top-5 validation accuracy and operations of ResNets by each method; first and last layer stay "
+            "convolutions. On digits by default ResNet-18, a few epochs."
+        ),
+        output="table",
+        datasets=("imagenet",),
+        small=Defaults(("resnet18",), ("bnn", "adder", "conv"), epochs=4, batch_size=32),
+        full=Defaults(("resnet18", "resnet50"), ("bnn", "adder", "conv")),
+        one_arch=False,
+    ),
+    RecipeInfo(
+        name="table4",
+        title="The rate η of the adaptive local learning rate",
+        reference="Chen et al. 2020, Table 4 (eq. 13)",
+        description="Trains the adder network with each η and compares validation accuracies, paired by seed.",
+        output="table",
+        datasets=("mnist",),
+        small=Defaults(("lenet5_bn",), etas=(1.0, 0.5, 0.2, 0.1, 0.05), seeds=_FIVE),
+        full=Defaults(("lenet5_bn",), etas=(1.0, 0.5, 0.2, 0.1, 0.05), seeds=(0, 1, 2)),
+    ),
+    RecipeInfo(
+        name="xnor_table",
+        title="Binary weights and binary networks of AlexNet",
+        reference="Rastegari et al. 2016 (XNOR-Net), tables 1 and 3; cited by Chen et al. 2020",
+        description=(
+            "Accuracy of binary weights (bwn) and binary weights and inputs (xnor) beside full precision, with the "
+            "saving in memory and in computation from counts. AlexNet needs large images: on small ones LeNet-5-BN "
+            "stands in."
+        ),
+        output="table",
+        datasets=("imagenet",),
+        small=Defaults(("lenet5_bn",), ("conv", "bwn", "xnor"), seeds=(0, 1, 2)),
+        full=Defaults(("alexnet",), ("conv", "bwn", "xnor")),
+    ),
+    RecipeInfo(
+        name="figure1",
+        title="Features in the plane of the last hidden layer",
+        reference="Chen et al. 2020, Figure 1",
+        description=(
+            "Trains LeNet-5-BN with two units in its last hidden layer and draws that plane. Verdict: do adder "
+            "features cluster round class centres (L1 distances), and do the CNN's separate by angle?"
+        ),
+        output="figure",
+        datasets=("mnist",),
+        small=Defaults(("lenet5_bn_2d",), _TWINS, epochs=60),
+        full=Defaults(("lenet5_bn_2d",), _TWINS),
+    ),
+    RecipeInfo(
+        name="figure2",
+        title="Filters of the first layer",
+        reference="Chen et al. 2020, Figure 2",
+        description=(
+            "The first layer's trained filters as images. Verdict: have they spatial structure (correlation of "
+            "neighbouring taps against the same taps shuffled)? The control shuffles the taps."
+        ),
+        output="figure",
+        datasets=("mnist",),
+        small=Defaults(("lenet5_bn",), _TWINS),
+        full=Defaults(("lenet5_bn",), _TWINS),
+        takes_model=True,
+        controls=("none", "permuted_labels", "permuted_weights"),
+    ),
+    RecipeInfo(
+        name="figure3",
+        title="Learning curves of the ablation",
+        reference="Chen et al. 2020, Figure 3 and section 4.4",
+        description=(
+            "Full-precision or sign gradient × adaptive (ALR), increased (ILR) or no local learning rate: curves of "
+            "accuracy and loss, and paired differences over seeds. Within two standard errors is a tie."
+        ),
+        output="figure",
+        datasets=("mnist",),
+        small=Defaults(("lenet5_bn",), seeds=_FIVE),
+        full=Defaults(("lenet5_bn",), seeds=(0, 1, 2)),
+    ),
+    RecipeInfo(
+        name="figure4",
+        title="Histograms of the weights",
+        reference="Chen et al. 2020, Figure 4",
+        description=(
+            "Weights of each layer with the Laplace and Gaussian distributions of maximum likelihood, compared by "
+            "log-likelihood and Kolmogorov–Smirnov distance. The control gives each weight the same rank in the other "
+            "distribution."
+        ),
+        output="figure",
+        datasets=("mnist",),
+        small=Defaults(("lenet5_bn",), _TWINS),
+        full=Defaults(("lenet5_bn",), _TWINS),
+        takes_model=True,
+        controls=("none", "permuted_labels", "permuted_weights"),
+    ),
+    RecipeInfo(
+        name="variance",
+        title="Predicted and measured variance of the layers' outputs",
+        reference="Chen et al. 2020, eqs. 8 and 9",
+        description=(
+            "Var Y of each layer at initialisation (or in a given model) as predicted from Var X and Var F, against "
+            "the measured one, with N(0, 1) inputs and with what reaches the layer from real images. The control sorts "
+            "each layer's weights, which keeps Var F and breaks the independence that the equations assume."
+        ),
+        output="figure",
+        datasets=("mnist",),
+        small=Defaults(("lenet5_bn",), _TWINS, seeds=_FIVE),
+        full=Defaults(("lenet5_bn",), _TWINS, seeds=(0, 1, 2)),
+        takes_model=True,
+        trains=False,
+        controls=("none", "permuted_weights"),
+        known_methods=_TWINS,
+    ),
+    RecipeInfo(
+        name="distillation",
+        title="Distillation from the convolutional twin",
+        reference="Xu et al. 2020 (PKKD), after Hinton et al. 2015",
+        description=(
+            "Trains the convolutional twin well (twice as long; on digits on augmented images), then the adder network "
+            "with and without it as teacher: paired differences of validation accuracy over seeds."
+        ),
+        output="table",
+        datasets=_CIFAR,
+        small=Defaults(("lenet5_bn",), seeds=tuple(range(15))),
+        full=Defaults(("resnet20",)),
+    ),
+)
+
+RECIPES: Final[dict[str, RecipeInfo]] = {info.name: info for info in _ALL}
+"""Every recipe by name."""

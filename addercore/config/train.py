@@ -1,276 +1,170 @@
-"""A training configuration: the training spec of the API, less what only the service needs. Frozen and always valid.
+"""A training configuration: the training spec of the API, less what only the service needs."""
 
-Every section checks itself in `__post_init__` and reports all of its bad fields at once, as an `InvalidConfig`.
-"""
+from typing import Annotated, Any, Final, Literal, Self
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar, Final, Literal, Self, get_args
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from addercore.arch.counts import Counts, count
-from addercore.arch.networks import ARCHS, FIRST_LAST, METHODS, Network, network
-from addercore.config.checks import FieldError, InvalidConfig, Problems
-from addercore.config.datasets import DATASETS, DatasetInfo, dataset, is_dataset
-from addercore.config.recipes import recipe
+from addercore.arch.networks import METHODS, Network, network
+from addercore.config import defaults
+from addercore.config.datasets import DatasetInfo, dataset, is_dataset
+from addercore.config.errors import field_errors
+from addercore.config.fields import WHOLE, BatchSize, Config, Epochs, ModelId, Section, Seed, merge, part_of
+from addercore.config.sections import (
+    CheckpointConfig,
+    DatasetConfig,
+    DistillConfig,
+    EarlyStopConfig,
+    ModelConfig,
+    OptimizerConfig,
+    check_batch_size,
+)
 
-Gradient = Literal["full_precision", "sign"]
-AdaptiveLr = Literal["alr", "ilr", "none"]
-Schedule = Literal["cosine", "constant"]
 Precision = Literal["fp32", "bf16"]
 Augment = Literal["none", "crop", "crop_flip", "affine", "imagenet"]
 Publish = Literal["last", "best"]
 
-SERVICE_KEYS: Final = frozenset({"kind", "resources", "priority", "limits", "labels"})
-"""Keys of a job's spec that the service reads and training does not."""
-
-MAX_SEED: Final = 2**63 - 1
+PASSES: Final = 3
+"""A training step is a forward pass and a backward pass of about twice its work."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelConfig:
-    arch: str
-    method: str = "adder"
-    first_last: str = "adder"
-    gradient: Gradient = "full_precision"
+class TrainConfig(Config):
+    """What to train, on what, and how.
 
-    def __post_init__(self) -> None:
-        problems = Problems("model.")
-        problems.choice("arch", self.arch, tuple(ARCHS))
-        problems.choice("method", self.method, METHODS)
-        problems.choice("first_last", self.first_last, FIRST_LAST)
-        problems.choice("gradient", self.gradient, get_args(Gradient))
-        problems.raise_any()
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetConfig:
-    name: str
-
-    def __post_init__(self) -> None:
-        problems = Problems("dataset.")
-        if not is_dataset(self.name):
-            problems.choice("name", self.name, tuple(DATASETS))
-        problems.raise_any()
-
-
-@dataclass(frozen=True, slots=True)
-class OptimizerConfig:
-    """`clip_norm` bounds the gradient's norm over all parameters *after* the local learning rates (see optim)."""
-
-    lr: float
-    momentum: float
-    nesterov: bool
-    weight_decay: float
-    schedule: Schedule
-    adaptive_lr: AdaptiveLr
-    eta: float
-    clip_norm: float | None
-    accumulate: int  # batches whose gradients make one optimizer step
-
-    def __post_init__(self) -> None:
-        problems = Problems("optimizer.")
-        problems.positive("lr", self.lr)
-        problems.fraction("momentum", self.momentum)
-        problems.boolean("nesterov", self.nesterov)
-        if self.nesterov is True and self.momentum == 0:
-            problems.add("nesterov", "needs optimizer.momentum > 0, got 0; set nesterov to false or give a momentum")
-        problems.not_negative("weight_decay", self.weight_decay)
-        problems.choice("schedule", self.schedule, get_args(Schedule))
-        problems.choice("adaptive_lr", self.adaptive_lr, get_args(AdaptiveLr))
-        problems.positive("eta", self.eta)
-        if self.clip_norm is not None:
-            problems.positive("clip_norm", self.clip_norm)
-        problems.integer("accumulate", self.accumulate, 1)
-        problems.raise_any()
-
-
-@dataclass(frozen=True, slots=True)
-class CheckpointConfig:
-    """When to save: after every so many epochs, or so many seconds after the last one; null switches either off."""
-
-    every_epochs: int | None
-    every_seconds: float | None
-    keep: int
-
-    def __post_init__(self) -> None:
-        problems = Problems("checkpoint.")
-        if self.every_epochs is not None:
-            problems.integer("every_epochs", self.every_epochs, 1)
-        if self.every_seconds is not None:
-            problems.positive("every_seconds", self.every_seconds)
-        problems.integer("keep", self.keep, 1)
-        problems.raise_any()
-
-
-@dataclass(frozen=True, slots=True)
-class EarlyStopConfig:
-    """Stop after `patience` epochs in which val/accuracy has not risen more than `min_delta` above the best so far."""
-
-    patience: int  # epochs
-    min_delta: float = 0.0
-
-    def __post_init__(self) -> None:
-        problems = Problems("early_stop.")
-        problems.integer("patience", self.patience, 1)
-        problems.not_negative("min_delta", self.min_delta)
-        problems.raise_any()
-
-
-@dataclass(frozen=True, slots=True)
-class DistillConfig:
-    """Learn from a trained model's scores beside the labels (`addercore.train.distillation` has the formula)."""
-
-    teacher: str  # a model's id
-    temperature: float = 2.0  # T: scores of both are divided by it
-    weight: float = 0.5  # of the teacher; the labels have the rest
-    features: float = 1.0  # of the layers' kernels beside the scores; 0: the scores alone
-
-    def __post_init__(self) -> None:
-        problems = Problems("distill.")
-        if not (isinstance(self.teacher, str) and self.teacher):
-            problems.add("teacher", f"must be a model's id, got {self.teacher!r}")
-        problems.positive("temperature", self.temperature)
-        problems.share("weight", self.weight)
-        problems.not_negative("features", self.features)
-        problems.raise_any()
-
-
-@dataclass(frozen=True, slots=True)
-class TrainConfig:
-    """What to train, on what, and how; field names and nesting are those of the API's training spec."""
+    `model.arch` and `dataset.name` are required. A field that is left out gets the paper's recipe for the dataset and
+    the method (`addercore.config.recipe`), which for some datasets differs from the default stated here.
+    """
 
     model: ModelConfig
+    """The network."""
     dataset: DatasetConfig
-    optimizer: OptimizerConfig
-    epochs: int
-    batch_size: int
-    seed: int
-    precision: Precision
-    init_from: str | None
-    augment: Augment
-    early_stop: EarlyStopConfig | None
-    distill: DistillConfig | None
-    publish: Publish
-    checkpoint: CheckpointConfig
-    metrics_every_steps: int
+    """The images and labels."""
+    optimizer: OptimizerConfig = OptimizerConfig()
+    """Stochastic gradient descent and its local learning rates."""
+    epochs: Epochs = 50
+    """Passes over the training images. The default of digits is 30, of CIFAR 400, of ImageNet 150."""
+    batch_size: BatchSize = 256
+    """Images of a batch, at most as many as the dataset trains on. The default of digits is 128."""
+    seed: Seed = 0
+    """Of the first weights, the order of the images and their augmentation. Equal seeds give equal bytes."""
+    precision: Precision = "fp32"
+    """`bf16`: layers compute in bfloat16 (autocast), and weights and optimizer stay in float32."""
+    init_from: ModelId | None = None
+    """Id of a model whose weights are the start; null: random weights."""
+    augment: Augment = "none"
+    """`crop`: padded by 4 pixels and cut back at random; `crop_flip` (CIFAR's default): and mirrored; `affine`: turned,
+    scaled and shifted a little; `imagenet` (ImageNet's default): a random part of the image at the input's size, and
+    mirrored."""
+    early_stop: EarlyStopConfig | None = None
+    """Ends a training that no longer improves; null: all epochs are trained."""
+    distill: DistillConfig | None = None
+    """Learns from a trained model beside the labels; null: from the labels alone."""
+    publish: Publish = "last"
+    """Which weights become the model: those of the last epoch, or of the one with the best val/accuracy."""
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    """When to save a checkpoint."""
+    metrics_every_steps: Annotated[int, Field(ge=1), WHOLE] = 10
+    """Steps between two points of train/loss and the other metrics of a step."""
 
-    _SECTIONS: ClassVar[dict[str, type[Any]]] = {
-        "model": ModelConfig,
-        "dataset": DatasetConfig,
-        "optimizer": OptimizerConfig,
-        "early_stop": EarlyStopConfig,
-        "distill": DistillConfig,
-        "checkpoint": CheckpointConfig,
-    }
-
-    def __post_init__(self) -> None:
-        problems = Problems("")
-        problems.integer("epochs", self.epochs, 1)
-        problems.integer("batch_size", self.batch_size, 2, "batch normalisation needs two images")
-        problems.integer("seed", self.seed, 0)
-        if isinstance(self.seed, int) and self.seed > MAX_SEED:
-            problems.add("seed", f"must be ≤ {MAX_SEED}, got {self.seed}")
-        problems.choice("precision", self.precision, get_args(Precision))
-        if self.init_from is not None and not (isinstance(self.init_from, str) and self.init_from):
-            problems.add("init_from", f"must be null or a model's id, got {self.init_from!r}")
-        problems.choice("augment", self.augment, get_args(Augment))
-        problems.choice("publish", self.publish, get_args(Publish))
-        problems.integer("metrics_every_steps", self.metrics_every_steps, 1)
-        problems.raise_any()
-        check(self)
-
+    @model_validator(mode="before")
     @classmethod
-    def from_dict(cls, spec: dict[str, Any]) -> Self:
-        """A configuration from a (partial) training spec; the recipe of its dataset and method fills what is missing.
+    def _fill_in(cls, data: Any) -> Any:
+        """Fields that are left out get what the dataset and the method change in the defaults."""
+        if not isinstance(data, dict):
+            return data
+        name, method = part_of(data, "dataset", "name"), part_of(data, "model", "method", "adder")
+        if not (is_dataset(name) and method in METHODS):
+            return data  # the fields' own validators say so
+        return merge(defaults.changes(name, method), data)
 
-        `model.arch` and `dataset.name` are required. The service's own keys are ignored, other unknown ones refused.
-        """
-        problems = Problems("")
-        if not isinstance(spec, dict):
-            raise InvalidConfig([FieldError("", f"a training spec must be an object, got {type(spec).__name__}")])
-        given = {key: value for key, value in spec.items() if key not in SERVICE_KEYS}
-        base = recipe(_name_of(given), _method_of(given))
-        values: dict[str, Any] = {}
-        for field in fields(cls):
-            value = given.pop(field.name, base.get(field.name))
-            section = cls._SECTIONS.get(field.name)
-            if section is None or (value is None and field.name in ("early_stop", "distill")):
-                values[field.name] = value
-            else:
-                values[field.name] = problems.section(field.name, section, value, base.get(field.name) or {})
-        for key in given:
-            problems.add(key, f"is not a field of a training spec; known: {', '.join(f.name for f in fields(cls))}")
-        if problems.found:
-            problems.merge(lambda: cls(**(values | _stand_ins(values, base))))
-            problems.raise_any()
-        return cls(**values)
+    @field_validator("dataset")
+    @classmethod
+    def _takes_its_images(cls, value: DatasetConfig, info: ValidationInfo) -> DatasetConfig:
+        model = info.data.get("model")
+        try:
+            if model is not None:
+                _network(model, value)
+        except ValueError as error:
+            raise field_errors([("../model/arch", str(error))]) from None
+        return value
+
+    @field_validator("batch_size")
+    @classmethod
+    def _fits_the_dataset(cls, batch_size: int, info: ValidationInfo) -> int | None:
+        return check_batch_size(batch_size, info)
 
     @classmethod
     def default(cls, arch: str, dataset: str, method: str = "adder") -> Self:
-        """The paper's recipe for `arch` on `dataset`."""
-        return cls.from_dict({"model": {"arch": arch, "method": method}, "dataset": {"name": dataset}})
+        """The paper's recipe.
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain dictionaries, every default filled in; `from_dict` gives the same configuration back."""
-        return asdict(self)
+        Args:
+            arch: one of `addercore.arch.ARCHS`.
+            dataset: a published dataset, or one that `addercore.config.register` has made known.
+            method: one of `addercore.arch.METHODS`.
+
+        Raises:
+            InvalidConfig: one of the names is unknown, or the network does not take the dataset's images.
+        """
+        return cls.from_dict({"model": {"arch": arch, "method": method}, "dataset": {"name": dataset}})
 
     def network(self) -> Network:
         """The network that this configuration trains."""
-        info = dataset(self.dataset.name)
-        return network(self.model.arch, info.input_shape, len(info.classes))
+        return _network(self.model, self.dataset)
 
     def counts(self) -> Counts:
-        """What that network costs for one image."""
+        """What that network costs for one image: operations, parameters, activations, energy."""
         return count(self.network(), self.model.method, self.model.first_last)
 
-
-def _name_of(spec: dict[str, Any]) -> str:
-    """The dataset's name, or `InvalidConfig`: without it there are no defaults."""
-    section = spec.get("dataset")
-    if section is None or (isinstance(section, dict) and "name" not in section):
-        raise InvalidConfig([FieldError("dataset.name", f"dataset.name is required; known: {', '.join(DATASETS)}")])
-    if not isinstance(section, dict):
-        raise InvalidConfig([FieldError("dataset", f"dataset must be an object, got {section!r}")])
-    return DatasetConfig(section["name"]).name
+    def operations(self) -> int:
+        """Estimated operations of all epochs: for each training image a forward pass and twice as much backward, for
+        each validation image a forward pass."""
+        info = dataset(self.dataset.name)
+        each = self.counts().operations
+        images = self.epochs * (PASSES * info.train_size + info.validation_size)
+        return images * (each.add + each.mul + each.xnor)
 
 
-def _method_of(spec: dict[str, Any]) -> str:
-    section = spec.get("model")
-    method = section.get("method", "adder") if isinstance(section, dict) else "adder"
-    return method if method in METHODS else "adder"  # a wrong one is reported by ModelConfig
+def _network(model: ModelConfig, data: DatasetConfig) -> Network:
+    info = dataset(data.name)
+    return network(model.arch, info.input_shape, len(info.classes))
 
 
-def _stand_ins(values: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
-    """Valid sections in place of those that failed, so that the remaining fields are still checked."""
-    made: dict[str, Callable[[], Any]] = {
-        "model": lambda: ModelConfig(next(iter(ARCHS))),
-        "dataset": lambda: DatasetConfig(base["dataset"]["name"]),
-        "optimizer": lambda: OptimizerConfig(**base["optimizer"]),
-        "checkpoint": lambda: CheckpointConfig(**base["checkpoint"]),
-    }
-    return {name: make() for name, make in made.items() if values[name] is None}
+def recipe(dataset_name: str, method: str = "adder") -> dict[str, Any]:
+    """The defaults of a training.
+
+    Args:
+        dataset_name: a published dataset, or one that `register` has made known.
+        method: what layers compute, one of `addercore.arch.METHODS`.
+
+    Returns:
+        A training spec with every field but `model.arch`; a new dictionary each time.
+
+    Raises:
+        ValueError: the dataset or the method is unknown.
+    """
+    given = {"model": {"method": method}, "dataset": {"name": dataset_name}}
+    changes = merge(defaults.changes(dataset_name, method), given)
+    return merge(_stated_defaults(TrainConfig) | {"model": _stated_defaults(ModelConfig)}, changes)
 
 
-def check(config: TrainConfig) -> None:
-    """What spans several fields: the network fits the dataset's images, a batch fits the training set."""
-    problems = Problems("")
-    info = dataset(config.dataset.name)
-    if config.batch_size > info.train_size:
-        problems.add_sentence(
-            "batch_size",
-            f"batch_size {config.batch_size} exceeds the {info.train_size} training images of {info.name}; "
-            f"give at most {info.train_size}",
-        )
-    try:
-        config.network()
-    except ValueError as error:
-        problems.add_sentence("model.arch", str(error))
-    problems.raise_any()
+def _stated_defaults(cls: type[Section]) -> dict[str, Any]:
+    """The defaults in a section's fields, as plain values."""
+    found = {name: field.get_default() for name, field in cls.model_fields.items() if not field.is_required()}
+    return {name: value.to_dict() if isinstance(value, Section) else value for name, value in found.items()}
 
 
 def unfit_teacher(manifest: dict[str, Any], info: DatasetInfo, arch: str, features: float) -> str | None:
-    """Why the model of `manifest` cannot teach a training of `arch` on `info`; None where it takes the same images and
-    knows the same classes. Its method and normalisation may be others, without `features` its architecture too."""
+    """Why a model cannot teach a training.
+
+    Args:
+        manifest: the teacher's; its method and normalisation may be others than the training's.
+        info: the dataset of the training, whose images the teacher must take and whose classes it must know.
+        arch: architecture of the network that learns.
+        features: `distill.features`; above 0 the teacher must have that architecture too.
+
+    Returns:
+        A reason to put after the teacher's name, or None where it can teach.
+    """
     shape, classes = manifest["network"]["input_shape"], manifest["classes"]
     if tuple(shape) != info.input_shape:
         return f"it takes images of {tuple(shape)}, this training has {info.input_shape}"

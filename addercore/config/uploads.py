@@ -1,33 +1,88 @@
 """Users' own datasets as they are uploaded: names, formats told by content, and the choices of who uploads."""
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from addercore.config.fields import WHOLE, Form, Section, Seed
 
 FORMATS: Final[dict[str, str]] = {
     "npz": ".npz with x_train, y_train and optionally x_test, y_test, or with images, labels",
-    "zip": "zip of a folder of images for each class, optionally below train/ and val/",
+    "zip": "zip of a folder of images for each class, optionally below train/ and val/; of IDX files or Parquet tables",
     "tar": "tar (plain or with gzip or bzip2) of the same",
     "parquet": "Parquet with the columns image and label",
 }
 SNIFF_BYTES: Final = 66_000
 """Of the beginning of a file, enough for `sniff`: a zip's first name may have 65,535."""
 MAX_SIDE: Final = 1024  # pixels of the images that trainings read
+PREVIEW_NAME: Final = "preview.png"
+"""Of a validation's contact sheet among its artifacts."""
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 ID_PREFIX: Final = "ds_"
 
 _ZIP_ENTRY: Final = 30  # bytes of a zip's local header before the name
 _COMPRESSED: Final = (b"\x1f\x8b", b"BZh")
+_FOREIGN: Final = (
+    (b"Rar!\x1a\x07", "a RAR archive (pack it as zip)"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive (pack it as zip)"),
+    (b"\xfd7zXZ\0", "packed with xz (pack it with gzip)"),
+    (b"\x28\xb5\x2f\xfd", "packed with Zstandard (pack it with gzip)"),
+    (b"\x89HDF\r\n", "an HDF5 file (write its arrays with np.savez)"),
+    (b"MATLAB 5.0", "a MATLAB file (write its arrays with np.savez)"),
+    (b"\x93NUMPY", "a single array (write images and labels with np.savez)"),
+    (b"ARROW1", "an Arrow file (write it as Parquet)"),
+    (b"\0\0\x08", "a single IDX file (pack images and labels as one zip)"),
+    (b"\x80", "a Python pickle, which is never read (write its arrays with np.savez)"),
+    (b"\x89PNG", "a single image (pack a folder for each class as zip)"),
+    (b"\xff\xd8\xff", "a single image (pack a folder for each class as zip)"),
+    (b"GIF8", "a single image (pack a folder for each class as zip)"),
+)
 
 
-@dataclass(frozen=True, slots=True)
-class IntakeOptions:
-    """What the uploader chose."""
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE), WHOLE]
 
-    size: tuple[int, int] | None = None  # (h, w); None: the images' common size, else 64×64
-    channels: int | None = None  # 1 or 3; None: as the images are
-    validation_fraction: float = 0.15  # of each class, where the upload has no validation part of its own
-    seed: int = 0  # of that choice
+
+class Columns(Section):
+    """Which columns of a table hold the images and the labels; null: told by their names."""
+
+    image: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    label: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+
+
+class IntakeOptions(Section):
+    """What the uploader of a dataset chose."""
+
+    size: (
+        Annotated[
+            tuple[Side, Side],
+            Field(strict=False),
+            Form(f"[height, width], two integers from 1 to {MAX_SIDE}"),
+        ]
+        | None
+    ) = None
+    """(height, width) to which images are resized. Left out: their own size where all have the same, else 64×64."""
+    channels: Literal[1, 3] | None = None
+    """1 (grey) or 3 (colour), to which images are converted. Left out: as they are, where all are alike."""
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    """Part of each class that validates, where the upload has no validation part of its own."""
+    seed: Seed = 0
+    """Of the choice of that part."""
+    on_bad_image: Literal["fail", "skip"] = "fail"
+    """What becomes of an upload with images that cannot be read: it fails, or they are left out."""
+    max_skipped: Annotated[int, Field(ge=0, le=1_000_000), WHOLE] = 100
+    """Images that may be left out so, at most."""
+    transparent_on: Literal["white", "black", "refuse"] = "white"
+    """The ground on which transparent images are laid."""
+    value_range: Literal["auto", "0..1", "0..255", "-1..1", "bits"] = "auto"
+    """What is black and what is white in arrays and 16-bit images; `bits`: 0 to the largest number of as many bits."""
+    columns: Columns | None = None
+    """Columns of a table, `{"image": …, "label": …}`. Left out: told by their names."""
+
+    @property
+    def named_columns(self) -> tuple[str | None, str | None]:
+        """Those of images and of labels; None: told by its name."""
+        return (None, None) if self.columns is None else (self.columns.image, self.columns.label)
 
 
 def sniff(head: bytes) -> str | None:
@@ -42,6 +97,7 @@ def sniff(head: bytes) -> str | None:
     return "parquet" if head.startswith(b"PAR1") else None
 
 
-def unknown_format() -> str:
-    """A sentence that lists the known ones."""
-    return f"is none of the known formats: {'; '.join(FORMATS.values())}"
+def unknown_format(head: bytes) -> str:
+    """Why a file that begins with `head` is not taken, with the known formats; continues a sentence about it."""
+    found = next((f"is {what}; that " for magic, what in _FOREIGN if head.startswith(magic)), "")
+    return f"{found}is none of the known formats: {'; '.join(FORMATS.values())}"

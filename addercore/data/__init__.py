@@ -1,4 +1,4 @@
-"""Datasets as bytes and as tensors, and the way pixels take into a network.
+"""Datasets as bytes and as tensors, and the preprocessing from pixels to a network's input.
 
 Importing this package loads no torch (names are resolved on first use, PEP 562): `intake` needs none.
 """

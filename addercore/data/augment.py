@@ -1,7 +1,7 @@
-"""Augmentations of whole batches, on the device the images lie on. A pixel outside an image is 0, which is black.
+"""Augmentations of whole batches, on the images' device. Pixels outside an image are 0, which is black.
 
-Random numbers come from a generator on the processor and are drawn for a batch at once, so that a batch's bits depend
-on the generator alone. Images are float32 (n, c, h, w) in 0…1.
+Random numbers come from a CPU generator and are drawn for the whole batch at once, so that a batch's bits depend on
+the generator only. Images are float32 (n, c, h, w) in 0…1.
 """
 
 from math import exp, floor, log, pi, sqrt
@@ -26,7 +26,7 @@ Box = tuple[float, float, float, float]
 
 
 def random_crop(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Each image padded by 4 pixels and cut back at a random place."""
+    """Pads each image by 4 pixels and crops it to its size at a random position."""
     n, _, height, width = images.shape
     pad = CROP_PADDING
     padded = nnf.pad(images, (pad, pad, pad, pad))
@@ -36,25 +36,25 @@ def random_crop(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Each image mirrored left to right, or not."""
+    """Mirrors each image left to right with probability 1/2."""
     flipped = torch.randint(0, 2, (len(images), 1, 1, 1), generator=generator).to(images.device, torch.bool)
     return torch.where(flipped, images.flip(3), images)
 
 
 def random_affine(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Each image turned by up to 10°, scaled by up to a tenth and shifted by up to a sixteenth of its size."""
+    """Rotates each image by up to 10°, scales it by up to 10 % and shifts it by up to 1/16 of its size."""
     n, _, height, width = images.shape
     turn, zoom, right, down = (2 * torch.rand((4, n), generator=generator) - 1).unbind()
     angle, scale = turn * (TURN * pi / 180), 1 + zoom * ZOOM
     cos, sin = angle.cos() / scale, angle.sin() / scale
-    # Output places to input places, both −1…1 across the image: a turn of pixels has the aspect ratio in it.
+    # Output positions to input positions, both −1…1 across the image: a turn of pixels has the aspect ratio in it.
     rows = (cos, -sin * (height / width), right * (2 * SHIFT)), (sin * (width / height), cos, down * (2 * SHIFT))
     theta = torch.stack([torch.stack(row, 1) for row in rows], 1)
     return _sampled(images, theta, (height, width), "zeros")
 
 
 def random_part(images: Tensor, size: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """A random part of each image, 8 % to 100 % of its area, at `size`: (n, c, *size). Shrinking does not average."""
+    """Crops a random part of each image, 8 % to 100 % of its area, and resizes it to `size`, without antialiasing."""
     n, _, height, width = images.shape
     boxes = torch.tensor([random_box(tries, height, width) for tries in attempts(n, generator)])
     top, left, rows, columns = boxes.unbind(1)
@@ -70,19 +70,19 @@ def random_part(images: Tensor, size: tuple[int, int], generator: torch.Generato
 
 
 def _sampled(images: Tensor, theta: Tensor, size: tuple[int, int], outside: str) -> Tensor:
-    """`images` at the places that theta (n, 2, 3) gives for the pixels of an image of `size`, bilinear."""
+    """Samples `images` bilinearly on the affine grid theta (n, 2, 3) of `size`."""
     shape = [len(images), images.shape[1], *size]
     grid = nnf.affine_grid(theta.to(images.device), shape, align_corners=False)
     return nnf.grid_sample(images, grid, mode="bilinear", padding_mode=outside, align_corners=False)
 
 
 def attempts(n: int, generator: torch.Generator) -> list[list[list[float]]]:
-    """For each of n images the random numbers (10 attempts of 4, in 0…1) that `random_box` takes."""
+    """Random numbers in 0…1 for `random_box`: 10 attempts of 4 numbers for each of n images."""
     return torch.rand((n, _ATTEMPTS, 4), generator=generator, dtype=torch.float64).tolist()
 
 
 def random_box(tries: list[list[float]], height: int, width: int) -> Box:
-    """A part of random area, aspect ratio and place: the first attempt that fits, else the largest central part."""
+    """A crop of random area, aspect ratio and position: the first attempt that fits, else the largest central one."""
     low, high = (log(ratio) for ratio in PART_RATIO)
     for area, ratio, down, right in tries:
         size = height * width * (PART_AREA[0] + area * (PART_AREA[1] - PART_AREA[0]))

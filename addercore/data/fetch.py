@@ -1,7 +1,8 @@
-"""Brings a published dataset into the data folder: downloaded, or taken from a folder.
+"""Brings a published dataset into the data folder: copied from this machine or a folder, or downloaded.
 
-A file gets its name only when its checksum is right. A download that breaks off leaves `.NAME.part`, from which the
-next attempt goes on; one that turns out to be another file leaves nothing. What is there already is never overwritten.
+What counts is the content: a copy in any packing is taken whose uncompressed files have the published checksums, all of
+them or none. A download that breaks off leaves `.NAME.part`, from which the next attempt goes on; one that turns out to
+be another file leaves nothing.
 """
 
 import fcntl
@@ -9,6 +10,7 @@ import hashlib
 import os
 import shutil
 import tarfile
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -20,10 +22,12 @@ from typing import IO, BinaryIO, Final
 
 from addercore.config import DatasetInfo
 from addercore.config.datasets import missing_files
+from addercore.data.copies import Copy, copies_in
 from addercore.data.folder import imagenet
 from addercore.data.published import Download
 from addercore.data.sets import SPLITS, read
 from addercore.errors import BadData
+from addercore.files import rename, replacing
 
 Say = Callable[[str], None]
 
@@ -38,11 +42,26 @@ class FetchError(BadData):
 
 
 def fetch(
-    info: DatasetInfo, downloads: Sequence[Download], data_dir: Path, folder: Path | None = None, say: Say = print
+    info: DatasetInfo,
+    downloads: Sequence[Download],
+    data_dir: Path,
+    folder: Path | None = None,
+    say: Say = print,
+    elsewhere: Sequence[Path] = (),
 ) -> Path:
-    """The folder of the dataset's files, whole and checked, below `data_dir`; `FetchError` with the remedy.
+    """The folder of the dataset's files, whole and checked, below `data_dir`.
 
-    With `folder`, files are copied from there (of ImageNet a link is made) and nothing is downloaded.
+    Args:
+        info: the dataset.
+        downloads: its published files.
+        data_dir: where datasets lie.
+        folder: take it from there, in whatever packing (of ImageNet a link is made), and download nothing.
+        say: gets a sentence about each step.
+        elsewhere: folders that are looked through before anything is downloaded.
+
+    Raises:
+        FetchError: it cannot be brought here; the message says what to do.
+        BadData: what is there already is not what was published.
     """
     if not info.files:
         raise FetchError(f"{info.name} need not be fetched: {info.source}")
@@ -51,19 +70,70 @@ def fetch(
         return _checked(info, data_dir, f"{info.name} is in {target} already", say)
     if not downloads:
         return _linked(info, data_dir, folder, say)
+    refused: list[str] = []
+    for place in (target, *elsewhere) if folder is None else (folder,):
+        if (copy := _copied(info, place, data_dir, refused, say)) is not None:
+            return _checked(info, data_dir, f"{info.name} is in {target}, taken from {copy}", say)
+    if folder is not None:
+        raise FetchError(_no_copy(info, downloads, folder, refused))
+    for reason in refused:
+        say(f"Not taken: {reason}")
     target.mkdir(parents=True, exist_ok=True)
     try:
-        loose = [] if folder is None else _loose(info, downloads, folder)
-        if loose:
-            for path in loose:
-                _copy(path, target / path.name)
-        else:
-            for download in downloads:
-                _bring(info, download, target, folder, say)
+        for download in downloads:
+            _bring(info, download, target, say)
     finally:
         with suppress(OSError):  # it holds something
             target.rmdir()
     return _checked(info, data_dir, f"{info.name} is in {target}", say)
+
+
+def _copied(info: DatasetInfo, folder: Path, data_dir: Path, refused: list[str], say: Say) -> Path | None:
+    """Where the first right copy in a folder lies, once its files are in the data folder: all of them, or nothing."""
+    target = data_dir / info.name
+    for copy in copies_in(info, folder):
+        say(f"Looking at {copy.path}")
+        data_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{info.name}-", dir=data_dir) as staged:
+            try:
+                _stage(copy, Path(staged) / info.name)
+                for split in SPLITS:
+                    read(info, split, Path(staged))
+            except BadData as error:
+                refused.append(str(error).replace(f"{staged}{os.sep}{info.name}", str(copy.path)))
+                continue
+            target.mkdir(parents=True, exist_ok=True)
+            for path in sorted((Path(staged) / info.name).iterdir()):
+                path.replace(target / path.name)
+        return copy.path
+    return None
+
+
+def _stage(copy: Copy, folder: Path) -> None:
+    """Writes a copy's files, each of which must have its published checksum."""
+    folder.mkdir()
+    sums = dict(zip(copy.info.files, copy.info.checksums, strict=False))
+    for name, data in copy.contents():
+        found = hashlib.sha256(data).hexdigest()
+        if sums.get(name, found) != found:
+            raise BadData(
+                f"{copy.path} is not the published {copy.path.name if copy.kind != 'files' else copy.info.name}: its "
+                f"{name} has sha256 {found} uncompressed, instead of {sums[name]}"
+            )
+        with (folder / name).open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _no_copy(info: DatasetInfo, downloads: Sequence[Download], folder: Path, refused: list[str]) -> str:
+    if refused:
+        return f"{'; '.join(refused)}. Nothing was kept. Try another source, such as {downloads[0].addresses[0]}"
+    wanted = ", ".join(download.name for download in downloads)
+    return (
+        f"{folder} has neither {wanted} nor {', '.join(info.files)}, nor the folders of torchvision or Keras; get them "
+        f"from {downloads[0].addresses[0]} ({info.source}) and put them there"
+    )
 
 
 def _checked(info: DatasetInfo, data_dir: Path, what: str, say: Say) -> Path:
@@ -73,66 +143,52 @@ def _checked(info: DatasetInfo, data_dir: Path, what: str, say: Say) -> Path:
     return data_dir / info.name
 
 
-def _loose(info: DatasetInfo, downloads: Sequence[Download], folder: Path) -> list[Path]:
-    """The files themselves, where `folder` has all of them rather than what was downloaded."""
-    if all(_in(folder, info, download.name) for download in downloads):
-        return []
-    found = [_in(folder, info, name) for name in info.files]
-    if None not in found:
-        return [path for path in found if path is not None]
-    wanted = ", ".join(download.name for download in downloads)
-    raise FetchError(
-        f"{folder} has neither {wanted} nor {', '.join(info.files)}; get them from {downloads[0].addresses[0]} "
-        f"({info.source}) and put them there"
-    )
-
-
-def _in(folder: Path, info: DatasetInfo, name: str) -> Path | None:
-    """`name` in `folder`, in its folder for this dataset, or in one that an archive was unpacked to."""
-    places = [folder / name, folder / info.name / name, *sorted(folder.glob(f"cifar*/{name}"))]
-    return next((path for path in places if path.is_file()), None)
-
-
-def _bring(info: DatasetInfo, download: Download, target: Path, folder: Path | None, say: Say) -> None:
+def _bring(info: DatasetInfo, download: Download, target: Path, say: Say) -> None:
     """One published file into `target`: an archive's members, or the file itself."""
     with _partial(target / f".{download.name}.part", download) as (path, part):
-        found = None if folder is None else _in(folder, info, download.name)
-        if found is not None:
-            part.truncate(0)
-            with found.open("rb") as file:
-                shutil.copyfileobj(file, part, _CHUNK)
-        else:
-            _download(info, download, part, target, say)
+        _download(info, download, part, target, say)
         part.flush()
         os.fsync(part.fileno())
-        _verify(path, download, "it" if found is None else str(found))
+        _verify(path, download)
         if download.name == info.archive:
             _unpack(info, path, target)
             path.unlink()
         else:
-            path.replace(target / download.name)
+            rename(path, target / download.name)
 
 
 @contextmanager
 def _partial(path: Path, download: Download) -> Iterator[tuple[Path, BinaryIO]]:
-    """The unfinished file, for this process alone, at its end."""
-    with path.open("a+b") as part:
-        try:
-            fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise FetchError(f"another process is fetching {download.name} into {path.parent}") from error
-        part.seek(0, os.SEEK_END)
-        yield path, part
+    """Opens the unfinished file for appending, locked for this process."""
+    while True:
+        with path.open("a+b") as part:
+            try:
+                fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise FetchError(f"another process is fetching {download.name} into {path.parent}") from error
+            if not _is_still(path, part):
+                continue  # its owner ended between the two lines above: the lock is on a file that is finished or gone
+            part.seek(0, os.SEEK_END)
+            yield path, part
+            return
 
 
-def _verify(path: Path, download: Download, what: str) -> None:
+def _is_still(path: Path, file: BinaryIO) -> bool:
+    """Whether `file` is what lies at `path` now."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+def _verify(path: Path, download: Download) -> None:
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != download.sha256:
         size = path.stat().st_size
         path.unlink()
         raise FetchError(
-            f"{what} is not the published {download.name}: {size:,} bytes with sha256 {found} instead of "
+            f"it is not the published {download.name}: {size:,} bytes with sha256 {found} instead of "
             f"{download.bytes:,} with {download.sha256}; nothing was kept. Try again, or another source"
         )
 
@@ -152,22 +208,9 @@ def _unpack(info: DatasetInfo, path: Path, target: Path) -> None:
         raise FetchError(f"{info.archive} does not hold {', '.join(sorted(wanted))}")
 
 
-def _copy(path: Path, target: Path) -> None:
-    with path.open("rb") as content:
-        _write(content, target)
-
-
 def _write(content: IO[bytes], target: Path) -> None:
-    """Under a temporary name, synced, then renamed."""
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        with partial.open("wb") as file:
-            shutil.copyfileobj(content, file, _CHUNK)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(target) as file:
+        shutil.copyfileobj(content, file, _CHUNK)
 
 
 def _download(info: DatasetInfo, download: Download, part: BinaryIO, target: Path, say: Say) -> None:

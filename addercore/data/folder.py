@@ -1,4 +1,4 @@
-"""Folders of image files, one folder a class: decoded, cut and resized when they are asked for.
+"""Folders of image files, one folder for each class. Images are decoded, cropped and resized when they are needed.
 
 Training takes a random part of each image (8 % to 100 % of its area, aspect ratio 3:4 to 4:3), validation the centre:
 the middle 7/8 of the shorter side, which is 224 of 256 pixels. Both are the usual ImageNet recipe (Szegedy et al. 2015,
@@ -33,7 +33,7 @@ _DAMAGE: Final = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct
 
 @dataclass(frozen=True, slots=True)
 class ImageFolder:
-    """Image files below `root`; `names` (N, width) uint8 are their paths in it, filled up with zeros."""
+    """Image files below `root`. `names`, (N, width) uint8, are their relative paths, padded with zeros."""
 
     root: Path
     names: Tensor
@@ -56,7 +56,7 @@ class ImageFolder:
         return self.root / os.fsdecode(self.names[index].numpy().tobytes().rstrip(b"\0"))
 
     def pixels(self, chosen: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """uint8 (n, c, h, w): the centre of each image, or with a generator a random part of it."""
+        """uint8 (n, c, h, w): the central crop of each image, or with a generator a random crop."""
         out = np.empty((len(chosen), *self.shape), dtype=np.uint8)
         tries = [None] * len(chosen) if generator is None else attempts(len(chosen), generator)
         for place, (index, drawn) in enumerate(zip(chosen.tolist(), tries, strict=True)):
@@ -116,7 +116,7 @@ def opened_folder(description: dict[str, Any]) -> ImageFolder:
 
 
 def scan(root: Path, folders: list[str], shape: tuple[int, int, int]) -> ImageFolder:
-    """The images of `root/FOLDER/*`, class by class, each in the order of names; `BadData` for a class without any."""
+    """The images of `root/FOLDER/*`, by class and then by name. Raises `BadData` for a class without images."""
     paths: list[bytes] = []
     labels: list[int] = []
     empty = []
@@ -138,7 +138,7 @@ def scan(root: Path, folders: list[str], shape: tuple[int, int, int]) -> ImageFo
 
 
 def imagenet(info: DatasetInfo, data_dir: Path | None, split: str) -> ImageFolder:
-    """`data_dir/imagenet/train/n01440764/….JPEG` and `…/val/…`; `BadData` where images are missing."""
+    """ImageNet from `data_dir/imagenet/train/n01440764/….JPEG` and `…/val/…`. `BadData` if images are missing."""
     if data_dir is None:
         raise BadData(f"{info.name} needs a data folder with {' and '.join(info.files)}, from {info.source}")
     root = data_dir / info.name / info.files[0 if split == "train" else 1]

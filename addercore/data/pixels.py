@@ -1,4 +1,4 @@
-"""Pixels on their way into a network: scaled, resized, normalised, and augmented on the way."""
+"""Preprocessing: from pixels to a network's input, scaled, resized, augmented and normalised."""
 
 from collections.abc import Sequence
 from typing import Self
@@ -40,13 +40,13 @@ class Preprocess:
 
     @classmethod
     def of(cls, info: DatasetInfo, device: torch.device) -> Self:
-        """As the dataset's own description has it."""
+        """The preprocessing that the dataset's description asks for."""
         return cls(info.input_shape[1:], info.mean, info.std, info.top, device)
 
     def __call__(
         self, pixels: Tensor, augment: str = "none", generator: torch.Generator | None = None, cut: bool = False
     ) -> Tensor:
-        """`generator` is what `augment` draws from; `cut` says that random parts were cut out already."""
+        """`augment` draws from `generator`; `cut` says that random crops were taken already."""
         images = pixels.float() / self.top
         if augment == "imagenet" and not cut:
             assert generator is not None  # for types, here and below: only "none" draws nothing

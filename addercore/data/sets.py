@@ -1,4 +1,4 @@
-"""Datasets by name: as a source of bytes, or whole, as tensors."""
+"""Datasets by name: as a source that gives images in batches, or whole, as tensors."""
 
 import gzip
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ DIGITS: Final = ("datasets", "data", "digits.csv.gz")
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """images (N, c, h, w) float32, normalised; labels (N,) int64."""
+    """Normalised images (N, c, h, w) in float32, and labels (N,) in int64."""
 
     images: Tensor
     labels: Tensor
@@ -87,14 +87,14 @@ def _size(info: DatasetInfo, split: Split) -> int:
 
 
 def source(name: str, split: Split, data_dir: Path | None = None) -> Source:
-    """A split's images as they are stored, on the processor; `BadData` where files are missing or damaged."""
+    """A split's images as they are stored, in main memory. Raises `BadData` if files are missing or damaged."""
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
     return read(dataset(name), split, data_dir)
 
 
 def read(info: DatasetInfo, split: Split, data_dir: Path | None) -> Source:
-    """`source`, of a dataset that need not be known by its name."""
+    """Like `source`, for a dataset that is not registered under its name."""
     found: Source
     if info.name not in DATASETS:
         found = sources.upload(info, data_dir, split)
@@ -115,7 +115,7 @@ def read(info: DatasetInfo, split: Split, data_dir: Path | None) -> Source:
 
 
 def opened(description: dict[str, Any]) -> Source:
-    """The source that another process's `share` described."""
+    """The source that `Source.share` of another process described."""
     match description["kind"]:
         case "memory":
             return sources.opened_memory(description)
@@ -127,7 +127,7 @@ def opened(description: dict[str, Any]) -> Source:
 
 
 def raw(name: str, split: Split, data_dir: Path | None = None) -> tuple[Tensor, Tensor]:
-    """All pixels as stored, (N, c, h, w) in 0…1, and labels (N,); `ValueError` for a set too large for that."""
+    """All pixels as stored, (N, c, h, w) in 0…1, and labels (N,). Raises `ValueError` if memory cannot hold them."""
     found = source(name, split, data_dir)
     if not found.resident:
         raise ValueError(f"{name} is too large to be held in memory; read it in batches from data.source")
@@ -135,14 +135,28 @@ def raw(name: str, split: Split, data_dir: Path | None = None) -> tuple[Tensor, 
 
 
 def load(name: str, data_dir: Path | None, split: Split) -> Examples:
-    """The whole split, ready for a network; `BadData` where files are missing or damaged."""
+    """The whole split, ready for a network. Raises `BadData` if files are missing or damaged."""
     info = dataset(name)
     pixels, labels = raw(name, split, data_dir)
     return Examples(prepare(pixels, info.input_shape[1:], info.mean, info.std), labels)
 
 
 def sample_image(name: str, index: int, split: Split = "validation", data_dir: Path | None = None) -> "Image":
-    """One image of a dataset as it is stored, as an 8-bit PIL image, 0…255 (digits: light strokes on dark)."""
+    """One image of a dataset, as it is stored.
+
+    Args:
+        name: the dataset.
+        index: number of the image in its split, from 0.
+        split: "train" or "validation".
+        data_dir: folder with the dataset's files; digits need none.
+
+    Returns:
+        An 8-bit PIL image, grey or RGB. The digits are light strokes on a dark ground.
+
+    Raises:
+        ValueError: an unknown dataset or split, or no image of that number.
+        BadData: files of the dataset are missing or damaged.
+    """
     from PIL import Image
 
     found = source(name, split, data_dir)

@@ -1,8 +1,8 @@
-"""Where images come from: `Stored` keeps them as a tensor of bytes, `ImageFolder` (folder.py) decodes files.
+"""Sources of images: `Stored` keeps them as a tensor of bytes, `ImageFolder` (folder.py) decodes files.
 
-A source gives bytes, (n, c, h, w) uint8; scaling, resizing, normalising and augmenting happen later, in batches on the
-device. What it gives depends on the images asked for and on the generator alone, so a loader process (which opens the
-same source by what `share` said) gives the very bytes that the training would have made itself.
+A source returns bytes, (n, c, h, w) uint8; they are scaled, resized, normalised and augmented later, in batches on the
+device. The bytes depend only on the images asked for and on the generator, so that a loader process, which opens the
+same source by its `share`, makes the same bytes as the training would.
 """
 
 import json
@@ -27,13 +27,13 @@ RESIDENT = 2 * 2**30
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """How another process opens a source: a description that is JSON, and handles that it must inherit."""
+    """How another process opens a source: a JSON description, and file handles that it must inherit."""
 
     description: dict[str, Any]
     handles: tuple[int, ...] = ()
 
     def close(self) -> None:
-        """This process's copies of the handles; those that were inherited stay open."""
+        """Closes this process's copies of the handles; inherited ones stay open."""
         for handle in self.handles:
             os.close(handle)
 
@@ -43,28 +43,28 @@ class Source(Protocol):
 
     @property
     def labels(self) -> Tensor:
-        """(N,) int64, on the processor."""
+        """(N,) int64, on the CPU."""
         ...
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(c, h, w) of an image as it gives it."""
+        """(c, h, w) of an image that `pixels` returns."""
         ...
 
     @property
     def resident(self) -> bool:
-        """Whether the images are few enough to live on a device; `to` leaves others where they are."""
+        """Whether the images fit into memory; `to` moves only those to a device."""
         ...
 
     @property
     def cuts(self) -> bool:
-        """Whether it cuts and resizes each image itself, a random part of it where a generator is given."""
+        """Whether `pixels` crops and resizes images itself, at random if it gets a generator."""
         ...
 
     def __len__(self) -> int: ...
 
     def pixels(self, chosen: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """uint8 (n, c, h, w) of the images with the numbers `chosen` (n,); `BadData` names a file that is damaged."""
+        """uint8 (n, c, h, w) of the images with indices `chosen` (n,). `BadData` names a damaged file."""
         ...
 
     def to(self, device: torch.device) -> Self: ...
@@ -108,7 +108,7 @@ class Stored:
         return replace(self, labels=labels)
 
     def share(self) -> Shared:
-        """Through a memory file (images, then labels), or by the path of a file that can be mapped again."""
+        """Shares by a memory file (images, then labels), or by the path of a file that can be mapped."""
         if self.origin is not None:
             path, split = self.origin
             return Shared({"kind": "upload", "path": str(path), "split": split})
@@ -117,7 +117,7 @@ class Stored:
 
 
 def memory_file(*tensors: Tensor) -> int:
-    """A file in memory with the tensors' bytes, one after the other, that other processes can map."""
+    """A memory file with the bytes of the tensors one after the other, for other processes to map."""
     handle = os.memfd_create("adder-images")
     with open(handle, "wb", closefd=False) as file:
         for tensor in tensors:
@@ -153,7 +153,7 @@ def mapped(path: Path, split: str) -> Stored:
 
 
 def _mapped(path: Path, name: str, shape: tuple[int, ...]) -> Tensor:
-    """A tensor of bytes of a safetensors file as a shared mapping, which no limit of a process's own memory counts."""
+    """Maps a tensor of a safetensors file; shared mappings do not count towards a process's memory limit."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         begin = json.loads(file.read(length))[name]["data_offsets"][0]
@@ -164,7 +164,7 @@ def _mapped(path: Path, name: str, shape: tuple[int, ...]) -> Tensor:
 
 
 def upload(info: DatasetInfo, data_dir: Path | None, split: str) -> Stored:
-    """A split of a user's dataset, `data_dir/ID.safetensors`; `BadData` where it is not what `info` says."""
+    """A split of a user's dataset, `data_dir/ID.safetensors`. `BadData` if it does not match `info`."""
     if data_dir is None:
         raise BadData(f"{info.name} needs a data folder with {info.name}.safetensors")
     path = data_dir / f"{info.name}.safetensors"

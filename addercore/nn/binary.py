@@ -76,7 +76,7 @@ class _Bit(torch.autograd.Function):
 
 
 class BinaryLayer(nn.Module):
-    """What binary convolutions and binary linear layers have in common; `weight` holds the float weights."""
+    """Base of the binary layers. `weight` holds the float weights that are trained."""
 
     weight: Tensor
     binary: Binary
@@ -98,7 +98,14 @@ class BinaryLayer(nn.Module):
         return self._weight_signs(alpha) * alpha.view(-1, *[1] * (self.weight.dim() - 1))
 
     def bits(self, x: Tensor) -> Tensor:
-        """What of `x` enters the sums, of its shape: 0 and 1 (`bnn`), −1 and 1 (`xnor`), `x` itself (`bwn`)."""
+        """The values that enter the sums.
+
+        Args:
+            x: the layer's input.
+
+        Returns:
+            Of the shape of `x`: 0 and 1 (`bnn`), −1 and 1 (`xnor`), or `x` itself (`bwn`).
+        """
         if self.binary == "bwn":
             return x
         bits: Tensor = (_Bit if self.binary == "bnn" else _Sign).apply(x)  # type: ignore[no-untyped-call]
@@ -122,6 +129,14 @@ class BinaryLayer(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
+        """Computes the layer.
+
+        Args:
+            x: (N, in_channels, H, W) for a convolution, (…, in_features) for a linear layer.
+
+        Returns:
+            (N, out_channels, H', W') or (…, out_features).
+        """
         if self.binary == "bwn":
             return self._sums(x, self.binary_weight())
         alpha = self.alpha()
@@ -134,7 +149,25 @@ class BinaryLayer(nn.Module):
 
 
 class Binary2d(BinaryLayer, nn.Conv2d):
-    """(N, in_channels, H, W) → (N, out_channels, H', W'); no bias: a batch normalisation follows."""
+    """A convolution with binary weights, and for `bnn` and `xnor` binary inputs. It has no bias.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: filters, the channels of the output.
+        kernel_size: pixels of a window; a pair is (vertical, horizontal), also below.
+        stride: pixels between windows.
+        padding: pixels of zeros on every side, which take no part in a sum.
+        dilation: pixels between the taps of a window.
+        groups: groups of channels that do not see each other; divides both numbers of channels.
+        binary: "bnn" (DoReFa-Net with one bit), "xnor" (XNOR-Net) or "bwn" (binary weights, inputs as they are).
+
+    Raises:
+        ValueError: an unknown `binary`; torch's Conv2d raises its own for sizes.
+
+    Source:
+        Zhou et al., DoReFa-Net (2016), https://arxiv.org/abs/1606.06160; Rastegari et al., XNOR-Net (ECCV 2016),
+        https://arxiv.org/abs/1603.05279. The module's head has the equations.
+    """
 
     def __init__(
         self,
@@ -165,7 +198,16 @@ class Binary2d(BinaryLayer, nn.Conv2d):
 
 
 class BinaryLinear(BinaryLayer, nn.Linear):
-    """(…, in_features) → (…, out_features), the layer with d = 1; no bias."""
+    """A linear layer with binary weights, and for `bnn` and `xnor` binary inputs. It has no bias.
+
+    Args:
+        in_features: values of an input row.
+        out_features: values of an output row.
+        binary: "bnn", "xnor" or "bwn", as for `Binary2d`.
+
+    Raises:
+        ValueError: an unknown `binary`.
+    """
 
     def __init__(self, in_features: int, out_features: int, binary: Binary = "xnor") -> None:
         nn.Linear.__init__(self, in_features, out_features, bias=False)

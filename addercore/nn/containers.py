@@ -1,4 +1,4 @@
-"""Containers that compute an adder layer and what follows it in one call, where that changes nothing but the time."""
+"""Containers that compute an adder layer and the layers after it in one fused call, with the same result."""
 
 from collections.abc import Sequence
 
@@ -13,14 +13,14 @@ _NORMS: dict[type[nn.Module], type[nn.Module]] = {Adder2d: nn.BatchNorm2d, Adder
 
 
 def _is_plain(module: nn.Module) -> bool:
-    """Whether nobody listens to `module`: a hook must see its own input and output, so it is then called by itself."""
+    """Whether `module` has no hooks. A module with hooks is called by itself, so that they see its input and output."""
     return not (
         module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
     )
 
 
-def _nobody_listens_everywhere() -> bool:
-    """Whether no hook is registered for all modules of the process."""
+def _no_global_hooks() -> bool:
+    """Whether no global module hooks are registered."""
     return not _has_any_global_hook()  # type: ignore[no-untyped-call]
 
 
@@ -29,15 +29,15 @@ def _is_relu(modules: Sequence[nn.Module], at: int) -> bool:
 
 
 def _is_normalized_adder(modules: Sequence[nn.Module], at: int) -> bool:
-    """Whether an adder layer and its batch normalisation begin at `at`; subclasses may do something else, so: exact."""
+    """Whether an adder layer and its batch normalisation are at `at`. Subclasses do not count: they may differ."""
     norm = _NORMS.get(type(modules[at]))
     following = modules[at + 1] if norm is not None and at + 1 < len(modules) else None
     return following is not None and type(following) is norm and _is_plain(modules[at]) and _is_plain(following)
 
 
 def _run(modules: Sequence[nn.Module], x: Tensor, residual: Tensor | None = None, relu: bool = False) -> Tensor:
-    """act(modules(x) + residual): one call for each run of adder, batch normalisation and what may follow them."""
-    at, fusing = 0, _nobody_listens_everywhere()
+    """act(modules(x) + residual), with one fused call for each adder layer, its normalisation and what may follow."""
+    at, fusing = 0, _no_global_hooks()
     while at < len(modules):
         module = modules[at]
         if fusing and _is_normalized_adder(modules, at):
@@ -59,9 +59,10 @@ def _run(modules: Sequence[nn.Module], x: Tensor, residual: Tensor | None = None
 
 
 class FusingSequential(nn.Sequential):
-    """nn.Sequential, in which adder layer + batch normalisation (+ ReLU) is one call, and so is the end of a
-    `ResidualBlock` with the ReLU behind it. Names, parameters and results (but for rounding) are nn.Sequential's;
-    a module with a hook, of another type or of other tensors is called by itself.
+    """An nn.Sequential that computes adder layer, batch normalisation and ReLU in one call.
+
+    The end of a `ResidualBlock` and the ReLU after it are fused, too. Names, parameters and results (but for rounding)
+    are those of nn.Sequential. Modules with hooks and modules of other types are called by themselves.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -84,7 +85,7 @@ class ResidualBlock(nn.Module):
         """act(body(x) + shortcut(x)); the addition joins the body's last layer where that is an adder's."""
         kept = x if self._shortcut is None else self.get_submodule(self._shortcut)(x)
         body = self.get_submodule(self._body)
-        if type(body) is FusingSequential and _is_plain(body) and _nobody_listens_everywhere():
+        if type(body) is FusingSequential and _is_plain(body) and _no_global_hooks():
             return _run(tuple(body), x, kept, relu)
         total: Tensor = body(x) + kept
         return torch.relu(total) if relu else total

@@ -1,4 +1,4 @@
-"""An adder layer and its batch normalisation as one call: which tensors allow it, and what the modules expect of it."""
+"""Computes an adder layer and its batch normalisation in one call, if the tensors allow it."""
 
 import torch
 from torch import Tensor, nn
@@ -13,26 +13,26 @@ Norm = nn.BatchNorm1d | nn.BatchNorm2d
 
 
 def adder_norm(layer: Layer, norm: Norm, x: Tensor, residual: Tensor | None, relu: bool) -> Tensor:
-    """act(norm(layer(x)) + residual): one operator where it gives what the modules give, else the modules."""
+    """act(norm(layer(x)) + residual), by one fused operator if that gives the modules' result, else by the modules."""
     if torch.is_autocast_enabled(x.device.type):  # an adder's output is float32 there, and so is what follows
         x, residual = _single(x), None if residual is None else _single(residual)
     images = _images(layer, norm, x, residual)
     if images is None:
         return _unfused(layer, norm, x, residual, relu)
     rows, filters, added = images
-    shape = output_shape(rows.shape, filters.shape, geometry_of(*layer.place[:4]))
+    shape = output_shape(rows.shape, filters.shape, geometry_of(*layer.options[:4]))
     count = shape[0] * shape[2] * shape[3]  # values a channel
     if added is not None and added.shape != shape:
         return _unfused(layer, norm, x, residual, relu)
     if norm.training or (norm.running_mean is None and norm.running_var is None):
-        if count < 2:  # the module's business: an error in training, and no statistics of nothing
+        if count < 2:  # the module raises in training, and there are no statistics of nothing
             return _unfused(layer, norm, x, residual, relu)
         z = _by_batch(layer, norm, rows, filters, added, relu, count)
     elif norm.running_mean is None or norm.running_var is None or _wants_gradient(norm, rows, filters, added):
         return _unfused(layer, norm, x, residual, relu)
     else:
         scale, shift = _folded(norm, norm.running_mean, norm.running_var)
-        z = forward_affine(rows, filters, scale, shift, added, relu, *layer.place)
+        z = forward_affine(rows, filters, scale, shift, added, relu, *layer.options)
     result: Tensor = z.flatten(1) if isinstance(layer, AdderLinear) else z
     return result
 
@@ -51,7 +51,7 @@ def _single(tensor: Tensor) -> Tensor:
 def _images(
     layer: Layer, norm: Norm, x: Tensor, residual: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None] | None:
-    """(x, filters, residual) in four dimensions where they fit each other and are of one type and device, else None."""
+    """(x, filters, residual) in four dimensions if they fit each other and have one type and device, else None."""
     filters = layer.weight
     others = (x, residual, norm.weight, norm.bias, norm.running_mean, norm.running_var)
     if filters.dtype not in (torch.float32, torch.float64) or norm.num_features != filters.shape[0]:
@@ -86,14 +86,14 @@ def _by_batch(
     gamma, beta = _gamma_beta(norm, x)
     sign = layer.gradient == "sign"
     z: Tensor
-    z, mean, variance = forward_normalized(x, filters, gamma, beta, residual, relu, norm.eps, sign, *layer.place)
+    z, mean, variance = forward_normalized(x, filters, gamma, beta, residual, relu, norm.eps, sign, *layer.options)
     if norm.training and norm.track_running_stats:
         _track(norm, mean, variance * (count / (count - 1)))
     return z
 
 
 def _folded(norm: Norm, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-    """(scale, shift) of each channel, to which the normalisation by given statistics comes down."""
+    """The normalisation by given statistics as (scale, shift) of each channel."""
     invstd = torch.rsqrt(variance + norm.eps)
     if not norm.affine:
         return invstd, -mean * invstd
@@ -102,7 +102,7 @@ def _folded(norm: Norm, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]
 
 
 def _track(norm: Norm, mean: Tensor, variance: Tensor) -> None:
-    """Running mean and unbiased variance as torch keeps them: by `momentum`, or where that is None their average."""
+    """Updates running mean and unbiased variance as torch does: by `momentum`, or as averages if that is None."""
     rate = 0.0 if norm.momentum is None else norm.momentum
     if norm.num_batches_tracked is not None:
         norm.num_batches_tracked.add_(1)

@@ -5,11 +5,11 @@ from torch import Tensor, nn
 
 from addercore.ops import Gradient, adder_conv2d, adder_linear, get
 from addercore.ops.checks import pair
-from addercore.ops.library import Place
+from addercore.ops.library import LayerOptions
 
 
 class AdderLayer(nn.Module):
-    """Marks its `weight` as adder filters, which the optimizer gives a local learning rate (eq. 13)."""
+    """Base of adder layers. `AdderSGD` gives the `weight` of each of them a local learning rate (eq. 13)."""
 
     weight: nn.Parameter
 
@@ -25,11 +25,11 @@ class AdderLayer(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """F ~ N(0, 1), as in the authors' code."""
+        """Draws the filters from N(0, 1), as the authors' code does."""
         nn.init.normal_(self.weight)
 
     @property
-    def place(self) -> Place:
+    def options(self) -> LayerOptions:
         """(stride, padding, dilation, groups, backend), as the operators take them."""
         return (1, 1), (0, 0), (1, 1), 1, self.backend or ""
 
@@ -38,7 +38,27 @@ class AdderLayer(nn.Module):
 
 
 class Adder2d(AdderLayer):
-    """(N, in_channels, H, W) → (N, out_channels, H', W') by eq. 2; no bias: a batch normalisation follows."""
+    """The adder layer as a module: `adder_conv2d` with filters of its own.
+
+    It has no bias, since a batch normalisation follows. Filters are drawn from N(0, 1).
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: filters, the channels of the output.
+        kernel_size: pixels of a window; a pair is (vertical, horizontal), also below.
+        stride: pixels between windows.
+        padding: pixels of zeros on every side.
+        dilation: pixels between the taps of a window.
+        groups: groups of channels that do not see each other; divides both numbers of channels.
+        backend: name of the kernels that compute, as for `adder_conv2d`.
+        gradient: "full_precision" (eq. 5) or "sign" (eq. 4), for the filters.
+
+    Raises:
+        ValueError: sizes below 1, groups that do not divide the channels, or an unknown backend.
+
+    Source:
+        Chen et al., AdderNet (CVPR 2020), https://arxiv.org/abs/1912.13200, eq. 2.
+    """
 
     def __init__(
         self,
@@ -60,10 +80,19 @@ class Adder2d(AdderLayer):
         self.dilation, self.groups = pair("dilation", dilation, 1), groups
 
     @property
-    def place(self) -> Place:
+    def options(self) -> LayerOptions:
+        """(stride, padding, dilation, groups, backend), as the operators take them."""
         return self.stride, self.padding, self.dilation, self.groups, self.backend or ""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Computes the layer (eq. 2).
+
+        Args:
+            x: (N, in_channels, H, W).
+
+        Returns:
+            (N, out_channels, H', W').
+        """
         return adder_conv2d(
             x,
             self.weight,
@@ -77,7 +106,17 @@ class Adder2d(AdderLayer):
 
 
 class AdderLinear(AdderLayer):
-    """(…, in_features) → (…, out_features) by eq. 2 with d = 1; no bias."""
+    """The fully connected adder layer as a module: `adder_linear` with filters of its own, drawn from N(0, 1). No bias.
+
+    Args:
+        in_features: values of an input row.
+        out_features: filters, the values of an output row.
+        backend: name of the kernels that compute, as for `adder_conv2d`.
+        gradient: "full_precision" (eq. 5) or "sign" (eq. 4), for the filters.
+
+    Raises:
+        ValueError: sizes below 1, or an unknown backend.
+    """
 
     def __init__(
         self,
@@ -89,9 +128,17 @@ class AdderLinear(AdderLayer):
         super().__init__((out_features, in_features), backend, gradient)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Computes the layer (eq. 2).
+
+        Args:
+            x: (…, in_features).
+
+        Returns:
+            (…, out_features).
+        """
         return adder_linear(x, self.weight, backend=self.backend, gradient=self.gradient)
 
 
 def adder_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Layer name → filters, of every adder layer in `model`."""
+    """The filters of every adder layer in `model`, by the layer's name."""
     return {name: module.weight for name, module in model.named_modules() if isinstance(module, AdderLayer)}

@@ -1,4 +1,4 @@
-"""What an implementation of the layer has to offer, and what it may do better than one operation after the other."""
+"""The interface of a backend: the layer and its gradients, and fused operations that it may override."""
 
 from abc import ABC, abstractmethod
 
@@ -14,16 +14,16 @@ def _per_channel(values: Tensor) -> Tensor:
 
 
 class Backend(ABC):
-    """An implementation of the layer; tensors are checked, contiguous, of one floating type and on one device.
+    """An implementation of the layer. Its tensors are checked, contiguous, of one floating type and on one device.
 
     Shapes: x (N, c_in, H, W), weight (c_out, c_in/G, kh, kw), y, z, grad and residual (N, c_out, H', W'), everything
-    per channel (c_out,). The fused methods are here as ordinary operations around `forward`; kernels override them.
+    per channel (c_out,). The fused methods are implemented here with ordinary operations; kernels override them.
     """
 
     name: str
 
     def refusal(self, device: torch.device, dtype: torch.dtype) -> str | None:
-        """Why this backend cannot take tensors on `device` of `dtype`, with the remedy; None where it can."""
+        """Why this backend cannot compute `dtype` on `device`, with the remedy; None if it can."""
         return None
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""What the operators take: each refusal names the argument, its value and what would do."""
+"""Checks of the operators' arguments. Each error names the argument, its value and what is allowed."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -11,12 +11,12 @@ from addercore.ops.geometry import Geometry
 
 Pair = Sequence[int]
 
-KINDS: Final = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-"""Types that a tensor may have; half types are computed in float32."""
+DTYPES: Final = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+"""Types that tensors may have; half types are computed in float32."""
 
 
 def pair(name: str, value: int | Sequence[int], least: int) -> tuple[int, int]:
-    """(vertical, horizontal) of an argument that may be one integer for both."""
+    """An argument as (vertical, horizontal); one integer stands for both."""
     both = (value, value) if isinstance(value, int) else value
     if (
         not isinstance(both, tuple | list)
@@ -28,13 +28,13 @@ def pair(name: str, value: int | Sequence[int], least: int) -> tuple[int, int]:
 
 
 def check_tensors(**tensors: Tensor | None) -> None:
-    """All have a floating type and are on the first one's device."""
+    """Raises `ValueError` unless all tensors have a floating type and are on the device of the first one."""
     first: tuple[str, Tensor] | None = None
     for name, tensor in tensors.items():
         if tensor is None:
             continue
-        if tensor.dtype not in KINDS:
-            known = ", ".join(str(kind) for kind in KINDS)
+        if tensor.dtype not in DTYPES:
+            known = ", ".join(str(kind) for kind in DTYPES)
             raise ValueError(f"{name} must have one of the types {known}, got {tensor.dtype}; convert it with .to(…)")
         if first is None:
             first = (name, tensor)
@@ -45,7 +45,7 @@ def check_tensors(**tensors: Tensor | None) -> None:
 
 
 def geometry_of(stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Geometry:
-    """The geometry of an operator's arguments; `ValueError` where one is out of range."""
+    """The geometry of an operator's arguments. Raises `ValueError` if one is out of range."""
     if groups < 1:
         raise ValueError(f"groups must be an integer ≥ 1, got {groups!r}")
     return Geometry(
@@ -57,7 +57,7 @@ def geometry_of(stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Geo
 
 
 def output_shape(x: Sequence[int], weight: Sequence[int], geometry: Geometry) -> tuple[int, int, int, int]:
-    """(N, c_out, H', W') of a layer, from shapes; `ValueError` where input, weight and geometry do not fit."""
+    """The output's shape (N, c_out, H', W'). Raises `ValueError` if input, weight and geometry do not fit."""
     if len(x) != 4 or len(weight) != 4:
         raise ValueError(
             "an adder layer takes an input (N, c_in, H, W) and a weight (c_out, c_in/groups, kh, kw), "
@@ -83,11 +83,18 @@ def output_shape(x: Sequence[int], weight: Sequence[int], geometry: Geometry) ->
 def known_layer(
     x: torch.Size, weight: torch.Size, stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> tuple[Geometry, tuple[int, int, int, int]]:
-    """(geometry, output's shape) of arguments that were checked before or are checked now: a network's few recur."""
+    """Geometry and output's shape of checked arguments. Cached, since a network has few different layers."""
     geometry = geometry_of(stride, padding, dilation, groups)
     return geometry, output_shape(x, weight, geometry)
 
 
 def check_shape(name: str, tensor: Tensor | None, shape: tuple[int, ...]) -> None:
+    """Raises `ValueError` unless `tensor`, if there is one, has this shape."""
     if tensor is not None and tensor.shape != shape:
-        raise ValueError(f"{name} must have the shape {shape}, got {tuple(tensor.shape)}")
+        raise ValueError(f"{name} must have the shape {tuple(shape)}, got {tuple(tensor.shape)}")
+
+
+def check_output(name: str, tensor: Tensor) -> None:
+    """Raises `ValueError` unless `tensor` has the four dimensions of a layer's output (N, F, H', W')."""
+    if tensor.dim() != 4:
+        raise ValueError(f"{name} must have the shape (N, F, H', W'), got {tuple(tensor.shape)}")

@@ -1,4 +1,4 @@
-"""The public operations."""
+"""The adder layer as functions of tensors."""
 
 from typing import Literal
 
@@ -21,15 +21,34 @@ def adder_conv2d(
     backend: str | None = None,
     gradient: Gradient = "full_precision",
 ) -> Tensor:
-    """Adder layer, eq. 2: Y(n, f, p) = −Σ_k |X(n, p, k) − F(f, k)|, always ≤ 0.
+    """The adder layer: Y(n, f, p) = −Σ_k |X(n, p, k) − F(f, k)|, which is never positive.
 
-    input (N, c_in, H, W), weight (c_out, c_in/groups, kh, kw) → (N, c_out, H', W'), H' as for a convolution.
-    Zero padding is not neutral: a padded tap contributes −|F|. Gradients are the paper's: eq. 5 (or eq. 4 with
-    gradient="sign") for the weight, eqs. 6 and 7 for the input in both cases; there is no second derivative.
+    The sum runs over the taps k of a window, as in a convolution; p is an output position. Zero padding is not
+    neutral: a padded tap contributes −|F|. Tensors may be float32, float64, bfloat16 or float16; the half types are
+    accumulated in float32. Gradients are the paper's and not the output's derivatives, so there is no second
+    derivative.
 
-    float32, float64, bfloat16 and float16, the half types accumulated in float32. The output has the input's type,
-    under autocast float32 in place of a half type; a gradient has the type of its tensor. Any memory format is
-    taken, results are contiguous.
+    Args:
+        input: X, (N, c_in, H, W), in any memory format.
+        weight: the filters F, (c_out, c_in/groups, kh, kw), on the device of `input`.
+        stride: pixels between windows; a pair is (vertical, horizontal), also below.
+        padding: pixels of zeros on every side.
+        dilation: pixels between the taps of a window.
+        groups: groups of channels that do not see each other; divides c_in and c_out.
+        backend: name of the kernels that compute (`addercore.ops.available()`). None takes ADDER_BACKEND from the
+            environment, or else the fastest that the device has.
+        gradient: "full_precision" takes eq. 5 for the weight, "sign" takes eq. 4. The input's gradient is eqs. 6
+            and 7 in both cases.
+
+    Returns:
+        Y, (N, c_out, H', W'), contiguous, with H' and W' as for a convolution. It has the type of `input`; under
+        autocast, float32 instead of a half type.
+
+    Raises:
+        ValueError: shapes, types, devices or options that do not fit each other, or a backend that cannot run here.
+
+    Source:
+        Chen et al., AdderNet (CVPR 2020), https://arxiv.org/abs/1912.13200, eqs. 2 and 4 to 7.
     """
     if gradient not in GRADIENTS:
         raise ValueError(f"unknown gradient {gradient!r}; known: {', '.join(GRADIENTS)}")
@@ -51,7 +70,23 @@ def adder_conv2d(
 def adder_linear(
     input: Tensor, weight: Tensor, backend: str | None = None, gradient: Gradient = "full_precision"
 ) -> Tensor:
-    """The adder layer with d = 1: input (…, in), weight (out, in) → (…, out), Y = −Σ_k |X_k − F_fk|."""
+    """The fully connected adder layer: Y_f = −Σ_k |X_k − F_fk|, which is `adder_conv2d` with windows of one pixel.
+
+    Args:
+        input: X, (…, in).
+        weight: F, (out, in), on the device of `input`.
+        backend: as for `adder_conv2d`.
+        gradient: as for `adder_conv2d`.
+
+    Returns:
+        Y, (…, out).
+
+    Raises:
+        ValueError: shapes, types, devices or options that do not fit each other, or a backend that cannot run here.
+
+    Source:
+        Chen et al., AdderNet (CVPR 2020), https://arxiv.org/abs/1912.13200, eq. 2 with d = 1.
+    """
     if weight.dim() != 2 or input.dim() < 1 or input.shape[-1] != weight.shape[1] or not weight.shape[1]:
         raise ValueError(
             f"adder_linear takes an input (…, in) and a weight (out, in), in ≥ 1, "

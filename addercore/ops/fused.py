@@ -6,6 +6,20 @@ import torch
 from torch import Tensor
 
 from addercore.ops import library
+from addercore.ops.checks import check_shape, check_tensors
+
+
+def check_normalized(x: Tensor, weight: Tensor, gamma: Tensor, beta: Tensor, residual: Tensor | None) -> None:
+    """All are on the device of `x` and of its type: float32 or float64. Shapes are checked where y is known."""
+    tensors = {"input": x, "weight": weight, "gamma": gamma, "beta": beta, "residual": residual}
+    check_tensors(**tensors)
+    for name, tensor in tensors.items():
+        if tensor is not None and (tensor.dtype != x.dtype or tensor.dtype not in (torch.float32, torch.float64)):
+            raise ValueError(
+                f"{name} is {tensor.dtype} and input {x.dtype}; forward_normalized takes float32 or float64 for all"
+            )
+    for name, tensor in (("gamma", gamma), ("beta", beta)):
+        check_shape(name, tensor, weight.shape[:1])
 
 
 class _NormalizedAdder(torch.autograd.Function):
@@ -26,14 +40,15 @@ class _NormalizedAdder(torch.autograd.Function):
         relu: bool,
         eps: float,
         sign: bool,
-        *place: Any,
+        *options: Any,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        y, mean, variance = library.forward_moments(x, weight, *place)
+        check_normalized(x, weight, gamma, beta, residual)
+        y, mean, variance = library.forward_moments(x, weight, *options)
         invstd = torch.rsqrt(variance + eps)
         scale = gamma * invstd
-        z = library.normalize(y, scale, beta - mean * scale, residual, relu, place[4])
+        z = library.normalize(y, scale, beta - mean * scale, residual, relu, options[4])
         ctx.save_for_backward(x, weight, gamma, y, mean, invstd, z if relu else None)
-        ctx.sign, ctx.place = sign, place
+        ctx.sign, ctx.options = sign, options
         ctx.mark_non_differentiable(mean, variance)
         return z, mean, variance
 
@@ -43,10 +58,10 @@ class _NormalizedAdder(torch.autograd.Function):
         x, weight, gamma, y, mean, invstd, z = ctx.saved_tensors
         for_x, for_weight, _, _, for_residual, *_ = ctx.needs_input_grad
         grad_y, grad_gamma, grad_beta, masked = library.normalize_backward(
-            grad, z, y, mean, invstd, gamma, ctx.place[4]
+            grad, z, y, mean, invstd, gamma, ctx.options[4]
         )
-        grad_x = library.grad_input(grad_y, x, weight, *ctx.place) if for_x else None
-        grad_weight = library.grad_weight(grad_y, x, weight, ctx.sign, *ctx.place) if for_weight else None
+        grad_x = library.grad_input(grad_y, x, weight, *ctx.options) if for_x else None
+        grad_weight = library.grad_weight(grad_y, x, weight, ctx.sign, *ctx.options) if for_weight else None
         grad_residual = (grad if z is None else masked) if for_residual else None
         return grad_x, grad_weight, grad_gamma, grad_beta, grad_residual, *(None,) * 8
 
@@ -60,11 +75,12 @@ def _forward_normalized(
     relu: bool,
     eps: float,
     sign: bool,
-    *place: Any,
+    *options: Any,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    y, mean, variance = library.forward_moments(x, weight, *place)
+    check_normalized(x, weight, gamma, beta, residual)
+    y, mean, variance = library.forward_moments(x, weight, *options)
     scale = gamma * torch.rsqrt(variance + eps)
-    return library.normalize(y, scale, beta - mean * scale, residual, relu, place[4]), mean, variance
+    return library.normalize(y, scale, beta - mean * scale, residual, relu, options[4]), mean, variance
 
 
 def _forward_normalized_autograd(keys: Any, *arguments: Any) -> Any:
@@ -75,7 +91,7 @@ def _forward_normalized_autograd(keys: Any, *arguments: Any) -> Any:
 
 forward_normalized: Final = library.define(
     "forward_normalized(Tensor x, Tensor weight, Tensor gamma, Tensor beta, Tensor? residual, bool relu, float eps, "
-    f"bool sign, {library.PLACE}) -> (Tensor, Tensor, Tensor)",
+    f"bool sign, {library.OPTIONS}) -> (Tensor, Tensor, Tensor)",
     _forward_normalized,
     _forward_normalized,
     _forward_normalized_autograd,

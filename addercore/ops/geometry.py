@@ -1,4 +1,4 @@
-"""Where a filter's taps fall: stride, padding, dilation, groups, and the columns that they gather."""
+"""Stride, padding, dilation and groups of a layer, and the windows that follow from them."""
 
 from dataclasses import dataclass
 
@@ -6,10 +6,12 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor
 
+from addercore.arch.shapes import output_length
+
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Of a two-dimensional adder layer; each pair is (vertical, horizontal)."""
+    """The geometry of a two-dimensional layer; each pair is (vertical, horizontal)."""
 
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)
@@ -19,8 +21,7 @@ class Geometry:
     def output_size(self, size: tuple[int, int], kernel: tuple[int, int]) -> tuple[int, int]:
         """(H', W') for an input of (H, W)."""
         height, width = (
-            (size[a] + 2 * self.padding[a] - self.dilation[a] * (kernel[a] - 1) - 1) // self.stride[a] + 1
-            for a in (0, 1)
+            output_length(size[a], kernel[a], self.stride[a], self.padding[a], self.dilation[a]) for a in (0, 1)
         )
         return height, width
 

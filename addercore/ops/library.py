@@ -15,12 +15,12 @@ from torch import Tensor
 
 from addercore.ops import registry
 from addercore.ops.backend import Backend
-from addercore.ops.checks import Pair, check_shape, check_tensors, geometry_of, known_layer, output_shape
+from addercore.ops.checks import Pair, check_output, check_shape, check_tensors, geometry_of, known_layer, output_shape
 from addercore.ops.geometry import Geometry
 
-Place = tuple[Pair, Pair, Pair, int, str]  # the arguments of PLACE
+LayerOptions = tuple[Pair, Pair, Pair, int, str]  # stride, padding, dilation, groups, backend
 
-PLACE: Final = "int[2] stride, int[2] padding, int[2] dilation, int groups, str backend"
+OPTIONS: Final = "int[2] stride, int[2] padding, int[2] dilation, int groups, str backend"
 _LIBRARY: Any = torch.library.Library("addercore", "FRAGMENT")  # type: ignore[no-untyped-call]
 _BELOW_AUTOGRAD: Final = torch._C._after_autograd_keyset
 _DEVICES: Final = (torch._C.DispatchKey.CPU, torch._C.DispatchKey.CUDA)
@@ -55,54 +55,54 @@ class _Ready(NamedTuple):
     output: tuple[int, int, int, int]  # the output's shape
 
 
-def _ready(x: Tensor, weight: Tensor, place: Place) -> _Ready:
+def _ready(x: Tensor, weight: Tensor, options: LayerOptions) -> _Ready:
     check_tensors(input=x, weight=weight)
-    stride, padding, dilation, groups, name = place
+    stride, padding, dilation, groups, name = options
     geometry, output = known_layer(x.shape, weight.shape, tuple(stride), tuple(padding), tuple(dilation), groups)
     kind = _kind(x, weight)
     return _Ready(registry.choose(x.device, kind, name), kind, _as(kind, x), _as(kind, weight), geometry, output)
 
 
-def _fake_output(x: Tensor, weight: Tensor, place: Place) -> Tensor:
+def _fake_output(x: Tensor, weight: Tensor, options: LayerOptions) -> Tensor:
     check_tensors(input=x, weight=weight)
-    return x.new_empty(output_shape(x.shape, weight.shape, geometry_of(*place[:4])))
+    return x.new_empty(output_shape(x.shape, weight.shape, geometry_of(*options[:4])))
 
 
 # --- eq. 2 and the paper's gradients
 
 
-def _forward(x: Tensor, weight: Tensor, sign: bool, *place: Any) -> Tensor:
+def _forward(x: Tensor, weight: Tensor, sign: bool, *options: Any) -> Tensor:
     """Eq. 2, in the input's type; `sign` is the backward's."""
-    ready = _ready(x, weight, place)
+    ready = _ready(x, weight, options)
     return _to(x.dtype, ready.backend.forward(ready.x, ready.weight, ready.geometry))
 
 
-def _forward_fake(x: Tensor, weight: Tensor, sign: bool, *place: Any) -> Tensor:
-    return _fake_output(x, weight, place)
+def _forward_fake(x: Tensor, weight: Tensor, sign: bool, *options: Any) -> Tensor:
+    return _fake_output(x, weight, options)
 
 
-def _grad_input(grad: Tensor, x: Tensor, weight: Tensor, *place: Any) -> Tensor:
+def _grad_input(grad: Tensor, x: Tensor, weight: Tensor, *options: Any) -> Tensor:
     """Eqs. 6, 7, in the input's type."""
-    ready = _ready(x, weight, place)
+    ready = _ready(x, weight, options)
     _check_grad(grad, x, ready.output)
     return _to(x.dtype, ready.backend.grad_input(_as(ready.kind, grad), ready.x, ready.weight, ready.geometry))
 
 
-def _grad_input_fake(grad: Tensor, x: Tensor, weight: Tensor, *place: Any) -> Tensor:
-    _check_grad(grad, x, _fake_output(x, weight, place).shape)
+def _grad_input_fake(grad: Tensor, x: Tensor, weight: Tensor, *options: Any) -> Tensor:
+    _check_grad(grad, x, _fake_output(x, weight, options).shape)
     return x.new_empty(x.shape)
 
 
-def _grad_weight(grad: Tensor, x: Tensor, weight: Tensor, sign: bool, *place: Any) -> Tensor:
+def _grad_weight(grad: Tensor, x: Tensor, weight: Tensor, sign: bool, *options: Any) -> Tensor:
     """Eq. 5 or 4, in the weight's type."""
-    ready = _ready(x, weight, place)
+    ready = _ready(x, weight, options)
     _check_grad(grad, x, ready.output)
     found = ready.backend.grad_weight(_as(ready.kind, grad), ready.x, ready.weight, ready.geometry, sign)
     return _to(weight.dtype, found)
 
 
-def _grad_weight_fake(grad: Tensor, x: Tensor, weight: Tensor, sign: bool, *place: Any) -> Tensor:
-    _check_grad(grad, x, _fake_output(x, weight, place).shape)
+def _grad_weight_fake(grad: Tensor, x: Tensor, weight: Tensor, sign: bool, *options: Any) -> Tensor:
+    _check_grad(grad, x, _fake_output(x, weight, options).shape)
     return weight.new_empty(weight.shape)
 
 
@@ -115,11 +115,11 @@ def _check_grad(grad: Tensor, x: Tensor, shape: tuple[int, ...]) -> None:
 
 
 def _forward_affine(
-    x: Tensor, weight: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None, relu: bool, *place: Any
+    x: Tensor, weight: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None, relu: bool, *options: Any
 ) -> Tensor:
     """act(scale · Y + shift + residual), in the input's type."""
-    ready = _ready(x, weight, place)
-    _check_channels(ready.output, residual, scale=scale, shift=shift)
+    ready = _ready(x, weight, options)
+    _check_channels(x, ready.output, residual, scale=scale, shift=shift)
     kind = ready.kind
     factor, offset, added = _as(kind, scale), _as(kind, shift), _maybe(kind, residual)
     z = ready.backend.forward_affine(ready.x, ready.weight, ready.geometry, factor, offset, added, relu)
@@ -127,35 +127,42 @@ def _forward_affine(
 
 
 def _forward_affine_fake(
-    x: Tensor, weight: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None, relu: bool, *place: Any
+    x: Tensor, weight: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None, relu: bool, *options: Any
 ) -> Tensor:
-    return _fake_output(x, weight, place)
+    y = _fake_output(x, weight, options)
+    _check_channels(x, y.shape, residual, scale=scale, shift=shift)
+    return y
 
 
-def _forward_moments(x: Tensor, weight: Tensor, *place: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _forward_moments(x: Tensor, weight: Tensor, *options: Any) -> tuple[Tensor, Tensor, Tensor]:
     """(Y in the input's type, mean and biased variance of each channel in the computing type)."""
-    ready = _ready(x, weight, place)
+    ready = _ready(x, weight, options)
     y, mean, variance = ready.backend.forward_moments(ready.x, ready.weight, ready.geometry)
     return _to(x.dtype, y), mean, variance
 
 
-def _forward_moments_fake(x: Tensor, weight: Tensor, *place: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _forward_moments_fake(x: Tensor, weight: Tensor, *options: Any) -> tuple[Tensor, Tensor, Tensor]:
     kind, channels = _kind(x, weight), weight.shape[0]
-    y = _fake_output(x, weight, place)
+    y = _fake_output(x, weight, options)
     return y, x.new_empty(channels, dtype=kind), x.new_empty(channels, dtype=kind)
 
 
-def _check_channels(shape: tuple[int, ...], full: Tensor | None = None, /, **channels: Tensor) -> None:
-    check_tensors(**channels, residual=full)
+def _check_channels(x: Tensor, shape: tuple[int, ...], residual: Tensor | None = None, /, **channels: Tensor) -> None:
+    """`channels` (F,) and `residual` (`shape`, which is (N, F, H', W')) fit an output on the device of `x`."""
+    check_tensors(input=x, **channels, residual=residual)
     for name, values in channels.items():
         check_shape(name, values, (shape[1],))
-    check_shape("residual", full, shape)
+    check_shape("residual", residual, shape)
+
+
+def _check_normalize(y: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None) -> None:
+    check_output("y", y)
+    _check_channels(y, y.shape, residual, scale=scale, shift=shift)
 
 
 def _normalize(y: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None, relu: bool, backend: str) -> Tensor:
     """act(scale · y + shift + residual), in y's type."""
-    check_tensors(y=y, scale=scale)
-    _check_channels(tuple(y.shape), residual, scale=scale, shift=shift)
+    _check_normalize(y, scale, shift, residual)
     kind = _kind(y)
     chosen = registry.choose(y.device, kind, backend)
     z = chosen.normalize(_as(kind, y), _as(kind, scale), _as(kind, shift), _maybe(kind, residual), relu)
@@ -165,17 +172,25 @@ def _normalize(y: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None,
 def _normalize_fake(
     y: Tensor, scale: Tensor, shift: Tensor, residual: Tensor | None, relu: bool, backend: str
 ) -> Tensor:
+    _check_normalize(y, scale, shift, residual)
     return y.new_empty(y.shape)
+
+
+def _check_normalize_backward(
+    grad: Tensor, z: Tensor | None, y: Tensor, mean: Tensor, invstd: Tensor, gamma: Tensor
+) -> None:
+    check_output("y", y)
+    check_tensors(y=y, grad=grad, z=z)
+    for name, tensor in (("grad", grad), ("z", z)):
+        check_shape(name, tensor, y.shape)
+    _check_channels(y, y.shape, mean=mean, invstd=invstd, gamma=gamma)
 
 
 def _normalize_backward(
     grad: Tensor, z: Tensor | None, y: Tensor, mean: Tensor, invstd: Tensor, gamma: Tensor, backend: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """(∂y, ∂γ, ∂β, gradient behind the ReLU); the last is empty without a `z`, as it would be `grad` itself."""
-    check_tensors(y=y, grad=grad, z=z)
-    for name, tensor in (("grad", grad), ("z", z)):
-        check_shape(name, tensor, tuple(y.shape))
-    _check_channels(tuple(y.shape), None, mean=mean, invstd=invstd, gamma=gamma)
+    _check_normalize_backward(grad, z, y, mean, invstd, gamma)
     kind = _kind(y)
     chosen = registry.choose(y.device, kind, backend)
     channels = (_as(kind, values) for values in (mean, invstd, gamma))
@@ -189,6 +204,7 @@ def _normalize_backward(
 def _normalize_backward_fake(
     grad: Tensor, z: Tensor | None, y: Tensor, mean: Tensor, invstd: Tensor, gamma: Tensor, backend: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    _check_normalize_backward(grad, z, y, mean, invstd, gamma)
     masked = grad.new_empty(0 if z is None else grad.shape)
     return y.new_empty(y.shape), gamma.new_empty(gamma.shape), gamma.new_empty(gamma.shape), masked
 
@@ -269,10 +285,10 @@ class _Adder(torch.autograd.Function):
     """Y = −Σ |X − F| (eq. 2) with the paper's gradients, which are not Y's derivatives (eqs. 4–7)."""
 
     @staticmethod
-    def forward(ctx: Any, below: Any, x: Tensor, weight: Tensor, sign: bool, *place: Any) -> Tensor:
+    def forward(ctx: Any, below: Any, x: Tensor, weight: Tensor, sign: bool, *options: Any) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.sign, ctx.place = sign, place
-        y: Tensor = below(x, weight, sign, *place)
+        ctx.sign, ctx.options = sign, options
+        y: Tensor = below(x, weight, sign, *options)
         return y
 
     @staticmethod
@@ -280,8 +296,8 @@ class _Adder(torch.autograd.Function):
         refuse_second_derivative()
         x, weight = ctx.saved_tensors
         _, for_x, for_weight, *_ = ctx.needs_input_grad
-        grad_x = grad_input(grad, x, weight, *ctx.place) if for_x else None
-        grad_w = grad_weight(grad, x, weight, ctx.sign, *ctx.place) if for_weight else None
+        grad_x = grad_input(grad, x, weight, *ctx.options) if for_x else None
+        grad_w = grad_weight(grad, x, weight, ctx.sign, *ctx.options) if for_weight else None
         return None, grad_x, grad_w, None, None, None, None, None, None
 
 
@@ -296,22 +312,24 @@ def _forward_autograd(keys: Any, x: Tensor, weight: Tensor, *rest: Any) -> Any:
 
 
 forward: Final = define(
-    f"forward(Tensor x, Tensor weight, bool sign, {PLACE}) -> Tensor", _forward, _forward_fake, _forward_autograd
+    f"forward(Tensor x, Tensor weight, bool sign, {OPTIONS}) -> Tensor", _forward, _forward_fake, _forward_autograd
 )
 grad_input: Final = define(
-    f"grad_input(Tensor grad, Tensor x, Tensor weight, {PLACE}) -> Tensor", _grad_input, _grad_input_fake
+    f"grad_input(Tensor grad, Tensor x, Tensor weight, {OPTIONS}) -> Tensor", _grad_input, _grad_input_fake
 )
 grad_weight: Final = define(
-    f"grad_weight(Tensor grad, Tensor x, Tensor weight, bool sign, {PLACE}) -> Tensor", _grad_weight, _grad_weight_fake
+    f"grad_weight(Tensor grad, Tensor x, Tensor weight, bool sign, {OPTIONS}) -> Tensor",
+    _grad_weight,
+    _grad_weight_fake,
 )
 forward_affine: Final = define(
     "forward_affine(Tensor x, Tensor weight, Tensor scale, Tensor shift, Tensor? residual, bool relu, "
-    f"{PLACE}) -> Tensor",
+    f"{OPTIONS}) -> Tensor",
     _forward_affine,
     _forward_affine_fake,
 )
 forward_moments: Final = define(
-    f"forward_moments(Tensor x, Tensor weight, {PLACE}) -> (Tensor, Tensor, Tensor)",
+    f"forward_moments(Tensor x, Tensor weight, {OPTIONS}) -> (Tensor, Tensor, Tensor)",
     _forward_moments,
     _forward_moments_fake,
 )

@@ -1,4 +1,4 @@
-"""Backends by name. The one that runs is named by argument or environment, or is the default; never silently."""
+"""Backends by name. An argument or the environment selects one, or the default runs; what ran is recorded."""
 
 import os
 import warnings
@@ -15,7 +15,7 @@ from addercore.ops.reference import Reference
 
 ENVIRONMENT: Final = "ADDER_BACKEND"
 C: Final = "c"
-"""Stands for the best instruction set of this machine; what runs and is recorded has the concrete name, c-avx2 say."""
+"""Selects the best instruction set of this machine. The record has the concrete name, such as c-avx2."""
 
 _ORDINARY: Final[dict[str, Backend]] = {backend.name: backend for backend in (Portable(), Reference())}
 _warned = False
@@ -23,7 +23,7 @@ _warned = False
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The backend for some tensors, and why it is not the one that is meant for them (None where it is)."""
+    """The selected backend, and why it is not the preferred one (None if it is)."""
 
     backend: Backend
     note: str | None = None
@@ -31,7 +31,7 @@ class Choice:
 
 @cache
 def _c() -> dict[str, Backend]:
-    """The C backends of this machine, best first; empty where the library was not built."""
+    """The C backends of this machine, best first; empty if the library was not built."""
     return c.backends()
 
 
@@ -41,7 +41,7 @@ def _why_no_c() -> str | None:
 
 @cache
 def _triton() -> Backend | None:
-    """Triton's backend where Triton is installed; only this loads Triton."""
+    """Triton's backend if Triton is installed. Only this function loads Triton."""
     return triton.backend()
 
 
@@ -50,7 +50,7 @@ def _why_no_triton() -> str | None:
 
 
 def _has_use_for_triton() -> bool:
-    """A GPU, or Triton's interpreter."""
+    """Whether there is a GPU, or Triton's interpreter is on."""
     return torch.cuda.is_available() or os.environ.get("TRITON_INTERPRET") == "1"
 
 

@@ -1,7 +1,6 @@
-"""What a finished run leaves behind."""
+"""Writes the files of a finished or failed run."""
 
 import json
-from dataclasses import dataclass
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -10,20 +9,13 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from addercore.config import TrainConfig
+from addercore.files import write_atomic
 from addercore.io import encode, manifest_of
-from addercore.train.files import write_atomic
 from addercore.train.history import History
+from addercore.train.reports import Artifact
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-
-@dataclass(frozen=True, slots=True)
-class Artifact:
-    name: str
-    kind: str  # model, manifest, metrics, summary, curves
-    media_type: str
-    path: Path
 
 
 def write_artifacts(
@@ -36,7 +28,7 @@ def write_artifacts(
     teacher: dict[str, Any] | None = None,
     curves: bool = True,
 ) -> list[Artifact]:
-    """Model, manifest and what `write_record` gives, each written atomically. `teacher` is who taught, for both."""
+    """Writes model, manifest and the record of a run. `teacher` describes the teacher, for manifest and summary."""
     taught = {} if teacher is None else {"teacher": teacher}
     manifest = manifest_of(config, metrics) | taught
     written = [
@@ -57,7 +49,7 @@ def write_record(
     summary: dict[str, Any],
     curves: bool = True,
 ) -> list[Artifact]:
-    """What tells of a run, also of one that failed: metrics, summary and (where matplotlib is installed) curves."""
+    """Writes the record of a run, also of a failed one: metrics, summary and, with matplotlib, curves."""
     written = [
         Artifact("metrics.csv", "metrics", "text/csv", workdir / "metrics.csv"),
         Artifact("summary.json", "summary", "application/json", workdir / "summary.json"),
@@ -87,7 +79,7 @@ def can_draw() -> bool:
 
 
 def draw_curves(history: History, title: str) -> bytes:
-    """Loss, accuracy and learning rate against the step, as a PNG; drawn without pyplot's global state."""
+    """A PNG of loss, accuracy and learning rates by step, drawn without pyplot's global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

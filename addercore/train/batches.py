@@ -1,9 +1,8 @@
-"""The order of a run's images: a function of seed, epoch and place, so that a resumed run needs no state for it."""
+"""The order and the augmentation of a run's images: functions of seed, epoch and batch, so that resuming is exact."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import ceil, cos, pi
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,12 +10,9 @@ from torch import Tensor
 from addercore.config import OptimizerConfig, TrainConfig, dataset
 from addercore.data import Preprocess, Source
 
-if TYPE_CHECKING:
-    from addercore.train.loader import Loader
-
 
 def generator(*key: int | str) -> torch.Generator:
-    """A fresh generator on the processor, seeded by the words of `key`."""
+    """A new CPU generator, seeded by the words of `key`."""
     digest = hashlib.sha256(":".join(map(str, key)).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
@@ -29,10 +25,10 @@ def learning_rate(config: OptimizerConfig, epoch: int, epochs: int) -> float:
 
 
 class Batches:
-    """The training images in every epoch's own order, in batches, and in groups of batches that make one step.
+    """The training images in batches, in each epoch's own order, and in groups of batches that make one step.
 
-    A batch begins as bytes of the source (`pixels`, which loader processes make as well) and becomes the network's
-    input on `device` (`images`).
+    A batch starts as bytes from the source (`pixels`, which loader processes can make) and becomes the network's input
+    on the device (`images`).
     """
 
     def __init__(self, source: Source, config: TrainConfig, device: torch.device) -> None:
@@ -44,11 +40,11 @@ class Batches:
         self.steps_per_epoch = ceil(self.per_epoch / config.optimizer.accumulate)
 
     def permutation(self, epoch: int) -> Tensor:
-        """Order of the images in `epoch` (from 0), on the processor."""
+        """Indices of the images in the order of `epoch` (from 0), on the CPU."""
         return torch.randperm(len(self.source), generator=generator(self.config.seed, "order", epoch))
 
     def _range(self, step: int) -> tuple[int, int]:
-        """The batches [first, last) whose gradients make step `step` of an epoch (from 0)."""
+        """The batches [first, last) of which step `step` of an epoch (from 0) takes the gradient."""
         first = step * self.config.optimizer.accumulate
         return first, min(first + self.config.optimizer.accumulate, self.per_epoch)
 
@@ -58,34 +54,37 @@ class Batches:
         return min(last * size, len(self.source)) - first * size
 
     def group(
-        self, epoch: int, order: Tensor, step: int, loader: "Loader | None" = None
+        self, epoch: int, order: Tensor, step: int, take: Callable[[], Tensor] | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """(images, labels) of each batch of step `step`, made (or taken from `loader`) when it is asked for."""
+        """Yields (images, labels) of each batch of step `step`.
+
+        `take` returns the pixels of the next batch from loader processes; without it they are made here.
+        """
         for index in range(*self._range(step)):
             chosen = self._chosen(order, index)
-            pixels = self.pixels(epoch, order, index) if loader is None else loader.take()
+            pixels = self.pixels(epoch, order, index) if take is None else take()
             yield self.images(pixels, epoch, index), self.labels[chosen.to(self.device)]
 
     def pixels(self, epoch: int, order: Tensor, index: int) -> Tensor:
-        """One batch as its source gives it, bytes: they depend on seed, epoch and index alone."""
+        """The pixels of one batch, as bytes. They depend on seed, epoch and index only."""
         cut = None
         if self.config.augment == "imagenet" and self.source.cuts:
             cut = generator(self.config.seed, "cut", epoch, index)
         return self.source.pixels(self._chosen(order, index), cut)
 
     def images(self, pixels: Tensor, epoch: int, index: int) -> Tensor:
-        """The batch of `pixels` as the network takes it, on the device, augmented."""
+        """The network's input for the batch of `pixels`: on the device, normalised and augmented."""
         augment = self.config.augment
         draws = None if augment == "none" else generator(self.config.seed, augment, epoch, index)
         return self.preprocess(pixels.to(self.device, non_blocking=True), augment, draws, self.source.cuts)
 
-    def from_place(self, epoch: int, index: int) -> Iterator[tuple[int, int]]:
-        """(epoch, index) of every batch from a place on to the run's last epoch."""
+    def from_position(self, epoch: int, index: int) -> Iterator[tuple[int, int]]:
+        """Yields (epoch, index) of every batch from the given one to the end of the run."""
         for later in range(epoch, self.config.epochs):
             yield from ((later, i) for i in range(index if later == epoch else 0, self.per_epoch))
 
     def size(self, index: int) -> int:
-        """Images in batch `index` of an epoch."""
+        """Number of images in batch `index` of an epoch."""
         return min(self.config.batch_size, len(self.source) - index * self.config.batch_size)
 
     def _chosen(self, order: Tensor, index: int) -> Tensor:

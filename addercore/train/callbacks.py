@@ -1,59 +1,68 @@
-"""What a training run tells its owner while it goes on."""
+"""The interface by which a run reports while it goes on, and asks whether to stop."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from addercore.train.artifacts import Artifact
-
-
-@dataclass(frozen=True, slots=True)
-class MetricPoint:
-    """One value of one series; (name, step) is unique in a run."""
-
-    name: str
-    step: int  # optimizer steps done
-    epoch: int  # epochs begun, from 1
-    value: float
-    time_ms: int  # milliseconds since 1970, UTC
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    epoch: int  # epochs begun, from 1
-    epochs: int
-    step: int  # optimizer steps done
-    steps: int
-    fraction: float  # of all steps
-    images_per_second: float | None  # of training, since this process began; null until it is known
-    eta_seconds: float | None
+from addercore.train.reports import Artifact, MetricPoint, Progress
 
 
 class Callbacks:
-    """Override what you need; `on_checkpoint` is called on the thread that writes them, all else on the training's."""
+    """Reports of a run; override the methods you need.
+
+    `on_checkpoint` is called on the thread that writes checkpoints, all others on the thread that trains. An exception
+    in one of them ends the run.
+    """
 
     def on_start(self, environment: dict[str, Any]) -> None:
-        """Once, before the first step: device, backend, versions, threads."""
+        """Called once, before the first step.
+
+        Args:
+            environment: what the numbers depend on beside the configuration: device, backend, versions, threads.
+        """
 
     def on_metrics(self, points: list[MetricPoint]) -> None:
-        """New points. A resumed run repeats those that followed its checkpoint, with the same (name, step)."""
+        """Called with new points of metrics.
+
+        Args:
+            points: in order. A resumed run repeats those that followed its checkpoint, with the same name and step.
+        """
 
     def on_progress(self, progress: Progress) -> None:
-        """About twice a second, and at the end of every epoch."""
+        """Called about twice a second, and at the end of every epoch.
+
+        Args:
+            progress: how far the run is.
+        """
 
     def on_event(self, type: str, message: str, data: dict[str, Any]) -> None:
-        """A notable moment: `resumed`, `resume_inexact`, `checkpoint_lost`, `early_stop`, `stopped`, `no_curves`."""
+        """Called when something notable happens.
 
-    def on_failed(self, artifacts: list["Artifact"]) -> None:
-        """A run that ends with `Diverged` or `BadData` has written its metrics, its summary and its curves."""
+        Args:
+            type: `resumed`, `resume_inexact`, `checkpoint_lost`, `early_stop`, `stopped`, `no_curves`, or in an
+                analysis `run_diverged`.
+            message: a sentence for people.
+            data: the same as plain values, such as the step.
+        """
+
+    def on_failed(self, artifacts: list[Artifact]) -> None:
+        """Called before `Diverged` or `BadData` is raised, once the record of the failed run is written.
+
+        Args:
+            artifacts: its metrics, its summary and its curves.
+        """
 
     def on_checkpoint(self, path: Path, step: int, epoch: int, sha256: str) -> None:
-        """A checkpoint lies at `path`, complete and synced to disk; older ones are removed when this returns.
+        """Called when a checkpoint is complete and synced to disk. Older ones are removed when this returns.
 
-        The points of its steps were reported before, those of a few later steps may have been too.
+        The points of its steps have been reported before; those of a few later steps may have been, too.
+
+        Args:
+            path: the checkpoint's file.
+            step: optimizer steps done.
+            epoch: epochs completed.
+            sha256: of the file, in hexadecimal.
         """
 
     def should_stop(self) -> bool:
-        """Asked after every step and between batches of a validation; True saves a checkpoint and ends the run."""
+        """Asked after every step and between the batches of a validation. True saves a checkpoint and ends the run."""
         return False

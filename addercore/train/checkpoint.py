@@ -1,4 +1,4 @@
-"""Checkpoints: one self-verifying file each, written atomically, the newest few kept.
+"""Checkpoints: files with a checksum, written atomically; the newest few are kept.
 
 File: 8 bytes `ADDERCK1`, the sha256 of what follows (32 bytes), then a torch zip archive of tensors and plain values,
 read with `weights_only=True`. The checksum is checked before anything is parsed.
@@ -15,14 +15,14 @@ from typing import Any, BinaryIO, Final, cast
 import torch
 
 from addercore.errors import CheckpointError
-from addercore.train.files import replacing
+from addercore.files import replacing
 
 MAGIC: Final = b"ADDERCK1"
 _NAME: Final = re.compile(r"checkpoint-(\d+)(-unvalidated)?\.adderck")
 
 
 def path_for(folder: Path, step: int, validated: bool = True) -> Path:
-    """Where the state after `step` is kept; that of an epoch's end has another name before the epoch's validation."""
+    """The file of the state after `step`. At an epoch's end there are two, before and after its validation."""
     return folder / f"checkpoint-{step:09d}{'' if validated else '-unvalidated'}.adderck"
 
 
@@ -33,9 +33,9 @@ def _all(folder: Path) -> list[Path]:
 
 
 class _Sink:
-    """What torch writes an archive to: hashes what passes, and holds an error back.
+    """A file object for torch.save that hashes what is written and keeps an error for `finish`.
 
-    torch writes from C++, where an exception would leave its writer half closed: `finish` raises it.
+    torch writes from C++, where an exception would leave its writer half closed.
     """
 
     def __init__(self, file: io.BufferedRandom) -> None:
@@ -53,10 +53,10 @@ class _Sink:
         return memoryview(piece).nbytes
 
     def flush(self) -> None:
-        """Nothing: the file is synced as a whole."""
+        """Does nothing: the file is synced once, in the end."""
 
     def finish(self) -> bytes:
-        """The sha256 of all that was written; raises the error that a write met."""
+        """The sha256 of everything written. Raises the error of a failed write."""
         if self._error is not None:
             raise self._error
         return self._hash.digest()
@@ -76,7 +76,7 @@ def save(path: Path, state: dict[str, Any]) -> str:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether the file's checksum fits its content."""
+    """Whether the checksum in the file matches its content."""
     try:
         with path.open("rb") as file:
             head, digest = file.read(len(MAGIC)), file.read(hashlib.sha256().digest_size)
@@ -86,9 +86,9 @@ def is_whole(path: Path) -> bool:
 
 
 def prune(folder: Path, keep: int, whole: set[Path]) -> None:
-    """Removes all but the `keep` newest whole checkpoints of `folder`; a damaged one does not count and goes.
+    """Removes all but the `keep` newest undamaged checkpoints of `folder`; damaged ones are removed, too.
 
-    `whole` are those that need no check; those that pass one are added.
+    `whole` has those that were verified before; newly verified ones are added.
     """
     kept = 0
     for path in reversed(_all(folder)):
@@ -102,7 +102,7 @@ def prune(folder: Path, keep: int, whole: set[Path]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A state, the file it comes from, and why newer files of its folder could not be used."""
+    """A state, its file, and why newer files of the folder could not be used."""
 
     state: dict[str, Any]
     path: Path
@@ -110,7 +110,7 @@ class Loaded:
 
 
 def load(path: Path) -> Loaded:
-    """The state at `path`, or of the newest whole checkpoint if it is a folder; tensors land on the processor."""
+    """Loads a checkpoint, or the newest undamaged one if `path` is a folder. Tensors are on the CPU."""
     if not path.is_dir():
         return Loaded(_read(path), path)
     lost: list[CheckpointError] = []

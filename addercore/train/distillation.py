@@ -25,9 +25,9 @@ from addercore.io import Model, load
 
 
 class Features:
-    """What the batch normalisations of a network gave for its last batch, by name; the one behind the scores left out.
+    """Keeps the outputs of a network's batch normalisations for its last batch, but for the one after the scores.
 
-    Listening costs the fusion of adder layer and normalisation: results differ from an unheard network's in last bits.
+    Hooks prevent the fusion of adder layer and normalisation, which changes results in their last bits.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -41,7 +41,7 @@ class Features:
         self.last[name] = output
 
     def kernels(self) -> list[Tensor]:
-        """(N, N) of each, rows of length 1; what was seen is forgotten."""
+        """The normalised kernel matrix (N, N) of each output. Forgets the outputs."""
         rows = [nnf.relu(seen.float()).flatten(1) for seen in self.last.values()]
         self.last = {}
         return [nnf.normalize(each @ each.T, dim=1) for each in rows]
@@ -70,13 +70,13 @@ class Teacher:
         self._features: tuple[Features, Features] | None = None
 
     def watch(self, student: nn.Module) -> None:
-        """To be called once, before the first batch, with the network that learns."""
+        """Registers the network that learns; call it once, before the first batch."""
         if self.config.features > 0:
             self._features = Features(student), Features(self._module)
 
     @torch.no_grad()
     def scores(self, images: Tensor) -> Tensor:
-        """Class scores (N, classes) in float32 for (N, c, h, w), normalised as the dataset's."""
+        """The teacher's class scores (N, classes) in float32, for images (N, c, h, w) normalised as the dataset's."""
         if self._rescale is not None:
             factor, summand = self._rescale
             images = images * factor + summand
@@ -97,17 +97,17 @@ class Teacher:
         return loss + self.config.features * apart.sum()
 
     def objective(self, loss: Tensor, distilled: Tensor) -> Tensor:
-        """What is minimised: the labels' cross-entropy and the teacher's part by their weights."""
+        """The loss that is minimised: the weighted sum of the labels' cross-entropy and the teacher's part."""
         return (1 - self.config.weight) * loss + self.config.weight * distilled
 
     def record(self) -> dict[str, Any]:
-        """What a manifest says of it."""
+        """The teacher as it is described in a manifest."""
         network = self._model.manifest["network"]
         return {"id": self.config.teacher, "sha256": self.sha256, "arch": network["arch"], "method": network["method"]}
 
 
 def load_teacher(config: TrainConfig, path: Path | None, device: torch.device, backend: str) -> Teacher | None:
-    """The teacher that `config.distill` asks for, from its model file; `BadModel` if it does another task."""
+    """Loads the teacher of `config.distill` from its file. Raises `BadModel` if it is trained for another task."""
     wanted = config.distill
     if wanted is None:
         if path is not None:

@@ -1,4 +1,4 @@
-"""Where a run takes place: what its numbers depend on beside the configuration."""
+"""The environment of a run: everything beside the configuration that its numbers depend on."""
 
 import hashlib
 import os
@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-import addercore
 from addercore.ops.backend import Backend
 from addercore.ops.c.backend import CBackend
 from addercore.ops.c.library import LIBRARY
+from addercore.version import __version__
 
 EXACT = ("device", "backend", "kernels", "torch", "threads", "cpu_capability")
-"""What must be equal for a resumed run to end with the same bytes."""
+"""Entries that must be equal for a resumed run to end with the same bytes."""
 
 
 def _kernels(backend: Backend) -> str | None:
@@ -42,16 +42,19 @@ def _commit() -> str | None:
     return found.stdout.strip()
 
 
-def describe(device: torch.device, backend: Backend, note: str | None = None) -> dict[str, Any]:
-    """What is recorded with a run; `backend` is the one that computes, `note` why it is not the device's usual one."""
+def describe(device: torch.device, backend: Backend | None, note: str | None = None) -> dict[str, Any]:
+    """What is recorded with a run; `backend` is the one that computes, `note` why it is not the device's usual one.
+
+    `backend` is None for work that runs no network.
+    """
     name = "cpu" if device.type == "cpu" else f"cuda ({torch.cuda.get_device_name(device)})"
     return {
         "device": name,
-        "backend": backend.name,
-        "kernels": _kernels(backend),
+        "backend": None if backend is None else backend.name,
+        "kernels": None if backend is None else _kernels(backend),
         **({} if note is None else {"backend_note": note}),
         "torch": str(torch.__version__),  # a str subclass that a checkpoint could not hold
-        "addercore": addercore.__version__,
+        "addercore": __version__,
         "threads": torch.get_num_threads(),
         "commit": _commit(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),

@@ -12,30 +12,40 @@ from torch import Tensor, nn
 
 from addercore.config import dataset as dataset_info
 from addercore.data import Preprocess, Source, Split, source
+from addercore.devices import resolve_device
 from addercore.errors import Stopped
-from addercore.train.callbacks import Callbacks, Progress
-from addercore.train.isolation import resolve_device
+from addercore.train.callbacks import Callbacks
 from addercore.train.loader import Loader
+from addercore.train.reports import Progress
 
 if TYPE_CHECKING:
     from addercore.io import Model
 
 BATCH: Final = 256
 TOP5_FROM: Final = 100
-"""Classes from which on the right class among the five likeliest is counted too."""
+"""Classes from which on top-5 accuracy is counted, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluateResult:
-    """confusion_matrix[i][j]: images of class i that were taken for class j."""
+    """How well a model does on a split.
+
+    Attributes:
+        accuracy: fraction of images that got their own class, 0…1.
+        loss: mean cross-entropy of an image, in nats.
+        confusion_matrix: at [i][j], the images of class i that were taken for class j.
+        images: how many there are.
+        top5: fraction of images whose class is among the five most probable; None below 100 classes.
+    """
 
     accuracy: float
-    loss: float  # mean cross-entropy
+    loss: float
     confusion_matrix: list[list[int]]
     images: int
-    top5: float | None = None  # share of images whose class is among the five likeliest, from 100 classes on
+    top5: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
+        """The result as plain values, for JSON; without `top5` where that is None."""
         return {
             "accuracy": self.accuracy,
             "loss": self.loss,
@@ -45,14 +55,14 @@ class EvaluateResult:
         }
 
 
-Between = Callable[[int, int], None]
-"""Called after each batch with the number of those done and of all; an exception ends the evaluation."""
+AfterBatch = Callable[[int, int], None]
+"""Called after each batch with the number of finished batches and of all. An exception ends the evaluation."""
 
 
-class InOrder:
-    """All images of a source in their stored order, in batches, as a network takes them on `preprocess`'s device.
+class EvaluationBatches:
+    """All images of a source in stored order, in preprocessed batches on the device.
 
-    `loader_workers` processes make the batches of a source that does not live on the device.
+    `loader_workers` processes make the batches if the source does not fit into the device's memory.
     """
 
     def __init__(self, images: Source, preprocess: Preprocess, device: torch.device, loader_workers: int = 0) -> None:
@@ -65,13 +75,13 @@ class InOrder:
         return len(self.source)
 
     def batches(self, size: int = BATCH) -> Generator[tuple[Tensor, Tensor], None, None]:
-        """(images, labels) of each batch."""
+        """Yields (images, labels) of each batch."""
         parts = torch.split(torch.arange(len(self.source)), size)
         if not self.loader_workers:
             for chosen in parts:
                 yield self._ready(self.source.pixels(chosen), chosen)
             return
-        with closing(Loader.in_order(self.source, self.loader_workers, size)) as loader:
+        with closing(Loader.of_evaluation(self.source, self.loader_workers, size)) as loader:
             for chosen in parts:
                 yield self._ready(loader.take(), chosen)
 
@@ -106,13 +116,13 @@ class Scored:
 
 def score(
     module: nn.Module,
-    examples: InOrder,
+    examples: EvaluationBatches,
     classes: int,
     precision: str = "fp32",
-    between: Between | None = None,
+    between: AfterBatch | None = None,
     batch_size: int = BATCH,
 ) -> Scored:
-    """Goes over `examples` once, in evaluation mode; nothing larger than a batch is held."""
+    """Evaluates `module` on `examples`, in evaluation mode. Holds one batch at a time."""
     device = examples.device
     loss = torch.zeros((), dtype=torch.float64, device=device)
     within5 = torch.zeros((), dtype=torch.int64, device=device)
@@ -152,10 +162,26 @@ def evaluate(
     callbacks: Callbacks | None = None,
     loader_workers: int = 0,
 ) -> EvaluateResult:
-    """`model` (from `addercore.load`) on a split of `dataset`, whose images and classes must be the model's.
+    """Evaluates a model on a split of a dataset. Images get the model's own preprocessing, not the dataset's.
 
-    The images pass through the model's own preprocessing, not the dataset's. Raises `Stopped` where the callbacks ask
-    for it, between two batches.
+    Args:
+        model: from `addercore.load`.
+        dataset: name of a dataset with the model's image size and classes.
+        split: "train" or "validation".
+        data_dir: folder with the dataset's files; digits need none.
+        batch_size: images in a batch; changes the loss in its last bits only.
+        device: "cpu", "cuda", "cuda:N", or "auto" for a GPU where there is one.
+        callbacks: get the progress, and may stop the evaluation between two batches.
+        loader_workers: processes that read and decode images of a dataset that does not fit into memory.
+
+    Returns:
+        Accuracy, loss and confusion matrix.
+
+    Raises:
+        ValueError: an unknown dataset or split, one with other images or classes, or an argument out of range.
+        BadData: files of the dataset are missing or damaged.
+        Stopped: the callbacks asked to stop.
+        LoaderLost: a loader process was ended from outside.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be ≥ 1, got {batch_size}")
@@ -167,11 +193,11 @@ def evaluate(
         )
     target = resolve_device(device)
     preprocess = Preprocess(model.network.input_shape[1:], model.mean, model.std, info.top, target)
-    examples = InOrder(source(dataset, split, data_dir), preprocess, target, loader_workers)
+    examples = EvaluationBatches(source(dataset, split, data_dir), preprocess, target, loader_workers)
     home = next(model.module.parameters()).device
     try:
         module = model.module.to(target)
-        found = score(module, examples, len(info.classes), "fp32", _steered(callbacks), batch_size)
+        found = score(module, examples, len(info.classes), "fp32", _after_batch(callbacks), batch_size)
     finally:
         model.module.to(home)
     return EvaluateResult(
@@ -183,8 +209,8 @@ def evaluate(
     )
 
 
-def _steered(callbacks: Callbacks | None) -> Between | None:
-    """Progress, and the question whether to stop."""
+def _after_batch(callbacks: Callbacks | None) -> AfterBatch | None:
+    """Reports the progress and asks whether to stop, after each batch."""
     if callbacks is None:
         return None
 

@@ -1,4 +1,4 @@
-"""Every metric point of a run, kept compactly so that a checkpoint carries all of them."""
+"""All metric points of a run, in compact form, since each checkpoint has all of them."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from addercore.train.callbacks import MetricPoint
+from addercore.train.reports import MetricPoint
 
 CHUNK: Final = 65_536  # points
 
@@ -21,8 +21,8 @@ Columns = tuple["np.ndarray[Any, np.dtype[np.int64]]", "np.ndarray[Any, np.dtype
 
 
 @dataclass(frozen=True, slots=True)
-class Frozen:
-    """A history as it was at one moment."""
+class HistorySnapshot:
+    """The points up to one moment."""
 
     names: list[str]
     chunks: list[Columns]
@@ -36,7 +36,7 @@ class Frozen:
 
 
 class History:
-    """Points in order. Full chunks never change again, so that freezing a long history copies its last chunk only."""
+    """Points in order. Full chunks never change, so that a snapshot of a long history copies only the last chunk."""
 
     def __init__(self) -> None:
         self._number: dict[str, int] = {}  # of a name, in the order of first use
@@ -61,7 +61,7 @@ class History:
             self._rows, self._values = array("q"), array("d")
 
     def _last(self) -> Columns:
-        """A copy of the chunk that grows."""
+        """A copy of the last chunk, which still grows."""
         return np.array(self._rows, dtype=np.int64).reshape(-1, 4), np.array(self._values, dtype=np.float64)
 
     def names(self) -> list[str]:
@@ -78,8 +78,8 @@ class History:
             found += values[chosen].tolist()
         return steps, found
 
-    def freeze(self) -> Frozen:
-        return Frozen(list(self._number), [*self._full, self._last()])
+    def snapshot(self) -> HistorySnapshot:
+        return HistorySnapshot(list(self._number), [*self._full, self._last()])
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._number = {name: index for index, name in enumerate(state["names"])}
@@ -98,6 +98,6 @@ class History:
 
 @lru_cache(maxsize=16)
 def _rfc3339(time_ms: int) -> str:
-    """Kept, since the points of a step share theirs and it costs more than the rest of a row."""
+    """Cached: the points of a step share their time, and formatting it costs more than the rest of a row."""
     time = datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")
     return time.replace("+00:00", "Z")

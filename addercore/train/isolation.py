@@ -1,4 +1,4 @@
-"""A run's own random numbers, thread count and determinism, without leaving a trace in the caller's process."""
+"""Random numbers, thread count and determinism of a run; the caller's settings are restored afterwards."""
 
 import os
 import random
@@ -13,7 +13,7 @@ _FILLING: Any = torch.utils.deterministic  # a module object whose attribute is 
 
 
 def rng_state(device: torch.device) -> dict[str, Any]:
-    """States of every generator in the process, as tensors and plain values."""
+    """The states of all generators of the process, as tensors and plain values."""
     python = random.getstate()
     numpy = np.random.get_state(legacy=False)
     return {
@@ -48,7 +48,7 @@ def seed_all(seed: int) -> None:
 
 @contextmanager
 def isolated(seed: int, device: torch.device, threads: int | None) -> Iterator[None]:
-    """Deterministic algorithms, `threads` threads and freshly seeded generators inside; all as it was afterwards."""
+    """Sets deterministic algorithms, `threads` threads and freshly seeded generators; restores all of it afterwards."""
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats its bits only with this
     deterministic = torch.are_deterministic_algorithms_enabled()
@@ -71,18 +71,3 @@ def isolated(seed: int, device: torch.device, threads: int | None) -> Iterator[N
         torch.backends.cudnn.benchmark = benchmark
         torch.set_num_threads(before)
         set_rng_state(kept, device)
-
-
-def resolve_device(name: str) -> torch.device:
-    """`auto` is a GPU where there is one; `ValueError` for a device that is unknown or not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"unknown device {name!r}; known: auto, cpu, cuda, cuda:N") from error
-    if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"device {name!r} is not there: torch sees {torch.cuda.device_count()} GPUs; use auto or cpu")
-    return device

@@ -1,8 +1,8 @@
-"""Batches made ahead of time by processes of their own, with the very bytes that the training would have made itself.
+"""Loader processes, which make batches ahead of time: the same bytes that the training would make itself.
 
-Batch n of a run is made by process n modulo their number, so nothing needs to be told to them: each writes raw bytes of
-images to its own pipe, one batch ahead, and waits there until they are taken. They decode, cut and resize image files;
-sets that fit into memory lie there once for all of them.
+Of k processes, process i makes the batches n with n mod k = i, so that they need no instructions: each writes the raw
+bytes of its next batch to its own pipe and waits there until they are read. They decode, crop and resize image files; a
+set that fits into memory is there once and shared by all of them.
 
 Torch's DataLoader is not used: it draws a seed from the run's generator, its handler of a dead worker raises wherever
 the training happens to be (in the middle of a message, or of a checkpoint), and its batches travel through /dev/shm,
@@ -21,7 +21,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
+from typing import Any, BinaryIO, Final, Self
 
 import torch
 from torch import Tensor
@@ -29,11 +29,9 @@ from torch import Tensor
 from addercore.config import dataset
 from addercore.data import Source
 from addercore.errors import BadData, LoaderLost
+from addercore.train.batches import Batches
 
-if TYPE_CHECKING:
-    from addercore.train.batches import Batches
-
-MOST: Final = 16  # processes
+MAX_WORKERS: Final = 16  # processes
 AHEAD: Final = 2  # batches in this process's memory beside the one that is computed
 OUT_OF_MEMORY: Final = 3  # exit status
 FAILED: Final = 4  # exit status; what happened is in the report
@@ -49,14 +47,14 @@ class _Process:
 
 
 class Loader:
-    """`workers` processes that make batches; `take` gives them one after the other.
+    """`workers` processes that make batches; `take` returns one after the other.
 
-    A thread takes them from the pipes while the device computes, a few ahead. The processes end when the pipe's reader
-    does, however it ended.
+    A thread reads them from the pipes while the device computes, a few batches ahead. The processes end when the reader
+    of their pipe ends, in whatever way.
     """
 
     def __init__(self, source: Source, workers: int, sizes: Iterable[int], largest: int, order: dict[str, Any]) -> None:
-        """`sizes`: images in each batch to come; `order` says which, see `of_training` and `in_order`."""
+        """`sizes` has the number of images of each batch; `order` tells the processes which batches to make."""
         self._shape, self._pinned = source.shape, torch.cuda.is_available()
         self._processes: list[_Process] = []
         self._ready: queue.Queue[Tensor | Exception] = queue.Queue(AHEAD)
@@ -78,7 +76,7 @@ class Loader:
         self._thread.start()
 
     @classmethod
-    def of_training(cls, batches: "Batches", workers: int, epoch: int, index: int) -> Self:
+    def of_training(cls, batches: Batches, workers: int, epoch: int, index: int) -> Self:
         """The batches of a run from (epoch, index) on."""
         config = batches.config
         order = {
@@ -86,19 +84,19 @@ class Loader:
             "dataset": dataset(config.dataset.name).to_dict(),
             "place": (epoch, index),
         }
-        sizes = (batches.size(place) for _, place in batches.from_place(epoch, index))
+        sizes = (batches.size(place) for _, place in batches.from_position(epoch, index))
         return cls(batches.source, workers, sizes, config.batch_size, order)
 
     @classmethod
-    def in_order(cls, source: Source, workers: int, size: int) -> Self:
-        """All images once, in their stored order, `size` at a time."""
+    def of_evaluation(cls, source: Source, workers: int, size: int) -> Self:
+        """All images once, in stored order, in batches of `size`."""
         sizes = (len(part) for part in torch.split(torch.arange(len(source)), size))
         return cls(source, workers, sizes, size, {"size": size})
 
     def take(self) -> Tensor:
-        """The next batch, (n, c, h, w) uint8 on the processor; pinned where there is a GPU.
+        """The next batch, (n, c, h, w) uint8 in main memory, pinned if there is a GPU.
 
-        Raises `LoaderLost` if its process was ended, and what it found wrong with the data.
+        Raises `LoaderLost` if its process was ended from outside, and `BadData` or `OSError` if that process did.
         """
         if self._failure is None:
             found = self._ready.get()
@@ -124,7 +122,7 @@ class Loader:
             process.report.close()
 
     def _read(self, sizes: Iterable[int]) -> None:
-        """The thread: every batch in its turn, then the failure or the end."""
+        """Runs in the thread: reads every batch in turn, then hands on the failure or the end."""
         try:
             for number, size in enumerate(sizes):
                 self._hand_on(self._received(self._processes[number % len(self._processes)], size))
@@ -154,7 +152,7 @@ class Loader:
 
 
 def _start(order: dict[str, object], handles: tuple[int, ...], room: int) -> _Process:
-    """`room`: bytes of a batch. A pipe that held many small ones would have the process end long before the run."""
+    """Starts a process. `room` is the size of a batch in bytes: its pipe should not hold many small batches."""
     read, write = os.pipe()
     report, tell = os.pipe()
     told = os.memfd_create("adder-order")  # an argument would have to be short
@@ -181,7 +179,7 @@ def _start(order: dict[str, object], handles: tuple[int, ...], room: int) -> _Pr
 
 
 def _loss(process: _Process) -> Exception:
-    """Why a process has closed its pipe."""
+    """The error that says why a process has closed its pipe."""
     status, name = process.running.wait(), f"data-loader process {process.running.pid}"
     if -status in _FROM_OUTSIDE:
         return LoaderLost(f"{name} was ended by signal {-status}")

@@ -42,7 +42,7 @@ def _failed(order: dict[str, Any], message: str, errno: int | None) -> int:
 
 
 def _write(order: dict[str, Any]) -> None:
-    made = _training(order) if "config" in order else _in_order(order)
+    made = _training(order) if "config" in order else _of_evaluation(order)
     with open(order["pipe"], "wb", buffering=0) as pipe:
         for batch in made:
             left = batch.contiguous().numpy().data.cast("B")
@@ -61,13 +61,13 @@ def _training(order: dict[str, Any]) -> Iterator[Tensor]:
     config = TrainConfig.from_dict(order["config"])
     batches = Batches(opened(order["source"]), config, torch.device("cpu"))
     permuted, permutation = -1, torch.empty(0)
-    for epoch, index in _mine(order, batches.from_place(*order["place"])):
+    for epoch, index in _mine(order, batches.from_position(*order["place"])):
         if epoch != permuted:
             permuted, permutation = epoch, batches.permutation(epoch)
         yield batches.pixels(epoch, permutation, index)
 
 
-def _in_order(order: dict[str, Any]) -> Iterator[Tensor]:
+def _of_evaluation(order: dict[str, Any]) -> Iterator[Tensor]:
     source = opened(order["source"])
     for chosen in _mine(order, iter(torch.split(torch.arange(len(source)), order["size"]))):
         yield source.pixels(chosen)

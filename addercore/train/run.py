@@ -1,4 +1,4 @@
-"""`fit`: one call that trains, and leaves the caller's process as it found it."""
+"""`fit`: trains in one call, and leaves the caller's process as it found it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,27 +10,37 @@ from torch import Tensor, nn
 from addercore.arch import tensors
 from addercore.config import TrainConfig
 from addercore.data import source
+from addercore.devices import resolve_device
 from addercore.errors import BadData, BadModel, Diverged
 from addercore.io import load_weights
 from addercore.networks import build
 from addercore.ops import select
 from addercore.train import checkpoint
-from addercore.train.artifacts import Artifact, can_draw, write_artifacts, write_record
+from addercore.train.artifacts import can_draw, write_artifacts, write_record
 from addercore.train.callbacks import Callbacks
 from addercore.train.distillation import load_teacher
 from addercore.train.environment import describe
-from addercore.train.isolation import isolated, resolve_device
-from addercore.train.loader import MOST
+from addercore.train.isolation import isolated
+from addercore.train.loader import MAX_WORKERS
+from addercore.train.reports import Artifact
 from addercore.train.trainer import Trainer
 
 
 @dataclass(frozen=True, slots=True)
 class FitResult:
-    """How a run ended. `metrics` are the published epoch's; a stopped run has no artifacts, but a checkpoint."""
+    """How a run ended.
+
+    Attributes:
+        stopped: the callbacks asked to stop before the end. There is a checkpoint then, and no artifacts.
+        step: optimizer steps done.
+        epoch: epochs completed.
+        metrics: of the published epoch, by name.
+        artifacts: the files of a finished run: model, manifest, metrics, summary and curves.
+    """
 
     stopped: bool
-    step: int  # optimizer steps done
-    epoch: int  # epochs completed
+    step: int
+    epoch: int
     metrics: dict[str, float]
     artifacts: list[Artifact]
 
@@ -51,23 +61,48 @@ def fit(
     relabel: Callable[[Tensor], Tensor] | None = None,
     curves: bool = True,
 ) -> FitResult:
-    """Trains as `config` says; artifacts go to `workdir`, checkpoints to `workdir/checkpoints`.
+    """Trains a network (Algorithm 1).
 
-    Equal configurations give equal bytes on the same machine, torch, backend and thread count, also when a run was
-    stopped or killed and goes on from `resume_from` (a checkpoint, or the folder that holds them, whose newest whole
-    one is taken). `init_from` is a model file whose weights a new run starts from, `teacher` that of the model that
-    `config.distill` names. `relabel` gives the training images other labels, (N,) → (N,), as controls do; without
-    `curves` no picture is drawn of them.
-    `loader_workers` processes make the batches; their number changes no byte. Raises `BadData`,
-    `BadModel`, `CheckpointError`, `Diverged`, `LoaderLost`, and `OSError` where the disk is full. A run that diverges,
-    or finds its data damaged, leaves metrics, summary and curves in `workdir` (`Callbacks.on_failed`).
+    Equal configurations give equal bytes on the same machine, torch, backend and thread count, also if a run was
+    stopped or killed and resumed. Torch's settings and random generators are restored at the end.
+
+    Args:
+        config: what to train, on what, and how.
+        workdir: gets the artifacts; checkpoints go to `workdir/checkpoints`.
+        data_dir: folder with a folder of files for each dataset; digits need none.
+        device: "cpu", "cuda", "cuda:N", or "auto" for a GPU where there is one.
+        threads: of torch and the kernels; None leaves torch's number.
+        loader_workers: processes that read and decode the training images, 0 to 16. Their number changes no byte.
+        backend: name of the kernels of adder layers, as for `adder_conv2d`.
+        callbacks: get reports of the run, and may stop it.
+        resume_from: a checkpoint, or a folder of checkpoints, of which the newest undamaged one is taken.
+        init_from: a model file whose weights a new run starts from.
+        teacher: file of the model that `config.distill` names.
+        relabel: replaces the labels (N,) of the training images by others (N,), as the controls of analyses do.
+        curves: draw curves.png, if matplotlib is installed.
+
+    Returns:
+        How the run ended, with its metrics and artifacts.
+
+    Raises:
+        ValueError: arguments that are out of range or do not go with `config`.
+        BadData: files of the dataset are missing or damaged. Metrics, summary and curves up to there are in `workdir`.
+        BadModel: `init_from` or `teacher` is damaged, or is a model of another network or task.
+        CheckpointError: `resume_from` is damaged or belongs to another configuration.
+        Diverged: the loss became NaN or infinite. Metrics, summary and curves up to there are in `workdir`.
+        LoaderLost: a loader process was ended from outside.
+        MemoryError: a loader process or a kernel has no memory left.
+        OSError: the disk is full or fails.
+
+    Source:
+        Chen et al., AdderNet (CVPR 2020), https://arxiv.org/abs/1912.13200, Algorithm 1.
     """
     target = resolve_device(device)
     chosen = select(target, torch.float32, backend)
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be ≥ 1, got {threads}")
-    if not 0 <= loader_workers <= MOST:
-        raise ValueError(f"loader_workers must be 0 to {MOST}, got {loader_workers}")
+    if not 0 <= loader_workers <= MAX_WORKERS:
+        raise ValueError(f"loader_workers must be 0 to {MAX_WORKERS}, got {loader_workers}")
     if config.init_from is not None and init_from is None and resume_from is None:
         raise ValueError(f"the configuration starts from model {config.init_from!r}: pass its file as init_from")
     callbacks = callbacks or Callbacks()
@@ -119,7 +154,7 @@ def _resume(trainer: Trainer, path: Path, callbacks: Callbacks) -> None:
 
 
 def _start_from(model: nn.Module, config: TrainConfig, path: Path) -> None:
-    """Copies a stored model's weights; its tensors must be this network's, its method may be another."""
+    """Copies the weights of a stored model, whose tensors must have the same shapes; its method may be another."""
     weights = load_weights(path)
     expected = {name: shape for name, (_, shape) in tensors(config.network()).items()}
     found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
@@ -130,12 +165,12 @@ def _start_from(model: nn.Module, config: TrainConfig, path: Path) -> None:
 
 
 def _leave_record(trainer: Trainer, workdir: Path, callbacks: Callbacks, error: Exception, curves: bool) -> None:
-    """What there is to see of a run that fails. A disk that has no room for it does not hide why the run failed."""
-    place = trainer.place
+    """Writes the record of a failed run. If the disk is full, the run's own error is raised all the same."""
+    position = trainer.position
     summary = {
         "failed": str(error),
-        "epochs": place.epoch,
-        "steps": place.step,
+        "epochs": position.epoch,
+        "steps": position.step,
         "environment": trainer.environment,
     }
     try:
@@ -147,16 +182,16 @@ def _leave_record(trainer: Trainer, workdir: Path, callbacks: Callbacks, error: 
 
 
 def _result(trainer: Trainer, workdir: Path, callbacks: Callbacks, curves: bool) -> FitResult:
-    place = trainer.place
+    position = trainer.position
     if trainer.stopped:
-        return FitResult(True, place.step, place.epoch, dict(trainer.metrics), [])
+        return FitResult(True, position.step, position.epoch, dict(trainer.metrics), [])
     best = trainer.best
     weights = trainer.model.state_dict() if best is None else best.weights
     metrics = trainer.metrics if best is None else best.metrics
     summary = {
-        "epochs": place.epoch,
-        "steps": place.step,
-        "published_epoch": place.epoch if best is None else best.epoch,
+        "epochs": position.epoch,
+        "steps": position.step,
+        "published_epoch": position.epoch if best is None else best.epoch,
         "environment": trainer.environment,
     }
     if curves and not can_draw():
@@ -164,4 +199,4 @@ def _result(trainer: Trainer, workdir: Path, callbacks: Callbacks, curves: bool)
     teacher = None if trainer.teacher is None else trainer.teacher.record()
     history = trainer.history
     artifacts = write_artifacts(workdir, trainer.config, weights, dict(metrics), history, summary, teacher, curves)
-    return FitResult(False, place.step, place.epoch, dict(metrics), artifacts)
+    return FitResult(False, position.step, position.epoch, dict(metrics), artifacts)

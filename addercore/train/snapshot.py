@@ -1,4 +1,4 @@
-"""Copies of a state's tensors, so that training goes on while they are written."""
+"""Copies the tensors of a state, so that training can go on while a checkpoint is written."""
 
 from typing import Any
 
@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 class Snapshot:
-    """Copies of a tree's tensors in main memory (pinned, for a GPU), in the same buffers each time.
+    """Copies a state into main memory (pinned for a GPU), into the same buffers each time.
 
-    Only one copy is alive: `take` overwrites the one before.
+    There is one copy: `take` overwrites the previous one.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -17,7 +17,7 @@ class Snapshot:
         self._buffers: dict[tuple[Any, ...], Tensor] = {}
 
     def take(self, tree: Any) -> Any:
-        """`tree` (dictionaries, lists, tensors, plain values) with every tensor copied; waits for a GPU's copies."""
+        """`tree` (dictionaries, lists, tensors, plain values) with all tensors copied; waits for a GPU's copies."""
         copied = self._copy(tree, ())
         if self._device.type == "cuda":
             torch.cuda.current_stream(self._device).synchronize()

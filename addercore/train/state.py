@@ -1,4 +1,4 @@
-"""What a run knows of itself between two steps."""
+"""The state of a run between two steps, beside model and optimizer."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 
-class Sums:
-    """Losses, right answers and images since the last reset; on the device, so that adding never waits for it."""
+class RunningMetrics:
+    """Sums of loss, correct predictions and images since the last reset, on the device, so that `add` never waits."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -21,7 +21,7 @@ class Sums:
         self.images = 0
 
     def add(self, loss: Tensor, correct: Tensor, images: int, distilled: Tensor | None = None) -> None:
-        """`loss` and `distilled` (the teacher's part, where there is one) are means over `images`."""
+        """Adds a batch; `loss` and `distilled` (the teacher's part, if there is one) are means over its `images`."""
         self.loss += loss * images
         if distilled is not None:
             self.distilled += distilled * images
@@ -51,8 +51,8 @@ class Sums:
 
 
 @dataclass(slots=True)
-class Place:
-    """How far a run is, between two steps."""
+class Position:
+    """How far a run is."""
 
     epoch: int = 0  # epochs completed
     step: int = 0  # optimizer steps done

@@ -1,4 +1,4 @@
-"""Algorithm 1 with everything around it that makes a run resumable: its state, its metrics, its checkpoints."""
+"""The training loop (Algorithm 1), with the state, the metrics and the checkpoints that make a run resumable."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -17,25 +17,27 @@ from addercore.errors import CheckpointError, Diverged, Stopped
 from addercore.optim import AdderSGD
 from addercore.train import checkpoint
 from addercore.train.batches import Batches, learning_rate
-from addercore.train.callbacks import Callbacks, MetricPoint, Progress
+from addercore.train.callbacks import Callbacks
 from addercore.train.distillation import Teacher
 from addercore.train.environment import EXACT
-from addercore.train.evaluation import InOrder, score
+from addercore.train.evaluation import EvaluationBatches, score
 from addercore.train.history import History
 from addercore.train.isolation import rng_state, set_rng_state
 from addercore.train.loader import Loader
+from addercore.train.pace import Pace
+from addercore.train.reports import MetricPoint, Progress
 from addercore.train.snapshot import Snapshot
-from addercore.train.state import Best, Place, Sums
+from addercore.train.state import Best, Position, RunningMetrics
 from addercore.train.writer import CheckpointWriter
 
 PROGRESS_SECONDS = 0.5
 
 
 class Trainer:
-    """One run; `step` in its state counts optimizer steps, each over `accumulate` batches.
+    """One run. Steps are optimizer steps, each over `accumulate` batches.
 
-    Images that are few enough live on `device`; `loader_workers` processes read the training's ahead of time, and those
-    of a validation that are too many to live there.
+    Datasets that fit are kept on `device`. With `loader_workers`, processes make the training's batches ahead of time,
+    and the validation's if that split does not fit.
     """
 
     def __init__(
@@ -60,38 +62,38 @@ class Trainer:
             model, o.lr, o.momentum, o.nesterov, o.weight_decay, o.adaptive_lr, o.eta, o.clip_norm
         )
         self.batches = Batches(train if loader_workers else train.to(device), config, device)
-        self.validation = InOrder(validation, self.batches.preprocess, device, loader_workers)
+        self.validation = EvaluationBatches(validation, self.batches.preprocess, device, loader_workers)
         self.classes = len(dataset(config.dataset.name).classes)
         self.loader_workers = loader_workers
         self.loader: Loader | None = None
         self.steps = config.epochs * self.batches.steps_per_epoch
-        self.place = Place()
-        self.window, self.whole_epoch = Sums(device), Sums(device)
+        self.position = Position()
+        self.window, self.whole_epoch = RunningMetrics(device), RunningMetrics(device)
         self.history = History()
         self.metrics: dict[str, float] = {}  # of the last epoch
         self.best: Best | None = None
         self.threshold: float | None = None  # val/accuracy that early stopping wants to see beaten
         self.stopped = False
         now = time.monotonic()
-        self._saved_at = self._told_at = self._window_at = now
-        self._saved: Place | None = None  # of the newest checkpoint
+        self._saved_at = self._told_at = now
+        self._saved: Position | None = None  # of the newest checkpoint
         self._due = False
         self._snapshot = Snapshot(device)
         self._writer = CheckpointWriter(folder, config.checkpoint.keep, callbacks.on_checkpoint)
-        self._busy, self._busy_images, self._busy_steps = 0.0, 0, 0  # seconds, images, steps in training proper
+        self.pace = Pace()
 
     # --- the loop
 
     def run(self) -> None:
-        """From where the state is to the last epoch, to early stopping, or to a stop asked for by the callbacks.
+        """Trains from the current state to the last epoch, to early stopping, or until the callbacks ask to stop.
 
-        Its last checkpoint is safe when it returns.
+        The last checkpoint has been written when this returns.
         """
         try:
             self._start_loader()
-            while not self.place.finished and not self.stopped:
+            while not self.position.finished and not self.stopped:
                 self._epoch()
-            if self.place.finished and self._saved != self.place:
+            if self.position.finished and self._saved != self.position:
                 self.save()
             self._writer.wait()
         finally:
@@ -100,18 +102,19 @@ class Trainer:
                 self.loader.close()
 
     def _start_loader(self) -> None:
-        if self.loader_workers and not self.place.finished:
-            first = self.place.step_in_epoch * self.config.optimizer.accumulate
-            self.loader = Loader.of_training(self.batches, self.loader_workers, self.place.epoch, first)
+        if self.loader_workers and not self.position.finished:
+            first = self.position.step_in_epoch * self.config.optimizer.accumulate
+            self.loader = Loader.of_training(self.batches, self.loader_workers, self.position.epoch, first)
 
     def _epoch(self) -> None:
-        """What is left of the current epoch: steps, and the validation that ends it."""
-        order = self.batches.permutation(self.place.epoch)
-        lr = learning_rate(self.config.optimizer, self.place.epoch, self.config.epochs)
+        """Does the rest of the current epoch: its steps and the validation."""
+        order = self.batches.permutation(self.position.epoch)
+        lr = learning_rate(self.config.optimizer, self.position.epoch, self.config.epochs)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        while self.place.step_in_epoch < self.batches.steps_per_epoch and not self.stopped:
-            self._step(order, lr)
+        while self.position.step_in_epoch < self.batches.steps_per_epoch and not self.stopped:
+            with self.pace.running():
+                self._step(order, lr)
             self._between_steps(epoch_ended=False)
         if self.stopped:
             return
@@ -122,10 +125,9 @@ class Trainer:
         self._between_steps(epoch_ended=True)
 
     def _step(self, order: Tensor, lr: float) -> None:
-        """One optimizer step: the mean gradient over all images of its batches, then the update."""
-        began = time.monotonic()
+        """Does one optimizer step: the mean gradient over all images of its batches, then the update."""
         self.model.train()
-        total = self.batches.images_in(self.place.step_in_epoch)
+        total = self.batches.images_in(self.position.step_in_epoch)
         self.optimizer.zero_grad(set_to_none=True)
         for images, labels in self._group(order):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
@@ -138,23 +140,25 @@ class Trainer:
                 objective, distilled = self.teacher.objective(loss, distilled), distilled.detach()
             (objective * (labels.shape[0] / total)).backward()  # type: ignore[no-untyped-call]
             correct = (scores.detach().argmax(1) == labels).sum()
-            for sums in (self.window, self.whole_epoch):
-                sums.add(loss.detach(), correct, labels.shape[0], distilled)
+            for metrics in (self.window, self.whole_epoch):
+                metrics.add(loss.detach(), correct, labels.shape[0], distilled)
         self.optimizer.step()
-        self.place.step += 1
-        self.place.step_in_epoch += 1
-        if self.place.step % self.config.metrics_every_steps == 0:
-            self._emit_training(lr)
-        self._busy += time.monotonic() - began
-        self._busy_images += total
-        self._busy_steps += 1
+        self.position.step += 1
+        self.position.step_in_epoch += 1
+        due = self.position.step % self.config.metrics_every_steps == 0
+        means = self.window.means() if due else None  # waits for a GPU, so that its time counts as the step's
+        self.pace.count(total)
+        if means is not None:
+            self._emit_training(lr, *means)
 
     def _group(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        return self.batches.group(self.place.epoch, order, self.place.step_in_epoch, self.loader)
+        take = None if self.loader is None else self.loader.take
+        return self.batches.group(self.position.epoch, order, self.position.step_in_epoch, take)
 
     def _end_epoch(self, lr: float) -> None:
-        """Raises `Stopped` where that is asked for during the validation; nothing has changed then."""
-        loss, accuracy = self.whole_epoch.means()
+        """Validates and ends the epoch. Raises `Stopped`, with the state unchanged, if that is asked for meanwhile."""
+        with self.pace.running():
+            loss, accuracy = self.whole_epoch.means()  # waits for the steps that a GPU still computes
         self._check_finite(loss)
         found = score(self.model, self.validation, self.classes, self.config.precision, self._between_batches)
         val_accuracy = found.accuracy
@@ -164,15 +168,15 @@ class Trainer:
         self.metrics = {"train/loss": loss, "train/accuracy": accuracy, **validated}
         self._emit(validated)
         self._check_finite(found.loss)
-        self.place.epoch += 1
-        self.place.step_in_epoch = 0
+        self.position.epoch += 1
+        self.position.step_in_epoch = 0
         self.whole_epoch.reset()
         if self.config.publish == "best" and (self.best is None or val_accuracy > self.best.metrics["val/accuracy"]):
             weights = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
-            self.best = Best(self.place.epoch, dict(self.metrics), weights)
-        self.place.finished = self._stale(val_accuracy) or self.place.epoch == self.config.epochs
-        if self.place.finished and self.window.images:
-            self._emit_training(lr)
+            self.best = Best(self.position.epoch, dict(self.metrics), weights)
+        self.position.finished = self._stale(val_accuracy) or self.position.epoch == self.config.epochs
+        if self.position.finished and self.window.images:
+            self._emit_training(lr, *self.window.means())
 
     def _stale(self, accuracy: float) -> bool:
         """Whether early stopping ends the run after this epoch."""
@@ -180,41 +184,41 @@ class Trainer:
         if rule is None:
             return False
         if self.threshold is None or accuracy > self.threshold + rule.min_delta:
-            self.threshold, self.place.stale = accuracy, 0
+            self.threshold, self.position.stale = accuracy, 0
             return False
-        self.place.stale += 1
-        if self.place.stale < rule.patience:
+        self.position.stale += 1
+        if self.position.stale < rule.patience:
             return False
         self.callbacks.on_event(
             "early_stop",
             f"val/accuracy has not risen above {self.threshold:.4f} for {rule.patience} epochs: "
-            f"stopped after epoch {self.place.epoch}",
-            {"epoch": self.place.epoch, "step": self.place.step, "best": self.threshold},
+            f"stopped after epoch {self.position.epoch}",
+            {"epoch": self.position.epoch, "step": self.position.step, "best": self.threshold},
         )
         return True
 
     def _between_steps(self, epoch_ended: bool) -> None:
-        """Progress, checkpoints, and the question whether to stop."""
+        """Reports progress, saves a checkpoint if one is due, and asks whether to stop."""
         self._tell_progress(epoch_ended)
         busy = self._writer.busy()
         rule = self.config.checkpoint
-        if epoch_ended and rule.every_epochs is not None and self.place.epoch % rule.every_epochs == 0:
+        if epoch_ended and rule.every_epochs is not None and self.position.epoch % rule.every_epochs == 0:
             self._due = True
         if rule.every_seconds is not None and time.monotonic() - self._saved_at >= rule.every_seconds:
             self._due = True
         # One that is due while another is being written is put off until that is done: training never waits for a disk,
         # and the state that is saved then is a newer one.
-        if self._due and not busy and self._saved != self.place:
+        if self._due and not busy and self._saved != self.position:
             self.save()
-        if self.callbacks.should_stop() and not self.place.finished:
-            if self._saved != self.place:
+        if self.callbacks.should_stop() and not self.position.finished:
+            if self._saved != self.position:
                 self.save()
             self.stopped = True
-            data = {"step": self.place.step, "epoch": self.place.epoch}
-            self.callbacks.on_event("stopped", f"stopped on request after step {self.place.step}", data)
+            data = {"step": self.position.step, "epoch": self.position.epoch}
+            self.callbacks.on_event("stopped", f"stopped on request after step {self.position.step}", data)
 
     def _between_batches(self, done: int, batches: int) -> None:
-        """During a validation the state is that of the step before it: it can be saved, and the run can end here."""
+        """Between batches of a validation the state is that of the last step: it can be saved, and the run stopped."""
         if done < batches:
             self._between_steps(epoch_ended=False)
             if self.stopped:
@@ -224,32 +228,32 @@ class Trainer:
 
     @property
     def epoch_begun(self) -> int:
-        """Epochs begun, from 1: what a point of this moment belongs to."""
-        return min(self.place.epoch + 1, self.config.epochs)
+        """The epoch of points that are emitted now, from 1."""
+        return min(self.position.epoch + 1, self.config.epochs)
 
-    def _emit_training(self, lr: float) -> None:
-        loss, accuracy = self.window.means()
-        now = time.monotonic()
+    def _emit_training(self, lr: float, loss: float, accuracy: float) -> None:
+        rate = self.pace.lap()
         values = {
             "train/loss": loss,
             **({} if self.teacher is None else {"train/distill_loss": self.window.distilled_mean()}),
             "train/accuracy": accuracy,
             "lr": lr,
-            "images_per_second": self.window.images / max(now - self._window_at, 1e-9),
+            **({} if rate is None else {"images_per_second": rate}),
         }
         values |= {f"grad_norm/{name}": value for name, value in self.optimizer.grad_norms().items()}
         values |= {f"local_lr/{name}": value for name, value in self.optimizer.local_rates().items()}
         self._emit(values)
         self.window.reset()
-        self._window_at = now
         self._check_finite(loss)
 
     def _emit(self, values: dict[str, float]) -> None:
-        """Hands on the finite ones; a value that is NaN or infinite ends the run, see `_check_finite`."""
+        """Reports and records finite values. One that is not ends the run elsewhere (`_check_finite`)."""
         stamp = time.time_ns() // 1_000_000
-        epoch = self.place.epoch if self.place.finished else self.epoch_begun
+        epoch = self.position.epoch if self.position.finished else self.epoch_begun
         points = [
-            MetricPoint(name, self.place.step, epoch, value, stamp) for name, value in values.items() if isfinite(value)
+            MetricPoint(name, self.position.step, epoch, value, stamp)
+            for name, value in values.items()
+            if isfinite(value)
         ]
         self.history.add(points)
         if points:
@@ -258,7 +262,7 @@ class Trainer:
     def _check_finite(self, loss: float) -> None:
         if not isfinite(loss):
             raise Diverged(
-                f"the loss became {loss} by step {self.place.step} (epoch {self.epoch_begun}); "
+                f"the loss became {loss} by step {self.position.step} (epoch {self.epoch_begun}); "
                 f"try a smaller optimizer.lr than {self.config.optimizer.lr} or set optimizer.clip_norm"
             )
 
@@ -267,35 +271,36 @@ class Trainer:
         if not always and now - self._told_at < PROGRESS_SECONDS:
             return
         self._told_at = now
-        known = self._busy > 0 and self._busy_steps > 0
-        left = 0 if self.place.finished else self.steps - self.place.step
+        left = 0 if self.position.finished else self.steps - self.position.step
         self.callbacks.on_progress(
             Progress(
-                epoch=self.place.epoch if always else self.epoch_begun,
+                epoch=self.position.epoch if always else self.epoch_begun,
                 epochs=self.config.epochs,
-                step=self.place.step,
+                step=self.position.step,
                 steps=self.steps,
-                fraction=1.0 if self.place.finished else self.place.step / self.steps,
-                images_per_second=self._busy_images / self._busy if known else None,
-                eta_seconds=left * self._busy / self._busy_steps if known else None,
+                fraction=1.0 if self.position.finished else self.position.step / self.steps,
+                images_per_second=self.pace.images_per_second(),
+                eta_seconds=self.pace.seconds_for(left),
             )
         )
 
     # --- state
 
     def save(self) -> None:
-        """Begins to write a checkpoint of this moment, after one that is being written; never of a diverged run."""
+        """Starts to write a checkpoint, after the one that is being written; never of a diverged run."""
         if self.window.images:
-            self._check_finite(self.window.means()[0])
+            with self.pace.running():
+                loss, _ = self.window.means()  # waits for the steps that a GPU still computes
+            self._check_finite(loss)
         self._writer.wait()
-        place = replace(self.place)
-        validated = place.finished or place.step_in_epoch < self.batches.steps_per_epoch
-        path = checkpoint.path_for(self.folder, place.step, validated)
-        self._saved, self._saved_at, self._due = place, time.monotonic(), False
-        self._writer.start(path, place.step, place.epoch, self._freeze())
+        position = replace(self.position)
+        validated = position.finished or position.step_in_epoch < self.batches.steps_per_epoch
+        path = checkpoint.path_for(self.folder, position.step, validated)
+        self._saved, self._saved_at, self._due = position, time.monotonic(), False
+        self._writer.start(path, position.step, position.epoch, self._freeze())
 
     def _freeze(self) -> Callable[[], dict[str, Any]]:
-        """The state of this moment, which no later step changes, to be put together on another thread."""
+        """Copies the current state; the function that is returned assembles it, on another thread."""
         state = {
             "format": 1,
             "config": self.config.to_dict(),
@@ -303,20 +308,21 @@ class Trainer:
             "teacher": None if self.teacher is None else self.teacher.sha256,
             **self._snapshot.take({"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}),
             "rng": rng_state(self.device),
-            "place": asdict(self.place),
+            "place": asdict(self.position),
             "window": self.window.state_dict(),
             "whole_epoch": self.whole_epoch.state_dict(),
+            "pace": self.pace.state_dict(),
             "metrics": self.metrics,  # replaced as a whole by the next epoch, and so is the best one
             "threshold": self.threshold,
             "best": None
             if self.best is None
             else {"epoch": self.best.epoch, "metrics": self.best.metrics, "weights": self.best.weights},
         }
-        history = self.history.freeze()
+        history = self.history.snapshot()
         return lambda: {**state, "history": history.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any], source: Path) -> None:
-        """Takes up the run of a checkpoint; `CheckpointError` if it is another configuration's."""
+        """Restores the state of a checkpoint. Raises `CheckpointError` if it belongs to another configuration."""
         if state.get("format") != 1:
             raise CheckpointError(f"checkpoint {source} has format {state.get('format')!r}; this addercore reads 1")
         mine, its = self.config.to_dict(), state["config"]
@@ -330,19 +336,21 @@ class Trainer:
             )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.place = Place(**state["place"])
+        self.position = Position(**state["place"])
         self.window.load_state_dict(state["window"])
         self.whole_epoch.load_state_dict(state["whole_epoch"])
+        if "pace" in state:  # a checkpoint of an older version lacks it; the lap then begins here
+            self.pace.load_state_dict(state["pace"])
         self.history.load_state_dict(state["history"])
         self.metrics, self.threshold = state["metrics"], state["threshold"]
         self.best = None if state["best"] is None else Best(**state["best"])
         set_rng_state(state["rng"], self.device)
-        self._saved = replace(self.place)
+        self._saved = replace(self.position)
         self._tell_resumed(state["environment"], source)
 
     def _tell_resumed(self, before: dict[str, Any], source: Path) -> None:
-        where = {"step": self.place.step, "epoch": self.place.epoch}
-        self.callbacks.on_event("resumed", f"resumed from {source.name} after step {self.place.step}", where)
+        where = {"step": self.position.step, "epoch": self.position.epoch}
+        self.callbacks.on_event("resumed", f"resumed from {source.name} after step {self.position.step}", where)
         changed = {
             key: {"before": before[key], "now": self.environment[key]}
             for key in EXACT

@@ -1,4 +1,4 @@
-"""Checkpoints are written on their own thread: serialised, hashed, synced, renamed, announced, old ones removed."""
+"""Writes checkpoints on a thread: serialises, hashes, syncs and renames them, reports them, removes old ones."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +12,7 @@ Report = Callable[[Path, int, int, str], None]
 
 
 class CheckpointWriter:
-    """One write at a time. What a write fails with is raised by `busy` or `wait`, on the training's thread."""
+    """Writes one checkpoint at a time. `busy` and `wait` raise a failed write's error, on the training's thread."""
 
     def __init__(self, folder: Path, keep: int, report: Report) -> None:
         self._folder, self._keep, self._report = folder, keep, report
@@ -29,13 +29,13 @@ class CheckpointWriter:
         return self._write is not None
 
     def wait(self) -> None:
-        """Until nothing is being written."""
+        """Waits until nothing is being written."""
         if self._write is not None:
             write, self._write = self._write, None
             write.result()
 
     def start(self, path: Path, step: int, epoch: int, state: Callable[[], dict[str, Any]]) -> None:
-        """Begins to write what `state` (called on the writer's thread) gives; it must not change until that is done."""
+        """Starts to write what `state` returns on the writer's thread; it must not change until that is done."""
         self.wait()
         self._write = self._thread.submit(self._save, path, step, epoch, state)
 
@@ -46,5 +46,5 @@ class CheckpointWriter:
         checkpoint.prune(self._folder, self._keep, self._whole)  # only now: the one before was still needed
 
     def close(self) -> None:
-        """Lets a write that is under way end; its failure, if any, is nobody's concern any more."""
+        """Waits for a write that is under way, and ignores its error."""
         self._thread.shutdown(wait=True)

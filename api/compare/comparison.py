@@ -1,4 +1,4 @@
-"""Jobs side by side: what their specs differ in, what they came to, which curves they share."""
+"""Comparing jobs: the fields in which their specs differ, their results, and the metrics that they share."""
 
 from __future__ import annotations
 
@@ -17,37 +17,39 @@ from api.jobs.submission import counts_of
 from api.web.formats import is_number
 from jobs.errors import NotFound
 from jobs.repository import attempts, lifecycle
-from jobs.repository.catalog import get_model
+from jobs.repository.models import get_model
 from jobs.spec import SPEC, EvaluateSpec, TrainSpec
 from jobs.tables import Job, Metric
 
 FEWEST, MOST = 2, 20
 APART = ("labels",)
-"""Parts of a spec that say nothing of what is computed."""
+"""Fields of a spec that do not change what is computed. They are not compared."""
 Pointer = str
 
 
 @dataclass(frozen=True)
-class Side:
-    """One of the jobs."""
+class JobSummary:
+    """One of the compared jobs."""
 
     job: Job
     labels: Mapping[str, str]
     seconds: float | None
-    """For how long it ran, in all its attempts."""
+    """How long it ran in all its attempts."""
     counts: Mapping[str, Any] | None
-    """What its network costs for one image; None where its spec says nothing of that to this version."""
+    """What its network costs for one image. None for a spec of another version or without one network."""
     names: frozenset[str]
-    """Of its metrics."""
+    """Names of its metrics."""
 
 
 @dataclass(frozen=True)
-class Comparison:
-    sides: Sequence[Side]
+class JobComparison:
+    """The compared jobs, and what they differ in."""
+
+    sides: Sequence[JobSummary]
 
     @property
     def differences(self) -> dict[Pointer, list[Any]]:
-        """Fields of the specs that are not the same in all, with the value of each job."""
+        """The fields in which the specs differ, with the value of each job."""
         return {where: values for where, values in self.fields.items() if len({_key(v) for v in values}) > 1}
 
     @property
@@ -59,7 +61,7 @@ class Comparison:
 
     @property
     def metrics(self) -> list[str]:
-        """Names of the metrics that all of them have."""
+        """Names of the metrics that all jobs have."""
         return sorted(frozenset.intersection(*(side.names for side in self.sides)))
 
     @property
@@ -70,19 +72,20 @@ class Comparison:
         return {name: [one.get(name) for one in found] for name in names}
 
 
-def compare(session: Session, ids: Sequence[str]) -> Comparison:
+def compare(session: Session, ids: Sequence[str]) -> JobComparison:
     """The jobs with these ids, in this order. Raises NotFound naming the first that is not there."""
     jobs = [lifecycle.get(session, known_id("job", id)) for id in ids]
     labels = lifecycle.labels_of(session, ids)
     seconds = attempts.run_seconds(session, ids)
     sides = [
-        Side(job, labels[job.id], seconds.get(job.id), _counts(session, job), _names(session, job)) for job in jobs
+        JobSummary(job, labels[job.id], seconds.get(job.id), _counts(session, job), _names(session, job))
+        for job in jobs
     ]
-    return Comparison(sides)
+    return JobComparison(sides)
 
 
 def numbers(result: Mapping[str, Any] | None) -> dict[str, float]:
-    """What of a result is a number."""
+    """The values of a result that are numbers."""
     return {name: value for name, value in (result or {}).items() if is_number(value)}
 
 
@@ -91,7 +94,7 @@ def _names(session: Session, job: Job) -> frozenset[str]:
 
 
 def _counts(session: Session, job: Job) -> dict[str, Any] | None:
-    """None for a spec of another version, and for kinds that are about no one network."""
+    """What the job's network costs. None for a spec of another version, and for kinds without one network."""
     try:
         spec = SPEC.validate_python(job.spec)
         if isinstance(spec, TrainSpec):
@@ -104,7 +107,7 @@ def _counts(session: Session, job: Job) -> dict[str, Any] | None:
 
 
 def _flat(value: Any, at: str = "") -> dict[Pointer, Any]:
-    """Leaves of a document by JSON pointer; a list is a leaf."""
+    """The leaves of a document by JSON pointer. A list counts as a leaf."""
     if not isinstance(value, dict) or not value:
         return {at: value}
     found: dict[Pointer, Any] = {}
@@ -114,6 +117,6 @@ def _flat(value: Any, at: str = "") -> dict[Pointer, Any]:
 
 
 def _key(value: Any) -> str:
-    """Equal for values that mean the same: 1 and 1.0, but not 1 and true."""
+    """A text that is equal for values that mean the same: 1 and 1.0, but not 1 and true."""
     same = float(value) if isinstance(value, int) and not isinstance(value, bool) else value
     return json.dumps(same, sort_keys=True)

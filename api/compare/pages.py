@@ -1,4 +1,4 @@
-"""`/compare?job=…&job=…`: curves over each other, specs side by side with what they differ in."""
+"""The page `/compare?job=…&job=…`: the curves of several jobs in one chart, their specs and results side by side."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
-from api.compare.comparison import FEWEST, MOST, Comparison, Side, compare
+from api.compare.comparison import FEWEST, MOST, JobComparison, JobSummary, compare
 from api.http.dependencies import ServiceDep
-from api.jobs.view import title
-from api.web.formats import duration, is_number, number, percent
-from api.web.header import health
+from api.jobs.job_view import job_title
+from api.web.formats import duration, energy, is_number, metric, number
+from api.web.header import page_header
 from api.web.html import error_page, page
 from jobs.errors import NotFound
-from jobs.repository import core
 from jobs.states import Status
-from jobs.sweeps.summary import is_share, shown
+from jobs.sweeps.summary import shown
 
 router = APIRouter()
 
 IN_A_NAME = 3
-"""Fields that a curve's name tells at most."""
+"""Fields of the spec that the name of a curve mentions at most."""
 COLOURS = 8
 
 
@@ -34,6 +33,7 @@ def comparison(
     service: ServiceDep,
     job: Annotated[list[str], Query()] = [],  # noqa: B006  (a declaration: FastAPI copies it)
 ) -> HTMLResponse:
+    """Several jobs side by side."""
     ids = list(dict.fromkeys(filter(None, job)))
     if not FEWEST <= len(ids) <= MOST:
         detail = f"Choose {FEWEST} to {MOST} jobs in the list or in a sweep, then Compare. Named here: {len(ids)}."
@@ -42,9 +42,7 @@ def comparison(
         with service.database.read() as session:
             found = compare(session, ids)
             context = {
-                "section": "jobs",
-                "health": health(session, service.settings),
-                "now": core.now(session),
+                **page_header(session, service.settings, section="jobs"),
                 **_context(found),
             }
     except NotFound as error:
@@ -52,14 +50,14 @@ def comparison(
     return page(request, "compare.html", context)
 
 
-def _context(found: Comparison) -> dict[str, Any]:
+def _context(found: JobComparison) -> dict[str, Any]:
     names = names_of(found)
     differing = found.differences
     finals = [Status(side.job.status).final for side in found.sides]
     return {
         "sides": found.sides,
         "names": names,
-        "titles": [" · ".join(title(side.job.kind, side.job.spec)) for side in found.sides],
+        "titles": [" · ".join(job_title(side.job.kind, side.job.spec)) for side in found.sides],
         "colours": [at % COLOURS + 1 for at in range(len(names))],
         "outcomes": _outcomes(found),
         "differing": _texts(differing),
@@ -75,10 +73,10 @@ def _context(found: Comparison) -> dict[str, Any]:
     }
 
 
-def names_of(found: Comparison) -> list[str]:
-    """What tells the jobs apart, by the fewest fields; the end of the id where that is not enough.
+def names_of(found: JobComparison) -> list[str]:
+    """Short names for the jobs, made of the fewest fields that tell them apart, or of the ends of their ids.
 
-    A field that always changes together with one before it (the recipe's own, with the method) says nothing more.
+    A field that always changes together with an earlier one is left out: it tells nothing more.
     """
     telling: list[tuple[str, list[str]]] = []
     groups = 1
@@ -96,11 +94,11 @@ def names_of(found: Comparison) -> list[str]:
     ]
 
 
-def _outcomes(found: Comparison) -> dict[str, list[str]]:
-    """Lines above the specs: what each came to, and what its network costs."""
+def _outcomes(found: JobComparison) -> dict[str, list[str]]:
+    """The lines above the specs: the result of each job, and what its network costs."""
     lines = {"duration": [duration(side.seconds) for side in found.sides]}
     for name, values in found.results.items():
-        lines[name] = [percent(value) if is_share(name) else number(value) for value in values]
+        lines[name] = [metric(value, name) for value in values]
     for name, where in (
         ("parameters", ("parameters",)),
         ("additions", ("operations", "add")),
@@ -112,11 +110,11 @@ def _outcomes(found: Comparison) -> dict[str, list[str]]:
             lines[name] = [number(value) for value in values]
     joules = [_count(side, ("energy_joules",)) for side in found.sides]
     if any(is_number(value) for value in joules):
-        lines["energy, µJ an image"] = [number(None if value is None else value * 1e6) for value in joules]
+        lines["energy per image"] = [energy(value) for value in joules]
     return lines
 
 
-def _count(side: Side, where: Sequence[str]) -> Any:
+def _count(side: JobSummary, where: Sequence[str]) -> Any:
     value: Any = side.counts
     for name in where:
         value = value.get(name) if isinstance(value, Mapping) else None

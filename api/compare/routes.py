@@ -1,57 +1,19 @@
-"""Jobs side by side."""
+"""`/v1/compare`: several jobs side by side."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
 from api.compare.comparison import FEWEST, MOST, compare
-from api.http.bodies import encoded
+from api.compare.schemas import ComparedJob, Comparison, Difference
+from api.http.bodies import json_response
 from api.http.dependencies import ServiceDep, known_query
 from api.http.problems import documented, invalid
 from api.jobs.schemas import JOB_ID
-from api.schemas import Answer, SpecDocument, Time
-from jobs.spec import Kind
-from jobs.states import Status
 
 router = APIRouter(prefix="/v1/compare", tags=["compare"], dependencies=[Depends(known_query)])
-
-
-class ComparedJob(Answer):
-    """A job among those that are compared."""
-
-    id: str
-    kind: Kind
-    status: Status
-    spec: SpecDocument
-    labels: dict[str, str]
-    created_at: Time
-    finished_at: Time | None
-    seconds: float | None
-    """For how long it ran, in all its attempts."""
-    result: dict[str, Any] | None
-    model_id: str | None
-    counts: dict[str, Any] | None
-    """What its network costs for one image, as in `validate_only`; null for a job that is about no one network."""
-
-
-class Difference(Answer):
-    """A field of the specs that is not the same in all."""
-
-    pointer: str
-    values: list[Any]
-    """In order of the jobs; null where a spec has no such field."""
-
-
-class Comparison(Answer):
-    jobs: list[ComparedJob]
-    differences: list[Difference]
-    """Labels aside."""
-    metrics: list[str]
-    """Names of the metrics that all of them have."""
-    results: dict[str, list[float | None]]
-    """Final metrics by name, in order of the jobs."""
 
 
 @router.get("", response_model=Comparison, summary="Compare jobs", responses=documented("not_found", "invalid"))
@@ -59,10 +21,20 @@ def compare_jobs(
     service: ServiceDep,
     job: Annotated[
         list[Annotated[str, Query(max_length=60)]],
-        Query(min_length=FEWEST, max_length=MOST, description="Id of a job; 2 to 20.", examples=[[JOB_ID, JOB_ID]]),
+        Query(
+            min_length=FEWEST,
+            max_length=MOST,
+            description="Id of a job; repeat the parameter, 2 to 20 times.",
+            examples=[[JOB_ID, JOB_ID]],
+        ),
     ],
 ) -> Response:
-    """Specs with what they differ in, final metrics, costs of the networks, and the metrics that all of them have."""
+    """Compares jobs: the fields in which their specs differ, their results, and what their networks cost for one image.
+
+    `differences` names fields by JSON pointers (RFC 6901). Labels are not compared.
+
+    Errors: 404 `not_found` for an unknown job; 422 `invalid` for fewer than 2 or more than 20 jobs, or one named twice.
+    """
     repeated = next((at for at, id in enumerate(job) if id in job[:at]), None)
     if repeated is not None:
         raise invalid([("/query/job", f"names {job[repeated][:60]} twice; give each job once")])
@@ -81,4 +53,4 @@ def compare_jobs(
         ]
         differences = [Difference(pointer=where, values=values) for where, values in found.differences.items()]
         answer = Comparison(jobs=jobs, differences=differences, metrics=found.metrics, results=found.results)
-    return encoded(answer)
+    return json_response(answer)

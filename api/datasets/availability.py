@@ -1,4 +1,4 @@
-"""Which datasets a training on this server can use, and how to get the others."""
+"""Which datasets this server can train on, and how to get the others."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from jobs.settings import Settings
 
 
 def missing_files(settings: Settings, info: config.DatasetInfo) -> list[Path]:
-    """Files of a dataset that are not in its folder, in whatever form."""
+    """The files of a dataset that are missing in its folder, compressed or not."""
     return known.missing_files(info, settings.datasets_dir.resolve())
 
 
 def how_to_get(settings: Settings, info: config.DatasetInfo) -> str:
+    """A sentence for people: where the files of a dataset come from and where they go."""
     return known.how_to_get(info, settings.datasets_dir.resolve())
 
 
 def require_dataset(settings: Settings, name: str) -> None:
-    """Raises Problem at /dataset/name when a dataset's files are not on this server."""
+    """Raises Problem (422) at /dataset/name when the files of a dataset are not on this server."""
     info = config.dataset(name)
     missing = missing_files(settings, info)
     if missing:
@@ -37,20 +38,21 @@ def require_dataset(settings: Settings, name: str) -> None:
 
 
 def published(service: Service, name: str) -> Dataset:
+    """A published dataset as the API answers it."""
     info, settings = DATASETS[name], service.settings
     return Dataset.published(info, available=not missing_files(settings, info), how_to_get=how_to_get(settings, info))
 
 
-def listed(service: Service, session: Session, limit: int, after: str | None) -> Page[Dataset]:
+def datasets_page(service: Service, session: Session, limit: int, after: str | None) -> Page[Dataset]:
     """Published datasets by name, then users' own, newest first."""
     names = sorted(DATASETS)
     own = after is not None and after not in names
     names = [] if own else [name for name in names if after is None or name > after]
     data = [published(service, name) for name in names[:limit]]
     if len(names) > limit:
-        return Page(data=data, has_more=True, next=names[limit - 1])
-    # One row more than fits tells whether there is more, also where the published ones fill the page.
+        return Page.of(data, names[limit - 1])
+    # At least one row is read, also where the published datasets fill the page: it tells whether more follow.
     page = datasets.list_page(session, limit=max(1, limit - len(data)), after=after if own else None)
     rows = page.rows if len(data) < limit else []
     more = (data[-1].name if page.rows else None) if len(data) == limit else page.next
-    return Page(data=[*data, *(Dataset.of(row) for row in rows)], has_more=more is not None, next=more)
+    return Page.of([*data, *(Dataset.of(row) for row in rows)], more)

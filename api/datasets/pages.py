@@ -1,4 +1,4 @@
-"""`/datasets`: what can be trained on, users' uploads with their problems, and a form for one more."""
+"""The page `/datasets`: published datasets, users' uploads with their problems, and a form to upload one."""
 
 from __future__ import annotations
 
@@ -8,33 +8,31 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from addercore.config import FORMATS, MAX_SIDE
-from api.datasets.availability import listed
+from api.datasets.availability import datasets_page
 from api.http.dependencies import ServiceDep
-from api.web.header import PAGE_SIZE, health
+from api.web.header import PAGE_SIZE, page_header
 from api.web.html import error_page, page
 from jobs.errors import BadCursor
-from jobs.repository import core
 
 router = APIRouter()
 
 TONES = {"ready": "succeeded", "missing": "queued", "validating": "running", "failed": "failed"}
-"""A dataset's state in the colours of a job's."""
+"""The job status whose colour shows a dataset's status."""
 SHOWN = 5
-"""Problems of a dataset that stand on the page; the rest is folded."""
+"""Problems of a dataset that are visible at once; the rest is folded."""
 
 
 @router.get("/datasets")
 def dataset_list(request: Request, service: ServiceDep, after: str = "") -> HTMLResponse:
+    """Published datasets by name, then users' own, newest first."""
     try:
         with service.database.read() as session:
-            found = listed(service, session, PAGE_SIZE, after or None)
+            found = datasets_page(service, session, PAGE_SIZE, after or None)
             context = {
-                "section": "datasets",
-                "health": health(session, service.settings),
+                **page_header(session, service.settings, section="datasets"),
                 "datasets": found.data,
                 "next": found.next,
                 "after": after,
-                "now": core.now(session),
                 "shown": SHOWN,
                 "tones": TONES,
                 "formats": FORMATS,

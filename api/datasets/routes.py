@@ -1,4 +1,4 @@
-"""Datasets that trainings can name: published ones, and users' own."""
+"""`/v1/datasets`: list and show datasets, upload and delete users' own."""
 
 from __future__ import annotations
 
@@ -7,22 +7,29 @@ from typing import Annotated, Any
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from addercore.config import DATASETS, FORMATS
-from addercore.config.uploads import ID_PREFIX
-from api.datasets.availability import listed, published
+from addercore.config import DATASETS, FORMATS, IntakeOptions
+from addercore.config.uploads import ID_PREFIX, PREVIEW_NAME
+from api.datasets.availability import datasets_page, published
 from api.datasets.schemas import Dataset
 from api.datasets.uploads import MAX_SMALL, Form, accept
 from api.http.dependencies import After, Limit, ServiceDep, known_query
+from api.http.documents import location
+from api.http.files import FILE_HEADERS, FILE_PARAMETERS, FILE_RESPONSES, file_response
 from api.http.forms import read_form
 from api.http.problems import Problem, documented
 from api.schemas import Page
-from jobs.repository import datasets
-from jobs.spec import IngestOptions
+from jobs.repository import datasets, history
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], dependencies=[Depends(known_query)])
 
+NO_SHEET = (
+    "The dataset has no contact sheet. Its validation makes it: that has not ended well, is deleted, or was of an "
+    "earlier version of the service."
+)
+PICTURE = {"image/png": {"schema": {"type": "string", "format": "binary"}}}
+
 FORM_OVERHEAD = 64 * 1024
-"""Bytes that boundaries and headers of a form may add to its parts."""
+"""Bytes that the boundaries and headers of a form may add to its parts."""
 
 UPLOAD_BODY: dict[str, Any] = {
     "requestBody": {
@@ -34,20 +41,20 @@ UPLOAD_BODY: dict[str, Any] = {
                     "properties": {
                         "name": {
                             "type": "string",
-                            "description": "Letters, digits, `-`, `_`, `.`; a further upload under it is a further "
-                            "version. Send it and `options` before the file, to be refused early.",
+                            "description": "1 to 64 letters, digits, `-`, `_`, `.`. Another upload of a name is its "
+                            "next version. Send name and `options` before the file: then errors come early.",
                         },
                         "options": {
                             "type": "string",
                             "description": "JSON: "
                             + "; ".join(
-                                f"`{name}`: {part.description}" for name, part in IngestOptions.model_fields.items()
+                                f"`{name}`: {part.description}" for name, part in IntakeOptions.model_fields.items()
                             ),
                         },
                         "file": {
                             "type": "string",
                             "format": "binary",
-                            "description": "Told by its content, whatever it is called: "
+                            "description": "The format is detected by the content, not by the name: "
                             f"{'; '.join(FORMATS.values())}.",
                         },
                     },
@@ -63,28 +70,62 @@ Reference = Annotated[
     str,
     Path(
         max_length=100,
-        description="Id, name (of a user's dataset the newest version), or `name@version`.",
+        description="Id, name, or `name@version`. The name of a user's dataset means its newest version.",
         examples=["ds_digits", "digits", "leaves@2"],
     ),
 ]
-Version = Annotated[int | None, Query(ge=1, le=10**9, description="Version of the user's dataset of that name.")]
+Version = Annotated[
+    int | None, Query(ge=1, le=10**9, description="Version of a user's dataset, from 1; the newest without it.")
+]
 
 
 @router.get("", response_model=Page[Dataset], summary="List datasets", responses=documented("bad_cursor"))
 def list_datasets(service: ServiceDep, limit: Limit = 20, after: After = None) -> Page[Dataset]:
-    """Published datasets by name, then users' own, newest first."""
+    """Returns the published datasets by name, then users' own, newest first.
+
+    Errors: 422 `bad_cursor` for an `after` that is not a `next` of this list.
+    """
     with service.database.read() as session:
-        return listed(service, session, limit, after)
+        return datasets_page(service, session, limit, after)
 
 
 @router.get("/{id}", response_model=Dataset, summary="Show a dataset", responses=documented("not_found"))
 def show(service: ServiceDep, id: Reference, version: Version = None) -> Dataset:
-    """Of a name, the newest version, whether it is ready or not."""
+    """Returns one dataset, ready or not: its classes, sizes and problems, and how to get its files.
+
+    Errors: 404 `not_found` for an unknown id, name or version.
+    """
     name = id.removeprefix(ID_PREFIX)
     if name in DATASETS and version is None:
         return published(service, name)
     with service.database.read() as session:
         return Dataset.of(datasets.find(session, id, version))
+
+
+@router.get(
+    "/{id}/preview",
+    summary="Look at a dataset",
+    response_class=Response,
+    responses={
+        **FILE_RESPONSES,
+        200: {"description": "The picture.", "headers": FILE_HEADERS, "content": PICTURE},
+        206: {"description": "The range that was asked for.", "headers": FILE_HEADERS, "content": PICTURE},
+    },
+    openapi_extra=FILE_PARAMETERS,
+)
+def preview(request: Request, service: ServiceDep, id: Reference, version: Version = None) -> Response:
+    """A contact sheet (PNG) of a user's dataset: 8 training images of each of its first 100 classes, as the network
+    sees them. Its validation made it; it goes with that job."""
+    if id.removeprefix(ID_PREFIX) in DATASETS and version is None:
+        raise Problem("not_found", f"{id} is published with the service; only uploaded datasets have a contact sheet.")
+    with service.database.read() as session:
+        row = datasets.find(session, id, version)
+        made = None if row.job_id is None else history.find_artifact(session, row.job_id, PREVIEW_NAME)
+        if made is None:
+            raise Problem("not_found", NO_SHEET)
+    name = f"{row.name}-{row.version}.png"
+    file = service.store.open(made.sha256)
+    return file_response(request, file, size=made.bytes, sha256=made.sha256, name=name, media_type=made.media_type)
 
 
 @router.post(
@@ -95,16 +136,21 @@ def show(service: ServiceDep, id: Reference, version: Version = None) -> Dataset
     openapi_extra=UPLOAD_BODY,
     responses={
         200: {"model": Dataset, "description": "This upload, with these options, is a version of that name already."},
-        201: {"headers": {"Location": {"schema": {"type": "string"}, "description": "Path of the dataset."}}},
+        201: location("dataset"),
         **documented("bad_request", "bad_json", "body_too_large", "unsupported_media_type", "invalid"),
         **documented("queue_full", "store_unavailable", "store_full"),
     },
 )
 async def upload_dataset(request: Request, response: Response, service: ServiceDep) -> Dataset:
-    """Takes an upload of images and labels, and has a job validate it in the background; `job_id` names that.
+    """Uploads images with labels as a new dataset or a new version of one (multipart form, RFC 7578).
 
-    The dataset is `validating`, then `ready`, or `failed` with every problem it has. Nothing of an upload is unpickled,
-    run, or written under a name of its own.
+    A job validates the upload; `job_id` names it. The dataset is `validating` and then `ready`, or `failed` with all
+    its problems. The same file with the same options answers 200 with the version that is there. Nothing in an upload
+    is unpickled or executed, and no file name in it becomes a path.
+
+    Errors: 400 `bad_request` for a malformed form and `bad_json` for malformed options; 413 `body_too_large`; 415
+    `unsupported_media_type`; 422 `invalid` for a bad name, option or format; 429 `queue_full` (RFC 6585); 503
+    `store_unavailable`; 507 `store_full` (RFC 4918).
     """
     limit = service.settings.max_dataset_bytes
     with service.store.incoming() as upload:
@@ -121,8 +167,11 @@ async def upload_dataset(request: Request, response: Response, service: ServiceD
 
 @router.delete("/{id}", status_code=204, summary="Delete a dataset", responses=documented("not_found", "conflict"))
 def delete(service: ServiceDep, id: Reference, version: Version = None) -> None:
-    """Removes one version of a user's dataset, unless an unfinished job or sweep uses it. Models that were trained on
-    it stay."""
+    """Deletes one version of a user's dataset with its images. Models that were trained on it stay.
+
+    Errors: 404 `not_found` for an unknown dataset; 409 `conflict` while an unfinished job or sweep uses it, and for
+    published datasets.
+    """
     if id.removeprefix(ID_PREFIX) in DATASETS:
         raise Problem("conflict", f"{id} is published with the service; only uploaded datasets can be deleted.")
     with service.database.write() as session:

@@ -1,4 +1,4 @@
-"""A dataset's upload: its form, taken while it arrives, and the version and job that come of it."""
+"""Uploading a dataset: the form is read while it arrives, then a version and the job that validates it are created."""
 
 from __future__ import annotations
 
@@ -11,38 +11,41 @@ from addercore import config
 from addercore.config.uploads import ID_PREFIX, NAME, SNIFF_BYTES, sniff, unknown_format
 from api.datasets.schemas import Dataset
 from api.http.bodies import parse_json
-from api.http.problems import Problem, field_errors, invalid
+from api.http.problems import Problem, bad_fields, invalid
 from api.service import Service
 from jobs.ids import new_id
 from jobs.repository import datasets, lifecycle
 from jobs.scheduling import Rules
-from jobs.spec import IngestOptions, IngestSpec
+from jobs.spec import IngestSpec
 from jobs.store import Upload
 
 MAX_SMALL = 4096
-"""Bytes of the parts `name` and `options`."""
+"""Bytes that the parts `name` and `options` may have."""
 
 
 @dataclass
 class Form:
-    """The parts as they come. What can be refused before the file is through, is."""
+    """The parts of the form as they arrive. A bad name or bad options are refused before the file is read."""
 
     upload: Upload
     limit: int
-    """Bytes of the file."""
+    """Bytes that the file may have."""
     _name: bytearray = field(default_factory=bytearray)
     _options: bytearray = field(default_factory=bytearray)
     _head: bytearray = field(default_factory=bytearray)
 
     def take_name(self, piece: bytes) -> None:
+        """Takes a piece of the part `name`."""
         self._name += piece
         _bounded("name", self._name)
 
     def take_options(self, piece: bytes) -> None:
+        """Takes a piece of the part `options`."""
         self._options += piece
         _bounded("options", self._options)
 
     def take_file(self, piece: bytes) -> None:
+        """Takes a piece of the part `file`. Raises Problem (413) when the file is too long."""
         if not self.upload.bytes:
             if self._name:
                 self.name()
@@ -59,6 +62,7 @@ class Form:
             )
 
     def name(self) -> str:
+        """The dataset's name. Raises Problem (422) when it is malformed or taken."""
         text = self._name.decode("utf-8", "replace")
         if not NAME.fullmatch(text):
             raise invalid([("/name", "must be 1 to 64 letters, digits, - _ or ., and begin with a letter or digit")])
@@ -66,17 +70,19 @@ class Form:
             raise invalid([("/name", f"{text} is the name of a published dataset, or an id; choose another")])
         return text
 
-    def options(self) -> IngestOptions:
+    def options(self) -> config.IntakeOptions:
+        """The options of the upload. Raises Problem (422) with each bad field."""
         document = parse_json(bytes(self._options)) if self._options else {}
         try:
-            return IngestOptions.model_validate(document)
+            return config.IntakeOptions.model_validate(document)
         except ValidationError as error:
-            raise invalid((f"/options{where}", why) for where, why in field_errors(error)) from None
+            raise invalid((f"/options{where}", why) for where, why in bad_fields(error, config.IntakeOptions)) from None
 
     def format(self) -> str:
+        """The file's format, detected by its content. Raises Problem (422) when it is none that is known."""
         found = sniff(bytes(self._head))
         if found is None:
-            raise invalid([("/file", unknown_format())])
+            raise invalid([("/file", unknown_format(bytes(self._head)))])
         return found
 
 
@@ -86,11 +92,11 @@ def _bounded(part: str, value: bytearray) -> None:
 
 
 def accept(service: Service, form: Form) -> tuple[Dataset, bool]:
-    """The dataset of an upload that has come through, and whether it is new here: then a job validates it."""
+    """Stores a complete upload. Returns its dataset, and whether it is new; a new one has a job that validates it."""
     name, options, format_ = form.name(), form.options(), form.format()
     chosen: dict[str, Any] = options.model_dump(mode="json")
     stored = form.upload.commit()
-    # What a transaction that fails leaves in the store, the sweep takes once it is old enough.
+    # If the transaction fails, the file stays in the store without a row. The sweep removes it later.
     with service.database.write() as session:
         datasets.lock_name(session, name)
         found = datasets.same_upload(session, name, stored.sha256, chosen)

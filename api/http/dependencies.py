@@ -1,4 +1,4 @@
-"""What routes ask for: the service, ids that look like ids, parameters that exist."""
+"""Dependencies of the routes: the service, path and query parameters, and the check that a query is known."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from jobs.ids import ID_PATTERN
 
 MAX_SEQ = 2**63 - 1
 HEAD = "adder.head"
-"""Key of the ASGI scope: a HEAD request that is answered as a GET without its body."""
+"""Key of the ASGI scope that marks a HEAD request. Routes see it as a GET; the middleware drops the body."""
 
 
 async def service_of(request: Request) -> Service:
+    """The service of the application that handles the request."""
     return cast(Service, request.app.state.service)
 
 
@@ -29,7 +30,10 @@ ServiceDep = Annotated[Service, Depends(service_of)]
 
 
 def known_id(what: str, value: str) -> str:
-    """Not even asked of the database unless it looks like an id: PostgreSQL refuses NUL, for one."""
+    """Returns `value` where it looks like an id, and raises NotFound otherwise.
+
+    The database is not asked for anything else: PostgreSQL, for one, refuses strings with NUL.
+    """
     if not ID_PATTERN.match(value):
         raise NotFound(what, value[:60])
     return value
@@ -64,24 +68,27 @@ async def _document(request: Request, service: ServiceDep) -> Any:
 
 
 Document = Annotated[Any, Depends(_document)]
-"""The request's JSON body, parsed and not looked at."""
+"""The request's JSON body, parsed and not validated."""
 IdempotencyKey = Annotated[
     str | None,
     Header(
         min_length=1,
         max_length=255,
         pattern=r"^[\x21-\x7e]+$",
-        description="The same key and body gives back what the first request made.",
+        description="A key that the client chooses, 1 to 255 visible ASCII characters. A repeated request with the "
+        "same key and body gets what the first one made (draft-ietf-httpapi-idempotency-key-header).",
     ),
 ]
 
-Limit = Annotated[int, Query(ge=1, le=100, description="Rows of a page.")]
-After = Annotated[str | None, Query(max_length=200, description="`next` of the page before.")]
+Limit = Annotated[int, Query(ge=1, le=100, description="Rows on a page, 1 to 100.")]
+After = Annotated[
+    str | None, Query(max_length=200, description="`next` of the page before; the first page without it.")
+]
 AfterSeq = Annotated[int, Query(ge=0, le=MAX_SEQ, description="Only rows with a greater `seq`.")]
 
 
 _query_names: dict[Callable[..., Any], frozenset[str]] = {}
-"""Query parameters by endpoint, found once."""
+"""Names of the query parameters by endpoint, collected at the first call of each."""
 
 
 def _names(dependant: Dependant) -> Iterator[str]:
@@ -91,7 +98,7 @@ def _names(dependant: Dependant) -> Iterator[str]:
 
 
 async def known_query(request: Request) -> None:
-    """Refuses query parameters that the route does not have: a misspelt filter must not list everything."""
+    """Refuses query parameters that the route does not have, so that a misspelt filter does not list everything."""
     if not request.scope["query_string"]:
         return
     route: APIRoute = request.scope["route"]
@@ -103,4 +110,5 @@ async def known_query(request: Request) -> None:
 
 
 def is_head(request: Request) -> bool:
+    """Whether the client sent HEAD: it gets the headers of the GET and no body."""
     return bool(request.scope.get(HEAD, False))

@@ -1,4 +1,4 @@
-"""Bytes over HTTP as RFC 9110 has it: strong ETag, single ranges, If-Range, If-None-Match, a safe file name."""
+"""Files over HTTP (RFC 9110): strong ETag, single ranges, If-Range, If-None-Match and a safe file name."""
 
 from __future__ import annotations
 
@@ -19,10 +19,18 @@ _RANGE = re.compile(r"^bytes=\s*(?:(\d{1,19})-(\d{1,19})?|-(\d{1,19}))\s*$")
 
 
 def file_response(request: Request, file: BinaryIO, *, size: int, sha256: str, name: str, media_type: str) -> Response:
-    """The file, or the part that was asked for. Owns `file` from here on.
+    """The answer with a file, or with the part that was asked for.
+
+    Args:
+        request: its Range, If-Range and If-None-Match headers count.
+        file: the bytes; the response closes it.
+        size: length in bytes.
+        sha256: hash of the content, which becomes the ETag.
+        name: file name for the client.
+        media_type: of the content.
 
     Raises:
-        Problem: 416, the range lies behind the end.
+        Problem: 416 where the range begins behind the end.
     """
     try:
         etag = f'"{sha256}"'
@@ -53,7 +61,7 @@ def file_response(request: Request, file: BinaryIO, *, size: int, sha256: str, n
 
 
 def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
-    """Half-open bounds of a single byte range; None (send all) for none, several or malformed ones."""
+    """Begin and end (exclusive) of a byte range. None, the whole file, for several ranges and malformed ones."""
     match = _RANGE.match(header) if header else None
     if match is None:
         return None
@@ -72,7 +80,7 @@ def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
 
 
 def content_disposition(name: str) -> str:
-    """RFC 6266: an ASCII name for everybody, the exact one for who knows `filename*`."""
+    """A Content-Disposition (RFC 6266) with an ASCII name, and the exact name as `filename*` where they differ."""
     plain = re.sub(r"[^A-Za-z0-9._ -]", "_", name)
     exact = "" if plain == name else f"; filename*=UTF-8''{quote(name, safe='')}"
     return f'attachment; filename="{plain}"{exact}'
@@ -100,7 +108,7 @@ async def _read(file: BinaryIO, begin: int, end: int) -> AsyncIterator[bytes]:
 
 
 FILE_HEADERS = {
-    "ETag": {"schema": {"type": "string"}, "description": "The sha256 of the bytes, in quotes: a strong validator."},
+    "ETag": {"schema": {"type": "string"}, "description": "The sha256 of the bytes in quotes, a strong validator."},
     "Accept-Ranges": {"schema": {"type": "string"}},
     "Content-Disposition": {"schema": {"type": "string"}},
 }
@@ -111,16 +119,31 @@ BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "bi
 
 FILE_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"description": "The bytes.", "headers": FILE_HEADERS, "content": BYTES},
-    206: {"description": "The range that was asked for.", "headers": FILE_HEADERS, "content": BYTES},
-    304: {"description": "The file still has the ETag of If-None-Match."},
+    206: {"description": "The requested range.", "headers": FILE_HEADERS, "content": BYTES},
+    304: {"description": "The file still has an ETag of If-None-Match."},
     **documented("not_found", "range_not_satisfiable", "stored_file_missing", "store_unavailable"),
 }
 
 
 FILE_PARAMETERS = {
     "parameters": [
-        {"name": "Range", "in": "header", "schema": {"type": "string"}, "description": "One byte range."},
-        {"name": "If-Range", "in": "header", "schema": {"type": "string"}, "description": "Range only with this ETag."},
-        {"name": "If-None-Match", "in": "header", "schema": {"type": "string"}, "description": "304 with this ETag."},
+        {
+            "name": "Range",
+            "in": "header",
+            "schema": {"type": "string"},
+            "description": "One byte range, such as `bytes=1000-`.",
+        },
+        {
+            "name": "If-Range",
+            "in": "header",
+            "schema": {"type": "string"},
+            "description": "Send the range only if the file has this ETag, otherwise the whole file.",
+        },
+        {
+            "name": "If-None-Match",
+            "in": "header",
+            "schema": {"type": "string"},
+            "description": "Answer 304 if the file has one of these ETags.",
+        },
     ]
 }

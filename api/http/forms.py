@@ -1,4 +1,4 @@
-"""Multipart bodies (RFC 7578), parsed while they arrive: each part goes straight to where it belongs."""
+"""Multipart forms (RFC 7578), parsed while they arrive: each part goes straight into its sink."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Sink = Callable[[bytes], object]
 
 @dataclass
 class _Parts:
-    """Callbacks of the parser. Parts that no sink is named after are an error, as are two of one name."""
+    """Callbacks of the parser. A part without a sink is an error, and so are two parts of one name."""
 
     sinks: Mapping[str, Sink]
     seen: list[str] = field(default_factory=list)
@@ -58,7 +58,16 @@ class _Parts:
 
 
 async def read_form(request: Request, sinks: Mapping[str, Sink], *, required: str, limit: int) -> list[str]:
-    """Feeds each named part of a multipart body into its sink. Returns the names that came.
+    """Reads a multipart form and feeds each part into its sink.
+
+    Args:
+        request: the request.
+        sinks: a function for each part that the form may have, by its name; it takes the part's bytes in pieces.
+        required: name of the part that must be there.
+        limit: bytes that the whole body may have.
+
+    Returns:
+        The names of the parts, in their order.
 
     Raises:
         Problem: 413 over `limit` bytes, 415 for another media type, 400 or 422 for a malformed form.

@@ -1,4 +1,4 @@
-"""Around every request: who may ask, HEAD, headers, numbers, and the last resort for what nobody expected."""
+"""The outermost middleware: Host and Origin checks, HEAD, common headers, logging, metrics, unexpected errors."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ HTML_POLICY = (
 log = structlog.get_logger()
 
 
-class Guard:
-    """Outermost middleware of the application (pure ASGI, as streams pass through it)."""
+class RequestMiddleware:
+    """Wraps every request. It is plain ASGI, because streams pass through it."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self.app = app
@@ -39,10 +39,10 @@ class Guard:
             await self.app(scope, receive, send)
             return
         head = scope["method"] == "HEAD"
-        # A copy: the server keeps its own, in which HEAD stays HEAD.
+        # The routes see a copy of the scope. In the server's own, HEAD stays HEAD.
         scope = {**scope, "method": "GET", HEAD: True} if head else dict(scope)
         answer = _Answer(self.service, scope, send, without_body=head)
-        # Every line that is logged on behalf of this request names it; the job's id joins it where the path has one.
+        # Every log line of this request has its id, and the id of the job where the path has one.
         with bound_contextvars(request=answer.id):
             await self._answer(scope, receive, answer)
 
@@ -56,10 +56,10 @@ class Guard:
         except Exception as error:
             log.exception("request.failed", method=scope["method"], path=scope["path"])
             if answer.status is not None:
-                raise  # the client must see that the answer broke off
+                raise  # the answer has begun: the client must see that it broke off
             problem = Problem(
                 "internal",
-                f"Something went wrong that should not have. The server's log has it under {answer.id}.",
+                f"An error that was not expected. The server's log has it under {answer.id}.",
                 extra={"id": answer.id},
             )
             del error
@@ -69,15 +69,15 @@ class Guard:
         headers = Headers(scope=scope)
         host = headers.get("host", "").lower()
         if self._hosts and host_name(host) not in self._hosts:
-            return Problem("unknown_host", "This server is not called by that name.")
+            return Problem("unknown_host", "This server does not answer to that host name.")
         origin = headers.get("origin")
         if origin is not None and scope["method"] not in SAFE_METHODS and origin.partition("://")[2].lower() != host:
-            return Problem("foreign_origin", "A page of another origin may not change anything here.")
+            return Problem("foreign_origin", "A page of another origin must not change anything here.")
         return None
 
 
 class _Answer:
-    """Sends the answer on: with the headers that every answer has, without a body for HEAD, and counted."""
+    """Passes the answer on: it adds headers, drops the body for HEAD, and counts and logs the request."""
 
     def __init__(self, service: Service, scope: Scope, send: Send, *, without_body: bool) -> None:
         self.id = secrets.token_hex(8)
@@ -94,20 +94,20 @@ class _Answer:
             self._add_headers(MutableHeaders(scope=message))
             route = getattr(self._scope.get("route"), "path", "unmatched")
             seconds = time.perf_counter() - self._began
-            self._service.monitor.observe(self._scope["method"], route, message["status"], seconds)
+            self._service.request_metrics.observe(self._scope["method"], route, message["status"], seconds)
             self._log(message, route, seconds)
         elif self._without_body and message["type"] == "http.response.body":
             message = {**message, "body": b""}
         await self._send(message)
 
     def _log(self, start: Message, route: str, seconds: float) -> None:
-        """A line for what changed something or went wrong here; pages and clients that poll would drown those."""
+        """Logs requests that change something or fail. Polling pages and clients would drown them out."""
         unwell = start["status"] >= 500
         if unwell or self._scope["method"] not in SAFE_METHODS:
             write = log.warning if unwell else log.info
             said = {"method": self._scope["method"], "route": route, "status": start["status"]}
             if location := Headers(scope={"headers": start["headers"]}).get("location"):
-                said["location"] = location  # of a job that was accepted: its id
+                said["location"] = location  # has the id of what was created
             write("request.answered", seconds=round(seconds, 4), **said)
 
     def _add_headers(self, headers: MutableHeaders) -> None:
@@ -123,7 +123,10 @@ class _Answer:
 
 
 def allowed_hosts(settings: Settings) -> frozenset[str]:
-    """Names a request may use; empty: all. On loopback, others would be a page that rebinds its name to 127.0.0.1."""
+    """Host names that requests may use; an empty set allows all.
+
+    On loopback other names are refused, because a page could rebind its own name to 127.0.0.1 (DNS rebinding).
+    """
     if not settings.allowed_hosts and not _is_loopback(settings.host):
         return frozenset()
     return LOOPBACK_NAMES | {settings.host.lower(), *settings.allowed_hosts}
@@ -137,6 +140,6 @@ def _is_loopback(host: str) -> bool:
 
 
 def host_name(host: str) -> str:
-    """`localhost` of `localhost:8000`, `[::1]` of `[::1]:8000`."""
+    """A Host header without its port: `localhost` for `localhost:8000`, `[::1]` for `[::1]:8000`."""
     name, separator, port = host.rpartition(":")
     return name if separator and port.isdecimal() else host

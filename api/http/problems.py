@@ -19,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import exc as sql
 from starlette.exceptions import HTTPException
 
+from addercore.config import explain
+from addercore.config.schema import Source
 from jobs import errors as jobs
 from jobs.database import database_away
 
@@ -26,7 +28,6 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
 QUEUE_RETRY_SECONDS = 10
 MAX_ERRORS = 50
-MAX_SHOWN = 60  # characters of a bad value
 MAX_DETAIL = 1000
 """Characters of a sentence that may carry parts of the request, such as a field's name."""
 
@@ -118,44 +119,15 @@ def shorten(text: str) -> str:
     return text if len(text) <= MAX_DETAIL else text[: MAX_DETAIL - 1] + "…"
 
 
-def pointer(parts: Iterable[str | int]) -> str:
-    """A JSON pointer (RFC 6901)."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+def bad_fields(error: ValidationError | RequestValidationError, of: Source | None = None) -> list[tuple[str, str]]:
+    """(pointer, sentence) of each bad field.
 
-
-def field_errors(error: ValidationError | RequestValidationError, tags: Sequence[str] = ()) -> list[tuple[str, str]]:
-    """(pointer, sentence) of each bad field. `tags` are a discriminated union's, which pydantic puts in front."""
-    if isinstance(error, ValidationError):
-        items: Sequence[Mapping[str, Any]] = error.errors(include_url=False)
-    else:
-        items = error.errors()
-    found: list[tuple[str, str]] = []
-    for item in items:
-        loc = [part for part in item["loc"] if part != "[key]"]
-        if loc and loc[0] in tags:
-            loc = loc[1:]
-        context = item.get("ctx") or {}
-        if item["type"] == "field_errors":
-            found += [(pointer(loc) + str(where), str(why)) for where, why in context["errors"]]
-        elif item["type"] in ("union_tag_invalid", "union_tag_not_found"):
-            tag = str(context.get("discriminator", "kind")).strip("'")
-            found.append((pointer([*loc, tag]), f"must be one of {', '.join(tags)}"))
-        elif "pointer" in context:
-            found.append((str(context["pointer"]), item["msg"]))
-        elif item["type"] == "extra_forbidden":
-            found.append((pointer(loc), "is no field of this object: check its spelling, or remove it"))
-        else:
-            found.append((pointer(loc), item["msg"] + _got(item)))
-    return found
-
-
-def _got(item: Mapping[str, Any]) -> str:
-    """The bad value, where it is a short one and not the object in which a field is missing."""
-    value = item.get("input")
-    if item["type"] == "missing" or not isinstance(value, str | int | float | bool | None):
-        return ""
-    shown = json.dumps(value)
-    return f", got {shown}" if len(shown) <= MAX_SHOWN else ""
+    Args:
+        error: what pydantic or FastAPI found.
+        of: what a body was validated as; the sentences then list known fields and bounds.
+    """
+    items = error if isinstance(error, ValidationError) else error.errors()
+    return [(one.pointer, one.reason) for one in explain(items, of, json.dumps)]
 
 
 def as_problem(error: Exception) -> Problem | None:
@@ -180,7 +152,7 @@ def as_problem(error: Exception) -> Problem | None:
         case jobs.StoreError():
             return Problem("stored_file_missing", str(error))
         case RequestValidationError():
-            return invalid(field_errors(error))
+            return invalid(bad_fields(error))
         case sql.SQLAlchemyError() if database_away(error):
             return Problem("database_unavailable", "The database does not answer. Nothing was changed; try again.")
         case HTTPException():

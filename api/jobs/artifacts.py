@@ -1,4 +1,4 @@
-"""Files that a job published."""
+"""The files that a job published."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ router = APIRouter(prefix="/v1/jobs/{id}/artifacts", tags=["artifacts"], depende
 
 @router.get("", response_model=Page[Artifact], summary="List a job's files", responses=documented("not_found"))
 def list_artifacts(service: ServiceDep, id: JobId) -> Page[Artifact]:
-    """All of them, by name."""
+    """Returns all files that a job published, ordered by name, on one page.
+
+    Errors: 404 `not_found` for an unknown job.
+    """
     with service.database.read() as session:
         lifecycle.get(session, id)
         rows = [Artifact.model_validate(row) for row in history.artifacts(session, id)]
-    return Page(data=rows, has_more=False, next=None)
+    return Page.of(rows)
 
 
 @router.get(
@@ -37,9 +40,17 @@ def download(
     request: Request,
     service: ServiceDep,
     id: JobId,
-    name: Annotated[str, Path(max_length=100, examples=["model.safetensors"])],
+    name: Annotated[
+        str, Path(max_length=100, description="Name of the file, as the list has it.", examples=["model.safetensors"])
+    ],
 ) -> Response:
-    """The bytes; ask again with `Range` and `If-Range` to go on after a break."""
+    """Returns the bytes of a file. Its ETag is the sha256 of the content.
+
+    `Range` with `If-Range` continues a download that broke off, `If-None-Match` saves one (RFC 9110, 13 and 14).
+
+    Errors: 404 `not_found` for an unknown job or file; 416 `range_not_satisfiable` for a range behind the end;
+    500 `stored_file_missing` where the store has lost the file; 503 `store_unavailable`.
+    """
     if "\x00" in name:
         raise NotFound(f"artifact of {id} named", name)
     with service.database.read() as session:

@@ -1,4 +1,4 @@
-"""What is read back of a job: metrics, events and logs."""
+"""Reading what a job recorded: metrics, events, attempts and its log."""
 
 from __future__ import annotations
 
@@ -10,64 +10,39 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
-from api.http.bodies import encoded
+from api.http.accept import preferred
+from api.http.bodies import json_response
 from api.http.dependencies import MAX_SEQ, AfterSeq, JobId, ServiceDep, is_head, known_query
 from api.http.problems import Problem, documented
 from api.jobs.schemas import Attempt, Event, Metric
 from api.schemas import Page, rfc3339
 from api.service import Service
-from api.streaming.live import LiveResponse, Piece, until_final
+from api.streaming.follow import Chunk, StreamResponse, follow_job
 from jobs.repository import attempts, history, lifecycle
 from jobs.states import Status
 
 router = APIRouter(prefix="/v1/jobs/{id}", tags=["history"], dependencies=[Depends(known_query)])
 
 MAX_ROWS = 10_000
+"""Rows of one answer."""
 DEFAULT_ROWS = 1_000
 MAX_TAIL = 100_000
+"""Lines."""
 COLUMNS = ("seq", "name", "step", "epoch", "value", "time")
 
 SeqCursor = Annotated[
-    int | None, Query(ge=0, le=MAX_SEQ, description="`next` of the page before; the same as `after_seq`.")
+    int | None,
+    Query(
+        ge=0, le=MAX_SEQ, description="`next` of the page before, a `seq`; the greater of this and `after_seq` counts."
+    ),
 ]
 
 
-def accepted(accept: str | None, offered: Sequence[str]) -> str | None:
-    """The best of `offered` (the server's order of preference) for an Accept header; None where none is taken."""
-    if not accept:
-        return offered[0]
-    weights: dict[str, float] = {}
-    for item in accept.split(","):
-        name, *parameters = (part.strip().lower() for part in item.split(";"))
-        weights[name] = max(weights.get(name, 0.0), _quality(parameters))
-    best = max(offered, key=lambda kind: _weight(weights, kind))  # the first of equals
-    return best if _weight(weights, best) > 0 else None
-
-
-def _quality(parameters: Sequence[str]) -> float:
-    for parameter in parameters:
-        if parameter.startswith("q="):
-            try:
-                return min(1.0, max(0.0, float(parameter[2:])))
-            except ValueError:
-                return 0.0
-    return 1.0
-
-
-def _weight(weights: dict[str, float], kind: str) -> float:
-    """The most specific range that names `kind` decides."""
-    for pattern in (kind, kind.partition("/")[0] + "/*", "*/*"):
-        if pattern in weights:
-            return weights[pattern]
-    return 0.0
-
-
 def _page(kind: type[Page[Any]], rows: Sequence[Any], limit: int) -> Response:
-    """A page of at most `limit` of the `limit + 1` rows that were asked for."""
+    """A page of `limit` rows, made of the `limit + 1` rows that were read to see whether more follow."""
     more = len(rows) > limit
     rows = rows[:limit]
-    page = kind.model_validate({"data": rows, "has_more": more, "next": str(rows[-1].seq) if more else None})
-    return encoded(page)
+    return json_response(kind.of(list(rows), str(rows[-1].seq) if more else None))
 
 
 @router.get(
@@ -92,15 +67,29 @@ def metrics(
     id: JobId,
     name: Annotated[
         list[Annotated[str, Query(max_length=100, pattern=r"^[^\x00]*$")]],
-        Query(max_length=200, description="Only these metrics.", examples=[["val/accuracy"]]),
+        Query(
+            max_length=200,
+            description="Only metrics of these names; repeat the parameter for several.",
+            examples=[["val/accuracy"]],
+        ),
     ] = [],  # noqa: B006
     after_seq: AfterSeq = 0,
     after: SeqCursor = None,
-    limit: Annotated[int | None, Query(ge=1, le=MAX_ROWS, description="Points; 1000 unless CSV is asked for.")] = None,
+    limit: Annotated[
+        int | None,
+        Query(ge=1, le=MAX_ROWS, description="Points of one answer. Without it 1000 as JSON, and all of them as CSV."),
+    ] = None,
     accept: Annotated[str | None, Header(description="`application/json` or `text/csv`.")] = None,
 ) -> Any:
-    """Poll with `after_seq` of the last point seen: nothing is skipped, nothing comes twice."""
-    kind = accepted(accept, ("application/json", "text/csv"))
+    """Returns the points of a job's metrics in order of `seq`, as JSON or CSV (RFC 4180) by the Accept header.
+
+    A client that polls with `after_seq` of the last point it has seen gets every point once. `step` counts batches and
+    `epoch` epochs, both from the start of the job.
+
+    Errors: 404 `not_found` for an unknown job; 406 `not_acceptable` where Accept allows neither type (RFC 9110);
+    422 `invalid` for a parameter out of its range.
+    """
+    kind = preferred(accept, ("application/json", "text/csv"))
     if kind is None:
         raise Problem("not_acceptable", "Metrics come as application/json or text/csv.")
     start = max(after_seq, after or 0)
@@ -116,7 +105,7 @@ def metrics(
 
 
 def _csv(service: Service, id: str, names: Sequence[str], after_seq: int, limit: int | None) -> Iterator[str]:
-    """CSV in pieces of at most MAX_ROWS points, each read in a transaction of its own."""
+    """The points as CSV, in pieces of at most MAX_ROWS points. Each piece is read in a transaction of its own."""
     yield _csv_lines([COLUMNS])
     left = limit
     while left is None or left > 0:
@@ -146,9 +135,12 @@ def events(
     id: JobId,
     after_seq: AfterSeq = 0,
     after: SeqCursor = None,
-    limit: Annotated[int, Query(ge=1, le=MAX_ROWS)] = 100,
+    limit: Annotated[int, Query(ge=1, le=MAX_ROWS, description="Events of one answer.")] = 100,
 ) -> Any:
-    """State changes and notable moments, oldest first."""
+    """Returns a job's state changes and other notable moments, oldest first.
+
+    Errors: 404 `not_found` for an unknown job.
+    """
     with service.database.read() as session:
         lifecycle.get(session, id)
         start = max(after_seq, after or 0)
@@ -157,11 +149,14 @@ def events(
 
 @router.get("/attempts", response_model=Page[Attempt], summary="A job's attempts", responses=documented("not_found"))
 def list_attempts(service: ServiceDep, id: JobId) -> Page[Attempt]:
-    """Where each ran and why it ended, oldest first, all on one page."""
+    """Returns where each attempt of a job ran and why it ended, oldest first, all on one page.
+
+    Errors: 404 `not_found` for an unknown job.
+    """
     with service.database.read() as session:
         lifecycle.get(session, id)
         rows = attempts.attempts_of(session, id)
-    return Page(data=[Attempt.model_validate(row) for row in rows], has_more=False, next=None)
+    return Page.of([Attempt.model_validate(row) for row in rows])
 
 
 @router.get(
@@ -177,19 +172,30 @@ def logs(
     request: Request,
     service: ServiceDep,
     id: JobId,
-    tail: Annotated[int | None, Query(ge=0, le=MAX_TAIL, description="Only the last so many lines.")] = None,
-    follow: Annotated[bool, Query(description="Stay and send what is to come, until the job has ended.")] = False,
+    tail: Annotated[
+        int | None, Query(ge=0, le=MAX_TAIL, description="Only so many lines, the last ones; at most 100,000.")
+    ] = None,
+    follow: Annotated[
+        bool, Query(description="Keep the answer open and send new lines until the job has ended.")
+    ] = False,
 ) -> Response:
-    """What the training wrote; it may be cut at the server's limit, and says so where it is."""
-    with service.database.read() as session:
-        lifecycle.get(session, id)
-        text, end = _whole_log(service, id) if tail is None else history.log_tail(session, id, tail)
+    """Returns what the job's process wrote, as text. A log that was cut at the server's limit says so at the cut.
+
+    Errors: 404 `not_found` for an unknown job; 503 `too_many_streams` where `follow` would open one stream too many.
+    """
+    if tail is None:
+        text, end = _whole_log(service, id)
+    else:
+        with service.database.read() as session:
+            lifecycle.get(session, id)
+            text, end = history.log_tail(session, id, tail)
     if not follow or is_head(request):
         return PlainTextResponse(text)
-    return LiveResponse(service, _follow(service, id, text, end), "text/plain; charset=utf-8")
+    return StreamResponse(service, _follow(service, id, text, end), "text/plain; charset=utf-8")
 
 
 def _whole_log(service: Service, id: str) -> tuple[str, int]:
+    """The log, and its length in bytes. Each piece is read in a transaction of its own."""
     pieces: list[str] = []
     end = 0
     while True:
@@ -201,7 +207,7 @@ def _whole_log(service: Service, id: str) -> tuple[str, int]:
 
 
 def _log_after(service: Service, id: str, offset: int) -> tuple[str, int, bool]:
-    """Text from byte `offset` on, the byte after it, and whether that is all there will ever be."""
+    """The text from byte `offset` on, the offset of its end, and whether the job has ended and this was the rest."""
     with service.database.read() as session:
         job = lifecycle.get(session, id)
         done, size = Status(job.status).final, job.log_bytes
@@ -215,10 +221,10 @@ async def _follow(service: Service, id: str, text: str, offset: int) -> AsyncIte
     yield text.encode()
     position = offset
 
-    def look() -> Piece:
+    def read_next() -> Chunk:
         nonlocal position
         found, position, final = _log_after(service, id, position)
-        return Piece(found.encode(), more=bool(found), final=final)
+        return Chunk(found.encode(), more=bool(found), final=final)
 
-    async for piece in until_final(service, id, look, heartbeat=None):
+    async for piece in follow_job(service, id, read_next, heartbeat=None):
         yield piece

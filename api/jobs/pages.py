@@ -1,4 +1,4 @@
-"""`/` and `/jobs/{id}`."""
+"""The pages `/` (all jobs) and `/jobs/{id}`."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from fastapi.responses import HTMLResponse
 from sqlalchemy.orm import Session
 
 from addercore.config import dataset, is_dataset
-from api.http.dependencies import ServiceDep
-from api.jobs import analysis
-from api.jobs.queue import Line
-from api.jobs.view import FAILURES, GROUPS, JobView, actions, job_view
+from api.http.dependencies import ServiceDep, known_id
+from api.jobs.analysis_view import analysis_view, run_names
+from api.jobs.filters import Filters, parse_filters
+from api.jobs.job_view import FAILURES, GROUPS, JobView, actions, job_view
+from api.jobs.queue_positions import QueuePositions
 from api.service import Service
-from api.web.header import PAGE_SIZE, Filters, health, parse_filters
+from api.web.header import PAGE_SIZE, page_header
 from api.web.html import error_page, page
 from jobs.errors import BadCursor, NotFound
-from jobs.ids import ID_PATTERN
 from jobs.repository import attempts, core, datasets, history, lifecycle
 from jobs.spec import KINDS
 from jobs.states import Status
@@ -29,7 +29,9 @@ from jobs.tables import Job
 router = APIRouter()
 
 LOG_LINES = 500
+"""Lines of the log on a job's page: the last ones."""
 EVENTS = 200
+"""Events on a job's page: the newest ones."""
 
 
 @router.get("/")
@@ -41,6 +43,7 @@ def job_list(
     kind: str = "",
     after: str = "",
 ) -> HTMLResponse:
+    """All jobs that match the filters, newest first."""
     try:
         filters = parse_filters(status, kind, label)
         with service.database.read() as session:
@@ -59,88 +62,78 @@ def _list_context(session: Session, service: Service, filters: Filters, after: s
         limit=PAGE_SIZE,
         after=after or None,
     )
-    state = health(session, service.settings)
+    header = page_header(session, service.settings, section="jobs")
+    counts = header["service"].counts
     groups = []
     for name, statuses in GROUPS:
-        count = sum(state.counts[s] for s in statuses) if statuses else sum(state.counts.values())
+        count = sum(counts[s] for s in statuses) if statuses else sum(counts.values())
         groups.append((name, filters.with_status(statuses), count, filters.status == statuses))
     return {
-        "section": "jobs",
-        "health": state,
+        **header,
         "filters": filters,
         "groups": groups,
         "counted": not (filters.kind or filters.labels),  # the counts are of all jobs
         "kinds": sorted({*KINDS, filters.kind} - {""}),
-        "jobs": job_views(session, service.line, found.rows),
+        "jobs": _job_views(session, service.queue_positions, found.rows),
         "next": found.next,
         "after": after,
-        "now": core.now(session),
     }
 
 
-def job_views(session: Session, line: Line, rows: Sequence[Job]) -> list[JobView]:
+def _job_views(session: Session, queue_positions: QueuePositions, rows: Sequence[Job]) -> list[JobView]:
     labels = lifecycle.labels_of(session, [job.id for job in rows])
-    places = line.places(session, rows)
+    positions = queue_positions.of(session, rows)
     now = core.now(session)
-    names = datasets.titles(session, [(job.spec.get("dataset") or {}).get("name") for job in rows])
+    names = datasets.names_by_id(session, [(job.spec.get("dataset") or {}).get("name") for job in rows])
     seconds = attempts.run_seconds(session, [job.id for job in rows])
     return [
         job_view(
-            job, labels[job.id], places.get(job.id), _latest_accuracy(session, job), now, seconds.get(job.id), names
+            job, labels[job.id], positions.get(job.id), _latest_accuracy(session, job), now, seconds.get(job.id), names
         )
         for job in rows
     ]
 
 
 def _latest_accuracy(session: Session, job: Job) -> float | None:
-    """Of a job that has begun and has no result: the last epoch's."""
+    """Validation accuracy of the last epoch, for a job that has begun and has no result yet."""
     if job.result is not None or job.started_at is None or job.status == Status.QUEUED:
         return None
-    points = history.metrics(session, job.id, names=["val/accuracy"])
-    return points[-1].value if points else None
+    return history.last_value(session, job.id, "val/accuracy")
 
 
 @router.get("/jobs/{job_id}")
 def job_detail(job_id: str, request: Request, service: ServiceDep) -> HTMLResponse:
+    """One job: progress, curves, result, files, log, events."""
     try:
         with service.database.read() as session:
-            context = _detail_context(session, service, _job(session, job_id))
+            context = _detail_context(session, service, lifecycle.get(session, known_id("job", job_id)))
     except NotFound:
         detail = f"There is no job {job_id!r}. It may have been deleted."
         return error_page(request, HTTPStatus.NOT_FOUND, "No such job", detail)
     return page(request, "job.html", context)
 
 
-def _job(session: Session, job_id: str) -> Job:
-    if not ID_PATTERN.match(job_id):  # not even asked: PostgreSQL refuses NUL
-        raise NotFound("job", job_id)
-    return lifecycle.get(session, job_id)
-
-
 def _detail_context(session: Session, service: Service, job: Job) -> dict[str, Any]:
-    view = job_views(session, service.line, [job])[0]
+    view = _job_views(session, service.queue_positions, [job])[0]
     log, _ = history.log_tail(session, job.id, LOG_LINES)
-    events = history.events(session, job.id)
     has_checkpoint = bool(attempts.checkpoints(session, job.id))
     artifacts = history.artifacts(session, job.id)
-    found = analysis.finding(job, artifacts)
+    analysis = analysis_view(job, artifacts)
     return {
-        "section": "jobs",
-        "health": health(session, service.settings),
+        **page_header(session, service.settings, section="jobs"),
         "job": job,
         "view": view,
         "progress": job.progress or {},
         "actions": actions(job, has_checkpoint),
         "final": view.status.final,
         "error": _error(job),
-        "events": list(reversed(events))[:EVENTS],
+        "events": history.latest_events(session, job.id, EVENTS),
         "log": log,
         "artifacts": artifacts,
-        "finding": found,
-        "runs": analysis.runs(job),
-        "scalars": [] if found else _scalars(job.result),
+        "analysis": analysis,
+        "runs": run_names(job),
+        "scalars": [] if analysis else _scalars(job.result),
         "confusion": _confusion(job),
-        "now": core.now(session),
     }
 
 
@@ -157,15 +150,17 @@ def _error(job: Job) -> dict[str, str] | None:
 
 
 def _scalars(result: dict[str, Any] | None) -> list[tuple[str, Any]]:
-    """What fits on a line each; lists and objects have their own place."""
+    """The values of a result that fit on one line. Lists and objects are shown elsewhere."""
     return [(name, value) for name, value in (result or {}).items() if isinstance(value, str | int | float)]
 
 
 @dataclass(frozen=True)
 class Confusion:
+    """A confusion matrix of an evaluation."""
+
     classes: Sequence[str]
     rows: Sequence[Sequence[tuple[int, int]]]
-    """`(count, shade)`: the shade 0…9 by the row's share."""
+    """Cells as `(count, shade)`; the shade, 0 to 9, is the count's share of its row."""
 
 
 def _confusion(job: Job) -> Confusion | None:
@@ -181,5 +176,5 @@ def _confusion(job: Job) -> Confusion | None:
 
 
 def _shade(cell: int, total: int) -> int:
-    """0 only for an empty cell: one error among a thousand must still show."""
+    """0 only for an empty cell, so that one error among a thousand still shows."""
     return 0 if cell == 0 else 1 + min(8, round(8 * cell / total))

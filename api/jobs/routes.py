@@ -1,4 +1,4 @@
-"""Jobs: submit, list, show, and what a user may do to one."""
+"""`/v1/jobs`: submit, list and show jobs; cancel, pause, resume, retry and delete them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Response
 from sqlalchemy.orm import Session
 
-from api.http.bodies import encoded
+from api.http.bodies import json_response
 from api.http.dependencies import After, Document, IdempotencyKey, JobId, Limit, ServiceDep, known_query
+from api.http.documents import location
 from api.http.problems import Problem, documented
-from api.jobs import submission as checks
+from api.jobs import submission
 from api.jobs.schemas import Job, Validation
 from api.schemas import Page
 from api.service import Service
+from jobs.files import remove_tree
 from jobs.repository import attempts, lifecycle
 from jobs.scheduling import Rules
 from jobs.spec import KINDS, SUBMITTED, Kind
 from jobs.states import Status
-from jobs.store import remove_tree
 from jobs.sweeps import repository as sweeps
 from jobs.sweeps.driver import record
 from jobs.tables import Job as JobRow
@@ -59,15 +60,15 @@ SPEC_BODY: dict[str, Any] = {
 
 
 def views(service: Service, session: Session, rows: list[JobRow]) -> list[Job]:
-    """Jobs as the API shows them, in few queries whatever their number."""
+    """Jobs as the API answers them. The number of queries does not grow with the number of jobs."""
     labels = lifecycle.labels_of(session, [row.id for row in rows])
-    places = service.line.places(session, rows)
+    positions = service.queue_positions.of(session, rows)
     seconds = attempts.run_seconds(session, [row.id for row in rows])
-    return [Job.of(row, labels[row.id], places.get(row.id), seconds.get(row.id)) for row in rows]
+    return [Job.of(row, labels[row.id], positions.get(row.id), seconds.get(row.id)) for row in rows]
 
 
 def view(service: Service, row: JobRow) -> Job:
-    """Reads in a transaction of its own: one that writes must not wait for the look at the queue."""
+    """One job as the API answers it. It has a transaction of its own: a write must not wait for the forecast."""
     with service.database.read() as session:
         return views(service, session, [row])[0]
 
@@ -79,7 +80,7 @@ def view(service: Service, row: JobRow) -> Job:
     summary="Submit a job",
     openapi_extra=SPEC_BODY,
     responses={
-        201: {"headers": {"Location": {"schema": {"type": "string"}, "description": "Path of the new job."}}},
+        201: location("job"),
         200: {
             "model": Job | Validation,
             "description": "The job that an earlier request with this Idempotency-Key made, "
@@ -93,23 +94,34 @@ def submit(
     service: ServiceDep,
     response: Response,
     document: Document,
-    validate_only: Annotated[bool, Query(description="Only check the spec and count; nothing is created.")] = False,
+    validate_only: Annotated[
+        bool, Query(description="Only check the spec and count what its network costs; create nothing.")
+    ] = False,
     idempotency_key: IdempotencyKey = None,
 ) -> Any:
-    """Accepts a job and puts it into the queue. Fields left out get the defaults of the paper's recipe."""
+    """Creates a job and queues it. Fields that the spec leaves out get the defaults of the paper's recipe.
+
+    With an Idempotency-Key, a repeated request answers 200 with the job that the first one created. With
+    `validate_only` nothing is created: the answer is the complete spec and what its network costs for one image.
+    A pointer in `errors` names each bad field (RFC 6901).
+
+    Errors: 400 `bad_json`; 413 `body_too_large`; 415 `unsupported_media_type`; 422 `invalid` for a bad spec, an
+    unknown model or a dataset whose files are not here; 422 `idempotency_mismatch` for a key that came with another
+    body before; 429 `queue_full` (RFC 6585).
+    """
     with service.database.read() as session:
-        spec = checks.parse_spec(document, session)
+        spec = submission.parse_spec(document, session)
     if validate_only:
         with service.database.read() as session:
-            counts = checks.counts_of(spec, checks.require_model(session, spec))
+            counts = submission.counts_of(spec, submission.require_model(session, spec))
         validation = Validation.model_validate({"spec": spec.model_dump(mode="json"), "model": counts.to_dict()})
         return Response(validation.model_dump_json(), media_type="application/json")
     with service.database.write() as session:
         row = lifecycle.submitted_before(session, idempotency_key, document)
         created = row is None
         if row is None:
-            checks.require_data(service.settings, spec)
-            checks.require_model(session, spec)
+            submission.require_data(service.settings, spec)
+            submission.require_model(session, spec)
             rules = Rules.of(service.settings)
             row = lifecycle.submit(session, spec, key=idempotency_key, body=document, rules=rules).job
     if created:
@@ -123,7 +135,11 @@ def submit(
 async def _labels(
     label: Annotated[
         list[Annotated[str, Query(pattern=r"^[^:\x00]{1,64}:[^\x00]{0,256}$")]],
-        Query(max_length=32, description="`key:value`; a job must carry all that are given.", examples=[["study:eta"]]),
+        Query(
+            max_length=32,
+            description="`key:value`; a job must have all labels that are given.",
+            examples=[["study:eta"]],
+        ),
     ] = [],  # noqa: B006  (FastAPI copies it)
 ) -> list[tuple[str, str]]:
     return [(key, value) for key, _, value in (item.partition(":") for item in label)]
@@ -133,23 +149,32 @@ async def _labels(
 def list_jobs(
     service: ServiceDep,
     labels: Annotated[list[tuple[str, str]], Depends(_labels)],
-    status: Annotated[list[Status], Query(max_length=8, description="Any of these.")] = [],  # noqa: B006
-    kind: Annotated[Kind | None, Query()] = None,
+    status: Annotated[
+        list[Status], Query(max_length=8, description="Any of these; repeat the parameter for several.")
+    ] = [],  # noqa: B006
+    kind: Annotated[Kind | None, Query(description="Only jobs of this kind.")] = None,
     limit: Limit = 20,
     after: After = None,
 ) -> Response:
-    """Newest first."""
+    """Returns the jobs that match all filters, newest first.
+
+    Errors: 422 `invalid` for a bad filter; 422 `bad_cursor` for an `after` that is not a `next` of this list.
+    """
     with service.database.read() as session:
         page = lifecycle.list_jobs(session, status=status, kind=kind, labels=labels, limit=limit, after=after)
         jobs = views(service, session, list(page.rows))
-    return encoded(Page(data=jobs, has_more=page.next is not None, next=page.next))
+    return json_response(Page.of(jobs, page.next))
 
 
 @router.get("/{id}", response_model=Job, summary="Show a job", responses=documented("not_found"))
 def show(service: ServiceDep, id: JobId) -> Response:
+    """Returns one job: its spec, state, progress and result. Fields that do not apply are null.
+
+    Errors: 404 `not_found` for an unknown job.
+    """
     with service.database.read() as session:
         job = views(service, session, [lifecycle.get(session, id)])[0]
-    return encoded(job)
+    return json_response(job)
 
 
 def _act(service: Service, id: str, action: Callable[[Session, str], JobRow]) -> Job:
@@ -164,19 +189,30 @@ CHANGES = documented("not_found", "conflict")
 
 @router.post("/{id}/cancel", status_code=202, response_model=Job, summary="Cancel a job", responses=CHANGES)
 def cancel(service: ServiceDep, id: JobId) -> Job:
-    """At once where nothing runs; otherwise the training saves its state and stops. Idempotent."""
+    """Cancels a job. One that does not run is cancelled at once; a running one first saves a checkpoint and stops.
+
+    Idempotent: a job that is being cancelled, or was, is answered as it is.
+
+    Errors: 404 `not_found` for an unknown job; 409 `conflict` for a job that has succeeded or failed.
+    """
     return _act(service, id, lifecycle.cancel)
 
 
 @router.post("/{id}/pause", status_code=202, response_model=Job, summary="Pause a job", responses=CHANGES)
 def pause(service: ServiceDep, id: JobId) -> Job:
-    """The training saves its state and gives its slot free."""
+    """Pauses a running job: it saves a checkpoint, stops and frees its slot. `resume` continues it.
+
+    Errors: 404 `not_found` for an unknown job; 409 `conflict` for a job that does not run.
+    """
     return _act(service, id, lifecycle.pause)
 
 
 @router.post("/{id}/resume", status_code=202, response_model=Job, summary="Resume a job", responses=CHANGES)
 def resume(service: ServiceDep, id: JobId) -> Job:
-    """Queues a paused job again; it goes on from its last checkpoint."""
+    """Queues a paused job again. It continues from its last checkpoint.
+
+    Errors: 404 `not_found` for an unknown job; 409 `conflict` for a job that is not paused.
+    """
     return _act(service, id, lifecycle.resume)
 
 
@@ -184,9 +220,9 @@ def resume(service: ServiceDep, id: JobId) -> Job:
     "/{id}/retry",
     status_code=201,
     response_model=Job,
-    summary="Run a finished job again",
+    summary="Retry a job",
     responses={
-        201: {"headers": {"Location": {"schema": {"type": "string"}, "description": "Path of the new job."}}},
+        201: location("job"),
         **CHANGES,
         **documented("queue_full"),
     },
@@ -196,20 +232,27 @@ def retry(
     response: Response,
     id: JobId,
     from_: Annotated[
-        Literal["start", "checkpoint"], Query(alias="from", description="Where the new job begins.")
+        Literal["start", "checkpoint"],
+        Query(alias="from", description="Where the new job begins: anew, or at the old job's last checkpoint."),
     ] = "start",
 ) -> Job:
-    """Makes a new job with the old one's spec and labels, `retry_of` says which. Any worker may take it: from a
-    checkpoint, on one that computes otherwise, the last bits of its numbers differ from the old job's. In a sweep, a
-    retry of a child that failed or was cancelled takes its place; unless the whole sweep was cancelled."""
+    """Creates a new job with the spec and labels of a finished one. Its `retry_of` names the old job.
+
+    Any worker may take it. From a checkpoint, a worker with another processor or torch computes other last bits than
+    the old job would have. The retry of a failed or cancelled trial takes that trial's place in its sweep, unless the
+    whole sweep was cancelled.
+
+    Errors: 404 `not_found` for an unknown job; 409 `conflict` for a job that has not finished, that has no
+    checkpoint, or whose model or dataset is gone; 429 `queue_full` (RFC 6585).
+    """
     with service.database.write() as session:
         document = lifecycle.get(session, id).spec
         if document["kind"] not in SUBMITTED:
             raise Problem("conflict", "The validation of a dataset is not repeated. Upload the file again.")
         try:
-            spec = checks.parse_spec(document, session)
-            checks.require_data(service.settings, spec)
-            checks.require_model(session, spec)
+            spec = submission.parse_spec(document, session)
+            submission.require_data(service.settings, spec)
+            submission.require_model(session, spec)
         except Problem as problem:
             raise Problem("conflict", f"The job cannot run again: {problem.detail}") from None
         rules = Rules.of(service.settings)
@@ -223,7 +266,10 @@ def retry(
 
 @router.delete("/{id}", status_code=204, summary="Delete a finished job", responses=CHANGES)
 def delete(service: ServiceDep, id: JobId) -> None:
-    """Removes the job with all that it stored, but for models that other things may refer to."""
+    """Deletes a finished job with its metrics, events, log and files. A model that it published stays.
+
+    Errors: 404 `not_found` for an unknown job; 409 `conflict` for a job that has not finished.
+    """
     with service.database.write() as session:
         record(session, sweeps.sweep_of(session, id))
         stored = lifecycle.delete_job(session, id)

@@ -1,4 +1,4 @@
-"""Jobs, their points, events, attempts and files, as the API answers them."""
+"""Answers about jobs: the job itself, its metrics, events, attempts and files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import AliasChoices, ConfigDict, Field
 
-from api.jobs.queue import Place
+from api.jobs.queue_positions import QueuePosition
 from api.schemas import Answer, SpecDocument, Time
 from jobs.spec import Kind
 from jobs.states import Cause, Status
@@ -17,22 +17,25 @@ JOB_ID = "job_01jv3m8z4k6wq0x9t2rhf5ybcd"
 
 
 class Progress(Answer):
-    """How far the attempt is."""
+    """How far the attempt under way has come."""
 
     model_config = ConfigDict(extra="allow")
 
     epoch: int | None = None
+    """Epochs that are finished."""
     epochs: int | None = None
     step: int | None = None
+    """Batches that are done, over all epochs."""
     steps: int | None = None
     fraction: float | None = None
     """0 to 1."""
     images_per_second: float | None = None
     eta_seconds: float | None = None
+    """Expected time to the end."""
 
 
 class Environment(Answer):
-    """What the job runs on, frozen at its first claim."""
+    """What the job runs on. Its first attempt fixes it."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -54,7 +57,7 @@ class JobError(Answer):
 
 
 class Job(Answer):
-    """A job; every field is always there, null where it does not apply."""
+    """A job. Every field is always there, and null where it does not apply."""
 
     model_config = ConfigDict(
         use_attribute_docstrings=True,
@@ -96,47 +99,49 @@ class Job(Answer):
     kind: Kind
     status: Status
     spec: SpecDocument
-    """With every default filled in."""
+    """The spec with every default filled in."""
     labels: dict[str, str]
     created_at: Time
     queued_at: Time
     started_at: Time | None
     finished_at: Time | None
     attempt: int
-    """Attempts begun; 0 until a worker takes the job."""
+    """Number of attempts so far; 0 until a worker takes the job."""
     run_seconds: float | None
-    """How long the job has run so far, in all its attempts: the time that it waits or is paused does not count. Null
-    until its first attempt."""
+    """How long the job has run in all its attempts so far, without the time that it waited or was paused. Null before
+    its first attempt."""
     queue_position: int | None
-    """1 plus the queued jobs before it that compete for the same workers; null unless queued."""
+    """1 for the next job among those that compete for the same workers; null unless queued."""
     estimated_start_at: Time | None
-    """When a queued job is expected to start, from what runs now and how long jobs like those before it took; null
-    where that is not known yet, and unless queued."""
+    """When a queued job is expected to start, judged by what runs now and how long jobs took lately; null where that is
+    not known yet, and unless queued."""
     waiting_for: str | None
-    """What a queued job asks for that no live worker has, and what can be done; null where one could take it."""
+    """What a queued job asks for that no live worker has, and what to do about it; null where a worker can take it."""
     progress: Progress | None
     environment: Environment | None
     result: dict[str, Any] | None
     """Final metrics, or what an analysis found, once it has succeeded."""
     model_id: str | None
+    """The model that the job published."""
     error: JobError | None
     retry_of: str | None
+    """The job that this one repeats."""
 
     @classmethod
-    def of(cls, row: JobRow, labels: Mapping[str, str], place: Place | None, run_seconds: float | None) -> Job:
-        """`place` is that of a queued job."""
+    def of(cls, row: JobRow, labels: Mapping[str, str], at: QueuePosition | None, run_seconds: float | None) -> Job:
+        """The answer for a row. `at` is where a queued job stands."""
         apart = {
             "labels": labels,
             "run_seconds": run_seconds,
-            "queue_position": place and place.position,
-            "estimated_start_at": place and place.starts_at,
-            "waiting_for": place and place.waiting_for,
+            "queue_position": at and at.position,
+            "estimated_start_at": at and at.starts_at,
+            "waiting_for": at and at.waiting_for,
         }
         return cls.model_validate(apart | {name: getattr(row, name) for name in cls.model_fields if name not in apart})
 
 
 class Operations(Answer):
-    """Operations for one image."""
+    """Numbers of operations for one image."""
 
     add: int
     mul: int
@@ -144,9 +149,12 @@ class Operations(Answer):
 
 
 class Layer(Answer):
+    """What one layer costs for one image."""
+
     name: str
     kind: str
     output_shape: list[int]
+    """(channels, height, width), or (features,)."""
     parameters: int
     operations: Operations
     parameter_bytes: int
@@ -162,17 +170,17 @@ class ModelCounts(Answer):
     operations: Operations
     layers: list[Layer]
     data_type: str
-    """Of all numbers that are not bits; bytes and energy go by it."""
+    """Type of all numbers that are not bits. `parameter_bytes`, `activation_bytes` and `energy_joules` depend on it."""
     parameter_bytes: int
-    """One bit a binary weight, with its scaling factors."""
+    """Size of all parameters. A binary weight takes one bit; its scaling factors count too."""
     activation_bytes: int
-    """Every layer's output."""
+    """Size of the outputs of all layers, for one image."""
     energy_joules: float
-    """Arithmetic only, at 45 nm."""
+    """Energy of the arithmetic for one image at 45 nm, without memory traffic."""
     energy_by_data_type: dict[str, float]
-    """The same, were the numbers of another type: fp32, fp16, int32, int8."""
+    """The same for numbers of each type: fp32, fp16, int32, int8."""
     latency_cycles: int
-    """The paper's latency model: additions 2 cycles, multiplications 4, and XNORs 1."""
+    """Latency by the paper's model: 2 cycles an addition, 4 a multiplication, 1 an XNOR."""
 
 
 class Validation(Answer):
@@ -202,9 +210,10 @@ class Metric(Answer):
     seq: int
     name: str
     step: int
+    """Batches since the start of the job."""
     epoch: int
     value: float | None
-    """Null: not a number."""
+    """Null stands for NaN."""
     time: Time
 
 
@@ -221,14 +230,14 @@ class Event(Answer):
 
 
 class Attempt(Answer):
-    """One attempt at a job: where it ran and why it ended."""
+    """One attempt of a job: where it ran and why it ended."""
 
     model_config = ConfigDict(from_attributes=True, use_attribute_docstrings=True)
 
     attempt: int
     worker: str = Field(validation_alias=AliasChoices("worker", "worker_id"))
     device: str
-    """Of that worker: `cpu`, `cuda:1`."""
+    """The device of that worker: `cpu`, `cuda:1`."""
     started_at: Time
     ended_at: Time | None
     """Null while it runs."""
@@ -255,6 +264,8 @@ class StatusFrame(Answer):
 
 
 class Artifact(Answer):
+    """A file that a job published."""
+
     model_config = ConfigDict(from_attributes=True)
 
     name: str

@@ -1,7 +1,7 @@
-"""Server-sent events of one job: its whole history, then what happens, in one order.
+"""Server-sent events of one job: first its history, then what happens, in one order.
 
-`metric` and `event` carry their `seq` as id, and `Last-Event-ID` covers both. `status` has no id: it is a snapshot,
-sent at the start and whenever it changes. A final `status` is sent once, after every row, and is the last thing.
+`metric` and `event` have their `seq` as id, and `Last-Event-ID` covers both. `status` is a snapshot without an id; it
+is sent at the start and whenever it changes. The final `status` is sent once, after all rows, and ends the stream.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from sqlalchemy.orm import Session
 
 from api.http.dependencies import MAX_SEQ, JobId, ServiceDep, is_head, known_query
 from api.http.problems import documented
-from api.jobs.queue import Line
+from api.jobs.queue_positions import QueuePositions
 from api.jobs.schemas import Event, Metric, StatusFrame
 from api.service import Service
-from api.streaming.live import LiveResponse, Piece, until_final
+from api.streaming.follow import Chunk, StreamResponse, follow_job
 from jobs.repository import history, lifecycle
 from jobs.states import Status
 from jobs.tables import Event as EventRow
@@ -30,8 +30,9 @@ router = APIRouter(prefix="/v1/jobs/{id}", tags=["history"], dependencies=[Depen
 
 MEDIA_TYPE = "text/event-stream"
 BATCH = 1_000
+"""Metrics and events, each, that one read takes."""
 RETRY_MS = 2_000
-"""How long a browser waits before it connects again."""
+"""How long a browser waits before it connects again, in milliseconds."""
 
 EXAMPLE = """\
 event: status
@@ -45,7 +46,7 @@ id: 7
 
 @router.get(
     "/stream",
-    summary="A job as it happens",
+    summary="Follow a job",
     response_class=Response,
     responses={
         200: {
@@ -60,42 +61,51 @@ def stream(
     service: ServiceDep,
     id: JobId,
     last_event_id: Annotated[
-        int, Header(ge=0, le=MAX_SEQ, description="Id of the last event seen; only later ones are sent.")
+        int,
+        Header(
+            ge=0, le=MAX_SEQ, description="Id of the last event that the client has seen; only later ones are sent."
+        ),
     ] = 0,
 ) -> Response:
-    """Begins with the job's history after `Last-Event-ID`. Comments every 15 seconds keep the connection alive."""
+    """Streams a job as server-sent events (HTML Living Standard, 9.2): metrics, events and status as they come.
+
+    The stream begins with the history after `Last-Event-ID` and ends after the final status. A comment every
+    15 seconds keeps an idle connection alive.
+
+    Errors: 404 `not_found` for an unknown job; 422 `invalid` for a malformed `Last-Event-ID`; 503 `too_many_streams`.
+    """
     with service.database.read() as session:
         job = lifecycle.get(session, id)
-        cursor = Cursor(id, min(last_event_id, job.last_seq), service.line)
+        cursor = Cursor(id, min(last_event_id, job.last_seq), service.queue_positions)
     if is_head(request):
         return Response(media_type=MEDIA_TYPE)
-    return LiveResponse(service, _frames(service, cursor), MEDIA_TYPE)
+    return StreamResponse(service, _frames(service, cursor), MEDIA_TYPE)
 
 
 async def _frames(service: Service, cursor: Cursor) -> AsyncIterator[bytes]:
     yield f"retry: {RETRY_MS}\n\n".encode()
 
-    def look() -> Piece:
+    def read_next() -> Chunk:
         with service.database.read() as session:
             return cursor.advance(session)
 
-    async for text in until_final(service, cursor.job_id, look, heartbeat=KEEPALIVE_COMMENT):
+    async for text in follow_job(service, cursor.job_id, read_next, heartbeat=KEEPALIVE_COMMENT):
         yield text
 
 
 @dataclass
 class Cursor:
-    """How far one stream is in one job."""
+    """How far one stream has come in one job."""
 
     job_id: str
     seq: int
-    line: Line
+    queue_positions: QueuePositions
     status: bytes = b""
-    """The last `status` that was sent."""
+    """The last `status` frame that was sent."""
 
-    def advance(self, session: Session) -> Piece:
-        """The frames that are due; the last ones end with the final status."""
-        # The job first: rows up to its last_seq are then committed, for each got its seq under the job's lock.
+    def advance(self, session: Session) -> Chunk:
+        """The frames that were not sent yet. Those of an ended job end with its final status."""
+        # Read the job first: rows up to its last_seq are then committed, since a seq is allocated under the job's lock.
         job = lifecycle.get(session, self.job_id)
         final = Status(job.status).final
         frames = []
@@ -105,11 +115,11 @@ class Cursor:
         done = final and self.seq >= job.last_seq
         if done:
             frames.append(self._status(session, job))
-        return Piece(b"".join(frames), more=self.seq < job.last_seq, final=done)
+        return Chunk(b"".join(frames), more=self.seq < job.last_seq, final=done)
 
     def _status(self, session: Session, job: JobRow) -> bytes:
-        place = self.line.places(session, [job]).get(job.id)
-        frame = StatusFrame.of(job, None if place is None else place.position)
+        at = self.queue_positions.of(session, [job]).get(job.id)
+        frame = StatusFrame.of(job, None if at is None else at.position)
         encoded = _frame("status", frame)
         if encoded == self.status:
             return b""
@@ -117,12 +127,12 @@ class Cursor:
         return encoded
 
     def _rows(self, session: Session, upto: int) -> list[bytes]:
-        """The next metrics and events in order of seq; many rows come in several rounds."""
+        """Frames of the next metrics and events up to seq `upto`, in order of seq. Many rows take several calls."""
         if self.seq >= upto:
             return []
         metrics = history.metrics(session, self.job_id, after_seq=self.seq, limit=BATCH)
         events = history.events(session, self.job_id, after_seq=self.seq, limit=BATCH)
-        # A list that is full may go on: what lies behind its last row has to wait for it.
+        # A full list may have more rows: rows of the other list behind its end wait for the next call.
         for full in (metrics, events):
             if len(full) == BATCH:
                 upto = min(upto, full[-1].seq)

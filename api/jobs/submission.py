@@ -6,14 +6,13 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from addercore import arch, config
-from addercore.config.plans import plan
 from api.datasets.availability import require_dataset
-from api.http.problems import field_errors, invalid
+from api.http.problems import bad_fields, invalid
 from jobs.errors import DatasetUnusable, NotFound
 from jobs.ids import ID_PATTERN
-from jobs.repository import catalog, datasets
+from jobs.repository import datasets, models
 from jobs.settings import Settings
-from jobs.spec import SUBMITTED, SUBMITTED_SPEC, AnalyzeSpec, EvaluateSpec, SubmittedSpec, TrainSpec
+from jobs.spec import SUBMITTED_SPEC, AnalyzeSpec, EvaluateSpec, SubmittedSpec, TrainSpec
 from jobs.tables import Model
 
 DATASET = "/dataset/name"
@@ -33,7 +32,7 @@ def parse_spec(document: object, session: Session) -> SubmittedSpec:
     try:
         spec = SUBMITTED_SPEC.validate_python(document)
     except ValidationError as error:
-        found = field_errors(error, SUBMITTED)
+        found = bad_fields(error, SUBMITTED_SPEC)
     if unusable is not None:
         found = [(DATASET, unusable), *((where, why) for where, why in found if where != DATASET)]
     if found:
@@ -77,7 +76,7 @@ def require_model(session: Session, spec: SubmittedSpec) -> Model | None:
 
 def _model(session: Session, model_id: str, field: str) -> Model:
     try:
-        return catalog.get_model(session, model_id)
+        return models.get_model(session, model_id)
     except NotFound as error:
         raise invalid([(field, str(error))]) from None
 
@@ -123,15 +122,9 @@ def _same_task(model: Model, spec: EvaluateSpec | AnalyzeSpec) -> None:
 def counts_of(spec: SubmittedSpec, model: Model | None) -> arch.Counts:
     """Exact counts of the network that a spec trains, or that it evaluates; of an analysis the first one."""
     if isinstance(spec, AnalyzeSpec) and model is None:
-        return _counts_of_training(plan(config.AnalyzeConfig.from_dict(spec.model_dump(mode="json")))[0].config)
+        return spec.runs()[0].config.counts()
     if isinstance(spec, TrainSpec):
-        info = config.dataset(spec.dataset.name)
-        net = arch.network(spec.model.arch, info.input_shape, len(info.classes))
-        return arch.count(net, spec.model.method, spec.model.first_last)
+        return spec.counts()
     assert model is not None  # for types: `require_model` gave it
     part = model.manifest["network"]
     return arch.count(arch.check_manifest(model.manifest), part["method"], part["first_last"])
-
-
-def _counts_of_training(training: config.TrainConfig) -> arch.Counts:
-    return arch.count(training.network(), training.model.method, training.model.first_last)

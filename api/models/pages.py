@@ -1,36 +1,66 @@
-"""`/models` and `/models/{id}`."""
+"""The pages `/models` and `/models/{id}`."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from addercore.config import RECIPES
-from api.http.dependencies import ServiceDep
-from api.jobs.view import model_view
-from api.web.header import PAGE_SIZE, health
+from api.http.dependencies import ServiceDep, known_id
+from api.jobs.job_view import accuracy
+from api.web.header import PAGE_SIZE, page_header
 from api.web.html import error_page, page
 from jobs.errors import BadCursor, NotFound
-from jobs.ids import ID_PATTERN
-from jobs.repository import catalog, core
+from jobs.repository import models
+from jobs.tables import Model
 
 router = APIRouter()
 
 
+@dataclass(frozen=True)
+class ModelView:
+    """A model in the list and at the top of its page."""
+
+    id: str
+    job_id: str | None
+    source: str
+    title: tuple[str, ...]
+    """Network, method and dataset."""
+    parameters: int
+    accuracy: float | None
+    """Validation accuracy, 0 to 1."""
+    bytes: int
+    created_at: int
+
+
+def model_view(model: Model) -> ModelView:
+    """The view of one model."""
+    return ModelView(
+        id=model.id,
+        job_id=model.job_id,
+        source=model.source,
+        title=(model.arch, model.method, model.dataset),
+        parameters=model.parameters,
+        accuracy=accuracy(model.metrics),
+        bytes=model.bytes,
+        created_at=model.created_at,
+    )
+
+
 @router.get("/models")
 def model_list(request: Request, service: ServiceDep, after: str = "") -> HTMLResponse:
+    """All models, newest first."""
     try:
         with service.database.read() as session:
-            found = catalog.list_models(session, limit=PAGE_SIZE, after=after or None)
+            found = models.list_models(session, limit=PAGE_SIZE, after=after or None)
             context = {
-                "section": "models",
-                "health": health(session, service.settings),
+                **page_header(session, service.settings, section="models"),
                 "models": [model_view(model) for model in found.rows],
                 "next": found.next,
                 "after": after,
-                "now": core.now(session),
             }
     except BadCursor as error:
         return error_page(request, HTTPStatus.BAD_REQUEST, "That page does not exist", str(error))
@@ -39,18 +69,15 @@ def model_list(request: Request, service: ServiceDep, after: str = "") -> HTMLRe
 
 @router.get("/models/{model_id}")
 def model_detail(model_id: str, request: Request, service: ServiceDep) -> HTMLResponse:
+    """One model: what it is, a prediction, its files."""
     try:
         with service.database.read() as session:
-            if not ID_PATTERN.match(model_id):  # not even asked: PostgreSQL refuses NUL
-                raise NotFound("model", model_id)
-            model = catalog.get_model(session, model_id)
+            model = models.get_model(session, known_id("model", model_id))
             context = {
-                "section": "models",
-                "health": health(session, service.settings),
+                **page_header(session, service.settings, section="models"),
                 "model": model,
                 "view": model_view(model),
                 "recipes": [info for info in RECIPES.values() if info.takes_model],
-                "now": core.now(session),
             }
     except NotFound:
         detail = f"There is no model {model_id!r}."

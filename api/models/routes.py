@@ -1,4 +1,4 @@
-"""Models: trained here or imported; download and predict."""
+"""`/v1/models`: list, show, import, download and delete models, and predict with them."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.http.bodies import parse_json
 from api.http.dependencies import After, Limit, ModelId, ServiceDep, known_query
+from api.http.documents import location
 from api.http.files import FILE_PARAMETERS, FILE_RESPONSES, file_response
 from api.http.forms import read_form
 from api.http.problems import Problem, documented
-from api.models.images import PREDICT_BODY, read_image
 from api.models.imports import MAX_MANIFEST_BYTES, publish
+from api.models.predict_bodies import PREDICT_BODY, read_image
 from api.models.schemas import Model, Prediction
 from api.schemas import Page
 from api.service import Service
-from jobs.repository import catalog
+from jobs.repository import models
 
 router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[Depends(known_query)])
 
 FORM_OVERHEAD = 64 * 1024
-"""Bytes that boundaries and headers of a form may add to its files."""
+"""Bytes that the boundaries and headers of a form may add to its parts."""
 
 IMPORT_BODY: dict[str, Any] = {
     "requestBody": {
@@ -37,7 +38,11 @@ IMPORT_BODY: dict[str, Any] = {
                     "type": "object",
                     "properties": {
                         "weights": {"type": "string", "format": "binary", "description": "`model.safetensors`."},
-                        "manifest": {"type": "string", "format": "binary", "description": "`model.json`, to compare."},
+                        "manifest": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "`model.json`; it must be the one in the weights.",
+                        },
                     },
                     "required": ["weights"],
                     "additionalProperties": False,
@@ -50,17 +55,24 @@ IMPORT_BODY: dict[str, Any] = {
 
 @router.get("", response_model=Page[Model], summary="List models", responses=documented("bad_cursor"))
 def list_models(service: ServiceDep, limit: Limit = 20, after: After = None) -> Page[Model]:
-    """Newest first."""
+    """Returns trained and imported models with their manifests, newest first.
+
+    Errors: 422 `bad_cursor` for an `after` that is not a `next` of this list.
+    """
     with service.database.read() as session:
-        page = catalog.list_models(session, limit=limit, after=after)
-        models = [Model.model_validate(row) for row in page.rows]
-    return Page(data=models, has_more=page.next is not None, next=page.next)
+        page = models.list_models(session, limit=limit, after=after)
+        found = [Model.model_validate(row) for row in page.rows]
+    return Page.of(found, page.next)
 
 
 @router.get("/{id}", response_model=Model, summary="Show a model", responses=documented("not_found"))
 def show(service: ServiceDep, id: ModelId) -> Model:
+    """Returns one model: what it is, its accuracy, its size and its manifest.
+
+    Errors: 404 `not_found` for an unknown model.
+    """
     with service.database.read() as session:
-        return Model.model_validate(catalog.get_model(session, id))
+        return Model.model_validate(models.get_model(session, id))
 
 
 @router.post(
@@ -71,13 +83,20 @@ def show(service: ServiceDep, id: ModelId) -> Model:
     openapi_extra=IMPORT_BODY,
     responses={
         200: {"model": Model, "description": "The model was here already: same bytes, same model."},
-        201: {"headers": {"Location": {"schema": {"type": "string"}, "description": "Path of the model."}}},
+        201: location("model"),
         **documented("bad_request", "bad_json", "body_too_large", "unsupported_media_type", "bad_model", "invalid"),
         **documented("store_unavailable", "store_full"),
     },
 )
 async def import_model(request: Request, response: Response, service: ServiceDep) -> Model:
-    """Takes a `model.safetensors` as it was downloaded. Nothing of it is ever unpickled or run."""
+    """Imports a `model.safetensors` as it was downloaded (multipart form, RFC 7578). Nothing in it is unpickled or run.
+
+    The same bytes answer 200 with the model that is there.
+
+    Errors: 400 `bad_request` for a malformed form and `bad_json` for a malformed manifest; 413 `body_too_large`; 415
+    `unsupported_media_type`; 422 `invalid` for an unknown part and `bad_model` for a file that is not a model; 503
+    `store_unavailable`; 507 `store_full` (RFC 4918).
+    """
     manifest = bytearray()
 
     def take_manifest(piece: bytes) -> None:
@@ -110,13 +129,19 @@ def download(
     request: Request,
     service: ServiceDep,
     id: ModelId,
-    format: Annotated[Literal["safetensors", "manifest"], Query(description="Weights, or what rebuilds them.")] = (
-        "safetensors"
-    ),
+    format: Annotated[
+        Literal["safetensors", "manifest"], Query(description="The weights, or the manifest alone as JSON.")
+    ] = ("safetensors"),
 ) -> Response:
-    """The weights carry the manifest as well: one file is enough to load the model without this service."""
+    """Returns the weights file, which has the manifest inside: `addercore.load` needs nothing else.
+
+    The ETag is the sha256 of the content. `Range` with `If-Range` continues a download that broke off (RFC 9110, 14).
+
+    Errors: 404 `not_found` for an unknown model; 416 `range_not_satisfiable` for a range behind the end; 500
+    `stored_file_missing` where the store has lost the file; 503 `store_unavailable`.
+    """
     with service.database.read() as session:
-        model = catalog.get_model(session, id)
+        model = models.get_model(session, id)
     if format == "safetensors":
         return file_response(
             request,
@@ -140,7 +165,7 @@ def download(
 @router.post(
     "/{id}/predict",
     response_model=Prediction,
-    summary="Ask a model",
+    summary="Predict",
     openapi_extra=PREDICT_BODY,
     responses=documented(
         "bad_request",
@@ -154,7 +179,15 @@ def download(
     ),
 )
 async def predict(request: Request, service: ServiceDep, id: ModelId) -> Any:
-    """Probabilities of every class for one image, which is resized and normalised as the model's manifest says."""
+    """Returns the probability of every class for one image.
+
+    The image is a PNG or JPEG file (as the body, in a form, or as base64 in JSON) of at most 8 MiB, or an array of
+    pixels in JSON. It is resized and normalised as the model's manifest says.
+
+    Errors: 400 `bad_request` for a malformed form and `bad_json` for malformed JSON; 404 `not_found` for an unknown
+    model; 413 `body_too_large`; 415 `unsupported_media_type`; 422 `invalid` for a bad field and `bad_image` for an
+    image that the model cannot take; 503 `inference_unavailable`.
+    """
     sha256 = await run_sync(_sha256_of, service, id)
     question = {"sha256": sha256, **await read_image(request)}
     if service.inference is None:
@@ -172,12 +205,15 @@ async def predict(request: Request, service: ServiceDep, id: ModelId) -> Any:
 
 def _sha256_of(service: Service, id: str) -> str:
     with service.database.read() as session:
-        return catalog.get_model(session, id).sha256
+        return models.get_model(session, id).sha256
 
 
 @router.delete("/{id}", status_code=204, summary="Delete a model", responses=documented("not_found", "conflict"))
 def delete(service: ServiceDep, id: ModelId) -> None:
-    """Removes the model; the files of the job that trained it stay with that job."""
+    """Deletes a model. The files of the job that trained it stay with that job.
+
+    Errors: 404 `not_found` for an unknown model; 409 `conflict` while an unfinished job uses it.
+    """
     with service.database.write() as session:
-        sha256 = catalog.delete_model(session, id)
+        sha256 = models.delete_model(session, id)
     service.store.discard(service.database, [sha256])

@@ -1,4 +1,4 @@
-"""Models and predictions, as the API answers them."""
+"""Answers about models and predictions."""
 
 from __future__ import annotations
 
@@ -17,21 +17,30 @@ class Model(Answer):
     id: str
     source: Literal["trained", "imported"]
     job_id: str | None
-    """The job that trained it; null once imported or when that job is deleted."""
+    """The job that trained it; null for an imported model, and once the job is deleted."""
     arch: str
     method: str
     dataset: str
     parameters: int
     metrics: dict[str, Any] | None
+    """Final metrics of its training; accuracies are shares, 0 to 1."""
     bytes: int
+    """Size of the weights file."""
     sha256: str
     created_at: Time
     manifest: dict[str, Any]
-    """Network, preprocessing, classes: what rebuilds the model."""
+    """Network, preprocessing and classes: all that is needed to rebuild the model."""
 
 
 class Prediction(Answer):
-    model_config = ConfigDict(json_schema_extra={"example": {"label": "7", "probabilities": {"7": 0.98, "1": 0.02}}})
+    """What a model makes of one image."""
+
+    model_config = ConfigDict(
+        use_attribute_docstrings=True,
+        json_schema_extra={"example": {"label": "7", "probabilities": {"7": 0.98, "1": 0.02}}},
+    )
 
     label: str
+    """The most probable class."""
     probabilities: dict[str, float]
+    """Probability of each class, 0 to 1."""

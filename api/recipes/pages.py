@@ -1,4 +1,4 @@
-"""`/recipes`: the tables and figures of the paper, each with the command that computes it."""
+"""The page `/recipes`: the paper's tables and figures, each with the command that computes it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from api.http.dependencies import ServiceDep
 from api.http.problems import Problem
 from api.recipes.schemas import DEFAULT_DATASET, Recipe, fitting, known_dataset
 from api.service import Service
-from api.web.header import health
+from api.web.header import page_header
 from api.web.html import error_page, page
 from jobs.repository import datasets, outlook
 from jobs.scheduling import MEGA, kind_of
@@ -23,19 +23,22 @@ from jobs.scheduling import MEGA, kind_of
 router = APIRouter()
 
 MOST_DATASETS = 100
-"""Of users', newest first, to choose from."""
+"""Datasets of users to choose from, newest first."""
 
 
 @dataclass(frozen=True)
 class Card:
+    """A recipe on the page."""
+
     recipe: Recipe
     seconds: float | None
-    """How long the job is expected to take on the best device here, where that is known."""
+    """Expected duration of the job on the best device here; None where that is not known yet."""
     device: str
 
 
 @router.get("/recipes")
 def recipe_list(request: Request, service: ServiceDep, dataset: str = DEFAULT_DATASET) -> HTMLResponse:
+    """The recipes that can run on a dataset."""
     try:
         with service.database.read() as session:
             context = _context(session, service, dataset)
@@ -46,14 +49,13 @@ def recipe_list(request: Request, service: ServiceDep, dataset: str = DEFAULT_DA
 
 def _context(session: Session, service: Service, dataset: str) -> dict[str, Any]:
     name = known_dataset(session, dataset)
-    state = health(session, service.settings)
-    device = "cuda" if any(kind_of(worker.device) == "cuda" for worker in state.workers) else "cpu"
+    header = page_header(session, service.settings, section="recipes")
+    device = "cuda" if any(kind_of(worker.device) == "cuda" for worker in header["service"].workers) else "cpu"
     pace = outlook.paces(session).get(device)
     recipes = fitting(name)
     uploaded = datasets.list_page(session, limit=MOST_DATASETS, after=None).rows
     return {
-        "section": "recipes",
-        "health": state,
+        **header,
         "cards": [
             Card(one, None if pace is None else max(1.0, pace.seconds(one.operations // MEGA)), device)
             for one in recipes

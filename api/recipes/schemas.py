@@ -48,7 +48,7 @@ class Recipe(Answer):
 
 def view(info: config.RecipeInfo, dataset: str = DEFAULT_DATASET) -> Recipe:
     """A recipe whose spec runs on `dataset`. Raises InvalidConfig where it cannot."""
-    spec = info.spec(dataset)
+    spec = config.recipe_spec(info.name, dataset)
     operations = config.AnalyzeConfig.from_dict(spec).operations()
     return Recipe.model_validate(info.to_dict() | {"operations": operations, "spec": spec})
 

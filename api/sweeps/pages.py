@@ -1,4 +1,4 @@
-"""`/sweeps` and `/sweeps/{id}`."""
+"""The pages `/sweeps` and `/sweeps/{id}`."""
 
 from __future__ import annotations
 
@@ -12,17 +12,15 @@ from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 from sqlalchemy.orm import Session
 
-from api.http.dependencies import ServiceDep
-from api.jobs.view import Action
+from api.http.dependencies import ServiceDep, known_id
 from api.service import Service
-from api.web.formats import duration, is_number
-from api.web.header import PAGE_SIZE, health
+from api.web.actions import Action
+from api.web.formats import duration, is_number, metric
+from api.web.header import PAGE_SIZE, page_header
 from api.web.html import error_page, page
 from jobs.errors import BadCursor, NotFound
-from jobs.ids import ID_PATTERN
-from jobs.repository import core
-from jobs.states import SweepStatus, TrialStatus
-from jobs.sweeps import figure, repository, summary
+from jobs.states import SWEEP_FINAL, SweepStatus, TrialStatus
+from jobs.sweeps import plot, repository, summary
 from jobs.sweeps.repository import Best, Progress
 from jobs.sweeps.spec import SweepSpec
 from jobs.tables import Sweep, Trial
@@ -32,11 +30,13 @@ router = APIRouter()
 
 @dataclass(frozen=True)
 class SweepView:
+    """A sweep in the list and at the top of its page."""
+
     id: str
     status: SweepStatus
     title: str
     about: str
-    """What varies, and how."""
+    """Which fields vary, by a grid or a search."""
     labels: Mapping[str, str]
     progress: Progress
     best: Best | None
@@ -46,15 +46,15 @@ class SweepView:
     created_at: int
     finished_at: int | None
     seconds: float
-    """From its creation to its end, or to now."""
+    """Time from its creation to its end, or to now."""
 
     @property
     def final(self) -> bool:
-        return self.status in repository.ENDED
+        return self.status in SWEEP_FINAL
 
     @property
     def ended(self) -> int:
-        """Trials that have ended, however."""
+        """Number of trials that have ended, in whatever state."""
         counts = self.progress
         return counts.done + counts.failed + counts.cancelled + counts.pruned
 
@@ -82,10 +82,12 @@ class SweepView:
 
 @dataclass(frozen=True)
 class TrialView:
+    """A row of the table of trials."""
+
     number: int
     status: TrialStatus
     cells: Sequence[tuple[str, Any]]
-    """Of each field: what is shown, and what it sorts by."""
+    """For each field the text and the value that it sorts by."""
     value: float | None
     value_text: str
     job_id: str | None
@@ -96,6 +98,8 @@ class TrialView:
 
 @dataclass(frozen=True)
 class RowView:
+    """A row of the table over the seeds."""
+
     cells: Sequence[tuple[str, Any]]
     n: int
     mean: float | None
@@ -105,17 +109,16 @@ class RowView:
 
 @router.get("/sweeps")
 def sweep_list(request: Request, service: ServiceDep, after: str = "") -> HTMLResponse:
+    """All sweeps, newest first."""
     try:
         with service.database.read() as session:
             found = repository.list_sweeps(session, limit=PAGE_SIZE, after=after or None)
-            now = core.now(session)
+            header = page_header(session, service.settings, section="sweeps")
             context = {
-                "section": "sweeps",
-                "health": health(session, service.settings),
-                "sweeps": _views(session, found.rows, now),
+                **header,
+                "sweeps": _views(session, found.rows, header["now"]),
                 "next": found.next,
                 "after": after,
-                "now": now,
             }
     except BadCursor as error:
         return error_page(request, HTTPStatus.BAD_REQUEST, "That page does not exist", str(error))
@@ -124,11 +127,10 @@ def sweep_list(request: Request, service: ServiceDep, after: str = "") -> HTMLRe
 
 @router.get("/sweeps/{sweep_id}")
 def sweep_detail(sweep_id: str, request: Request, service: ServiceDep) -> HTMLResponse:
+    """One sweep: its progress, picture, tables and spec."""
     try:
         with service.database.read() as session:
-            if not ID_PATTERN.match(sweep_id):  # not even asked: PostgreSQL refuses NUL
-                raise NotFound("sweep", sweep_id)
-            context = _detail_context(session, service, repository.get(session, sweep_id))
+            context = _detail_context(session, service, repository.get(session, known_id("sweep", sweep_id)))
     except NotFound:
         detail = f"There is no sweep {sweep_id!r}. It may have been deleted."
         return error_page(request, HTTPStatus.NOT_FOUND, "No such sweep", detail)
@@ -136,15 +138,14 @@ def sweep_detail(sweep_id: str, request: Request, service: ServiceDep) -> HTMLRe
 
 
 def _detail_context(session: Session, service: Service, sweep: Sweep) -> dict[str, Any]:
-    now = core.now(session)
+    header = page_header(session, service.settings, section="sweeps")
     spec = SweepSpec.model_validate(sweep.spec)
     rows = repository.trials_of(session, sweep.id)
     trials = [trial for trial, _ in rows]
     table = summary.tabulate(spec, rows)
-    view = _views(session, [sweep], now)[0]
+    view = _views(session, [sweep], header["now"])[0]
     return {
-        "section": "sweeps",
-        "health": health(session, service.settings),
+        **header,
         "sweep": sweep,
         "view": view,
         "actions": _actions(view),
@@ -155,9 +156,8 @@ def _detail_context(session: Session, service: Service, sweep: Sweep) -> dict[st
         "combined_fields": table.fields,
         "combined": _combined(table),
         "trials": [_trial(spec, trial, status) for trial, status in rows],
-        # It is drawn here, of escaped text and attributes alone.
-        "figure": Markup(figure.draw(spec, trials)),
-        "now": now,
+        # Safe: `draw` escapes all text and attributes.
+        "figure": Markup(plot.draw(spec, trials)),
     }
 
 
@@ -177,7 +177,7 @@ def _view(sweep: Sweep, progress: Progress, best: Best | None, now: int) -> Swee
         labels=spec.labels,
         progress=progress,
         best=best,
-        best_text="" if best is None else _value(spec.objective, best.value),
+        best_text="" if best is None else metric(best.value, spec.objective),
         best_parameters=[(name, summary.shown(value)) for name, value in (best.parameters if best else {}).items()],
         message=sweep.message,
         created_at=sweep.created_at,
@@ -205,7 +205,7 @@ def _trial(spec: SweepSpec, trial: Trial, job_status: str | None) -> TrialView:
         status=repository.shown_status(trial, job_status),
         cells=_cells(trial.parameters, spec.fields),
         value=trial.value,
-        value_text="" if trial.value is None else _value(spec.objective, trial.value),
+        value_text="" if trial.value is None else metric(trial.value, spec.objective),
         job_id=trial.job_id,
         job_status=job_status,
         seconds=trial.seconds,
@@ -216,10 +216,6 @@ def _trial(spec: SweepSpec, trial: Trial, job_status: str | None) -> TrialView:
 def _cells(parameters: Mapping[str, Any], fields: Sequence[str]) -> list[tuple[str, Any]]:
     values = [parameters.get(name) for name in fields]
     return [(summary.shown(value), value if is_number(value) else summary.shown(value)) for value in values]
-
-
-def _value(objective: str, value: float) -> str:
-    return f"{100 * value:.2f} %" if summary.is_share(objective) else f"{value:.5g}"
 
 
 def _actions(view: SweepView) -> Sequence[Action]:

@@ -1,24 +1,26 @@
-"""Sweeps: jobs that vary a base spec by a grid or a search, and what they came to."""
+"""`/v1/sweeps`: submit, list, show, cancel and delete sweeps; their trials, table and picture."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import PlainTextResponse
 from sqlalchemy.orm import Session
 
-from api.http.bodies import encoded
+from api.http.bodies import json_response
 from api.http.dependencies import After, Document, IdempotencyKey, Limit, ServiceDep, SweepId, known_query
+from api.http.documents import location
 from api.http.problems import documented
 from api.schemas import Page
 from api.service import Service
-from api.sweeps import schemas as parts
 from api.sweeps.schemas import Child, Sweep, SweepTable, SweepValidation, Trial
+from api.sweeps.submission import parse_sweep, plan_children, require_references
 from jobs.errors import BadCursor
 from jobs.scheduling import Rules
 from jobs.states import SweepStatus
-from jobs.sweeps import figure, references, repository, summary
+from jobs.sweeps import plot, references, repository, summary
 from jobs.sweeps.driver import Driver
 from jobs.sweeps.spec import SweepSpec
 from jobs.tables import Sweep as SweepRow
@@ -57,16 +59,21 @@ BODY: dict[str, Any] = {
     }
 }
 FIRST_STEPS = 1
-"""Steps that the request itself takes, so that its first jobs are there; workers do the rest."""
+"""Steps that the request itself takes, so that the first jobs exist when it answers. Workers take the others."""
 
 
 def _driver(service: Service) -> Driver:
     return Driver(service.database, Rules.of(service.settings), searching=False)
 
 
-def _view(service: Service, row: SweepRow) -> Sweep:
+def _views(session: Session, rows: Sequence[SweepRow]) -> list[Sweep]:
+    progress = repository.progress_of(session, rows)
+    return [Sweep.of(row, progress[row.id], repository.best_of(session, row)) for row in rows]
+
+
+def _view(service: Service, id: str) -> Sweep:
     with service.database.read() as session:
-        return parts.views(session, [repository.get(session, row.id)])[0]
+        return _views(session, [repository.get(session, id)])[0]
 
 
 @router.post(
@@ -76,7 +83,7 @@ def _view(service: Service, row: SweepRow) -> Sweep:
     summary="Submit a sweep",
     openapi_extra=BODY,
     responses={
-        201: {"headers": {"Location": {"schema": {"type": "string"}, "description": "Path of the new sweep."}}},
+        201: location("sweep"),
         200: {
             "model": Sweep | SweepValidation,
             "description": "The sweep that an earlier request with this Idempotency-Key made, "
@@ -90,22 +97,30 @@ def submit(
     service: ServiceDep,
     response: Response,
     document: Document,
-    validate_only: Annotated[bool, Query(description="Only check it; nothing is created.")] = False,
+    validate_only: Annotated[bool, Query(description="Only check the sweep; create nothing.")] = False,
     idempotency_key: IdempotencyKey = None,
 ) -> Any:
-    """Accepts a sweep. Every combination must be a valid job, otherwise nothing is created. Its jobs carry the labels
-    `sweep` and `trial`; they are submitted as places fall free, and each is an ordinary job from then on."""
+    """Creates a sweep: a grid of all combinations, or a search over ranges. Every combination must be a valid job.
+
+    Its jobs have the labels `sweep` and `trial` and are submitted as earlier ones end; each is an ordinary job. With
+    an Idempotency-Key, a repeated request answers 200 with the sweep that the first one created. With `validate_only`
+    nothing is created: the answer lists the jobs.
+
+    Errors: 400 `bad_json`; 413 `body_too_large`; 415 `unsupported_media_type`; 422 `invalid` with a pointer to each bad
+    value (RFC 6901); 422 `idempotency_mismatch` for a key that came with another body before; 409 `conflict` where a
+    model or dataset is deleted meanwhile.
+    """
     with service.database.read() as session:
-        spec = parts.parse(document, session)
-        children = parts.plan(service, session, spec)
+        spec = parse_sweep(document, session)
+        children = plan_children(service, session, spec)
     if validate_only:
         planned = [Child(parameters=mine, spec=one.model_dump(mode="json")) for mine, one in children]
-        return encoded(SweepValidation(jobs=spec.size, spec=spec.model_dump(mode="json"), children=planned))
+        return json_response(SweepValidation(jobs=spec.size, spec=spec.model_dump(mode="json"), children=planned))
     with service.database.write() as session:
         row = repository.created_before(session, idempotency_key, document)
         created = row is None
         if row is None:
-            parts.require_references(service, session, spec, children)
+            require_references(service, session, spec, children)
             references.hold(session, spec)
             found = [parameters for parameters, _ in children]
             row = repository.create(session, spec, found, key=idempotency_key, body=document)
@@ -115,37 +130,49 @@ def submit(
     else:
         response.status_code = 200
     response.headers["Location"] = f"/v1/sweeps/{row.id}"
-    return _view(service, row)
+    return _view(service, row.id)
 
 
 @router.get("", response_model=Page[Sweep], summary="List sweeps", responses=documented("invalid", "bad_cursor"))
 def list_sweeps(
     service: ServiceDep,
-    status: Annotated[list[SweepStatus], Query(max_length=5, description="Any of these.")] = [],  # noqa: B006
+    status: Annotated[
+        list[SweepStatus], Query(max_length=5, description="Any of these; repeat the parameter for several.")
+    ] = [],  # noqa: B006
     limit: Limit = 20,
     after: After = None,
 ) -> Response:
-    """Newest first."""
+    """Returns the sweeps with their progress and best trials, newest first.
+
+    Errors: 422 `invalid` for an unknown status; 422 `bad_cursor` for an `after` that is not a `next` of this list.
+    """
     with service.database.read() as session:
         page = repository.list_sweeps(session, status=status, limit=limit, after=after)
-        found = parts.views(session, list(page.rows))
-    return encoded(Page(data=found, has_more=page.next is not None, next=page.next))
+        found = _views(session, list(page.rows))
+    return json_response(Page.of(found, page.next))
 
 
 @router.get("/{id}", response_model=Sweep, summary="Show a sweep", responses=documented("not_found"))
 def show(service: ServiceDep, id: SweepId) -> Response:
-    with service.database.read() as session:
-        return encoded(parts.views(session, [repository.get(session, id)])[0])
+    """Returns one sweep with its progress and its best trial.
+
+    Errors: 404 `not_found` for an unknown sweep.
+    """
+    return json_response(_view(service, id))
 
 
 @router.get(
     "/{id}/trials",
     response_model=Page[Trial],
-    summary="A sweep's trials",
+    summary="List a sweep's trials",
     responses=documented("not_found", "invalid", "bad_cursor"),
 )
 def trials(service: ServiceDep, id: SweepId, limit: Limit = 20, after: After = None) -> Response:
-    """In order of their numbers, those that are known so far."""
+    """Returns the trials that are known so far, in order of their numbers.
+
+    Errors: 404 `not_found` for an unknown sweep; 422 `invalid` for a bad `limit`; 422 `bad_cursor` for an `after`
+    that is not a `next` of this list.
+    """
     if after is not None and not (after.isascii() and after.isdecimal() and len(after) < 10):
         raise BadCursor(after)
     with service.database.read() as session:
@@ -154,7 +181,7 @@ def trials(service: ServiceDep, id: SweepId, limit: Limit = 20, after: After = N
         rows = repository.trials_of(session, id, after=last, limit=limit + 1)
         found = [Trial.of(trial, status) for trial, status in rows[:limit]]
     more = len(rows) > limit
-    return encoded(Page(data=found, has_more=more, next=str(found[-1].number) if more else None))
+    return json_response(Page.of(found, str(found[-1].number) if more else None))
 
 
 def _table(session: Session, id: str) -> summary.Table:
@@ -165,7 +192,7 @@ def _table(session: Session, id: str) -> summary.Table:
 @router.get(
     "/{id}/table",
     response_model=SweepTable,
-    summary="A sweep's table",
+    summary="Show a sweep's table",
     responses={
         200: {
             "content": {
@@ -179,13 +206,20 @@ def _table(session: Session, id: str) -> summary.Table:
 def table(
     service: ServiceDep,
     id: SweepId,
-    format: Annotated[Literal["json", "csv", "md"], Query(description="How it comes.")] = "json",
+    format: Annotated[
+        Literal["json", "csv", "md"], Query(description="JSON, CSV (RFC 4180) or a Markdown table.")
+    ] = "json",
 ) -> Response:
-    """A row for each combination, with mean and standard deviation over the seeds where the grid has a `seed`."""
+    """Returns a row for each combination. A grid with a `seed` has mean and standard deviation over the seeds.
+
+    CSV and Markdown show accuracies in per cent; JSON has them as shares, 0 to 1.
+
+    Errors: 404 `not_found` for an unknown sweep; 422 `invalid` for an unknown format.
+    """
     with service.database.read() as session:
         found = _table(session, id)
     if format == "json":
-        return encoded(SweepTable.model_validate(summary.as_json(found)))
+        return json_response(SweepTable.model_validate(summary.as_json(found)))
     text, media_type = (
         (summary.as_csv(found), "text/csv") if format == "csv" else (summary.as_markdown(found), "text/markdown")
     )
@@ -196,19 +230,22 @@ def table(
 @router.get(
     "/{id}/figure.svg",
     response_class=Response,
-    summary="A sweep as a picture",
+    summary="Draw a sweep",
     responses={
         200: {"content": {"image/svg+xml": {"schema": {"type": "string"}, "example": "<svg></svg>"}}},
         **documented("not_found"),
     },
 )
 def picture(service: ServiceDep, id: SweepId) -> Response:
-    """Of a grid the objective over one of its fields, with bars of ± one standard deviation over the seeds; of a search
-    the trials in order and over each of its fields."""
+    """Returns a picture as SVG. A grid shows the objective over one of its fields, with ± one standard deviation over
+    the seeds. A search shows the trials in order, and over each field.
+
+    Errors: 404 `not_found` for an unknown sweep.
+    """
     with service.database.read() as session:
         sweep = repository.get(session, id)
         rows = [trial for trial, _ in repository.trials_of(session, id)]
-    text = figure.draw(SweepSpec.model_validate(sweep.spec), rows)
+    text = plot.draw(SweepSpec.model_validate(sweep.spec), rows)
     headers = {"Content-Disposition": f'inline; filename="{id}.svg"', "X-Content-Type-Options": "nosniff"}
     return Response(text, headers=headers, media_type="image/svg+xml")
 
@@ -221,18 +258,24 @@ def picture(service: ServiceDep, id: SweepId) -> Response:
     responses=documented("not_found", "conflict"),
 )
 def cancel(service: ServiceDep, id: SweepId) -> Sweep:
-    """No trial begins any more, and those that run are cancelled. Idempotent."""
+    """Cancels a sweep: no further trial begins, and running ones are cancelled. Idempotent.
+
+    Errors: 404 `not_found` for an unknown sweep; 409 `conflict` for a sweep that has ended otherwise.
+    """
     with service.database.write() as session:
         row = repository.ask_cancel(session, id)
     _driver(service).advance(row)
     service.relay.poke()
-    return _view(service, row)
+    return _view(service, row.id)
 
 
 @router.delete(
     "/{id}", status_code=204, summary="Delete a finished sweep", responses=documented("not_found", "conflict")
 )
 def delete(service: ServiceDep, id: SweepId) -> None:
-    """Forgets the sweep and its trials. Its jobs stay."""
+    """Deletes a finished sweep with its table. Its jobs and their models stay.
+
+    Errors: 404 `not_found` for an unknown sweep; 409 `conflict` for a sweep that has not ended.
+    """
     with service.database.write() as session:
         repository.remove(session, id)

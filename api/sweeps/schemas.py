@@ -1,51 +1,40 @@
-"""What the API answers of sweeps, and how it reads a request for one."""
+"""Answers about sweeps."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import ConfigDict, ValidationError
-from sqlalchemy.orm import Session
+from pydantic import ConfigDict
 
-from api.datasets.availability import require_dataset
-from api.http.problems import Problem, field_errors, invalid
-from api.jobs import submission as checks
 from api.schemas import Answer, SpecDocument, Time
-from api.service import Service
-from jobs.spec import KINDS, TrainSpec
 from jobs.states import Status, SweepStatus, TrialStatus
-from jobs.sweeps import planning, references, repository
-from jobs.sweeps.planning import InvalidSweep, Parameters
-from jobs.sweeps.spec import SPACES, SweepSpec
+from jobs.sweeps import repository
 from jobs.tables import Sweep as SweepRow
 from jobs.tables import Trial as TrialRow
 
 SWEEP_ID = "sweep_01jv3m8z4k6wq0x9t2rhf5ybcd"
-_KIND_OF_SPACE = re.compile(rf"^(/search/[^/]+)/(?:{'|'.join(SPACES)})(?=/|$)")
-"""pydantic names the kind of a range between its field and what is wrong in it."""
 
 
 class SweepProgress(Answer):
-    """How many trials are where."""
+    """Number of trials by state."""
 
     model_config = ConfigDict(from_attributes=True)
 
     done: int
     running: int
     waiting: int
-    """Not submitted yet, or queued, or paused."""
+    """Trials that are not submitted yet, or whose job is queued or paused."""
     failed: int
     cancelled: int
     """Cancelled one by one, or with the whole sweep."""
     pruned: int
+    """Trials that the search stopped early."""
     total: int
-    """In the end."""
+    """Trials that the sweep makes in all."""
 
 
 class BestTrial(Answer):
-    """The finished trial with the best value; of equals the first."""
+    """The finished trial with the best value. Of several equals it is the first."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -53,11 +42,13 @@ class BestTrial(Answer):
     job_id: str | None
     """Null once that job is deleted."""
     parameters: dict[str, Any]
+    """What it changes in the base spec, by dotted names."""
     value: float
+    """The objective."""
 
 
 class Sweep(Answer):
-    """Ordinary jobs that vary a base spec. It holds no slot."""
+    """A set of ordinary jobs that vary one spec. The sweep itself needs no worker."""
 
     model_config = ConfigDict(
         use_attribute_docstrings=True,
@@ -99,10 +90,10 @@ class Sweep(Answer):
     name: str | None
     status: SweepStatus
     spec: dict[str, Any]
-    """As it was asked for, with every default of the sweep's own filled in."""
+    """The spec as it was sent, with the defaults of the sweep's own fields."""
     labels: dict[str, str]
     message: str | None
-    """Why it ended as it did, where that needs saying."""
+    """Why the sweep ended, where that is not obvious."""
     created_at: Time
     finished_at: Time | None
     progress: SweepProgress
@@ -110,6 +101,7 @@ class Sweep(Answer):
 
     @classmethod
     def of(cls, row: SweepRow, progress: repository.Progress, best: repository.Best | None) -> Sweep:
+        """The answer for a row."""
         return cls(
             id=row.id,
             name=row.spec.get("name"),
@@ -125,7 +117,7 @@ class Sweep(Answer):
 
 
 class Trial(Answer):
-    """One child of a sweep."""
+    """One job of a sweep, or one that it will submit."""
 
     number: int
     status: TrialStatus
@@ -133,16 +125,17 @@ class Trial(Answer):
     parameters: dict[str, Any]
     """What it changes in the base spec, by dotted names."""
     job_id: str | None
-    """Null until it is submitted, and once its job is deleted."""
+    """Null before the job is submitted, and once it is deleted."""
     job_status: Status | None
     value: float | None
-    """The objective: the final one, or where a trial was pruned."""
+    """The objective at the end, or at the point where the trial was pruned."""
     seconds: float | None
-    """For how long its job ran, once that has ended."""
+    """How long the job ran in all its attempts, once it has ended."""
     message: str | None
 
     @classmethod
     def of(cls, row: TrialRow, job_status: str | None) -> Trial:
+        """The answer for a row. `job_status` is None for a trial without a job."""
         own = {name: getattr(row, name) for name in cls.model_fields if name != "job_status"}
         return cls.model_validate(own | {"status": repository.shown_status(row, job_status), "job_status": job_status})
 
@@ -158,77 +151,37 @@ class SweepValidation(Answer):
     """A sweep that would be accepted; nothing was created."""
 
     jobs: int
-    """How many it would make."""
+    """Number of jobs that the sweep would make."""
     spec: dict[str, Any]
+    """The sweep with its defaults."""
     children: list[Child]
-    """Of a grid every one; of a search, whose trials are not known before, one at the low ends of its ranges."""
+    """All jobs of a grid. The trials of a search are not known yet; it has one here, at the low ends of its ranges."""
 
 
 class SweepRowAnswer(Answer):
-    """A line of a sweep's table: a combination, over its seeds where the grid has several."""
+    """A row of a sweep's table: one combination, over all seeds where the grid has several."""
 
     parameters: dict[str, Any]
     trials: list[int]
+    """Numbers of its trials."""
     states: list[TrialStatus]
     n: int
-    """Trials that have a value."""
+    """Number of trials that have a value."""
     mean: float | None
+    """Mean of the objective."""
     std: float | None
-    """Of the sample (n − 1); null for fewer than two."""
+    """Standard deviation of the sample (n − 1); null for fewer than two values."""
 
 
 class SweepTable(Answer):
+    """The results of a sweep, by combination."""
+
     objective: str
     direction: Literal["maximize", "minimize"]
     over_seeds: bool
-    """Whether a row stands for all seeds of a combination."""
+    """Whether a row combines all seeds of a combination."""
     fields: list[str]
+    """Dotted names of the fields that vary."""
     best: int | None
     """Index of the row with the best mean."""
     rows: list[SweepRowAnswer]
-
-
-def views(session: Session, rows: Sequence[SweepRow]) -> list[Sweep]:
-    progress = repository.progress_of(session, rows)
-    return [Sweep.of(row, progress[row.id], repository.best_of(session, row)) for row in rows]
-
-
-def parse(document: object, session: Session) -> SweepSpec:
-    """The sweep with its own defaults filled in and its datasets known. Raises Problem with each bad field."""
-    try:
-        return references.resolved(session, SweepSpec.model_validate(document))
-    except ValidationError as error:
-        found = [(_KIND_OF_SPACE.sub(r"\1", where), why) for where, why in field_errors(error, SPACES)]
-        raise invalid(found) from None
-    except InvalidSweep as error:
-        raise invalid(error.errors) from None
-
-
-def plan(service: Service, session: Session, spec: SweepSpec) -> list[tuple[Parameters, TrainSpec]]:
-    """The children, each of them valid. Raises Problem with a pointer to each value that makes one that is not."""
-    try:
-        return planning.plan(spec, service.settings.max_sweep_jobs, lambda error: field_errors(error, tuple(KINDS)))
-    except InvalidSweep as error:
-        raise invalid(error.errors) from None
-
-
-def require_references(
-    service: Service, session: Session, spec: SweepSpec, children: Sequence[tuple[Parameters, TrainSpec]]
-) -> None:
-    """Raises Problem where the files of a dataset or a model that a child begins with or learns from are not here."""
-    seen: set[tuple[Any, ...]] = set()
-    found: dict[tuple[str, str], None] = {}
-    for parameters, one in children:
-        teacher = None if one.distill is None else one.distill.teacher
-        wanted = (one.dataset.name, one.init_from, teacher, one.model.arch)
-        if wanted in seen:
-            continue
-        seen.add(wanted)
-        try:
-            require_dataset(service.settings, one.dataset.name)
-            checks.require_model(session, one)
-        except Problem as problem:
-            for where, why in problem.errors:
-                found[planning.blame(spec, parameters, where, why)] = None
-    if found:
-        raise invalid(list(found))

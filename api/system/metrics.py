@@ -1,4 +1,4 @@
-"""The readings of all parts as families of Prometheus metrics; `docs/monitoring.md` lists them."""
+"""`/metrics`: the probes' results as Prometheus metric families. `docs/monitoring.md` lists them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from api.service import Service
-from api.system.health import live_ms
-from api.system.measurements import Parts, Readings
+from api.system.probes import ProbeResults, Probes
 from jobs.repository.health import Snapshot, Waiting, WorkerHealth
 from jobs.states import Cause
 
 MOST_PRIORITIES = 20
-"""Priorities that have series of their own; further ones of the queue are summed up under `other`."""
+"""The highest priorities of the queue have series of their own; the others are added up under `other`."""
 
 Rows = Iterable[tuple[Sequence[str], float]]
 
@@ -28,54 +27,56 @@ COUNTERS = {
     "broker_errors_total": ("broker_errors", "Times that a worker did not reach the broker."),
     "cpu_seconds_total": ("cpu_seconds", "CPU time of a worker and of its trainings that have ended."),
 }
-"""Counters of a worker's report: key there, name here, meaning."""
+"""Counters that workers report with their heartbeat: key of the report → name of the metric, meaning."""
 GAUGES = {
     "spool_items": ("spool_items", "Messages of trainings that wait in a worker for the database."),
     "rss_bytes": ("resident_memory_bytes", "Memory of a worker process, without its trainings."),
 }
 
 
-def render(service: Service, readings: Readings) -> bytes:
-    """Prometheus' text format: what this process counted, then what the parts say now."""
+def render(service: Service, probes: Probes) -> bytes:
+    """Prometheus' text format: what this process counted, then what the probes find now. Blocks for some seconds."""
     registry = CollectorRegistry()
-    registry.register(_Families(service, readings.take()))
-    return generate_latest(service.monitor.registry) + generate_latest(registry)
+    registry.register(_ServiceCollector(service, probes.run()))
+    return generate_latest(service.request_metrics.registry) + generate_latest(registry)
 
 
-class _Families(Collector):
-    def __init__(self, service: Service, parts: Parts) -> None:
+class _ServiceCollector(Collector):
+    """Turns the probes' results into metric families."""
+
+    def __init__(self, service: Service, results: ProbeResults) -> None:
         self._service = service
-        self._parts = parts
+        self._results = results
 
     def collect(self) -> Iterator[Metric]:
         yield _gauge("adder_build_info", "Version of this API process.", [([version("adderworks")], 1)], ["version"])
         yield _gauge("adder_streams_open", "Streams that this API process keeps open.", self._service.streams)
         most = self._service.settings.max_streams
         yield _gauge("adder_streams_limit", "Streams that it may keep open.", most)
-        yield from _stores(self._parts)
-        database = self._parts.database
+        yield from _stores(self._results)
+        database = self._results.database
         yield _gauge("adder_database_up", "1 when the database answers.", database is not None)
         if database is not None:
             yield _gauge("adder_database_round_trip_seconds", "Time of the smallest query.", database.seconds)
             yield from _jobs(database.value)
-            yield from _workers(database.value.workers, live_ms(self._service.settings) / 1000)
+            yield from _workers(database.value.workers, self._service.settings.live_ms / 1000)
 
 
-def _stores(parts: Parts) -> Iterator[Metric]:
-    yield _gauge("adder_broker_up", "1 when the broker answers.", parts.broker is not None)
-    if parts.broker is not None:
-        yield _gauge("adder_broker_round_trip_seconds", "Time of the smallest command.", parts.broker.seconds)
-        yield _gauge("adder_broker_queue_length", "Wake-ups that no worker has taken yet.", parts.broker.value)
+def _stores(results: ProbeResults) -> Iterator[Metric]:
+    yield _gauge("adder_broker_up", "1 when the broker answers.", results.broker is not None)
+    if results.broker is not None:
+        yield _gauge("adder_broker_round_trip_seconds", "Time of the smallest command.", results.broker.seconds)
+        yield _gauge("adder_broker_queue_length", "Wake-ups that no worker has taken yet.", results.broker.value)
     yield _gauge(
-        "adder_store_up", "1 when the artifact store takes a few bytes and gives them back.", parts.store is not None
+        "adder_store_up", "1 when the artifact store takes a few bytes and gives them back.", results.store is not None
     )
-    if parts.store is not None:
-        yield _gauge("adder_store_round_trip_seconds", "Time of that.", parts.store)
-    if parts.stored is not None:
-        rows = [([kind], size) for kind, size in parts.stored.items()]
+    if results.store is not None:
+        yield _gauge("adder_store_round_trip_seconds", "Time of that.", results.store)
+    if results.stored is not None:
+        rows = [([kind], size) for kind, size in results.stored.items()]
         yield _gauge("adder_store_named_bytes", "Bytes in the artifact store that rows name.", rows, ["kind"])
-    if parts.disk is not None:
-        size, free = parts.disk
+    if results.disk is not None:
+        size, free = results.disk
         yield _gauge("adder_data_disk_size_bytes", "Size of the disk with the data folder.", size)
         yield _gauge("adder_data_disk_free_bytes", "Free there.", free)
 
@@ -145,7 +146,7 @@ def _workers(workers: Sequence[WorkerHealth], live_seconds: float) -> Iterator[M
         ["worker", "cause"],
     )
     swept = [([w.row.id, what], count) for w in workers for what, count in w.row.stats.get("swept_total", {}).items()]
-    yield _counter("adder_worker_swept", "What the house-keeping of a worker removed.", swept, ["worker", "what"])
+    yield _counter("adder_worker_swept", "What the housekeeping of a worker removed.", swept, ["worker", "what"])
     gpus = [([w.row.id, str(gpu["index"])], gpu) for w in workers for gpu in w.row.stats.get("gpu", ())]
     labels = ["worker", "gpu"]
     busy = [(key, gpu["utilization"] / 100) for key, gpu in gpus]
@@ -160,7 +161,7 @@ def _ended(worker: WorkerHealth) -> Mapping[str, int]:
 
 
 def _bounded(waiting: Sequence[Waiting]) -> dict[tuple[str, str], list[Waiting]]:
-    """By label values; the highest priorities by themselves."""
+    """The rows by their label values, priority and device."""
     own = {row.priority for row in waiting}
     own = set(sorted(own, reverse=True)[:MOST_PRIORITIES])
     found: dict[tuple[str, str], list[Waiting]] = {}

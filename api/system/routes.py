@@ -1,4 +1,4 @@
-"""The service itself: alive, ready, what runs, numbers for Prometheus."""
+"""The service itself: `/healthz`, `/readyz`, `/v1/system` and `/metrics`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from api.http.dependencies import ServiceDep, known_query
-from api.system import health
 from api.system.metrics import render
+from api.system.readiness import check_readiness
 from api.system.schemas import Alive, Queue, Ready, System, Versions
-from api.workers.listing import states
+from api.workers.liveness import worker_states
 from jobs.repository import recovery
 
 router = APIRouter(tags=["system"], dependencies=[Depends(known_query)])
@@ -22,29 +22,41 @@ router = APIRouter(tags=["system"], dependencies=[Depends(known_query)])
 
 @router.get("/healthz", response_model=Alive, summary="Is this process alive?")
 async def healthz() -> Any:
-    """Says nothing of database or broker: restarting this process would not mend those."""
+    """Answers 200 as long as this process works. It does not ask database or broker: a restart would not repair those.
+
+    Errors: none of its own.
+    """
     return {"status": "ok"}
 
 
 @router.get(
     "/readyz",
     response_model=Ready,
-    summary="Are jobs accepted and run?",
+    summary="Is the service ready?",
     responses={503: {"model": Ready, "description": "Something required is missing; `checks` names it."}},
 )
 async def readyz(service: ServiceDep, response: Response) -> Ready:
-    """Database, broker and a live worker, each named; inference is named but not required."""
-    ready = await health.check(service)
+    """Answers 200 when jobs are accepted and run: database, broker and at least one live worker answer.
+
+    The inference process is checked too, but not required. Each check takes at most 5 seconds.
+
+    Errors: 503 with the same body as 200, whose `checks` name what is missing.
+    """
+    ready = await check_readiness(service)
     if not ready.ready:
         response.status_code = 503
         response.headers["Retry-After"] = "2"
     return ready
 
 
-@router.get("/v1/system", response_model=System, summary="Workers, devices, versions, queue")
+@router.get("/v1/system", response_model=System, summary="Show the system")
 def system(service: ServiceDep) -> System:
+    """Returns the versions, the live workers with their devices and kernel backends, and the jobs by status.
+
+    Errors: none of its own.
+    """
     with service.database.read() as session:
-        workers = states(session, service)
+        workers = worker_states(session, service.settings)
         depth = recovery.depth(session)
         oldest = recovery.oldest_queued_ms(session)
     return System(
@@ -64,11 +76,16 @@ def system(service: ServiceDep) -> System:
 @router.get(
     "/metrics",
     response_class=Response,
-    summary="Numbers for Prometheus",
+    summary="Metrics for Prometheus",
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 async def metrics(request: Request, service: ServiceDep) -> Response:
-    """Jobs, queue, workers, stores, requests. Answers in a few seconds at most, whatever is away."""
-    readings = request.app.state.readings
-    content = await anyio.to_thread.run_sync(render, service, readings, limiter=readings.threads)
+    """Returns metrics of jobs, queue, workers, stores and requests in Prometheus' text format 0.0.4.
+
+    It answers within a few seconds even where database, broker or store are away; metrics ending in `_up` tell which.
+
+    Errors: none of its own.
+    """
+    probes = request.app.state.probes
+    content = await anyio.to_thread.run_sync(render, service, probes, limiter=probes.threads)
     return Response(content, media_type=CONTENT_TYPE_LATEST)

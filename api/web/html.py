@@ -1,4 +1,4 @@
-"""Templates to responses, with the headers that every page carries."""
+"""Renders the templates of all rooms, with the headers that every page has."""
 
 from __future__ import annotations
 
@@ -21,10 +21,14 @@ CSP = (
     "form-action 'self'; frame-ancestors 'none'"
 )
 PLAIN_ADDRESS = re.compile(r"https?://[\w.:\[\]-]+")
-"""What may stand unquoted in a command that people copy; a Host header may hold anything."""
+"""An address that is safe in a shell command which people copy. A Host header may hold anything."""
 DEFAULT_ADDRESS = "http://127.0.0.1:8000"
 ROOMS = ("web", "jobs", "compare", "models", "datasets", "sweeps", "recipes")
-"""Packages of `api` with a folder of templates; the names of templates are unique among them."""
+"""Packages of `api` that have a folder `templates`. A template's name is unique among all of them."""
+FORMATS = (
+    "duration", "ago", "iso", "absolute", "clock", "size", "percent", "number", "operations", "metric", "facts",
+)  # fmt: skip
+"""Functions of `api.web.formats` that templates use as filters."""
 HEADERS = {
     "Content-Security-Policy": CSP,
     "X-Content-Type-Options": "nosniff",
@@ -35,6 +39,7 @@ HEADERS = {
 
 @cache
 def templates() -> Environment:
+    """The Jinja environment of the dashboard."""
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(f"api.{room}") for room in ROOMS]),
         autoescape=True,
@@ -43,20 +48,18 @@ def templates() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters |= {
-        name: getattr(formats, name)
-        for name in ("duration", "ago", "iso", "absolute", "clock", "size", "percent", "number", "operations")
-    }
-    environment.filters["pretty"] = pretty
+    environment.filters |= {name: getattr(formats, name) for name in FORMATS}
+    environment.filters["pretty"] = _pretty
     environment.tests["a_number"] = formats.is_number
     return environment
 
 
-def pretty(value: Any) -> str:
+def _pretty(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def page(request: Request, template: str, context: dict[str, Any], status: int = HTTPStatus.OK) -> HTMLResponse:
+    """The page that a template makes of `context`."""
     base = str(request.base_url).rstrip("/")
     if not PLAIN_ADDRESS.fullmatch(base):
         base = DEFAULT_ADDRESS
@@ -65,5 +68,5 @@ def page(request: Request, template: str, context: dict[str, Any], status: int =
 
 
 def error_page(request: Request, status: int, title: str, detail: str) -> HTMLResponse:
-    """What went wrong, for a person: the title, one sentence and the way back."""
+    """A page that tells a person what went wrong: a title, a sentence and the way back."""
     return page(request, "error.html", {"status": status, "title": title, "detail": detail, "section": ""}, status)

@@ -1,4 +1,4 @@
-"""The dashboard's own files, from the package. Small enough to stay in memory; unchanged ones cost a 304."""
+"""The dashboard's styles and scripts. They stay in memory, and a browser that has them gets a 304."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ MEDIA_TYPES = {
 
 @dataclass(frozen=True)
 class Asset:
+    """A static file."""
+
     content: bytes
     media_type: str
     etag: str
@@ -30,7 +32,7 @@ class Asset:
 
 @cache
 def assets() -> dict[str, Asset]:
-    """Every file that may be asked for, by name; what is not here does not exist."""
+    """All static files by name. Nothing else of the package can be asked for."""
     found = {}
     for file in files("api.web").joinpath("static").iterdir():
         media_type = MEDIA_TYPES.get(file.name.rpartition(".")[2])
@@ -42,6 +44,7 @@ def assets() -> dict[str, Asset]:
 
 @router.get("/static/{name}")
 async def static_file(name: str, request: Request) -> Response:
+    """One static file."""
     asset = assets().get(name)
     if asset is None:
         raise NotFound("file", name)

@@ -1,4 +1,4 @@
-"""Workers: who is alive, and asking one to leave or to come back."""
+"""`/v1/workers`: list the live workers, drain one and let it claim jobs again."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from sqlalchemy.orm import Session
 
 from api.http.bodies import read_json
 from api.http.dependencies import ServiceDep, known_query
-from api.http.problems import documented, field_errors, invalid
+from api.http.problems import bad_fields, documented, invalid
 from api.schemas import Page
-from api.system import health
-from api.workers.listing import states
+from api.workers.liveness import worker_states
 from api.workers.schemas import WorkerState
 from jobs.errors import NotFound
 from jobs.repository import workers
@@ -27,7 +26,10 @@ MAX_NAME = 255
 
 async def _name(
     id: Annotated[
-        str, Path(description="Id of a live worker, its beginning, or its host's name, if only one worker has it.")
+        str,
+        Path(
+            description="Id of a live worker, the beginning of its id, or its host name, where only one worker has it."
+        ),
     ],
 ) -> str:
     if not id.isprintable() or len(id) > MAX_NAME:
@@ -39,7 +41,7 @@ WorkerName = Annotated[str, Depends(_name)]
 
 
 class DrainOrder(BaseModel):
-    """How a worker shall leave."""
+    """The body of a drain."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -51,7 +53,7 @@ async def _order(request: Request, service: ServiceDep) -> DrainOrder:
     try:
         return DrainOrder.model_validate(body)
     except ValidationError as error:
-        raise invalid(field_errors(error)) from None
+        raise invalid(bad_fields(error)) from None
 
 
 def _state(session: Session, worker: Worker) -> WorkerState:
@@ -60,9 +62,12 @@ def _state(session: Session, worker: Worker) -> WorkerState:
 
 @router.get("", response_model=Page[WorkerState], summary="List workers")
 def list_workers(service: ServiceDep) -> Page[WorkerState]:
-    """Those that are alive, all on one page."""
+    """Returns the live workers, all on one page. A worker is alive until it misses three heartbeats, 30 s by default.
+
+    Errors: none of its own.
+    """
     with service.database.read() as session:
-        return Page(data=states(session, service), has_more=False, next=None)
+        return Page.of(worker_states(session, service.settings))
 
 
 ORDER_BODY: dict[str, Any] = {
@@ -78,8 +83,8 @@ ORDER_BODY: dict[str, Any] = {
                         "mode": {
                             "type": "string",
                             "enum": list(Drain),
-                            "description": "`finish`: it finishes the jobs it runs. `hand_over`: they save a "
-                            "checkpoint and go on elsewhere.",
+                            "description": "`finish`: the worker finishes its jobs. `hand_over`: they save a "
+                            "checkpoint and continue on another worker.",
                         }
                     },
                 },
@@ -99,10 +104,16 @@ ORDER_BODY: dict[str, Any] = {
     responses=documented("bad_json", "unsupported_media_type", "body_too_large", "not_found", "conflict", "invalid"),
 )
 def drain(service: ServiceDep, id: WorkerName, order: Annotated[DrainOrder, Depends(_order)]) -> WorkerState:
-    """It claims nothing more from within two seconds on, stays alive, and is `drained` once it runs nothing. No job
-    takes harm: with `hand_over` each saves a checkpoint and is queued again. Idempotent; the last mode counts."""
+    """Drains a worker: within two seconds it claims no further jobs, and it is `drained` once it runs none.
+
+    No job is lost: with `hand_over` each saves a checkpoint and is queued again. The worker stays alive. Idempotent;
+    the last mode counts.
+
+    Errors: 400 `bad_json`; 404 `not_found` for a name that no live worker has; 409 `conflict` for a name that several
+    have; 413 `body_too_large`; 415 `unsupported_media_type`; 422 `invalid` for a bad mode.
+    """
     with service.database.write() as session:
-        worker = workers.find(session, id, health.live_ms(service.settings))
+        worker = workers.find(session, id, service.settings.live_ms)
         workers.drain(session, worker, order.mode)
         return _state(session, worker)
 
@@ -115,8 +126,11 @@ def drain(service: ServiceDep, id: WorkerName, order: Annotated[DrainOrder, Depe
     responses=documented("not_found", "conflict"),
 )
 def undrain(service: ServiceDep, id: WorkerName) -> WorkerState:
-    """From within two seconds on. Idempotent."""
+    """Ends the drain of a worker: within two seconds it claims jobs again. Idempotent.
+
+    Errors: 404 `not_found` for a name that no live worker has; 409 `conflict` for a name that several have.
+    """
     with service.database.write() as session:
-        worker = workers.find(session, id, health.live_ms(service.settings))
+        worker = workers.find(session, id, service.settings.live_ms)
         workers.undrain(session, worker)
         return _state(session, worker)

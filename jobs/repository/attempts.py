@@ -1,7 +1,7 @@
-"""What a worker does to a job that it has claimed (`queue.claim`): write under its fence.
+"""What a worker writes of a job that it has claimed (`queue.claim`), under its fence.
 
 Every transaction of an attempt opens with `lock`: one UPDATE that locks the job's row, checks the fence and renews the
-lease. A bare `INSERT … WHERE fence = …` would not do: it commits also when the fence moves on before it ends.
+lease. A bare `INSERT … WHERE fence = …` would not suffice: it also commits if the fence rises before it ends.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from jobs.clock import now_ms
-from jobs.environment import exact_key
+from jobs.environment import environment_key
 from jobs.errors import FenceLost
 from jobs.repository.core import append_events, change_status, now, upsert
 from jobs.states import OWNED, Cause, FailureCode, Status
@@ -23,7 +23,7 @@ from jobs.tables import Artifact, Attempt, Checkpoint, Job, LogChunk, Metric, Mo
 
 @dataclass(frozen=True)
 class Claim:
-    """One attempt's title to its job."""
+    """A worker's claim to a job: one attempt."""
 
     job_id: str
     fence: int
@@ -33,11 +33,11 @@ class Claim:
     max_attempts: int
     faults: int
     device: str
-    """Which of the worker's devices it runs on: `cpu`, `cuda:1`."""
+    """The worker's device that it runs on: `cpu`, `cuda:1`."""
     threads: int | None
-    """Threads that the first attempt froze; None: this one chooses."""
-    exact_key: str | None = None
-    """What the first attempt ran on; None: this one decides."""
+    """Number of threads of the first attempt, which later ones keep; None: this is the first one."""
+    environment_key: str | None = None
+    """Environment of the first attempt, which later ones keep; None: this is the first one."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ LOG = "log.txt"
 
 
 def log_artifact(stored: Stored) -> NewArtifact:
-    """The whole log of a job that has ended."""
+    """The artifact with the whole log of a job that has ended."""
     return NewArtifact(LOG, "log", "text/plain; charset=utf-8", stored)
 
 
@@ -83,7 +83,8 @@ def lock(session: Session, claim: Claim, lease_ms: int) -> Job:
 
 
 def status(session: Session, claim: Claim) -> Status:
-    """What is asked of this attempt: `running`, `pausing` or `cancelling`. Raises FenceLost."""
+    """The job's status, by which users ask the attempt to stop: `running`, `pausing` or `cancelling`. Raises
+    FenceLost."""
     found = session.execute(
         select(Job.status).where(Job.id == claim.job_id, Job.fence == claim.fence, Job.status.in_(OWNED))
     ).scalar_one_or_none()
@@ -93,7 +94,7 @@ def status(session: Session, claim: Claim) -> Status:
 
 
 def metric_cursor(session: Session, job_id: str) -> dict[str, int]:
-    """The last step of each metric, so that a resumed attempt repeats nothing."""
+    """The last step of each metric, so that a resumed attempt writes no point twice."""
     rows = session.execute(
         select(Metric.name, func.max(Metric.step)).where(Metric.job_id == job_id).group_by(Metric.name)
     )
@@ -101,7 +102,8 @@ def metric_cursor(session: Session, job_id: str) -> dict[str, int]:
 
 
 def add_metrics(session: Session, job: Job, points: Sequence[Mapping[str, Any]]) -> None:
-    """Appends points `{name, step, epoch, value, time}` to a *locked* job; one that is there already stays."""
+    """Appends points `{name, step, epoch, value, time}` to a *locked* job. A point that is there already stays as it
+    is."""
     if not points:
         return
     rows = [{"job_id": job.id, "seq": job.last_seq + i, **point} for i, point in enumerate(points, start=1)]
@@ -115,7 +117,8 @@ def add_log(session: Session, job: Job, text: str) -> None:
 
 
 def add_checkpoint(session: Session, job: Job, step: int, stored: Stored, keep: int) -> list[str]:
-    """Publishes a checkpoint of a *locked* job and forgets all but the newest `keep`. Returns their sha256."""
+    """Publishes a checkpoint of a *locked* job and removes all but the newest `keep`. Returns the sha256 of those
+    removed."""
     insertion = upsert(session, Checkpoint).values(
         job_id=job.id, step=step, sha256=stored.sha256, bytes=stored.bytes, created_at=now_ms()
     )
@@ -134,7 +137,7 @@ def checkpoints(session: Session, job_id: str) -> list[tuple[int, Stored]]:
 
 
 def add_artifacts(session: Session, job: Job, artifacts: Sequence[NewArtifact]) -> None:
-    """Publishes artifacts of a *locked* job; a later one of the same name replaces the earlier."""
+    """Publishes artifacts of a *locked* job. A later one replaces an earlier one of the same name."""
     for new in artifacts:
         values = {
             "kind": new.kind,
@@ -148,7 +151,7 @@ def add_artifacts(session: Session, job: Job, artifacts: Sequence[NewArtifact]) 
 
 
 def end_attempt(session: Session, job: Job, cause: Cause, message: str) -> None:
-    """Says in the attempt's row why it ended; call it while the job's row is *locked*, before its status changes."""
+    """Records in the attempt's row why it ended. Call it while the job is *locked*, before its status changes."""
     session.execute(
         update(Attempt)
         .where(Attempt.job_id == job.id, Attempt.attempt == job.attempt, Attempt.ended_at.is_(None))
@@ -174,14 +177,14 @@ def publish_model(session: Session, job: Job, model: Model) -> None:
 
 
 def hand_back(session: Session, job: Job, to: Status, message: str) -> None:
-    """Gives a *locked* job up without a fault: drained to `queued`, or `paused`. The fence moves on with it."""
+    """Gives a *locked* job back without a fault: to `queued` or to `paused`. Raises the fence."""
     end_attempt(session, job, Cause.PAUSED if to is Status.PAUSED else Cause.HANDED_BACK, message)
     job.fence += 1
     change_status(session, job, to, message)
 
 
 def suspend(session: Session, job: Job, cause: Cause, message: str) -> None:
-    """Pauses a *locked* job that cannot go on until somebody has mended what `message` says. No fault."""
+    """Pauses a *locked* job that cannot go on until somebody has repaired what `message` names. It is no fault."""
     end_attempt(session, job, cause, message)
     job.fence += 1
     if job.status == Status.RUNNING:
@@ -190,9 +193,10 @@ def suspend(session: Session, job: Job, cause: Cause, message: str) -> None:
 
 
 def fault(session: Session, job: Job, reason: str, log_tail: str | None = None) -> None:
-    """A fault that is not of the job's making ended the attempt of a *locked* job: queue it again, or give up.
+    """Ends the attempt of a *locked* job after a fault that the job did not cause: queues it again, or fails it for
+    good.
 
-    A job whose cancel or pause was asked for meanwhile gets that instead.
+    If a cancel or a pause was asked for meanwhile, the job is cancelled or paused instead.
     """
     end_attempt(session, job, Cause.WORKER_LOST, reason)
     job.fence += 1
@@ -221,15 +225,20 @@ def _times(count: int) -> str:
 
 
 def freeze(job: Job, environment: Mapping[str, Any]) -> None:
-    """Writes to a *locked* job, once, on what later attempts must run for its bytes to stay the same."""
-    key = exact_key(environment)
-    if job.exact_key is None and key is not None:
-        job.exact_key = key
+    """Records in a *locked* job, once, the environment that later attempts must have for the bytes to stay the same.
+
+    Not for a kind that keeps no checkpoints: each of its attempts starts anew, so any worker may take it.
+    """
+    if "checkpoint" not in job.spec:
+        return
+    key = environment_key(environment)
+    if job.environment_key is None and key is not None:
+        job.environment_key = key
         job.threads = environment["threads"]
 
 
 def attempts_of(session: Session, job_id: str) -> Sequence[Attempt]:
-    """In order. The last one of a running job has no end yet."""
+    """The attempts of a job in order. The last one of a running job has no end yet."""
     return session.execute(select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.attempt)).scalars().all()
 
 
@@ -250,7 +259,7 @@ def run_seconds(session: Session, job_ids: Sequence[str]) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Mark:
-    """What a transaction of an attempt leaves on the job's row: enough to find out later whether it was committed."""
+    """What a transaction leaves on the job's row, by which `landed` finds out later whether it was committed."""
 
     lease_expires_at: int | None
     last_seq: int
@@ -281,7 +290,7 @@ def landed(session: Session, claim: Claim, mark: Mark) -> bool:
 
 
 def cause_of(session: Session, claim: Claim) -> str | None:
-    """Why this attempt has ended, None while it runs."""
+    """Why this attempt has ended; None while it runs."""
     return session.execute(
         select(Attempt.cause).where(Attempt.job_id == claim.job_id, Attempt.fence == claim.fence)
     ).scalar_one_or_none()

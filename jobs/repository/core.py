@@ -1,4 +1,4 @@
-"""Shared by the other modules: the lock on a job, its `seq`, its state changes."""
+"""What the other modules share: locking a job, appending events, changing its status."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def now(session: Session) -> int:
 
 
 def lock_job(session: Session, job_id: str) -> Job:
-    """The job's row, locked until the transaction ends (SQLite: the whole database is, by BEGIN IMMEDIATE)."""
+    """The job's row, locked until the transaction ends (on SQLite BEGIN IMMEDIATE locks the whole database)."""
     job = session.execute(
         select(Job).where(Job.id == job_id).with_for_update().execution_options(populate_existing=True)
     ).scalar_one_or_none()
@@ -31,7 +31,8 @@ def lock_job(session: Session, job_id: str) -> Job:
 
 
 def append_events(session: Session, job: Job, events: Iterable[Mapping[str, Any]]) -> None:
-    """Events `{type, message, data}` get the next `seq` of a *locked* job, so that no reader's cursor skips one."""
+    """Appends events `{type, message, data}` to a *locked* job. Its lock orders `seq`, so that no reader skips an
+    event."""
     rows = [
         {"job_id": job.id, "seq": job.last_seq + i, "time": now_ms(), "data": None, **event}
         for i, event in enumerate(events, start=1)
@@ -42,7 +43,7 @@ def append_events(session: Session, job: Job, events: Iterable[Mapping[str, Any]
 
 
 def change_status(session: Session, job: Job, to: Status, message: str, data: Mapping[str, Any] | None = None) -> None:
-    """Moves a *locked* job along an edge of the state machine and says so in an event.
+    """Moves a *locked* job along an edge of the state machine, with an event.
 
     Raises:
         Conflict: there is no such edge.
@@ -69,7 +70,7 @@ def change_status(session: Session, job: Job, to: Status, message: str, data: Ma
 
 
 def _close_dataset(session: Session, job: Job, message: str) -> None:
-    """However the job ended that validates a dataset: one that is not ready by now has failed."""
+    """When the job that validates a dataset has ended in any way, a dataset that is not ready has failed."""
     session.execute(
         update(Dataset)
         .where(Dataset.job_id == job.id, Dataset.status == DatasetStatus.VALIDATING)
@@ -82,5 +83,5 @@ def queue_wakeup(session: Session, job_id: str) -> None:
 
 
 def upsert(session: Session, table: Any) -> Any:
-    """The dialect's INSERT, which knows ON CONFLICT."""
+    """The INSERT of the database's dialect, which has ON CONFLICT."""
     return (postgresql if session.get_bind().dialect.name == "postgresql" else sqlite).insert(table)

@@ -1,4 +1,4 @@
-"""Users' datasets: versions by name, what a spec means by one, and how an upload becomes ready."""
+"""Users' datasets: versions of a name, names in specs, and how an upload becomes ready."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from addercore import config
+from addercore.config import IntakeOptions
 from addercore.config.uploads import ID_PREFIX, NAME
 from jobs.clock import now_ms
 from jobs.errors import Conflict, DatasetUnusable, NotFound
 from jobs.ids import ID_PATTERN
 from jobs.repository.attempts import Stored
 from jobs.repository.paging import Page, page
-from jobs.states import FINAL, DatasetStatus, SweepStatus
+from jobs.states import FINAL, SWEEP_FINAL, DatasetStatus
 from jobs.tables import Dataset, Job, Sweep
 
 REFERENCE = re.compile(rf"{NAME.pattern}(@[0-9]{{1,9}})?")
@@ -26,20 +27,22 @@ MAX_LISTED = 20
 
 
 def lock_name(session: Session, name: str) -> None:
-    """Serialises what concerns the versions of a name, until the transaction ends."""
+    """Locks the versions of a name until the transaction ends."""
     if session.get_bind().dialect.name == "postgresql":
         session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"dataset {name}", 0))))
 
 
 def same_upload(session: Session, name: str, source_sha256: str, options: Mapping[str, Any]) -> Dataset | None:
-    """The newest version of `name` that came of the same bytes with the same options and has not failed."""
+    """The newest version of `name` from the same bytes with the same options that has not failed."""
     query = select(Dataset).where(
         Dataset.name == name,
         Dataset.source_sha256 == source_sha256,
         Dataset.status != DatasetStatus.FAILED,
     )
     rows = session.execute(query.order_by(Dataset.version.desc())).scalars()
-    return next((row for row in rows if row.options == options), None)
+    wanted = IntakeOptions.model_validate(dict(options))
+    # An older version stored fewer options: those that it lacks had today's defaults.
+    return next((row for row in rows if IntakeOptions.model_validate(dict(row.options)) == wanted), None)
 
 
 def add(
@@ -91,8 +94,8 @@ def find(session: Session, reference: str, version: int | None = None) -> Datase
     return row
 
 
-def titles(session: Session, ids: Iterable[object]) -> dict[str, str]:
-    """`name@version` of those of `ids` that are users' datasets, which this process knows from here on."""
+def names_by_id(session: Session, ids: Iterable[object]) -> dict[str, str]:
+    """`name@version` by id, for those of `ids` that are users' datasets. Registers these datasets in this process."""
     wanted = {id_ for id_ in ids if isinstance(id_, str) and ID_PATTERN.match(id_)}
     if not wanted:
         return {}
@@ -111,10 +114,10 @@ def list_page(session: Session, *, limit: int, after: str | None) -> Page:
 
 
 def resolved(session: Session, document: object) -> object:
-    """A spec whose `dataset.name` is what the service stores, and known to this process from here on.
+    """Replaces `dataset.name` in a spec by the name that the service stores, and registers the dataset in this process.
 
-    `digits` and `ds_digits` become `digits`, a user's dataset its id: of a name the newest version that is ready. What
-    is no spec with such a name is returned as it came, for its own validators to refuse.
+    `digits` and `ds_digits` become `digits`. The name of a user's dataset becomes the id of its newest ready version. A
+    document without such a name is returned unchanged; its own validators refuse it.
 
     Raises:
         DatasetUnusable: there is no such dataset, or it is not ready.
@@ -127,7 +130,7 @@ def resolved(session: Session, document: object) -> object:
 
 
 def resolve(session: Session, name: str) -> str:
-    """The dataset that a user calls `name`, as the service stores it; this process knows it from here on.
+    """The name by which the service stores the dataset that a user calls `name`. Registers it in this process.
 
     Raises:
         DatasetUnusable: there is no such dataset, or it is not ready.
@@ -148,7 +151,7 @@ def resolve(session: Session, name: str) -> str:
 
 
 def not_ready(row: Dataset) -> str:
-    """Why a dataset cannot be used, for a user."""
+    """Why a dataset cannot be used, in words for users."""
     title = f"{row.name}@{row.version} ({row.id})"
     if row.status == DatasetStatus.VALIDATING:
         return f"{title} is still being validated, by {row.job_id}; try again once it is ready"
@@ -156,13 +159,13 @@ def not_ready(row: Dataset) -> str:
 
 
 def know(row: Dataset) -> None:
-    """Makes a ready dataset known to this process, for `addercore.config.dataset`."""
+    """Registers a ready dataset in this process, for `addercore.config.dataset`."""
     if row.info is not None:
         config.register(config.DatasetInfo.from_dict(row.info))
 
 
 def hold(session: Session, name: object) -> None:
-    """Keeps a user's dataset from being deleted until this transaction, which submits a job on it, has ended.
+    """Locks a user's dataset against deletion until this transaction, which submits a job on it, has ended.
 
     Raises:
         Conflict: it is gone, or not ready.
@@ -181,7 +184,7 @@ def _newest_ready(session: Session, name: str) -> Dataset | None:
 
 
 def _known(session: Session) -> str:
-    """A clause that says what there is."""
+    """A clause that lists the datasets."""
     own = session.execute(select(Dataset.name).distinct().order_by(Dataset.name).limit(MAX_LISTED + 1)).scalars().all()
     more = ", …" if len(own) > MAX_LISTED else ""
     mine = f"; uploaded: {', '.join(own[:MAX_LISTED])}{more}" if own else ""
@@ -194,9 +197,9 @@ def _known(session: Session) -> str:
 def ready(
     session: Session, id_: str, stored: Stored, info: Mapping[str, Any], notes: Sequence[str], format_: str
 ) -> Dataset | None:
-    """Makes a dataset ready, in its attempt's last transaction. None: it was deleted meanwhile.
+    """Makes a dataset ready, in the last transaction of its attempt. Returns None if it has been deleted meanwhile.
 
-    An earlier version of the name with the same bytes is named in `same_as`; the bytes are stored once.
+    `same_as` names an earlier version of the name with the same bytes; the bytes are stored once.
     """
     row = session.get(Dataset, id_, with_for_update=True)
     if row is None:
@@ -218,7 +221,7 @@ def ready(
 
 
 def explain(session: Session, id_: str, problems: Sequence[str]) -> None:
-    """Says in detail why a dataset has failed, after `core.change_status` has said so in one sentence."""
+    """Records in detail why a dataset has failed, after `core.change_status` has recorded one sentence."""
     row = session.get(Dataset, id_)
     if row is not None and row.status == DatasetStatus.FAILED and problems:
         row.problems = list(problems)
@@ -226,7 +229,7 @@ def explain(session: Session, id_: str, problems: Sequence[str]) -> None:
 
 
 def delete(session: Session, row: Dataset) -> list[str]:
-    """Removes a dataset. Returns the sha256 of what it stored, for `ArtifactStore.discard`.
+    """Deletes a dataset. Returns the sha256 of its blobs, for `ArtifactStore.discard`.
 
     Raises:
         Conflict: an unfinished job or sweep uses it.
@@ -247,12 +250,9 @@ def delete(session: Session, row: Dataset) -> list[str]:
     return [digest for digest in (found.source_sha256, found.sha256) if digest]
 
 
-UNFINISHED_SWEEPS = (SweepStatus.RUNNING, SweepStatus.CANCELLING)
-
-
 def require_no_sweep(session: Session, id_: str, what: str) -> None:
-    """Raises Conflict where an unfinished sweep names this id."""
-    for sweep in session.execute(select(Sweep).where(Sweep.status.in_(UNFINISHED_SWEEPS))).scalars():
+    """Raises Conflict if an unfinished sweep names this id."""
+    for sweep in session.execute(select(Sweep).where(Sweep.status.not_in(SWEEP_FINAL))).scalars():
         if _mentions(sweep.spec, id_):
             raise Conflict(f"{sweep.id} is {sweep.status} and needs the {what}. Cancel it or wait until it has ended.")
 
@@ -267,7 +267,7 @@ def _mentions(value: object, id_: str) -> bool:
 
 
 def stored_by(session: Session, digests: set[str]) -> set[str]:
-    """Those of `digests` that a dataset needs: what is ready, and uploads that are being validated."""
+    """Those of `digests` that belong to a ready dataset or to an upload that is being validated."""
     validated = select(Dataset.sha256).where(Dataset.sha256.in_(digests))
     waiting = select(Dataset.source_sha256).where(
         Dataset.source_sha256.in_(digests), Dataset.status == DatasetStatus.VALIDATING

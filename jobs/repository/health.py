@@ -1,4 +1,4 @@
-"""What `/metrics` reads of the database: short queries, each by an index or of a small table."""
+"""What `/metrics` reads from the database: short queries that use an index or read a small table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jobs.tables import Artifact, Attempt, Checkpoint, Job, Model, Outbox, Worke
 
 @dataclass(frozen=True)
 class Waiting:
-    """Queued jobs of one priority that ask for one kind of device."""
+    """The queued jobs of one priority that ask for one kind of device."""
 
     priority: int
     device: str
@@ -30,20 +30,20 @@ class WorkerHealth:
     row: Worker
     heartbeat_age_seconds: float
     running: int
-    """Jobs it owns, as the database has it."""
+    """Number of jobs that it owns."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The service as the database has it at one moment."""
+    """The state of the service at one moment."""
 
     jobs: Mapping[str, int]
-    """By status, each of them named."""
+    """Number by status; every status is there."""
     waiting: Sequence[Waiting]
     expired_leases: int
-    """Jobs that nobody renews and nobody has taken back yet."""
+    """Running jobs whose lease has expired and that no worker has taken back yet."""
     attempts: Mapping[str, int]
-    """Ended attempts on record, by cause, each of them named."""
+    """Number of ended attempts by cause; every cause is there."""
     outbox: int
     outbox_oldest_seconds: float
     workers: Sequence[WorkerHealth]
@@ -65,7 +65,7 @@ def snapshot(session: Session) -> Snapshot:
 
 
 def _age(then: int | None, stamp: int) -> float:
-    """Seconds; never less than 0, though rows may be younger than `stamp`."""
+    """Age in seconds; 0 for a row that is younger than `stamp`."""
     return 0.0 if then is None else max(0, stamp - int(then)) / 1000
 
 
@@ -94,7 +94,7 @@ def _workers(session: Session, stamp: int) -> Sequence[WorkerHealth]:
 
 
 def stored_bytes(session: Session) -> Mapping[str, int]:
-    """Bytes that rows name, by what names them. Reads three tables whole: not for every scrape."""
+    """Bytes of the stored blobs by the kind of row that names them. Reads three whole tables: not for every scrape."""
     columns = {"artifact": Artifact.bytes, "checkpoint": Checkpoint.bytes, "model": Model.bytes}
     return {
         name: int(session.execute(select(func.coalesce(func.sum(column), 0))).scalar_one())

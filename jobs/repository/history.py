@@ -1,4 +1,4 @@
-"""What is read back of a job: metrics, events, logs, artifacts. All of it is append-only and read by cursor."""
+"""Reads of a job's metrics, events, logs and artifacts. All of them are append-only and read with a cursor."""
 
 from __future__ import annotations
 
@@ -25,8 +25,15 @@ def metrics(
     return session.execute(query.order_by(Metric.seq).limit(limit)).all()
 
 
+def last_value(session: Session, job_id: str, name: str) -> float | None:
+    """The value of a metric at its last step that has a number; None where there is none."""
+    mine = (Metric.job_id == job_id) & (Metric.name == name) & Metric.value.is_not(None)
+    return session.execute(select(Metric.value).where(mine).order_by(Metric.step.desc()).limit(1)).scalar_one_or_none()
+
+
 def versions(session: Session, job_ids: Sequence[str]) -> Sequence[Row[str, str, int, int, Any]]:
-    """`(id, status, last_seq, log_bytes, progress)` of those jobs that exist: what a reader sees changes with it."""
+    """`(id, status, last_seq, log_bytes, progress)` of those jobs that exist. Whatever a reader sees changes with
+    these."""
     wanted = (Job.id, Job.status, Job.last_seq, Job.log_bytes, Job.progress)
     return session.execute(select(*wanted).where(Job.id.in_(job_ids))).all()
 
@@ -36,32 +43,45 @@ def events(session: Session, job_id: str, *, after_seq: int = 0, limit: int = 10
     return session.execute(query.order_by(Event.seq).limit(limit)).scalars().all()
 
 
+def latest_events(session: Session, job_id: str, limit: int) -> Sequence[Event]:
+    """The last `limit` events, newest first."""
+    query = select(Event).where(Event.job_id == job_id).order_by(Event.seq.desc()).limit(limit)
+    return session.execute(query).scalars().all()
+
+
 def log_chunks(session: Session, job_id: str, *, from_byte: int = 0, limit: int = 100) -> Sequence[LogChunk]:
-    """Chunks that begin at or after `from_byte`."""
+    """The next chunks that begin at or after `from_byte`."""
     query = select(LogChunk).where(LogChunk.job_id == job_id, LogChunk.offset >= from_byte)
     return session.execute(query.order_by(LogChunk.offset).limit(limit)).scalars().all()
 
 
 def log_tail(session: Session, job_id: str, lines: int) -> tuple[str, int]:
-    """The last `lines` lines and the byte after them."""
+    """The last `lines` lines and the byte after them. A line ends with a line feed; no other character ends one."""
     query = select(LogChunk).where(LogChunk.job_id == job_id).order_by(LogChunk.offset.desc())
-    text, end = "", None
+    pieces: list[str] = []
+    end, feeds = 0, 0
     for chunk in session.execute(query).scalars():
-        if end is None:
-            end = chunk.offset + len(chunk.text.encode())
-        text = chunk.text + text
-        if text.count("\n") > lines:
+        end = end or chunk.offset + len(chunk.text.encode())
+        pieces.append(chunk.text)
+        feeds += chunk.text.count("\n")
+        if feeds > lines:
             break
-    kept = text.splitlines(keepends=True)[-lines:] if lines else []
-    return "".join(kept), end or 0
+    text = "".join(reversed(pieces))
+    unfinished = 0 if text.endswith("\n") else 1  # the last line may have no line feed yet
+    kept = text.split("\n")[-lines - 1 + unfinished :] if lines else []
+    return "\n".join(kept), end
 
 
 def artifacts(session: Session, job_id: str) -> Sequence[Artifact]:
     return session.execute(select(Artifact).where(Artifact.job_id == job_id).order_by(Artifact.name)).scalars().all()
 
 
+def find_artifact(session: Session, job_id: str, name: str) -> Artifact | None:
+    return session.get(Artifact, (job_id, name))
+
+
 def artifact(session: Session, job_id: str, name: str) -> Artifact:
-    found = session.get(Artifact, (job_id, name))
+    found = find_artifact(session, job_id, name)
     if found is None:
         raise NotFound(f"artifact of {job_id} named", name)
     return found

@@ -1,4 +1,4 @@
-"""What a user does to a job."""
+"""What users do with jobs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from jobs.clock import now_ms
 from jobs.errors import Conflict, IdempotencyMismatch, NotFound
 from jobs.ids import new_id
-from jobs.repository import datasets, queue
+from jobs.repository import datasets, models, queue
 from jobs.repository.core import append_events, change_status, lock_job, now, queue_wakeup
 from jobs.repository.paging import Page, page
 from jobs.scheduling import Rules, needs_memory_mb, share_of, work_of
@@ -39,7 +39,7 @@ def submit(
     retry_of: str | None = None,
     rules: Rules = Rules(),
 ) -> Submission:
-    """Job row, labels, first event and wake-up in the caller's transaction.
+    """Writes a job's row, labels, first event and wake-up in the caller's transaction.
 
     Args:
         key: the request's `Idempotency-Key`; `body` is then the parsed request, compared with the first one's.
@@ -47,20 +47,22 @@ def submit(
     Raises:
         IdempotencyMismatch: the key was used with another body.
         QueueFull: `rules.max_queued` jobs wait already.
-        Conflict: the spec's dataset has been deleted.
+        Conflict: the spec's dataset, or a model that it names, has been deleted.
     """
     if (earlier := submitted_before(session, key, body)) is not None:
         return Submission(earlier, created=False)
     queue.require_room(session, rules.max_queued)
     if not isinstance(spec, IngestSpec):
         datasets.hold(session, spec.dataset.name)
+    document = spec.model_dump(mode="json")
+    models.hold(session, models.models_of(document))
     job_id = new_id("job")
     stamp = now(session)
     job = Job(
         id=job_id,
         kind=spec.kind,
         status=Status.QUEUED,
-        spec=spec.model_dump(mode="json"),
+        spec=document,
         priority=spec.priority,
         needs_device=spec.resources.device,
         needs_memory_mb=needs_memory_mb(spec.resources.memory_gb),
@@ -93,7 +95,7 @@ def submit(
 
 
 def _manifest(session: Session, spec: Spec) -> dict[str, Any] | None:
-    """Of the model that an evaluation names, or of a training's teacher, if that is there."""
+    """The manifest of the model that an evaluation names, or of a training's teacher; None without such a model."""
     if isinstance(spec, TrainSpec):
         model = session.get(Model, spec.distill.teacher) if spec.distill else None
     else:
@@ -150,7 +152,7 @@ def list_jobs(
     limit: int = 20,
     after: str | None = None,
 ) -> Page:
-    """Newest first. A job matches when its status is among `status` and it carries all of `labels`."""
+    """Lists jobs, newest first. A job matches if its status is among `status` and it has all of `labels`."""
     query = select(Job)
     if status:
         query = query.where(Job.status.in_(status))
@@ -163,7 +165,8 @@ def list_jobs(
 
 
 def cancel(session: Session, job_id: str) -> Job:
-    """At once where nothing runs; otherwise the supervisor sees `cancelling` and stops its child. Idempotent."""
+    """Cancels a job: at once if it does not run, else its supervisor sees `cancelling` and stops the child.
+    Idempotent."""
     job = lock_job(session, job_id)
     status = Status(job.status)
     if status in (Status.CANCELLING, Status.CANCELLED):
@@ -174,7 +177,7 @@ def cancel(session: Session, job_id: str) -> Job:
         change_status(session, job, Status.CANCELLING, "Cancel was asked for; the training saves its state and stops.")
     else:
         if job.attempt == 0:
-            job.turn = 0  # its share is not charged for what never ran
+            job.turn = 0  # a job that never ran does not count for its share
         change_status(session, job, Status.CANCELLED, "Cancelled before it ran." if job.attempt == 0 else "Cancelled.")
     session.flush()
     return job
@@ -207,9 +210,10 @@ def retry(
     from_checkpoint: bool,
     rules: Rules = Rules(),
 ) -> Job:
-    """A new job with the old one's spec and labels; `from_checkpoint` hands it the old one's newest checkpoint.
+    """Makes a new job with the old one's spec and labels. With `from_checkpoint` it gets the old one's newest
+    checkpoint.
 
-    It lines up anew, and any worker may take it: nothing of the old one's environment is frozen.
+    It gets a new place in the queue, and any worker may take it: the old job's environment does not bind it.
 
     Raises:
         Conflict: the old one has not ended, or left no checkpoint to go on from.
@@ -236,7 +240,7 @@ def retry(
                 created_at=now_ms(),
             )
         )
-        on = f", which ran on {old.exact_key}; elsewhere the last bits differ" if old.exact_key else ""
+        on = f", which ran on {old.environment_key}; elsewhere the last bits differ" if old.environment_key else ""
         message = f"Goes on from step {checkpoint.step} of {job_id}{on}."
         append_events(session, job, [{"type": "resume", "message": message}])
         session.flush()
@@ -244,7 +248,7 @@ def retry(
 
 
 def delete_job(session: Session, job_id: str) -> list[str]:
-    """Removes a finished job. Returns the sha256 of all it stored, for `ArtifactStore.discard`."""
+    """Deletes a finished job. Returns the sha256 of its blobs, for `ArtifactStore.discard`."""
     job = lock_job(session, job_id)
     if job.status in OWNED or job.status not in FINAL:
         raise Conflict(f"The job is {job.status}; cancel it and wait until it has ended before deleting it.")

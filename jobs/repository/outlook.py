@@ -1,4 +1,4 @@
-"""The queue as those see it who wait in it: reads what `jobs/forecast.py` needs."""
+"""Reads the queue, the workers and past run times for `jobs/forecast.py`."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from jobs.states import OWNED, Status
 from jobs.tables import Attempt, Job
 
 SAMPLES = 100
-"""Recently finished jobs from which is learned how long jobs take."""
+"""Recently finished jobs from which run times are estimated, for each kind of device."""
 LOOKED_AT = 500
 
 
 def waiting_of(job: Any) -> Waiting:
-    """A queued job's row (or the columns of it that are named here) as the forecast sees it."""
-    key = None if job.any_environment else job.exact_key
+    """A queued job for the forecast, from its row or from the columns that are used here."""
+    key = None if job.any_environment else job.environment_key
     alone = job.faults > 0 and last_chance(job.faults, job.max_attempts)
     needs = Needs(job.needs_device, job.needs_memory_mb, key, alone)
     work = job.work if job.progress is None else _work_left(job)
@@ -44,9 +44,9 @@ def _number(progress: Mapping[str, Any] | None, name: str) -> float | None:
 
 
 def forecast(session: Session, live_ms: int) -> Forecast:
-    """The whole queue as it stands, to be asked for positions and starts."""
+    """A forecast from the whole queue as it is now; it answers positions and expected starts."""
     columns = (
-        Job.id, Job.priority, Job.turn, Job.needs_device, Job.needs_memory_mb, Job.exact_key, Job.any_environment,
+        Job.id, Job.priority, Job.turn, Job.needs_device, Job.needs_memory_mb, Job.environment_key, Job.any_environment,
         Job.faults, Job.max_attempts, Job.work, Job.progress,
     )  # fmt: skip
     waiting = session.execute(select(*columns).where(Job.status == Status.QUEUED)).all()
@@ -61,7 +61,7 @@ def forecast(session: Session, live_ms: int) -> Forecast:
 
 
 def live_hosts(session: Session, live_ms: int) -> list[Host]:
-    """Live workers, by id."""
+    """The live workers, ordered by id."""
     return [
         Host(worker.id, tuple(worker.devices), worker.memory_mb, frozenset(worker.offers), worker.draining is not None)
         for worker in live_workers(session, live_ms)
@@ -89,7 +89,10 @@ def _running(session: Session, paces: Mapping[str, Pace]) -> list[Running]:
 
 
 def paces(session: Session) -> dict[str, Pace]:
-    """By kind of device, how long jobs took that lately succeeded at once; an ingest computes nothing to go by."""
+    """How long jobs take, by kind of device, from those that lately succeeded at their first attempt.
+
+    The validation of an upload does not count: it says nothing about trainings.
+    """
     lately = select(Job.id).where(Job.finished_at.is_not(None)).order_by(Job.finished_at.desc()).limit(LOOKED_AT)
     rows = session.execute(
         select(Job.work, Attempt.device, Attempt.ended_at - Attempt.started_at)

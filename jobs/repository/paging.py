@@ -1,4 +1,4 @@
-"""Pages of a list, newest first, by opaque cursors that are good for one list with one set of filters."""
+"""Pages of a list, newest first. A cursor is opaque and valid for one list with one set of filters."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Page:
 def page(
     session: Session, query: Select[Any], id_column: Any, scope: Mapping[str, Any], limit: int, after: str | None
 ) -> Page:
-    """One page of `query`, newest first. `scope` names the list and its filters, for which alone a cursor is good."""
+    """One page of `query`, newest first. `scope` names the list and its filters; a cursor is valid for these alone."""
     query = query.order_by(id_column.desc())
     if after is not None:
         query = query.where(id_column < _open_cursor(after, scope))

@@ -1,4 +1,4 @@
-"""The queue: whose turn it is, taking a job, and how many may wait."""
+"""The queue: its order, claims, and how many jobs may wait."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from jobs.states import Status
 from jobs.tables import Attempt, Job
 
 HEADS = 16
-"""Best jobs of each demand that a claim looks at: as many workers may claim at once without waiting for each other."""
+"""How many of the best jobs of each demand a claim considers: so many workers may claim at once without waiting."""
 TRIES = 20
 MOST_LEVELS = 100
-"""Different demands for memory up to which each is looked at by itself; with more of them, jobs are filtered."""
+"""Number of different memory demands up to which each is queried by itself; beyond it, jobs are filtered."""
 PATIENCE_MS = 60_000
-"""A job that must run alone and has waited so long makes a busy worker wait until it is idle."""
+"""After so long in the queue, a job that must run alone makes a busy worker stop claiming until it is idle."""
 
 MOST_MB = 2**62
 
 
 @dataclass(frozen=True)
 class Demand:
-    """What queued jobs may ask for: a device, and an amount of memory."""
+    """What queued jobs ask for: a device and an amount of memory."""
 
     device: str
     memory_mb: int
     upto: bool = False
-    """Any amount up to that."""
+    """Whether any smaller amount is meant too."""
 
     @property
     def of(self) -> ColumnElement[bool]:
-        """That a job has this demand."""
+        """The SQL condition that a job has this demand."""
         mine = Job.needs_memory_mb <= self.memory_mb if self.upto else Job.needs_memory_mb == self.memory_mb
         return (Job.needs_device == self.device) & mine
 
@@ -57,17 +57,17 @@ class Offer:
     gpus: bool = False
     """Whether the worker has GPUs, free or not: `auto` then never takes its CPU."""
     memory_mb: int | None = None
-    """MiB that its jobs have not asked for; None: as much as any job wants."""
+    """Free memory in MiB; None: enough for any job."""
     keys: Sequence[str] = ()
-    """Each `Job.exact_key` with which it can go on."""
+    """Every `Job.environment_key` that the worker offers."""
     names: Mapping[str, str] = field(default_factory=dict)
-    """What a device is called in such a key, where that is not `cpu`: `{"cuda:0": "NVIDIA H200"}`."""
+    """Names of devices in such keys, but for `cpu`: `{"cuda:0": "cuda (NVIDIA H200)"}`."""
     idle: bool = True
-    """It runs nothing else."""
+    """Whether the worker runs no job."""
 
     @cached_property
     def places(self) -> Mapping[str, str]:
-        """Device that a job gets, by what it asks for."""
+        """The device that a job gets, by what it asks for."""
         return scheduling.placement(self.devices, self.gpus or scheduling.has_gpu(self.devices))
 
     @cached_property
@@ -78,8 +78,8 @@ class Offer:
 
     def place(self, job: Job) -> str:
         """The device for a job that fits."""
-        if job.exact_key is not None and job.exact_key in self.free_keys:
-            name = device_of(job.exact_key)
+        if job.environment_key is not None and job.environment_key in self.free_keys:
+            name = device_of(job.environment_key)
             return next(device for device in self.devices if self._name(device) == name)
         return self.places[job.needs_device]
 
@@ -87,34 +87,36 @@ class Offer:
         return self.names.get(device, device)
 
 
-def claim(session: Session, offer: Offer, lease_ms: int) -> Claim | None:
-    """Takes the best queued job that fits, if any: highest priority, then whose turn it is.
+def claim(session: Session, offer: Offer, lease_ms: int, *, live_ms: int = scheduling.Rules.live_ms) -> Claim | None:
+    """Claims the best queued job that fits: that of the highest priority, and then of the smallest turn.
 
-    None also where the worker drains, or where the best job must run alone and waits for the worker to be idle.
-    On PostgreSQL rows that another worker is claiming are skipped; on SQLite the write transaction serialises claims.
+    On PostgreSQL it skips rows that another worker is claiming; on SQLite write transactions take turns.
+
+    Returns:
+        None if no job fits, the worker drains, or the best job must run alone and waits for the worker to be idle.
     """
     demands = _demands(session, sorted(offer.places), offer.memory_mb, offer.worker_id)
     if not demands:
         return None
     heads = _heads(demands, _fits(offer))
     for _ in range(TRIES):
-        # Two statements: with both in one, PostgreSQL without statistics was seen to look for the heads row by row.
+        # Two statements: in one, PostgreSQL without statistics searches for the best jobs row by row.
         found = session.execute(heads).scalars().all()
         if not found:
             return None
         job = session.execute(_best(found)).scalar_one_or_none()
         if job is not None and (offer.idle or not scheduling.last_chance(job.faults, job.max_attempts)):
             return _take(session, job, offer, lease_ms)
-        if job is not None and _holds_back(session, job, offer, lease_ms):
+        if job is not None and _holds_back(session, job, offer, live_ms):
             return None
         if job is not None:
             heads = _heads(demands, _fits(offer, patient=True))
-        # Else all of them were just being taken; what stands behind them shows now.
+        # Else other workers are claiming all of them; the next query shows the jobs behind them.
     return None
 
 
 def _take(session: Session, job: Job, offer: Offer, lease_ms: int) -> Claim:
-    """Makes a *locked* queued job the worker's."""
+    """Gives a *locked* queued job to the worker."""
     device = offer.place(job)
     row = session.execute(
         update(Job)
@@ -149,15 +151,15 @@ def _take(session: Session, job: Job, offer: Offer, lease_ms: int) -> Claim:
     append_events(session, row, [event])
     return Claim(
         row.id, row.fence, row.attempt, row.kind, row.spec, row.max_attempts, row.faults, device, row.threads,
-        row.exact_key,
+        row.environment_key,
     )  # fmt: skip
 
 
 def _holds_back(session: Session, job: Job, offer: Offer, live_ms: int) -> bool:
-    """Whether it is this worker that takes no more jobs until it is idle, for one that has long waited to run alone.
+    """Whether this worker must stop claiming until it is idle, for a job that has long waited to run alone.
 
-    One worker does, the first that could take it, so that a job for which none gets idle does not wait for ever, and
-    the others go on. Whichever is idle first takes it.
+    One worker does, the first that could take the job: so it does not wait for ever, and the other workers go on. The
+    worker that is idle first takes it.
     """
     needs = waiting_of(job).needs
     able = [host.id for host in live_hosts(session, live_ms) if host.may(needs)]
@@ -165,8 +167,8 @@ def _holds_back(session: Session, job: Job, offer: Offer, live_ms: int) -> bool:
 
 
 def _fits(offer: Offer, patient: bool = False) -> ColumnElement[bool]:
-    """What the offer asks of a job besides its demand. `patient`: none that must run alone, however long it waits."""
-    exact = or_(Job.exact_key.is_(None), Job.any_environment, Job.exact_key.in_(offer.free_keys))
+    """The SQL condition that a job fits the offer, its demand apart. `patient` excludes jobs that must run alone."""
+    exact = or_(Job.environment_key.is_(None), Job.any_environment, Job.environment_key.in_(offer.free_keys))
     if offer.idle:
         return exact
     not_last = or_(Job.faults == 0, Job.faults < Job.max_attempts - 1)  # scheduling.last_chance
@@ -174,7 +176,7 @@ def _fits(offer: Offer, patient: bool = False) -> ColumnElement[bool]:
 
 
 def _heads(demands: Sequence[Demand], fits: ColumnElement[bool]) -> Select[str]:
-    """Ids of the best jobs of each demand: a short range of `ix_jobs_claim` for each of them."""
+    """Selects the ids of the best jobs of each demand: a short range of `ix_jobs_claim` for each."""
     arms = []
     for demand in demands:
         best = (
@@ -190,7 +192,7 @@ def _heads(demands: Sequence[Demand], fits: ColumnElement[bool]) -> Select[str]:
 
 
 def _best(ids: Sequence[str]) -> Select[Job]:
-    """Of these jobs the next one that is still queued and that nobody else is taking, locked."""
+    """Selects and locks the next of these jobs that is still queued and that no other worker is claiming."""
     return (
         select(Job)
         .where(Job.id.in_(ids), Job.status == Status.QUEUED)
@@ -204,9 +206,9 @@ def _best(ids: Sequence[str]) -> Select[Job]:
 def _demands(
     session: Session, devices: Sequence[str], memory_mb: int | None, worker_id: str | None = None
 ) -> list[Demand]:
-    """Which different demands stand in the queue for these kinds of device: one probe of the index for each.
+    """The different demands of queued jobs for these kinds of device; each costs one probe of the index.
 
-    Empty where the worker (when one is given) drains.
+    Empty if `worker_id` is given and that worker drains.
     """
     if not devices:
         return []
@@ -232,15 +234,16 @@ WITH RECURSIVE levels(device, mb) AS (
 )
 SELECT device, mb FROM levels LIMIT :limit
 """
-"""Of each device, the different demands for memory that queued jobs have, ascending; NULL after the last."""
+"""For each device, the different memory demands of queued jobs in ascending order; NULL after the last."""
 
 
 def turn_for(session: Session, job: Job, rules: scheduling.Rules) -> int:
     """The turn of a job that is being submitted: `max(V, last) + work`.
 
-    Only jobs of its priority count that may want the same slots. `last` is the turn of the newest one of its share. V
-    is the largest turn ever claimed, but no more than where the queues stand that the job could join: a worker that
-    alone has much memory may serve turns far ahead of all others, and whoever comes new must not line up behind those.
+    Only jobs of its priority count that may want the same slots. `last` is the turn of the newest job of its share. The
+    virtual time V is the largest turn that was ever claimed, but at most the turn at which the queues stand that the
+    job could join: a worker that alone has much memory may serve turns far ahead of all others, and a new job must not
+    queue behind those.
     """
     if session.get_bind().dialect.name == "postgresql":
         # Jobs that one share submits side by side must not get one turn.
@@ -261,7 +264,7 @@ def turn_for(session: Session, job: Job, rules: scheduling.Rules) -> int:
     if served is not None and served > last:
         standing = _standing(session, job, rules.live_ms, Job.turn.expression)
         virtual = served if standing is None else min(served, standing)
-    elif served is None and last == 0:  # nothing was claimed yet: the first in the queue begins at V
+    elif served is None and last == 0:  # nothing was claimed yet: the first job in the queue stands at V
         virtual = _standing(session, job, rules.live_ms, Job.turn - Job.work) or 0
     else:
         virtual = last  # V is no more than that
@@ -269,10 +272,11 @@ def turn_for(session: Session, job: Job, rules: scheduling.Rules) -> int:
 
 
 def _standing(session: Session, job: Job, live_ms: int, place: ColumnElement[int]) -> int | None:
-    """Where the queues stand that the job may join: at each live worker that could take it the smallest `place` that
-    waits for the same slots, and the largest of those. None where such a worker has nothing in its queue.
+    """At which turn the queues stand that the job may join.
 
-    Jobs that have run before are left out: they keep their old turn, however long ago that was.
+    For each live worker that could take the job, this is the smallest `place` of the jobs that wait for the same slots;
+    the result is the largest of these. None if nothing waits for one of these workers. Jobs that have run before do not
+    count, as they keep their old turn.
     """
     lines = {
         (_rivals(job.needs_device, worker.devices), worker.memory_mb)
@@ -307,7 +311,7 @@ def _standing(session: Session, job: Job, live_ms: int, place: ColumnElement[int
 
 
 def _rivals(needs_device: str, devices: Sequence[str]) -> frozenset[str]:
-    """Which demands for a device take the slots that such a job would take of a worker; none where it has no such."""
+    """The device demands that compete with such a job for a worker's slots; empty if the worker has no such slot."""
     places = scheduling.placement(devices, scheduling.has_gpu(devices))
     if needs_device not in places:
         return frozenset()

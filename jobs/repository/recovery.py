@@ -1,4 +1,4 @@
-"""What nobody asks for: workers that died, wake-ups that were never sent, heartbeats."""
+"""Jobs of workers that died, wake-ups that were never sent, and heartbeats."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ BATCH = 100
 
 
 def reclaim_expired(session: Session, before_ms: int | None = None) -> list[str]:
-    """Takes jobs from owners whose lease ran out. The fence rises, so that a worker that wakes up publishes nothing.
+    """Takes jobs from owners whose lease has expired. It raises the fence, so that an owner that wakes up publishes
+    nothing.
 
-    The caller must itself have seen the database for a whole lease before: after an outage of the database, owners
-    first get the time to renew. `before_ms` is the time it goes by (the database's); now where it is left out.
+    The caller must have seen the database for a whole lease before: after an outage owners first get time to renew.
+
+    Args:
+        before_ms: leases that expired before this time of the database; None: before now.
     """
     before = now_ms() if before_ms is None else before_ms
     expired = (
@@ -41,13 +44,13 @@ def reclaim_expired(session: Session, before_ms: int | None = None) -> list[str]
 
 
 def owned_by(session: Session, worker_id: str) -> set[tuple[str, int]]:
-    """`(job id, fence)` of every job that this worker owns, as the database has it."""
+    """`(job id, fence)` of every job that this worker owns by the database."""
     rows = session.execute(select(Job.id, Job.fence).where(Job.status.in_(OWNED), Job.worker_id == worker_id))
     return {(row.id, row.fence) for row in rows}
 
 
 def release(session: Session, job_id: str, fence: int) -> bool:
-    """Gives back, without a fault, a job whose claim was committed though its worker was told otherwise."""
+    """Gives a job back without a fault whose claim was committed although its worker got an error."""
     job = session.execute(
         select(Job).where(Job.id == job_id, Job.fence == fence, Job.status.in_(OWNED)).with_for_update()
     ).scalar_one_or_none()
@@ -64,7 +67,7 @@ def release(session: Session, job_id: str, fence: int) -> bool:
 
 
 def pending_wakeups(session: Session) -> Sequence[tuple[int, str]]:
-    """Outbox rows `(id, job_id)`, oldest first."""
+    """The oldest rows of the outbox, as `(id, job_id)`."""
     rows = session.execute(select(Outbox.id, Outbox.job_id).order_by(Outbox.id).limit(BATCH))
     return [(row.id, row.job_id) for row in rows]
 
@@ -79,7 +82,7 @@ def wakeups_sent(session: Session, ids: Sequence[int]) -> None:
 
 
 def heartbeat(session: Session, worker: dict[str, Any]) -> None:
-    """Inserts or refreshes a worker's row; of one that is there `draining` stays, which others set."""
+    """Inserts or refreshes a worker's row. `draining` of an existing row stays, as users set it."""
     insertion = upsert(session, Worker).values(**worker, started_at=now_ms(), heartbeat_at=now_ms())
     fresh = {key: worker[key] for key in ("info", "device", "devices", "memory_mb", "offers", "stats")}
     fresh |= {"heartbeat_at": now_ms()}
@@ -111,6 +114,6 @@ def depth(session: Session) -> dict[str, int]:
 
 
 def oldest_queued_ms(session: Session) -> int:
-    """Age of the longest queued job in ms, 0 where none waits."""
+    """Age in ms of the job that has been queued longest; 0 if none waits."""
     age = session.execute(select(now_ms() - func.min(Job.queued_at)).where(Job.status == Status.QUEUED)).scalar_one()
     return max(0, int(age or 0))

@@ -1,4 +1,4 @@
-"""Workers as users see and steer them."""
+"""Workers: finding one, and draining it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ from jobs.tables import Job, Worker
 def find(session: Session, name: str, live_ms: int) -> Worker:
     """The live worker with this id, or the only one whose id begins with `name` or that runs on the host `name`.
 
+    Its row is locked until the transaction ends, so that nobody forgets the worker while it is being changed.
+
     Raises:
         NotFound: there is none.
         Conflict: there are several.
     """
     named = or_(Worker.id.startswith(name, autoescape=True), Worker.hostname == name)
     live = {worker.id for worker in live_workers(session, live_ms)}
-    found = session.execute(select(Worker).where(named, Worker.id.in_(live)).order_by(Worker.id)).scalars().all()
+    query = select(Worker).where(named, Worker.id.in_(live)).order_by(Worker.id)
+    found = session.execute(query.with_for_update()).scalars().all()
     exact = [worker for worker in found if worker.id == name]
     if not found:
         raise NotFound("live worker", name)
@@ -33,7 +36,7 @@ def find(session: Session, name: str, live_ms: int) -> Worker:
 
 
 def drain(session: Session, worker: Worker, mode: Drain) -> None:
-    """Asks the worker to claim nothing more; it sees that within seconds. Idempotent; the last mode counts."""
+    """Asks the worker to claim nothing more; it reads that within seconds. Idempotent; the last mode counts."""
     if worker.draining == mode:
         return
     worker.draining = mode
@@ -50,7 +53,7 @@ def undrain(session: Session, worker: Worker) -> None:
 
 
 def asked_to_drain(session: Session, worker_id: str, known: Drain | None) -> Drain | None:
-    """What is asked of the worker; `known` where it stands on no list now: it was away for too long."""
+    """How the worker is asked to drain. Returns `known` if it has no row at present, as it was away for too long."""
     found = session.execute(select(Worker.draining).where(Worker.id == worker_id)).one_or_none()
     if found is None:
         return known
@@ -58,7 +61,7 @@ def asked_to_drain(session: Session, worker_id: str, known: Drain | None) -> Dra
 
 
 def running(session: Session, worker_ids: Iterable[str]) -> dict[str, int]:
-    """Number of jobs that each worker owns."""
+    """Number of jobs that each of these workers owns."""
     counts: Sequence[tuple[str | None, int]] = [
         (row[0], row[1])
         for row in session.execute(

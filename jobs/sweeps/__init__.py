@@ -1,9 +1,10 @@
-"""Sweeps: ordinary jobs that vary a base spec, by a grid or by a search. A sweep holds no slot.
+"""Sweeps: ordinary jobs that vary a base spec by a grid or a search. A sweep takes no slot itself.
 
 - `spec`: what a request may ask for.
-- `planning`: the children's specs, and what is wrong with them.
-- `search`: which trial next, and which to end early (optuna, loaded only when it is asked).
+- `planning`: the specs of the jobs, and their errors.
+- `search`: chooses the next trial, and which to end early (by optuna, which is loaded when it is needed).
 - `repository`: rows of sweeps and trials.
-- `driver`: the one step that any process may do: read the children, submit the next, end the sweep.
-- `summary`, `figure`: what came out, as a table and as a picture.
+- `driver`: the step that moves a sweep on: reads its jobs, submits the next ones, ends the sweep.
+- `summary`: the results as a table.
+- `plot`: the results as a plot (SVG).
 """

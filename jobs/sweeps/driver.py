@@ -1,9 +1,9 @@
-"""What moves a sweep on: one step that any process may do at any time, as often as it likes.
+"""Moves sweeps on, by a step that any process may do at any time and any number of times.
 
-A step locks the sweep's row (on PostgreSQL a sweep that somebody else has is skipped; on SQLite writers take turns),
-reads what became of the children, records values, ends trials that do badly, submits the next ones and, at last, ends
-the sweep. A trial and its job are written in one transaction: a process that is killed anywhere in a step has changed
-nothing, and whoever comes next does the same step.
+A step locks the sweep's row (on PostgreSQL it skips a sweep that another process has locked; on SQLite writers take
+turns). It reads the status of the sweep's jobs, records values, ends trials that do badly, submits the next ones and,
+at the end, ends the sweep. A trial and its job are written in one transaction: a process that is killed in a step has
+changed nothing, and the next process does the same step.
 """
 
 from __future__ import annotations
@@ -12,53 +12,61 @@ from collections.abc import Sequence
 
 import structlog
 from pydantic import ValidationError
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from jobs.database import Database
+from jobs.database import Database, database_away
 from jobs.errors import Conflict, QueueFull
 from jobs.repository import attempts, datasets, history, lifecycle
 from jobs.repository.core import append_events, now
 from jobs.scheduling import Rules
-from jobs.states import FINAL, Status, SweepStatus, TrialStatus
+from jobs.states import FINAL, SWEEP_FINAL, Status, SweepStatus, TrialStatus
 from jobs.sweeps import repository, search
-from jobs.sweeps.planning import child, dataset_of, explain
+from jobs.sweeps.planning import bad_fields, child, dataset_of
 from jobs.sweeps.search import Known
 from jobs.sweeps.spec import SweepSpec
 from jobs.tables import Job, Sweep, Trial
 
 BATCH = 25
-"""Jobs that one step submits or cancels: some 100 ms, in which SQLite's other writers wait."""
+"""Jobs that one step submits or cancels. It takes some 100 ms, for which other writers wait on SQLite."""
 MOST_STEPS = 1000
-"""Steps of one sweep in a row, so that a round ends."""
+"""Most steps of one sweep in a row, so that a round ends."""
 NAMES_SHOWN = 10
 
 log = structlog.get_logger()
 
 
 class Driver:
-    """Moves sweeps on, for a process that does so now and then."""
+    """Moves the unfinished sweeps on."""
 
     def __init__(self, database: Database, rules: Rules, *, searching: bool = True) -> None:
         """`searching`: whether this process may choose trials of a search, for which it has to load optuna."""
         self._database = database
         self._rules = rules
         self._searching = searching
+        self._broke_off_at = ""
 
     def round(self) -> None:
-        """Every sweep as far as it goes now. Raises SQLAlchemyError where the database is away."""
+        """Moves every sweep as far as possible now. An error of one sweep is logged and does not hold up the others.
+
+        Raises:
+            SQLAlchemyError: the database is away. The next round begins after the sweep at which that happened: if that
+                sweep itself is the cause, it does not hold up the others for ever.
+        """
         with self._database.read() as session:
             sweeps = repository.unfinished(session)
-        for sweep in sweeps:
+        first = next((at for at, sweep in enumerate(sweeps) if sweep.id > self._broke_off_at), 0)
+        for sweep in [*sweeps[first:], *sweeps[:first]]:
             try:
                 self.advance(sweep)
-            except SQLAlchemyError:
-                raise
-            except Exception as error:  # noqa: BLE001  (one sweep must not hold up the others; said in the log)
+            except Exception as error:
+                if database_away(error):
+                    self._broke_off_at = sweep.id
+                    raise
                 log.error("sweep.deferred", sweep=sweep.id, error=str(error), kind=type(error).__name__)
+        self._broke_off_at = ""
 
     def advance(self, sweep: Sweep, most_steps: int = MOST_STEPS) -> None:
-        """This sweep, as far as it goes now."""
+        """Moves this sweep as far as possible now."""
         if self._searching and sweep.spec.get("search"):
             search.load()
         for _ in range(most_steps):
@@ -68,16 +76,16 @@ class Driver:
 
 
 def step(session: Session, sweep_id: str, rules: Rules, *, searching: bool = True) -> bool:
-    """One step, in the caller's transaction; whether a further one has something to do at once."""
+    """Does one step in the caller's transaction. Returns whether another step can do something at once."""
     sweep = repository.try_lock(session, sweep_id)
-    if sweep is None or sweep.status in repository.ENDED:
+    if sweep is None or sweep.status in SWEEP_FINAL:
         return False
     return _Step(session, sweep, rules, searching).run()
 
 
 def record(session: Session, sweep: Sweep | None) -> None:
-    """Writes down what became of the children of a *locked* sweep, before something else happens to them."""
-    if sweep is not None and sweep.status not in repository.ENDED:
+    """Records the results of a *locked* sweep's jobs, before one of them is deleted or replaced."""
+    if sweep is not None and sweep.status not in SWEEP_FINAL:
         _Step(session, sweep, Rules(), searching=False).record()
 
 
@@ -106,7 +114,7 @@ class _Step:
         return more
 
     def record(self) -> None:
-        """Values of the children that have ended."""
+        """Records the values of the jobs that have ended."""
         for trial in self._of(TrialStatus.RUNNING, TrialStatus.PRUNED):
             if trial.status == TrialStatus.RUNNING:
                 self._read_curve(trial)
@@ -133,19 +141,18 @@ class _Step:
                 self._end_trial(trial, TrialStatus.FAILED, self._no_value(job))
 
     def _value(self, job: Job) -> float | None:
-        """The objective among the job's final metrics, else its last point."""
+        """The objective from the job's final metrics, else from its last point."""
         found = (job.result or {}).get(self.spec.objective)
         if isinstance(found, int | float) and not isinstance(found, bool):
             return float(found)
-        points = history.metrics(self.session, job.id, names=[self.spec.objective])
-        return next((point.value for point in reversed(points) if point.value is not None), None)
+        return history.last_value(self.session, job.id, self.spec.objective)
 
     def _no_value(self, job: Job) -> str:
         names = [name for name, value in (job.result or {}).items() if isinstance(value, int | float)][:NAMES_SHOWN]
         return f"The job has no metric {self.spec.objective!r}; name one of {', '.join(names)} as the objective."
 
     def _read_curve(self, trial: Trial) -> None:
-        """The objective by epochs, as far as it is new: a search with pruning compares it."""
+        """Reads new points of the objective by epoch, which a search with pruning compares."""
         if self.spec.pruner != "median" or trial.job_id is None:
             return
         points = history.metrics(self.session, trial.job_id, names=[self.spec.objective], after_seq=trial.curve_seq)
@@ -177,7 +184,7 @@ class _Step:
         self._end_trial(trial, TrialStatus.PRUNED, message)
 
     def _cancel(self, job_id: str) -> bool:
-        """Whether the job is cancelled by this; not where it has just ended."""
+        """Cancels a job. Returns False if it has just ended."""
         try:
             lifecycle.cancel(self.session, job_id)
         except Conflict:
@@ -192,7 +199,7 @@ class _Step:
         return bool(left)
 
     def _submit(self) -> bool:
-        """Fills the places that are free; whether more could be submitted at once."""
+        """Submits trials for the free places. Returns whether more could be submitted at once."""
         self.spent = self._is_spent()
         if self.spent:
             for trial in self._of(TrialStatus.WAITING):
@@ -218,7 +225,7 @@ class _Step:
         return used >= self.spec.budget.max_seconds
 
     def _next(self) -> Trial | None:
-        """The next trial to submit: of a grid the next combination, of a search what the sampler chooses."""
+        """The next trial to submit: the next combination of a grid, or what the sampler of a search chooses."""
         waiting = self._of(TrialStatus.WAITING)
         if waiting:
             return waiting[0]
@@ -237,14 +244,17 @@ class _Step:
         return trial
 
     def _submit_one(self, trial: Trial) -> bool:
-        """Trial and job in one transaction; whether there is a job. Raises QueueFull, and the trial waits."""
+        """Writes trial and job in one transaction. Returns whether there is a job. Raises QueueFull; the trial then
+        waits."""
         labels = {"sweep": self.sweep.id, "trial": str(trial.number)}
         try:
             datasets.hold(self.session, dataset_of(self.spec, trial.parameters))
             spec = child(self.spec, trial.parameters, labels)
             job = lifecycle.submit(self.session, spec, rules=self.rules).job
         except (ValidationError, Conflict) as error:
-            reasons = [f"{where}: {why}" for where, why in explain(error)] if isinstance(error, ValidationError) else []
+            reasons = (
+                [f"{where}: {why}" for where, why in bad_fields(error)] if isinstance(error, ValidationError) else []
+            )
             message = f"No job could be made of it: {'; '.join(reasons) or error}"
             self._end_trial(trial, TrialStatus.FAILED, message)
             return False
@@ -253,7 +263,7 @@ class _Step:
         return True
 
     def _end(self) -> None:
-        """Ends the sweep where nothing is left to do."""
+        """Ends the sweep if nothing is left to do."""
         chosen = self.spent or self.spec.grid is not None or len(self.trials) >= self.spec.size
         cancelling = self.sweep.status == SweepStatus.CANCELLING
         if self._of(TrialStatus.WAITING, TrialStatus.RUNNING) or not (chosen or cancelling):

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
-from jobs.spec import SPEC, TrainSpec, merge
+from addercore.config import explain, merge
+from jobs.spec import SPEC, TrainSpec
 from jobs.sweeps.spec import MOST_SWEEP_LABELS, Choice, SweepSpec
 
 Parameters = dict[str, Any]
 """Dotted name of a field → value."""
 Fields = Sequence[tuple[str, str]]
 """`(pointer, sentence)` of each bad field."""
-Explain = Callable[[ValidationError], Fields]
 MOST_ERRORS = 50
 
 
@@ -27,16 +28,9 @@ class InvalidSweep(ValueError):
         self.errors = tuple(errors)
 
 
-def explain(error: ValidationError) -> Fields:
-    """Bad fields of a training spec in pydantic's own words."""
-    found: list[tuple[str, str]] = []
-    for item in error.errors(include_url=False):
-        loc = item["loc"][1:]  # the first is the kind of job
-        if item["type"] == "field_errors":
-            found += [(str(where), str(why)) for where, why in item["ctx"]["errors"]]
-        else:
-            found.append(("".join(f"/{part}" for part in loc), item["msg"]))
-    return found
+def bad_fields(error: ValidationError) -> Fields:
+    """The bad fields of a child's spec."""
+    return [(one.pointer, one.reason) for one in explain(error, SPEC, json.dumps)]
 
 
 def combinations(spec: SweepSpec) -> Iterator[Parameters]:
@@ -88,12 +82,11 @@ def require_size(spec: SweepSpec, most: int) -> None:
     raise InvalidSweep([("/grid", reason)])
 
 
-def plan(spec: SweepSpec, most: int, explain: Explain = explain) -> list[tuple[Parameters, TrainSpec]]:
+def plan(spec: SweepSpec, most: int) -> list[tuple[Parameters, TrainSpec]]:
     """Every child of a grid; of a search, whose trials are not known before, the one with the first of each range.
 
     Args:
         most: children that a sweep may have.
-        explain: names the bad fields of a child's spec.
 
     Raises:
         InvalidSweep: some child would be refused; each bad field once, with a pointer to the value that causes it.
@@ -111,7 +104,7 @@ def plan(spec: SweepSpec, most: int, explain: Explain = explain) -> list[tuple[P
                 reason = f"gives each job {len(one.labels)} labels; at most {MOST_SWEEP_LABELS}, as the sweep adds two"
                 found["/base/labels", reason] = None
         except ValidationError as error:
-            for where, why in explain(error):
+            for where, why in bad_fields(error):
                 found[blame(spec, parameters, where, why)] = None
         if len(found) >= MOST_ERRORS:
             break

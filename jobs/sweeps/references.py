@@ -1,4 +1,4 @@
-"""What a sweep calls by name: its datasets, as the service stores them."""
+"""What a sweep's jobs refer to: its datasets, by the ids that the service stores, and models."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from jobs.errors import DatasetUnusable
-from jobs.repository import datasets
-from jobs.sweeps.planning import InvalidSweep, combinations, dataset_of
+from jobs.repository import datasets, models
+from jobs.sweeps.planning import InvalidSweep, combinations, dataset_of, document
 from jobs.sweeps.spec import Choice, SweepSpec
 
 
@@ -35,17 +35,19 @@ def resolved(session: Session, spec: SweepSpec) -> SweepSpec:
 
 
 def hold(session: Session, spec: SweepSpec) -> None:
-    """Keeps the users' datasets of a sweep until this transaction, which creates it, has ended.
+    """Keeps what a sweep's jobs will need, users' datasets and models, until this transaction, which creates it, has
+    ended.
 
     Raises:
         Conflict: one has just been deleted.
     """
-    every = list(combinations(spec)) if spec.grid is not None else [{}]
-    chosen = (spec.search or {}).get("dataset.name")
-    wanted = [dataset_of(spec, parameters) for parameters in every]
-    wanted += chosen.choices if isinstance(chosen, Choice) else []
-    for name in dict.fromkeys(name for name in wanted if isinstance(name, str)):
+    choices = {name: space.choices for name, space in (spec.search or {}).items() if isinstance(space, Choice)}
+    chosen = [{name: value} for name, values in choices.items() for value in values]
+    every = list(combinations(spec)) if spec.grid is not None else [{}, *chosen]
+    names = {name: None for parameters in every if isinstance(name := dataset_of(spec, parameters), str)}
+    for name in names:
         datasets.hold(session, name)
+    models.hold(session, {id_ for parameters in every for id_ in models.models_of(document(spec.base, parameters))})
 
 
 class _Names:

@@ -1,7 +1,7 @@
 """Rows of sweeps and trials. Functions take an open transaction; the caller commits.
 
-Whoever changes a sweep or its trials locks the sweep's row first, before any job's: with one order nobody waits in a
-circle.
+A transaction that changes a sweep or its trials locks the sweep's row before any job's row. This one order excludes
+deadlocks.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ from jobs.errors import Conflict, IdempotencyMismatch, NotFound
 from jobs.ids import new_id
 from jobs.repository.core import now
 from jobs.repository.paging import Page, page
-from jobs.states import FINAL, Status, SweepStatus, TrialStatus
+from jobs.states import FINAL, SWEEP_FINAL, Status, SweepStatus, TrialStatus
 from jobs.sweeps.planning import Parameters
 from jobs.sweeps.spec import SweepSpec
 from jobs.tables import Job, Sweep, Trial
 
-ENDED = frozenset({SweepStatus.SUCCEEDED, SweepStatus.FAILED, SweepStatus.CANCELLED})
 IDLE = (Status.QUEUED, Status.PAUSED)
 """Statuses of a job that has been submitted and does not run."""
 ROWS = 500  # of one INSERT
@@ -31,7 +30,7 @@ ROWS = 500  # of one INSERT
 
 @dataclass(frozen=True)
 class Progress:
-    """How many trials of a sweep are where."""
+    """How many trials of a sweep have which status."""
 
     done: int = 0
     running: int = 0
@@ -42,7 +41,7 @@ class Progress:
     """Cancelled one by one, or with the whole sweep."""
     pruned: int = 0
     total: int = 0
-    """In the end: a search chooses its trials as it goes."""
+    """All trials that the sweep will have; a search chooses them one by one."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def create(
     key: str | None = None,
     body: object = None,
 ) -> Sweep:
-    """A sweep with the trials of its grid, none of them submitted. The driver does the rest."""
+    """Writes a sweep and the trials of its grid, none of them submitted yet. The driver does the rest."""
     sweep = Sweep(
         id=new_id("sweep"),
         status=SweepStatus.RUNNING,
@@ -78,7 +77,7 @@ def create(
 
 
 def add_trials(session: Session, sweep_id: str, first: int, found: Sequence[Parameters]) -> None:
-    """Trials that wait, numbered from `first` on."""
+    """Adds waiting trials, numbered from `first` on."""
     rows = [
         {"sweep_id": sweep_id, "number": number, "status": TrialStatus.WAITING, "parameters": parameters}
         for number, parameters in enumerate(found, start=first)
@@ -115,7 +114,7 @@ def get(session: Session, sweep_id: str) -> Sweep:
 
 
 def lock(session: Session, sweep_id: str) -> Sweep:
-    """The sweep's row, locked until the transaction ends; waits for whoever has it."""
+    """The sweep's row, locked until the transaction ends. Waits while another transaction has it locked."""
     sweep = try_lock(session, sweep_id, wait=True)
     if sweep is None:
         raise NotFound("sweep", sweep_id)
@@ -123,7 +122,7 @@ def lock(session: Session, sweep_id: str) -> Sweep:
 
 
 def try_lock(session: Session, sweep_id: str, *, wait: bool = False) -> Sweep | None:
-    """The sweep's row, locked; None where it is gone or, unless `wait`, somebody else has it."""
+    """The sweep's row, locked; None if it is gone or, unless `wait`, another transaction has it locked."""
     query = select(Sweep).where(Sweep.id == sweep_id).with_for_update(skip_locked=not wait)
     return session.execute(query.execution_options(populate_existing=True)).scalar_one_or_none()
 
@@ -138,7 +137,7 @@ def list_sweeps(session: Session, *, status: Sequence[str] = (), limit: int = 20
 
 def unfinished(session: Session) -> Sequence[Sweep]:
     """Sweeps that have not ended, oldest first."""
-    return session.execute(select(Sweep).where(Sweep.status.not_in(ENDED)).order_by(Sweep.id)).scalars().all()
+    return session.execute(select(Sweep).where(Sweep.status.not_in(SWEEP_FINAL)).order_by(Sweep.id)).scalars().all()
 
 
 def trials_of(
@@ -195,7 +194,7 @@ def _progress(counts: Mapping[str, int], total: int) -> Progress:
 
 
 def best_of(session: Session, sweep: Sweep) -> Best | None:
-    """The finished trial with the best value; of equals the first."""
+    """The finished trial with the best value; the first one of equals."""
     value = Trial.value.desc() if sweep.spec["direction"] == "maximize" else Trial.value.asc()
     row = session.execute(
         select(Trial)
@@ -209,7 +208,7 @@ def best_of(session: Session, sweep: Sweep) -> Best | None:
 
 
 def ask_cancel(session: Session, sweep_id: str) -> Sweep:
-    """No trial begins any more; the driver cancels those that run. Idempotent.
+    """Cancels the sweep: no further trial starts, and the driver cancels those that run. Idempotent.
 
     Raises:
         Conflict: the sweep has ended.
@@ -217,7 +216,7 @@ def ask_cancel(session: Session, sweep_id: str) -> Sweep:
     sweep = lock(session, sweep_id)
     if sweep.status in (SweepStatus.CANCELLING, SweepStatus.CANCELLED):
         return sweep
-    if sweep.status in ENDED:
+    if sweep.status in SWEEP_FINAL:
         raise Conflict(f"The sweep has already {sweep.status}; only an unfinished sweep can be cancelled.")
     sweep.status = SweepStatus.CANCELLING
     session.execute(
@@ -230,13 +229,13 @@ def ask_cancel(session: Session, sweep_id: str) -> Sweep:
 
 
 def remove(session: Session, sweep_id: str) -> None:
-    """Forgets a sweep that has ended, with its trials. Its jobs stay.
+    """Deletes a sweep that has ended, with its trials. Its jobs stay.
 
     Raises:
         Conflict: it has not ended.
     """
     sweep = lock(session, sweep_id)
-    if sweep.status not in ENDED:
+    if sweep.status not in SWEEP_FINAL:
         raise Conflict(f"The sweep is {sweep.status}; cancel it and wait until it has ended before deleting it.")
     session.execute(delete(Sweep).where(Sweep.id == sweep_id))
 
@@ -248,10 +247,10 @@ def sweep_of(session: Session, job_id: str) -> Sweep | None:
 
 
 def adopt(session: Session, sweep: Sweep | None, old_job: str, new_job: str) -> bool:
-    """A retry of a trial's job that failed or was cancelled takes its place: the trial runs again.
+    """Puts a retry in the place of a trial's job that failed or was cancelled: the trial runs again.
 
-    A sweep that had ended with that is open again until the retry has ended. Not where the sweep was cancelled, nor of
-    a trial that has a value: such a retry is a job of its own.
+    A sweep that had ended is open again until the retry has ended. If the sweep was cancelled, or the trial has a
+    value, nothing is changed: such a retry is a job of its own.
 
     Args:
         sweep: what `sweep_of(old_job)` gave, before the job was locked.

@@ -1,7 +1,7 @@
-"""Which trial of a search comes next, and which is to end early: optuna's samplers and pruners.
+"""Chooses the next trial of a search, and which trials to end early, by optuna's samplers and pruners.
 
-Nothing of optuna is stored. The study is built anew from the rows of the trials each time, and its sampler is seeded by
-the sweep's seed and the trial's number: the same rows give the same answer in any process.
+Nothing of optuna is stored. Each time the study is built from the rows of the trials, and its sampler is seeded by the
+sweep's seed and the trial's number: the same rows give the same answer in any process.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import optuna
 
 WARM_UP = 0.1
-"""Share of a trial's epochs in which it is not pruned yet."""
+"""Share of a trial's epochs before which it is not pruned."""
 STARTUP_TRIALS = 5
 """Finished trials from which on others are pruned: optuna's own default."""
 
@@ -50,7 +50,7 @@ def suggest(spec: SweepSpec, trials: Sequence[Known]) -> Parameters:
 
 
 def to_prune(spec: SweepSpec, trials: Sequence[Known], numbers: Sequence[int], epochs: int) -> list[int]:
-    """Those of the running trials `numbers` that did worse than the median of the finished ones at the same epoch."""
+    """Those of the running trials `numbers` that are worse than the median of the finished ones at the same epoch."""
     if spec.pruner != "median" or not numbers:
         return []
     study = _study(spec, trials, warm_up=math.ceil(WARM_UP * epochs))

@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from jobs.spec import LabelKey, LabelValue, PositiveFloat, Strict, field_errors
+from addercore.config import field_errors
+from addercore.config.fields import WHOLE, Form, PositiveFloat, Section, Seed
+from jobs.spec import LabelKey, LabelValue
 
 MOST_SWEEP_LABELS = 30  # of the 32 that a job may have: the sweep adds two
 RESERVED = ("sweep", "trial")
@@ -20,14 +22,16 @@ PARALLEL_SEARCH = 2
 TRIALS = 20
 
 FieldName = Annotated[
-    str, Field(max_length=100, pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$", examples=["optimizer.eta"])
+    str,
+    Field(max_length=100, pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$", examples=["optimizer.eta"]),
+    Form("the dotted name of a field, such as optimizer.eta"),
 ]
 """Dotted name of a field of the base spec."""
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Scalar = bool | int | Finite | Annotated[str, Field(max_length=256)] | None
 
 
-class FloatRange(Strict):
+class FloatRange(Section):
     """Any number from `low` to `high`."""
 
     type: Literal["float"]
@@ -42,13 +46,13 @@ class FloatRange(Strict):
         return self
 
 
-class IntRange(Strict):
+class IntRange(Section):
     """Whole numbers `low`, `low + step`, … up to `high`."""
 
     type: Literal["int"]
-    low: Annotated[int, Field(ge=-(2**53), le=2**53)]
-    high: Annotated[int, Field(ge=-(2**53), le=2**53)]
-    step: Annotated[int, Field(ge=1)] = 1
+    low: Annotated[int, Field(ge=-(2**53), le=2**53), WHOLE]
+    high: Annotated[int, Field(ge=-(2**53), le=2**53), WHOLE]
+    step: Annotated[int, Field(ge=1), WHOLE] = 1
     log: bool = False
     """Even in the logarithm."""
 
@@ -63,7 +67,7 @@ class IntRange(Strict):
         return self
 
 
-class Choice(Strict):
+class Choice(Section):
     """One of these values."""
 
     type: Literal["categorical"]
@@ -78,15 +82,14 @@ class Choice(Strict):
 
 
 Space = Annotated[FloatRange | IntRange | Choice, Field(discriminator="type")]
-SPACES = ("float", "int", "categorical")
 
 
-class Budget(Strict):
+class Budget(Section):
     max_seconds: PositiveFloat
     """No trial begins once the sweep's jobs have run for so long, all together; those that run are finished."""
 
 
-class SweepSpec(Strict):
+class SweepSpec(Section):
     """Jobs that vary a base spec: every combination of a `grid`, or `trials` points of a `search`."""
 
     name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00]*$")] | None = None
@@ -100,19 +103,19 @@ class SweepSpec(Strict):
     objective: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00]*$")] = "val/accuracy"
     """The metric that counts, by its final value."""
     direction: Literal["maximize", "minimize"] = "maximize"
-    parallel: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    parallel: Annotated[int, Field(ge=1, le=10_000), WHOLE] | None = None
     """Children that are unfinished at a time; by default 64 of a grid and 2 of a search."""
     budget: Budget | None = None
     labels: dict[LabelKey, LabelValue] = Field(default_factory=dict, max_length=MOST_SWEEP_LABELS)
     """For the sweep and its jobs, which also get `sweep` and `trial`."""
-    trials: Annotated[int, Field(ge=1)] | None = None
+    trials: Annotated[int, Field(ge=1), WHOLE] | None = None
     """Of a search: how many children it may have; 20 by default."""
     sampler: Literal["tpe", "random"] | None = None
     """Of a search: by what came out so far (tree-structured Parzen estimator, the default), or at random."""
     pruner: Literal["median", "none"] | None = None
     """Of a search: whether a trial ends early that is worse than the median of the others at the same epoch
     (`median`, the default), or runs to its end."""
-    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    seed: Seed | None = None
     """Of a search; 0 by default. The same results before it give the same next trial."""
 
     @model_validator(mode="before")

@@ -1,4 +1,4 @@
-"""What a sweep came to, as a table: a row for each combination, over its seeds where the grid has several."""
+"""The results of a sweep as a table: a row for each combination, over its seeds if the grid has several."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Row:
 
     @property
     def std(self) -> float | None:
-        """Of the sample (n − 1); none of a single value."""
+        """Standard deviation of the sample (n − 1); None for fewer than two values."""
         return statistics.stdev(self.values) if len(self.values) > 1 else None
 
 
@@ -49,7 +49,7 @@ class Table:
 
     @property
     def best(self) -> int | None:
-        """Index of the row with the best mean; of equals the first."""
+        """Index of the row with the best mean; the first one of equals."""
         found = [(row.mean, at) for at, row in enumerate(self.rows) if row.mean is not None]
         if not found:
             return None
@@ -137,7 +137,7 @@ def heading(table: Table) -> str:
 
 
 def result(table: Table, row: Row) -> str:
-    """`98.61 ± 0.21` of an accuracy in per cent, other numbers with four digits; without a value why."""
+    """An accuracy in per cent (`98.61 ± 0.21`), another number with four digits, or why there is no value."""
     if row.mean is None:
         return ", ".join(dict.fromkeys(row.states))
     if not is_share(table.objective):
@@ -151,7 +151,7 @@ def is_share(name: str) -> bool:
 
 
 def shown(value: Any) -> str:
-    """A parameter's value for people."""
+    """A parameter's value as text for people."""
     if isinstance(value, float):
         return f"{value:.4g}"
     return value if isinstance(value, str) else json.dumps(value)

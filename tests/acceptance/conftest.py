@@ -37,7 +37,7 @@ class Service:
         self.url = ""
 
     def start(self) -> None:
-        options = ["--port", "0", "--data", str(self.data), "--workers", str(self.workers)]
+        options = ["--port", "0", "--data", str(self.data), "--workers", str(self.workers), "--ready-timeout", "240"]
         self._process = subprocess.Popen(
             [str(Path(sys.executable).with_name("adder")), "up", *options],
             env=self._env,
@@ -55,7 +55,7 @@ class Service:
     def stop(self) -> None:
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
-            assert self._process.wait(timeout=60) == 0
+            assert self._process.wait(timeout=300) == 0
             if self._process.stdout is not None:
                 self._process.stdout.close()
             self._process = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ from adderclient import Client
 from tests.acceptance.conftest import Service, running_service
 from tests.acceptance.test_one_job import metrics_of
 from tests.support.servers import wait_until
+from tests.support.shared import Run
 from tests.support.specs import train_body
+
+pytestmark = pytest.mark.bits
 
 BODY = train_body(epochs=24, seed=5, resources={"threads": 1}, labels={"part": "faults"})
 
@@ -30,21 +34,30 @@ def after_a_checkpoint(client: Client, body: dict[str, Any]) -> str:
 
 
 @pytest.fixture(scope="module")
-def untouched(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[tuple[str, int], Any]]:
+def untouched(shared_run: Run) -> tuple[str, dict[tuple[str, int], Any]]:
     """Model and metrics of the same training when nothing happens to it."""
-    with running_service(tmp_path_factory.mktemp("untouched") / "data") as service, service.client() as client:
-        job = client.jobs.submit(BODY)
-        client.jobs.wait(job.id, timeout=180)
-        return sha256_of(client, job.id), metrics_of(client, job.id)
+
+    def train(folder: Path) -> None:
+        with running_service(folder / "data") as service, service.client() as client:
+            job = client.jobs.submit(BODY)
+            client.jobs.wait(job.id, timeout=300)
+            metrics = [[*key, value] for key, value in metrics_of(client, job.id).items()]
+            (folder / "outcome.json").write_text(json.dumps([sha256_of(client, job.id), metrics]))
+
+    sha256, metrics = json.loads((shared_run.once("untouched", train) / "outcome.json").read_text())
+    return sha256, {(name, step): value for name, step, value in metrics}
 
 
 def check_same(client: Client, job_id: str, untouched: tuple[str, dict[tuple[str, int], Any]]) -> None:
-    done = client.jobs.wait(job_id, timeout=180)
+    done = client.jobs.wait(job_id, timeout=300)
     assert done.status == "succeeded"
     assert done.attempt >= 2
     assert (sha256_of(client, job_id), metrics_of(client, job_id)) == untouched
 
 
+@pytest.mark.long(
+    "the service starts and trains twice; tests/worker/test_child.py and test_causes.py have the short form"
+)
 def test_kill_9_of_the_training(embedded: Service, untouched: Any) -> None:
     with embedded.client() as client:
         job_id = after_a_checkpoint(client, BODY)
@@ -52,6 +65,9 @@ def test_kill_9_of_the_training(embedded: Service, untouched: Any) -> None:
         check_same(client, job_id, untouched)
 
 
+@pytest.mark.long(
+    "the service starts, trains and goes on; tests/worker/test_drain.py and test_fleet.py have the short form"
+)
 def test_kill_9_of_the_worker(service: Service, untouched: Any) -> None:
     with service.client() as client:
         job_id = after_a_checkpoint(client, BODY)
@@ -60,6 +76,9 @@ def test_kill_9_of_the_worker(service: Service, untouched: Any) -> None:
         check_same(client, job_id, untouched)
 
 
+@pytest.mark.long(
+    "the service starts, trains and goes on; tests/worker/test_drain.py and test_fleet.py have the short form"
+)
 def test_stop_and_start_of_the_whole_service(tmp_path: Path, untouched: Any) -> None:
     with running_service(tmp_path / "data") as service:
         with service.client() as client:
@@ -71,6 +90,7 @@ def test_stop_and_start_of_the_whole_service(tmp_path: Path, untouched: Any) -> 
             assert any("Handed back" in event.message for event in client.jobs.events(job_id))
 
 
+@pytest.mark.long("four trainings and three starts of the broker")
 def test_the_api_accepts_jobs_while_the_broker_is_down(embedded: Service) -> None:
     with embedded.client() as client:
         for _ in range(3):  # `up` starts it again each time
@@ -78,4 +98,4 @@ def test_the_api_accepts_jobs_while_the_broker_is_down(embedded: Service) -> Non
             job = client.jobs.submit(train_body(epochs=1, resources={"threads": 1}))
             assert job.status == "queued"
         for waiting in client.jobs.iterate():
-            assert client.jobs.wait(waiting.id, timeout=120).status == "succeeded"
+            assert client.jobs.wait(waiting.id, timeout=300).status == "succeeded"

@@ -16,6 +16,8 @@ from addercore.ops.registry import select
 from tests.acceptance.conftest import Service
 from tests.support.specs import train_body
 
+pytestmark = pytest.mark.bits
+
 ARTIFACTS = {"model.safetensors", "model.json", "metrics.csv", "summary.json", "curves.png", "log.txt"}
 BODY = train_body(epochs=2, seed=3, resources={"threads": 1}, checkpoint={"every_seconds": None})
 DETERMINISTIC = ("train/", "val/", "lr", "grad_norm/", "local_lr/")
@@ -40,11 +42,16 @@ def metrics_of(client: Client, job_id: str) -> dict[tuple[str, int], Any]:
     return {(p.name, p.step): p.value for p in client.jobs.metrics(job_id) if p.name.startswith(DETERMINISTIC)}
 
 
+@pytest.mark.parametrize(
+    "database_url",
+    ["sqlite", pytest.param("postgresql", marks=pytest.mark.long("the same on the other database"))],
+    indirect=True,
+)
 def test_one_jobs_whole_way(service: Service, tmp_path: Path) -> None:
     with service.client() as client:
         job = client.jobs.submit(BODY)
         streamed = list(client.jobs.stream(job.id))
-        done = client.jobs.wait(job.id, timeout=120)
+        done = client.jobs.wait(job.id, timeout=300)
         assert done.status == "succeeded"
         assert streamed[-1].status == "succeeded"
         assert done.environment is not None
@@ -60,7 +67,7 @@ def test_one_jobs_whole_way(service: Service, tmp_path: Path) -> None:
 
         imported = client.models.import_(path)
         evaluation = client.jobs.submit({"kind": "evaluate", "model_id": imported.id, "dataset": {"name": "digits"}})
-        result = client.jobs.wait(evaluation.id, timeout=120).result
+        result = client.jobs.wait(evaluation.id, timeout=300).result
         assert result is not None
         assert done.result is not None
         assert done.result["counts"]["operations"]["add"] == 833_040  # LeNet-5-BN of adders, for one image
@@ -77,6 +84,7 @@ def test_one_jobs_whole_way(service: Service, tmp_path: Path) -> None:
         assert client.models.download(imported.id, tmp_path / "again").read_bytes() == model_bytes
 
 
+@pytest.mark.long("the service starts and trains twice; tests/api/jobs/test_jobs.py has the short form")
 def test_retry_goes_on_from_the_last_checkpoint(embedded: Service) -> None:
     with embedded.client() as client:
         job = client.jobs.submit(train_body(epochs=500, resources={"threads": 1}))
@@ -84,7 +92,7 @@ def test_retry_goes_on_from_the_last_checkpoint(embedded: Service) -> None:
             if event.event is not None and event.event.type == "checkpoint":
                 break
         client.jobs.cancel(job.id)
-        cancelled = client.jobs.wait(job.id, timeout=60, check=False)
+        cancelled = client.jobs.wait(job.id, timeout=300, check=False)
         assert cancelled.status == "cancelled"
         assert "log.txt" in {a.name for a in client.jobs.artifacts(job.id)}
         again = client.jobs.retry(job.id, from_="checkpoint")
@@ -95,9 +103,10 @@ def test_retry_goes_on_from_the_last_checkpoint(embedded: Service) -> None:
         else:
             raise AssertionError("the retry did not resume")
         client.jobs.cancel(again.id)
-        client.jobs.wait(again.id, timeout=60, check=False)
+        client.jobs.wait(again.id, timeout=300, check=False)
 
 
+@pytest.mark.long("the whole service starts for it; tests/api/jobs/test_jobs.py has the short form")
 def test_a_missing_dataset_says_where_to_put_it(embedded: Service) -> None:
     with embedded.client() as client:
         body = train_body(dataset={"name": "mnist"})

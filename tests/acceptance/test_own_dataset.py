@@ -14,12 +14,15 @@ from tests.acceptance.conftest import Service
 from tests.support.specs import train_body
 from tests.support.uploads import arrays, npz, written
 
+pytestmark = pytest.mark.bits
+
 
 def adder(service: Service, *words: str) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).with_name("adder")), *words, "--url", service.url]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
+@pytest.mark.long("two starts of the service and a training; tests/worker/test_ingest.py has the short form")
 def test_a_users_dataset_from_upload_to_delete(embedded: Service, tmp_path: Path) -> None:
     given = arrays(120, classes=3, size=12)
     file = written(tmp_path, npz(**given, classes=["low", "mid", "high"]), "shades.npz")
@@ -38,7 +41,7 @@ def test_a_users_dataset_from_upload_to_delete(embedded: Service, tmp_path: Path
         with pytest.raises(ApiError, match=job.id) as refused:
             client.datasets.delete("shades")
         assert refused.value.status == 409
-        done = client.jobs.wait(job.id, timeout=120)
+        done = client.jobs.wait(job.id, timeout=300)
         assert done.spec["dataset"]["name"] == id_
         assert done.result is not None
         assert done.result["val/accuracy"] > 0.6
@@ -50,7 +53,7 @@ def test_a_users_dataset_from_upload_to_delete(embedded: Service, tmp_path: Path
         evaluation = client.jobs.submit(
             {"kind": "evaluate", "model_id": done.model_id, "dataset": {"name": "shades"}, "split": "train"}
         )
-        result = client.jobs.wait(evaluation.id, timeout=120).result
+        result = client.jobs.wait(evaluation.id, timeout=300).result
         assert result is not None
         assert sum(map(sum, result["confusion_matrix"])) == dataset.train_size
         Image.fromarray(given["images"][2]).save(tmp_path / "high.png")

@@ -32,7 +32,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 def adder(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "ADDER_URL": service.url, "NO_COLOR": "1"}
-    return subprocess.run([ADDER, *arguments], env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run([ADDER, *arguments], env=environment, capture_output=True, text=True, timeout=300)
 
 
 def small(info: RecipeInfo) -> list[str]:
@@ -53,11 +53,11 @@ def submit(service: Service, info: RecipeInfo) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.timeout(900)  # a dozen processes that load torch: minutes where the machine has other work
+@pytest.mark.long("a dozen processes that load torch and train")
 def test_every_recipe_gives_its_table_and_picture(service: Service, tmp_path: Path) -> None:
     with ThreadPoolExecutor(2) as pool, service.client() as client:
         jobs = dict(zip(RECIPES, pool.map(lambda info: submit(service, info), RECIPES.values()), strict=True))
-        ended = {name: client.jobs.wait(job, timeout=280, check=False) for name, job in jobs.items()}
+        ended = {name: client.jobs.wait(job, timeout=300, check=False) for name, job in jobs.items()}
         assert {name: (job.status, job.error) for name, job in ended.items()} == dict.fromkeys(
             RECIPES, ("succeeded", None)
         )
@@ -108,9 +108,10 @@ def await_checkpoint(client: Client, job_id: str, after: int) -> None:
     def saved() -> bool:
         return sum(event.type == "checkpoint" for event in client.jobs.events(job_id)) > after
 
-    wait_until(saved, f"checkpoint {after + 1}", 60)
+    wait_until(saved, f"checkpoint {after + 1}")
 
 
+@pytest.mark.long("two analyses of several trainings; tests/worker/test_analyze.py has the short form")
 def test_killed_and_paused_an_analysis_ends_with_the_same_bytes(service: Service, tmp_path: Path) -> None:
     spec = {
         "kind": "analyze",
@@ -127,17 +128,18 @@ def test_killed_and_paused_an_analysis_ends_with_the_same_bytes(service: Service
         service.kill("worker.child", struck)
         await_checkpoint(client, struck, 3)
         client.jobs.pause(struck)
-        wait_until(lambda: client.jobs.get(struck).status == "paused", "the pause", 30)
+        wait_until(lambda: client.jobs.get(struck).status == "paused", "the pause")
         client.jobs.resume(struck)
         found = []
         for job_id in (calm, struck):
-            assert client.jobs.wait(job_id, timeout=120).status == "succeeded"
+            assert client.jobs.wait(job_id, timeout=300).status == "succeeded"
             names = ("result.json", "table.md", "table.csv")
             found.append([client.jobs.download(job_id, name, f"{tmp_path / job_id}/").read_bytes() for name in names])
         assert found[0] == found[1]
         assert [attempt.cause for attempt in client.jobs.attempts(struck)] == ["worker_lost", "paused", "succeeded"]
 
 
+@pytest.mark.long("the whole service starts for it; tests/api/jobs/test_jobs.py has the short form")
 def test_a_recipe_for_a_dataset_that_is_not_there(service: Service) -> None:
     done = adder(service, "submit", "--recipe", "table2", "--dataset", "cifar10")
     assert done.returncode == 2

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.acceptance.conftest import Service
@@ -18,9 +19,10 @@ BASE = train_body(epochs=1, resources={"threads": 1}, checkpoint={"every_epochs"
 
 def adder(service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).with_name("adder")), *arguments, "--url", service.url]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.long("five trainings, one after the other")
 def test_a_grid_and_then_a_search_whose_worker_is_killed(embedded: Service, tmp_path: Path) -> None:
     grid = tmp_path / "grid.yaml"
     grid.write_text(yaml.safe_dump({"name": "methods", "base": BASE, "grid": {"model.method": ["adder", "conv"]}}))
@@ -44,7 +46,7 @@ def test_a_grid_and_then_a_search_whose_worker_is_killed(embedded: Service, tmp_
         sweep = client.sweeps.submit(search).id
         next(seen for seen in client.sweeps.watch(sweep) if seen.progress["done"])
         embedded.kill("-m worker ")  # nothing of it is lost, and nothing is done twice
-        found = client.sweeps.wait(sweep, timeout=240)
+        found = client.sweeps.wait(sweep, timeout=300)
         trials = list(client.sweeps.trials(sweep))
         assert [(trial.status, trial.message) for trial in trials] == [("succeeded", None)] * 3
         assert found.best is not None

@@ -11,10 +11,10 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
-from contract_service import Service
 
 from adderclient import Client, download, stream, transport
 from adderclient.command import main
+from tests.adderclient.contract_service import Service
 
 Adder = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -32,6 +32,7 @@ def service() -> Iterator[Service]:
     running = Service()
     yield running
     running.close()
+    assert not running.mistakes, "the stand-in says what the API does not say"
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def adder_process(service: Service, tmp_path: Path) -> Adder:
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=300,
         )
 
     return run

@@ -1,4 +1,7 @@
-"""A real HTTP server on a loopback port that speaks the contract from memory and breaks on demand."""
+"""A real HTTP server on a loopback port that answers what a test arranged, and breaks on demand.
+
+Each JSON answer that it was not told to break is compared with the OpenAPI document of the real API.
+"""
 
 from __future__ import annotations
 
@@ -14,45 +17,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.adderclient import openapi
+from tests.adderclient.documents import (
+    artifact,
+    attempt,
+    dataset,
+    job,
+    model,
+    readiness,
+    recipe,
+    system,
+    upload,
+    validation,
+)
+
 FINAL = ("succeeded", "failed", "cancelled")
-
-
-def job(identity: str, status: str = "queued", **more: Any) -> dict[str, Any]:
-    """A job as the contract shows it."""
-    return {
-        "id": identity,
-        "kind": "train",
-        "status": status,
-        "spec": {"kind": "train", "model": {"arch": "lenet5_bn", "method": "adder"}, "dataset": {"name": "digits"}},
-        "labels": {},
-        "created_at": "2026-11-20T10:00:00.123Z",
-        "queued_at": "2026-11-20T10:00:00.123Z",
-        "started_at": None,
-        "finished_at": None,
-        "attempt": 0,
-        "progress": {"epoch": 1, "epochs": 4, "step": 12, "steps": 48, "fraction": 0.25, "images_per_second": 900.5},
-        "environment": None,
-        "result": None,
-        "model_id": None,
-        "error": None,
-        **more,
-    }
-
-
-def recipe(query: Mapping[str, list[str]]) -> dict[str, Any]:
-    """A recipe as the contract shows it."""
-    dataset = query.get("dataset", ["digits"])[0]
-    return {
-        "name": "table1",
-        "title": "Gradient norms",
-        "reference": "Table 1",
-        "description": "The norm of each layer's gradient.",
-        "output": "table",
-        "datasets": ["mnist"],
-        "takes_model": True,
-        "operations": 3_198_873_600,
-        "spec": {"kind": "analyze", "recipe": "table1", "dataset": {"name": dataset}, "seeds": [0, 1]},
-    }
+SHEET = b"\x89PNG picture"
 
 
 @dataclass
@@ -83,10 +63,16 @@ class Service:
         self.faults: list[Fault] = []
         self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
         self.keys: dict[str, tuple[bytes, str]] = {}
-        self.ready: tuple[int, dict[str, Any]] = (200, {"status": "ready"})
+        self.attempts: dict[str, list[dict[str, Any]]] = {}
+        self.sweeps: dict[str, dict[str, Any]] = {}
+        self.trials: dict[str, list[dict[str, Any]]] = {}
+        self.compared: dict[str, Any] = {}
+        self.ready: tuple[int, dict[str, Any]] = (200, readiness())
         self.etags = True
         self.bad_spec: dict[str, Any] | None = None
         self.looks = 0  # at a dataset that is being validated
+        self.of_another_version = False  # what it says need not fit the document
+        self.mistakes: list[str] = []  # answers that do not
         self._server = _Server(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
@@ -104,12 +90,11 @@ class Service:
         return [entry for entry in self.requests if f"{entry[0]} {entry[1]}".startswith(prefix)]
 
     def finish(self, identity: str, status: str = "succeeded", **more: Any) -> None:
-        self.jobs[identity] |= {
-            "status": status,
-            "started_at": "2026-11-20T10:00:01.000Z",
-            "finished_at": "2026-11-20T10:00:43.500Z",
-            **more,
-        }
+        """One attempt of 42.5 s, and its end."""
+        began, ended = "2026-11-20T10:00:01.000Z", "2026-11-20T10:00:43.500Z"
+        self.attempts[identity] = [attempt(1, began, ended, status if status != "failed" else "code_error")]
+        own = {"status": status, "attempt": 1, "queue_position": None, "started_at": began, "finished_at": ended}
+        self.jobs[identity] |= {**own, "run_seconds": 42.5, **more}
 
     def take_fault(self, request: str) -> Fault | None:
         for fault in self.faults:
@@ -169,6 +154,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, status: int, body: Any = None, headers: Mapping[str, str] | None = None) -> None:
         data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        if status < 400 and isinstance(body, dict) and not self.fault and not self.state.of_another_version:
+            self.state.mistakes += openapi.mistakes(self.command, urlsplit(self.path).path, status, body)
         self.send_response(status)
         kind = "application/problem+json" if status >= 400 else "application/json"
         for name, value in ({"Content-Type": kind, "Content-Length": str(len(data))} | dict(headers or {})).items():
@@ -195,28 +182,28 @@ class _Handler(BaseHTTPRequestHandler):
             case ("GET", "readyz"):
                 self._answer(*self.state.ready, {"Content-Type": "application/json"})
             case ("GET", "v1", "system"):
-                self._answer(200, {"version": "0.1.0", "workers": [], "queue": {"queued": 0}})
+                self._answer(200, system())
             case ("GET", "v1", "datasets"):
-                self._listing([{"name": "digits", "classes": list("01"), "available": True}])
+                self._listing([dataset("digits")])
             case ("POST", "v1", "datasets"):
-                self._answer(
-                    201, {"id": "ds_1", "name": "leaves", "version": 1, "status": "validating", "job_id": "job_1"}
-                )
+                self._answer(201, upload())
             case ("GET", "v1", "datasets", "leaves"):
                 self.state.looks += 1
-                done = self.state.looks > 2
-                more = (
-                    {"status": "failed", "problems": ["cat/1.png is no image."]} if done else {"status": "validating"}
-                )
-                self._answer(200, {"id": "ds_1", "name": "leaves", "version": 1, "job_id": "job_1", **more})
+                failed = {"status": "failed", "problems": ["cat/1.png is no image."]}
+                self._answer(200, upload(**failed if self.state.looks > 2 else {}))
+            case ("GET", "v1", "datasets", "looked"):
+                more = {"status": "ready", "notes": ["3 images lay."], "preview": "/v1/datasets/ds_2/preview"}
+                self._answer(200, upload(id="ds_2", **more) | {"name": "looked"})
+            case ("GET", "v1", "datasets", "looked", "preview"):
+                self._file(SHEET, "looked.png")
             case ("DELETE", "v1", "datasets", "leaves@1"):
                 self._answer(204, None)
             case ("GET", "v1", "datasets", name) if name == "digits":
-                self._answer(200, {"name": "digits", "available": True})
+                self._answer(200, dataset("digits"))
             case ("GET", "v1", "recipes"):
-                self._listing([recipe(self.query)])
+                self._listing([recipe(*self.query.get("dataset", []))])
             case ("GET", "v1", "recipes", "table1"):
-                self._answer(200, recipe(self.query))
+                self._answer(200, recipe(*self.query.get("dataset", [])))
             case ("POST", "v1", "jobs"):
                 self._submit()
             case ("GET", "v1", "jobs"):
@@ -226,6 +213,12 @@ class _Handler(BaseHTTPRequestHandler):
                     self._job(identity, rest)
                 else:
                     self._problem(404, f"There is no job {identity}.", code="not_found")
+            case ("GET", "v1", "compare"):
+                self._answer(200, self.state.compared)
+            case ("GET", "v1", "sweeps", identity) if identity in self.state.sweeps:
+                self._answer(200, self.state.sweeps[identity])
+            case ("GET", "v1", "sweeps", identity, "trials"):
+                self._listing(self.state.trials[identity])
             case (_, "v1", "models", *rest):
                 self._models(rest)
             case _:
@@ -237,10 +230,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(422, self.state.bad_spec)
             return
         if self.query.get("validate_only") == ["true"]:
-            layer = {"name": "conv1", "kind": "adder", "output_shape": [6, 28, 28], "parameters": 150}
-            layer["operations"] = {"add": 235200, "mul": 0, "xnor": 0}
-            model = {"parameters": 61706, "operations": {"add": 833888, "mul": 0, "xnor": 0}, "layers": [layer]}
-            self._answer(200, {"spec": spec, "model": {**model, "energy_joules": 7.5e-7, "activation_bytes": 26000}})
+            self._answer(200, validation(spec))
             return
         key = self.headers.get("Idempotency-Key", "")
         if key in self.state.keys:
@@ -278,6 +268,7 @@ class _Handler(BaseHTTPRequestHandler):
                     self._problem(409, f"The job is {entry['status']}.", code="conflict")
                 else:
                     entry["status"] = {"cancel": "cancelled", "pause": "paused", "resume": "queued"}[action]
+                    entry["queue_position"] = 1 if action == "resume" else None
                     self._answer(202, entry)
             case ("POST", "retry"):
                 new = f"job_{len(self.state.jobs) + 1:04d}"
@@ -285,6 +276,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(201, self.state.jobs[new])
             case ("GET", "metrics"):
                 self._metrics(identity)
+            case ("GET", "attempts"):
+                self._listing(self.state.attempts.get(identity, []))
             case ("GET", "events"):
                 self._listing(self.state.events.get(identity, []))
             case ("GET", "logs"):
@@ -313,15 +306,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(200, {"data": points[:limit], "has_more": len(points) > limit, "next": None})
 
     def _artifact(self, name: str, data: bytes) -> dict[str, Any]:
-        sha256 = self.state.published.get(name) or hashlib.sha256(data).hexdigest()
-        return {
-            "name": name,
-            "kind": "model",
-            "media_type": "application/octet-stream",
-            "bytes": len(data),
-            "sha256": sha256,
-            "created_at": "2026-11-20T10:00:43.500Z",
-        }
+        return artifact(name, data, self.state.published.get(name) or hashlib.sha256(data).hexdigest())
 
     def _file(self, data: bytes, name: str) -> None:
         etag = f'"{self.state.published.get(name) or hashlib.sha256(data).hexdigest()}"'
@@ -385,7 +370,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._listing(list(models.values()))
             case ("POST",):
                 identity = f"model_{len(models) + 1:04d}"
-                models[identity] = {"id": identity, "source": "imported", "created_at": "2026-11-20T10:00:00Z"}
+                models[identity] = model(identity)
                 self._answer(201, models[identity])
             case ("GET", identity) if identity in models:
                 self._answer(200, models[identity])

@@ -46,7 +46,7 @@ def test_reading_a_manifest_loads_no_tensor_library(path: Path) -> None:
         "print([m for m in ('torch', 'numpy', 'safetensors') if m in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True, timeout=300
     )
     assert done.stdout.strip() == "[]"
 
@@ -218,6 +218,53 @@ def test_one_image_in_any_form_gives_one_answer(path: Path, tmp_path: Path) -> N
 def test_an_image_that_is_none_is_refused(path: Path, image: Any, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         addercore.load(path).predict(image)
+
+
+@pytest.fixture(scope="module")
+def coloured() -> addercore.Model:
+    """A network that takes images of three channels, 3 × 32 × 32."""
+    net = network("resnet20", (3, 32, 32), 10)
+    manifest = {"classes": list("0123456789"), "preprocessing": {"mean": [0.0] * 3, "std": [1.0] * 3}}
+    return addercore.Model(net, build(net, seed=0), manifest)
+
+
+@pytest.mark.parametrize("size", [(40, 3), (3, 40), (3, 3), (8, 8)])
+def test_a_picture_s_height_is_never_taken_for_its_channels(
+    coloured: addercore.Model, size: tuple[int, int], tmp_path: Path
+) -> None:
+    """Width × height in pixels; the top row is red, the rest blue."""
+    picture = Image.new("RGB", size, (0, 0, 255))
+    picture.paste((255, 0, 0), (0, 0, size[0], 1))
+    picture.save(tmp_path / "p.png")
+    first = np.asarray(picture, dtype=np.float32).transpose(2, 0, 1) / 255
+    expected = addercore.data.prepare(torch.from_numpy(first.copy())[None], (32, 32), [0.0] * 3, [1.0] * 3)
+    assert torch.equal(coloured.prepare(picture), expected)
+    assert torch.equal(coloured.prepare(tmp_path / "p.png"), expected)
+    assert expected[0, 0, 0].min() > 0.5, "the upper edge is red"
+    assert expected[0, 0, -1].max() == 0
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 3), (3, 40, 3)])
+def test_an_array_whose_channels_could_be_its_first_or_last_axis_is_refused(
+    coloured: addercore.Model, shape: tuple[int, int, int]
+) -> None:
+    with pytest.raises(ValueError, match=r"can be read as \(3, H, W\) and as \(H, W, 3\); pass it as a PIL image"):
+        coloured.prepare(np.zeros(shape))
+    for clear in ((3, 40, 4), (4, 40, 3)):
+        assert coloured.prepare(np.zeros(clear)).shape == (1, 3, 32, 32)
+
+
+def test_a_column_of_pixels_is_not_turned_into_a_row(path: Path) -> None:
+    model = addercore.load(path)
+    with pytest.raises(ValueError, match=r"\(1, 8, 1\) can be read as .*; pass it as \(H, W\)"):
+        model.prepare(np.zeros((1, 8, 1)))
+    assert model.prepare(np.zeros((1, 1, 1))).shape == model.prepare(np.zeros((8, 1))).shape == (1, 1, 32, 32)
+
+
+def test_sixteen_bits_of_grey_serve_a_network_of_three_channels(coloured: addercore.Model) -> None:
+    grey = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    deep = Image.fromarray(grey.astype(np.uint16) * 257)
+    assert torch.allclose(coloured.prepare(deep), coloured.prepare(Image.fromarray(grey)), atol=1e-6)
 
 
 def test_image_files_that_are_none(path: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from addercore import arch
 from jobs.database import Database
 from jobs.ids import new_id
-from jobs.repository import attempts, catalog, queue, recovery
+from jobs.repository import attempts, models, queue, recovery
 from jobs.repository.attempts import Claim, NewArtifact
 from jobs.repository.queue import Offer
 from jobs.states import Status
@@ -77,7 +77,7 @@ class Worker:
         content = model_file()
         stored = self.store.put_stream([content])
         with self.writing(claim) as (session, job):
-            model = catalog.new_model(MANIFEST, stored, source="trained", job_id=job.id, metrics={"val/accuracy": 0.9})
+            model = models.new_model(MANIFEST, stored, source="trained", job_id=job.id, metrics={"val/accuracy": 0.9})
             attempts.publish_model(session, job, model)
             return model.id
 

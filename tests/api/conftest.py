@@ -19,7 +19,7 @@ from jobs.database import Database
 from jobs.settings import Settings
 from jobs.store import store_of
 from tests.api.attempt import Worker
-from tests.api.dashboard import browser, dashboard, visit
+from tests.api.dashboard import PATIENT, browser, dashboard, visit
 from tests.conftest import quick_settings
 from tests.support.servers import Valkey, wait_until
 
@@ -33,7 +33,7 @@ class Running:
     server: Server
 
     def client(self, **options: Any) -> httpx2.Client:
-        return httpx2.Client(base_url=self.url, timeout=30, trust_env=False, **options)
+        return httpx2.Client(base_url=self.url, timeout=300, trust_env=False, **options)
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def threaded(server: uvicorn.Server, listener: socket.socket) -> Iterator[None]:
         yield
     finally:
         server.should_exit = True
-        thread.join(timeout=20)
+        thread.join(timeout=300)
         assert not thread.is_alive(), "the server did not end"
 
 
@@ -57,6 +57,12 @@ def running(settings: Settings) -> Iterator[Running]:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         with threaded(server, listener):
             yield Running(url, settings, server)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str, valkey: Valkey) -> Settings:
+    """One heartbeat of a worker lasts for the whole test, however busy the machine is."""
+    return quick_settings(tmp_path, database_url, valkey.url, **PATIENT)
 
 
 @pytest.fixture
@@ -75,7 +81,7 @@ def api(site: Running) -> Iterator[httpx2.Client]:
 @pytest.fixture
 def lite(tmp_path: Path, sqlite_url: str, valkey: Valkey) -> Iterator[Running]:
     """A server on SQLite, for what does not depend on the database."""
-    with running(quick_settings(tmp_path, sqlite_url, valkey.url)) as site:
+    with running(quick_settings(tmp_path, sqlite_url, valkey.url, **PATIENT)) as site:
         yield site
 
 

@@ -21,6 +21,9 @@ from tests.conftest import quick_settings
 from tests.support.servers import Valkey, wait_until
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PATIENT = {"renew_seconds": 60.0, "lease_seconds": 300.0}
+"""Settings with which one heartbeat lasts for a whole test."""
+PAGE_TIMEOUT_MS = 60_000
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -41,7 +44,7 @@ class Dashboard:
 @pytest.fixture
 def dashboard(tmp_path: Path, sqlite_url: str, valkey: Valkey) -> Iterator[Dashboard]:
     """The application as `python -m api` runs it, empty, with one live worker."""
-    settings = quick_settings(tmp_path, sqlite_url, valkey.url, renew_seconds=60.0)
+    settings = quick_settings(tmp_path, sqlite_url, valkey.url, **PATIENT)
     database = Database(sqlite_url)
     worker = StandIn(database, store_of(settings))
     worker.heartbeat()
@@ -55,7 +58,7 @@ def dashboard(tmp_path: Path, sqlite_url: str, valkey: Valkey) -> Iterator[Dashb
             yield Dashboard(f"http://127.0.0.1:{listener.getsockname()[1]}", worker)
         finally:
             server.should_exit = True
-            thread.join(timeout=20)
+            thread.join(timeout=300)
             database.dispose()
 
 
@@ -94,7 +97,7 @@ def visit(browser: Any, dashboard: Dashboard) -> Iterator[Callable[..., Visit]]:
             **({"viewport": {"width": 1200, "height": 900}, "reduced_motion": "reduce"} | options)
         )
         page = context.new_page()
-        page.set_default_timeout(8000)
+        page.set_default_timeout(PAGE_TIMEOUT_MS)
         visit = Visit(page)
         opened.append((context, visit))
         page.on("console", lambda message: _complain(visit, message))

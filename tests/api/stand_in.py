@@ -15,6 +15,7 @@ from jobs.spec import SPEC
 from jobs.states import Status
 from jobs.store import ArtifactStore
 from jobs.tables import Job, Model
+from tests.api.attempt import MANIFEST
 from tests.support.specs import train_spec
 
 LEASE_MS = 600_000
@@ -54,7 +55,9 @@ class StandIn:
         return claim
 
     def submit_evaluation(self) -> str:
-        body = {"kind": "evaluate", "model_id": "model_x", "dataset": {"name": "digits"}}
+        """An evaluation of a model that was published before."""
+        model_id = self.publish(self.start())
+        body = {"kind": "evaluate", "model_id": model_id, "dataset": {"name": "digits"}}
         with self.database.write() as session:
             return lifecycle.submit(session, SPEC.validate_python(body)).job.id
 
@@ -69,7 +72,7 @@ class StandIn:
             method="adder",
             dataset="digits",
             parameters=44426,
-            manifest={"classes": ["0", "1"]},
+            manifest={**MANIFEST, "classes": ["0", "1"]},
             metrics={"val/accuracy": 0.9861},
             sha256=stored.sha256,
             bytes=stored.bytes,

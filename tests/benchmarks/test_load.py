@@ -110,7 +110,7 @@ def _child(folder: Path, labels: dict[str, str], checkpoints: list[str], *, stop
             said.append(json.loads(line))
             if stop and said[-1]["type"] == "metrics":
                 process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0
+    assert process.wait(300) == 0
     os.close(lifeline)
     return said
 

@@ -293,7 +293,8 @@ def spec(epochs: int, **more: Any) -> dict[str, Any]:
 def first_job(client: Client, folder: Path) -> Job:
     job = client.jobs.wait(client.jobs.submit(spec(3)).id, JOB_SECONDS)
     check(job.attempt == 1 and job.model_id, f"the first job: {job}")
-    say(f"trained {job.id} in {job.seconds:.1f} s on {job.environment}; result {dict(job.result)}")
+    seconds = client.jobs.run_seconds(job)
+    say(f"trained {job.id} in {seconds:.1f} s on {job.environment}; result {dict(job.result)}")
     return job
 
 

@@ -20,10 +20,10 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from adderclient import AdderClientError, Client
+from addercore.config import merge
 from benchmarks.programs import die_with_parent
 from jobs.database import Database
 from jobs.settings import Settings
-from jobs.spec import merge
 from jobs.states import FINAL, Status
 from jobs.store import store_of
 from jobs.tables import Attempt, Checkpoint, Job, Worker

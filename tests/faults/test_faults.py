@@ -25,12 +25,20 @@ def suite(*arguments: str) -> subprocess.CompletedProcess[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=280,
+        timeout=600,
     )
 
 
-def test_nothing_is_lost_nothing_is_done_twice() -> None:
-    done = suite("--short")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--only", STOPPED, "--times", "1"),
+        pytest.param(("--short",), marks=pytest.mark.long("a dozen kinds of faults, some of them several times")),
+    ],
+    ids=["one", "many"],
+)
+def test_nothing_is_lost_nothing_is_done_twice(arguments: tuple[str, ...]) -> None:
+    done = suite(*arguments)
     assert done.returncode == 0, done.stdout
 
 

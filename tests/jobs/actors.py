@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from jobs.environment import exact_key
+from jobs.environment import environment_key
 from jobs.states import FINAL, Cause, Status
 from tests.support.specs import train_body
 
@@ -35,7 +35,7 @@ class Kind:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        return tuple(exact_key(environment(device)) or "" for device in self.runs_on)
+        return tuple(environment_key(environment(device)) or "" for device in self.runs_on)
 
 
 WORKERS = {

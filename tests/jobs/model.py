@@ -27,7 +27,7 @@ class Expected:
     memory_mb: int = 0
     exact: bool = True
     max_attempts: int = 3
-    exact_key: str | None = None
+    environment_key: str | None = None
     """What it was frozen to when it began."""
     status: Status = Status.QUEUED
     faults: int = 0

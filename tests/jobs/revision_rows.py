@@ -22,6 +22,8 @@ from jobs.settings import Settings
 from jobs.states import Status
 from jobs.store import store_of
 from tests.api.attempt import Worker
+from tests.jobs import sweeping
+from tests.support import datasets
 from tests.support.specs import train_spec
 
 FOLDER = Path(__file__).with_name("revisions")
@@ -45,6 +47,8 @@ def started(worker: Worker, number: int) -> Claim:
 
 def fill(worker: Worker) -> None:
     worker.heartbeat()
+    datasets.ready(worker, "leaves")
+    sweeping.create(worker.database)
     claims = [started(worker, number) for number in range(8)]
     worker.publish(claims[0])
     with worker.database.write() as session:

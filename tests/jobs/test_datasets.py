@@ -13,11 +13,11 @@ from jobs.clock import now_ms
 from jobs.database import Database
 from jobs.errors import Conflict, DatasetUnusable, NotFound, StoreError
 from jobs.ids import new_id
-from jobs.repository import attempts, catalog, datasets, lifecycle, outlook
+from jobs.repository import attempts, datasets, lifecycle, models, outlook
 from jobs.spec import SPEC
 from jobs.states import Cause, FailureCode, Status
 from jobs.store import ArtifactStore
-from jobs.store_folder import FolderStore
+from jobs.store.folder import FolderStore
 from jobs.tables import Dataset, Job, Sweep
 from tests.api.attempt import Worker
 from tests.support.datasets import OPTIONS, make_ready, ready, upload
@@ -186,7 +186,7 @@ def test_a_delete_waits_for_a_submission_under_way(worker: Worker) -> None:
         thread.start()
         thread.join(0.3)
         assert thread.is_alive(), "the delete did not wait"
-    thread.join(20)
+    thread.join(300)
     assert [job in text for text in said] == [True]
 
 
@@ -194,8 +194,8 @@ def test_the_store_keeps_what_a_dataset_needs(worker: Worker) -> None:
     def kept() -> set[str]:
         digests = {found.sha256 for prefix in range(256) for found in worker.store.blobs(f"{prefix:02x}")}
         with worker.database.read() as session:
-            assert catalog.names_any(session)
-            return digests - catalog.unreferenced(session, digests)
+            assert models.names_any(session)
+            return digests - models.unreferenced(session, digests)
 
     id_ = upload(worker, "a")
     assert kept() == {row_of(worker, id_).source_sha256}
@@ -215,7 +215,7 @@ def test_an_ingest_is_a_job_like_others(worker: Worker) -> None:
         lifecycle.submit(session, SPEC.validate_python(train_body()))
     id_ = upload(worker, "a")
     claim = make_ready(worker, id_)
-    assert (claim.kind, claim.device, claim.exact_key) == ("ingest", "cpu", None)
+    assert (claim.kind, claim.device, claim.environment_key) == ("ingest", "cpu", None)
     with worker.database.write() as session:
         assert session.get_one(Job, claim.job_id).status == Status.SUCCEEDED
         assert outlook.paces(session) == {}, "how long it took says nothing of trainings"

@@ -93,7 +93,7 @@ class Actor:
     def end(self, *, undo: bool = False) -> Any:
         self._undo = undo
         self._commit.set()
-        self._thread.join(timeout=30)
+        self._thread.join(timeout=300)
         assert not self._thread.is_alive(), "the transaction still waits"
         return self.result
 
@@ -247,7 +247,10 @@ def bound(act: Act, job_id: str, claim: Claim | None) -> Callable[[Session], Any
     return lambda session: act(session, job_id, claim)
 
 
-@pytest.mark.parametrize("state", BY_STATE)
+LONG = {state: pytest.mark.long("dozens of pairs of transactions") for state in ("running", "expired", "cancelling")}
+
+
+@pytest.mark.parametrize("state", [pytest.param(state, marks=LONG.get(state, ())) for state in BY_STATE])
 def test_two_transactions_have_the_outcome_of_one_after_the_other(db: Database, state: str) -> None:
     acts = BY_STATE[state]
     pairs = [(a, b) for a in acts for b in acts if state != "expired" or reclaim in (a, b)]

@@ -13,7 +13,7 @@ from jobs.errors import StoreUnavailable
 from jobs.lost_logs import SINCE_MS, keep_logs
 from jobs.repository import history, lifecycle, recovery
 from jobs.repository.attempts import Claim
-from jobs.retention import Sweeper
+from jobs.retention import GarbageCollector
 from jobs.settings import Settings
 from jobs.states import Status
 from jobs.store import ArtifactStore, store_of
@@ -72,7 +72,7 @@ def test_a_job_that_is_lost_or_cancelled_while_paused_gets_its_log(
         lifecycle.cancel(session, paused.job_id)
     silent, running = started(worker), started(worker, "still running\n")
     lose(database, silent)
-    Sweeper(database, store, Settings(data_dir=tmp_path / "data")).step()
+    GarbageCollector(database, store, Settings(data_dir=tmp_path / "data")).step()
     assert log_of(worker, lost.job_id) == "epoch 1\népochè 2\n"
     assert log_of(worker, paused.job_id) == "paused\n"
     assert log_of(worker, silent.job_id) is None

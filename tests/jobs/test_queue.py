@@ -173,7 +173,7 @@ def test_gpus_are_for_those_that_ask_and_for_auto(database: Database) -> None:
 
 def test_a_frozen_environment(database: Database) -> None:
     job_id = submit(database)
-    change(database, job_id, exact_key=CPU_KEY)
+    change(database, job_id, environment_key=CPU_KEY)
     assert claim(database) is None
     assert claim(database, keys=[GPU_KEY]) is None
     both = {"devices": ("cuda:0", "cpu"), "names": {"cuda:0": "cuda (NVIDIA H200)"}, "keys": [CPU_KEY, GPU_KEY]}
@@ -185,7 +185,7 @@ def test_a_frozen_environment(database: Database) -> None:
 
 def test_a_job_that_need_not_be_exact_goes_on_anywhere(database: Database) -> None:
     job_id = submit(database, resources={"exact": False})
-    change(database, job_id, exact_key=GPU_KEY)
+    change(database, job_id, environment_key=GPU_KEY)
     assert claimed(database) == job_id
 
 
@@ -255,7 +255,7 @@ def test_a_retry_keeps_its_share_and_freezes_nothing(database: Database) -> None
     assert found is not None
     with database.write() as session:
         job = attempts.lock(session, found, LEASE_MS)
-        job.exact_key, job.threads = CPU_KEY, 3
+        job.environment_key, job.threads = CPU_KEY, 3
         attempts.add_checkpoint(session, job, 12, Stored("a" * 64, 10), keep=2)
         attempts.finish(session, job, Status.FAILED, "NaN", {"code": "diverged", "message": "NaN", "log_tail": ""})
         spec = job.spec
@@ -263,7 +263,7 @@ def test_a_retry_keeps_its_share_and_freezes_nothing(database: Database) -> None
         new = lifecycle.retry(session, found.job_id, train_spec(labels=spec["labels"]), from_checkpoint=True)
     with database.read() as session:
         events = history.events(session, new.id)
-        assert (new.share, new.exact_key, new.threads) == ("ann", None, None)
+        assert (new.share, new.environment_key, new.threads) == ("ann", None, None)
         assert lifecycle.labels_of(session, [new.id]) == {new.id: {"user": "ann"}}
     assert events[-1].message == (
         f"Goes on from step 12 of {found.job_id}, which ran on {CPU_KEY}; elsewhere the last bits differ."

@@ -1,4 +1,4 @@
-"""What the rules and the sweep remove, and that they never remove what is young, running or named by a row."""
+"""What the rules and the garbage collection remove, never what is young, runs or is named by a row."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from sqlalchemy import func, select, update
 from jobs import retention
 from jobs.database import Database
 from jobs.errors import JobsError, StoreError
-from jobs.repository import catalog, lifecycle
+from jobs.repository import lifecycle, models
 from jobs.repository.attempts import Claim
-from jobs.retention import DAY_MS, Sweeper, sweep
+from jobs.retention import DAY_MS, GarbageCollector, collect_garbage
 from jobs.settings import Settings
 from jobs.states import Status
 from jobs.store import ArtifactStore, store_of
-from jobs.store_folder import FolderStore
+from jobs.store.folder import FolderStore
 from jobs.tables import Artifact, Checkpoint, Event, IdempotencyKey, Job, LogChunk, Metric, Model
 from tests.api.attempt import MANIFEST, Worker
 from tests.support.servers import wait_until
@@ -106,12 +106,12 @@ def test_each_rule_removes_what_is_old_and_nothing_else(
     expected = before = rows(database, old[0].job_id)
     assert min(before.values()) > 0
     for rule in TABLES:
-        sweeper = Sweeper(database, store, settings.model_copy(update={f"keep_{rule}_days": 7.0}))
+        collector = GarbageCollector(database, store, settings.model_copy(update={f"keep_{rule}_days": 7.0}))
         for _ in range(3):
-            sweeper.step()
+            collector.step()
         expected = dict.fromkeys(before, 0) if rule == "jobs" else expected | {rule: 0}
         assert [rows(database, claim.job_id) for claim in old] == [expected] * 3
-        assert sweeper.totals[rule] == 3 * before[rule]
+        assert collector.totals[rule] == 3 * before[rule]
         for claim in (young, running):
             assert min(rows(database, claim.job_id).values()) > 0
     with database.read() as session:
@@ -130,7 +130,9 @@ def test_a_retry_keeps_the_checkpoint_it_goes_on_from(
         retry = lifecycle.retry(session, claim.job_id, train_spec(), from_checkpoint=True).id
     age(database, claim.job_id, 10)
     grown_old(store)
-    swept = sweep(database, store, settings.model_copy(update={"keep_checkpoints_days": 7.0, "keep_jobs_days": 7.0}))
+    swept = collect_garbage(
+        database, store, settings.model_copy(update={"keep_checkpoints_days": 7.0, "keep_jobs_days": 7.0})
+    )
     assert (swept["checkpoints"], swept["jobs"], swept["blobs"]) == (2, 1, 2), "of blobs: the log and one checkpoint"
     with database.read() as session:
         (kept,) = session.execute(select(Checkpoint.sha256).where(Checkpoint.job_id == retry)).scalars()
@@ -149,13 +151,13 @@ def test_orphans_and_work_folders_go_when_nobody_owns_them(
         folder.mkdir(parents=True)
         (folder / "state").write_text("x")
         folders[folder] = claim is running and fence == running.fence
-    assert sweep(database, store, settings) == {}, "all of it is young"
+    assert collect_garbage(database, store, settings) == {}, "all of it is young"
     grown_old(store)
     for folder in folders:
         for path in (folder / "state", folder):
             os.utime(path, (0, 0))
     (late := settings.work_dir / "job_unknown" / "3-4").mkdir(parents=True)
-    assert sweep(database, store, settings) == {"blobs": 1, "work_folders": 2}
+    assert collect_garbage(database, store, settings) == {"blobs": 1, "work_folders": 2}
     assert {folder: folder.exists() for folder in folders} == folders
     assert late.exists()
 
@@ -166,7 +168,7 @@ def test_a_store_beside_an_empty_database_is_left_alone(
     """Somebody named another database by mistake: that is no reason to empty the store."""
     stored = store.put_stream([b"a blob of another database"])
     grown_old(store)
-    assert sweep(database, store, settings) == {}
+    assert collect_garbage(database, store, settings) == {}
     store.open(stored.sha256).close()
 
 
@@ -181,7 +183,10 @@ def content(chance: random.Random) -> bytes:
 
 
 class Traffic:
-    """Jobs that publish, imports and deletes of the same few contents, beside sweeps; `missing` is what went wrong."""
+    """Jobs that publish, imports and deletes of the same few contents, while garbage is collected.
+
+    `missing` lists what went wrong.
+    """
 
     def __init__(self, database: Database, store: FolderStore, settings: Settings, seed: int) -> None:
         self.database, self.store, self.settings = database, store, settings
@@ -191,7 +196,7 @@ class Traffic:
         self.over = threading.Event()
 
     def run(self, seconds: float) -> None:
-        actors = [self.publish] * 2 + [self.import_and_delete] * 3 + [self.sweep, self.audit]
+        actors = [self.publish] * 2 + [self.import_and_delete] * 3 + [self.collect, self.audit]
         threads = [threading.Thread(target=self._act, args=(actor, n)) for n, actor in enumerate(actors)]
         for thread in threads:
             thread.start()
@@ -226,17 +231,17 @@ class Traffic:
     def import_and_delete(self, chance: random.Random) -> None:
         stored = self.store.put_stream([content(chance)])
         with self.database.write() as session:
-            model = catalog.same_model(session, stored.sha256)
+            model = models.same_model(session, stored.sha256)
             if model is None:
-                model = catalog.new_model(MANIFEST, stored, source="imported", job_id=None, metrics=None)
-                catalog.add_model(session, model)
+                model = models.new_model(MANIFEST, stored, source="imported", job_id=None, metrics=None)
+                models.add_model(session, model)
         self.over.wait(chance.random() * 0.1)
         with self.database.write() as session:
-            sha256 = catalog.delete_model(session, model.id)
+            sha256 = models.delete_model(session, model.id)
         self.store.discard(self.database, [sha256])
 
-    def sweep(self, _: random.Random) -> None:
-        self.removed += sum(sweep(self.database, self.store, self.settings).values())
+    def collect(self, _: random.Random) -> None:
+        self.removed += sum(collect_garbage(self.database, self.store, self.settings).values())
 
     def audit(self, _: random.Random) -> None:
         named = self._named()
@@ -263,13 +268,13 @@ def traffic(database: Database, store: ArtifactStore, settings: Settings) -> Tra
     return Traffic(database, store, settings.model_copy(update=quick), seed=4)
 
 
-def test_nothing_named_is_ever_missing_beside_sweeps(traffic: Traffic) -> None:
+def test_nothing_named_is_ever_missing_beside_the_garbage_collection(traffic: Traffic) -> None:
     traffic.run(6)
     assert traffic.missing == []
     assert traffic.removed > 20
 
 
-def test_a_sweeper_works_by_itself_and_survives_an_absent_database(
+def test_a_collector_works_by_itself_and_survives_an_absent_database(
     database: Database, store: ArtifactStore, worker: Worker, settings: Settings
 ) -> None:
     claim = started(worker, "old")
@@ -278,14 +283,14 @@ def test_a_sweeper_works_by_itself_and_survives_an_absent_database(
     away = Database("postgresql://nobody@127.0.0.1:1/none")
     quick = settings.model_copy(update={"keep_jobs_days": 7, "sweep_seconds": 0.05})
     told: list[dict[str, int]] = []
-    sweepers = [Sweeper(away, store, quick), Sweeper(database, store, quick, told.append)]
-    for sweeper in sweepers:
-        sweeper.start()
-    wait_until(lambda: sweepers[1].totals["jobs"] == 1, "the old job to be removed")
-    for sweeper in sweepers:
-        assert sweeper._thread.is_alive()
-        sweeper.stop()
-    for sweeper in sweepers:
-        sweeper._thread.join(timeout=20)
+    collectors = [GarbageCollector(away, store, quick), GarbageCollector(database, store, quick, told.append)]
+    for collector in collectors:
+        collector.start()
+    wait_until(lambda: collectors[1].totals["jobs"] == 1, "the old job to be removed")
+    for collector in collectors:
+        assert collector._thread.is_alive()
+        collector.stop()
+    for collector in collectors:
+        collector._thread.join(timeout=300)
     away.dispose()
     assert sum(swept["jobs"] for swept in told) == 1

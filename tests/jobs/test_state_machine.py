@@ -20,9 +20,9 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from jobs.database import Database
-from jobs.environment import exact_key
+from jobs.environment import environment_key
 from jobs.errors import Conflict, FenceLost
-from jobs.repository import attempts, catalog, queue, recovery, workers
+from jobs.repository import attempts, models, queue, recovery, workers
 from jobs.repository.attempts import Claim, Mark, NewArtifact, Stored
 from jobs.repository.core import append_events
 from jobs.repository.queue import Offer
@@ -46,12 +46,11 @@ from tests.support.specs import train_body
 LEASE_MS = 3_600_000  # only `stop` makes a lease run out
 LONG_RUN = os.environ.get("ADDER_STATE_MACHINE_EXAMPLES")
 LINE = select(Job.id).where(Job.status == Status.QUEUED).order_by(Job.priority.desc(), Job.turn, Job.id)
-EXAMPLES = {"sqlite": 25, "postgresql": 15}
 
 
-def settings_for(kind: str) -> profile:
+def settings_for(examples: int) -> profile:
     return profile(
-        max_examples=int(LONG_RUN or EXAMPLES[kind]),
+        max_examples=int(LONG_RUN or examples),
         stateful_step_count=40,
         derandomize=LONG_RUN is None,
         database=None,
@@ -104,9 +103,9 @@ class JobsMachine(Users):
         assert job.device in ("auto", claim.device.partition(":")[0])
         job.causes.append(None)
         assert (claim.attempt, claim.faults, claim.max_attempts) == (len(job.causes), job.faults, job.max_attempts)
-        assert claim.exact_key == job.exact_key
-        if job.exact and job.exact_key is not None:
-            assert job.exact_key == exact_key(environment(NAMES.get(claim.device, claim.device)))
+        assert claim.environment_key == job.environment_key
+        if job.exact and job.environment_key is not None:
+            assert job.environment_key == environment_key(environment(NAMES.get(claim.device, claim.device)))
         job.status, job.owner = Status.RUNNING, claim
         self.claims.append(claim)
 
@@ -114,7 +113,7 @@ class JobsMachine(Users):
         kind = WORKERS[worker]
         if worker in self.draining or job.device not in kind.takes or job.memory_mb > kind.memory_mb:
             return False
-        if job.exact and job.exact_key is not None and job.exact_key not in kind.keys:
+        if job.exact and job.environment_key is not None and job.environment_key not in kind.keys:
             return False
         return idle or not 0 < job.faults >= job.max_attempts - 1
 
@@ -186,7 +185,8 @@ class JobsMachine(Users):
             job = self.model.jobs[claim.job_id]
             job.points = dict.fromkeys(points, value) | job.points
             job.log += log
-            job.exact_key = job.exact_key or exact_key(environment(NAMES.get(claim.device, claim.device)))
+            runs_on = environment(NAMES.get(claim.device, claim.device))
+            job.environment_key = job.environment_key or environment_key(runs_on)
 
     def _write_checkpoint(self, claim: Claim, step: int) -> None:
         stored = self._store()
@@ -324,8 +324,9 @@ class JobsMachine(Users):
         """Bytes that something names are never taken for garbage, and all others are."""
         named = {sha256 for job in self.model.jobs.values() for sha256 in job.digests()}
         with self.db.read() as session:
-            assert catalog.unreferenced(session, self.digests) == self.digests - named
+            assert models.unreferenced(session, self.digests) == self.digests - named
 
 
-def test_the_database_holds_what_it_should_whoever_acts_when(database: Database) -> None:
-    run_machine(lambda: JobsMachine(database), settings=settings_for(database.engine.dialect.name))
+@pytest.mark.parametrize("examples", [6, pytest.param(25, marks=pytest.mark.long("a thousand steps"))])
+def test_the_database_holds_what_it_should_whoever_acts_when(database: Database, examples: int) -> None:
+    run_machine(lambda: JobsMachine(database), settings=settings_for(examples))

@@ -15,15 +15,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete
 
-from jobs import store_s3
 from jobs.database import Database
 from jobs.errors import StoreError, StoreFull, StoreUnavailable
 from jobs.repository import lifecycle
 from jobs.repository.attempts import Stored
 from jobs.settings import Settings
-from jobs.store import ArtifactStore, store_of
-from jobs.store_folder import FolderStore
-from jobs.store_s3 import S3Store
+from jobs.store import ArtifactStore, s3, store_of
+from jobs.store.folder import FolderStore
+from jobs.store.s3 import S3Store
 from jobs.tables import Artifact
 from tests.support.s3 import S3Server
 from tests.support.servers import wait_until
@@ -149,11 +148,13 @@ def test_only_old_and_unnamed_blobs_are_removed(store: ArtifactStore, lite: Data
     name_it(lite, job_id, named, "named")
     assert store.discard(lite, [named.sha256, freed.sha256]) == 0, "the freed one is still young"
     prefixes = {stored.sha256[:2] for stored in (named, freed, orphan)}
-    assert sum(store.sweep(lite, prefix) for prefix in prefixes) == 0
+    assert sum(store.collect_orphans(lite, prefix) for prefix in prefixes) == 0
     store.put_stream([b"named"])  # in S3 a second generation
     wait_until(lambda: store.discard(lite, []) == 1, "the freed blob to grow old and be taken by a later discard")
     assert (holds(store, named.sha256), holds(store, freed.sha256)) == (True, False)
-    wait_until(lambda: sum(store.sweep(lite, prefix) for prefix in prefixes) == 1, "the sweep to find the orphan")
+    wait_until(
+        lambda: sum(store.collect_orphans(lite, prefix) for prefix in prefixes) == 1, "the sweep to find the orphan"
+    )
     assert (holds(store, named.sha256), holds(store, orphan.sha256)) == (True, False)
 
 
@@ -232,7 +233,7 @@ def test_a_download_slower_than_a_request_may_take_is_mended(
 ) -> None:
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(store_s3, "REQUEST_SECONDS", 1)
+    monkeypatch.setattr(s3, "REQUEST_SECONDS", 1)
     store = S3Store(s3_server.bucket(), tmp_path, GRACE, 0.3)
     content = random.Random(1).randbytes(24 * 2**20)
     stored = store.put_stream([content])
@@ -266,7 +267,7 @@ def test_an_absent_s3_store_is_tried_again_and_then_said(
         lambda: store.open(stored.sha256),
         lambda: store.fetch(stored.sha256, tmp_path / "target"),
         lambda: store.refresh(stored.sha256),
-        lambda: store.sweep(lite, stored.sha256[:2]),
+        lambda: store.collect_orphans(lite, stored.sha256[:2]),
     ]
     for call in reached:
         with pytest.raises(StoreUnavailable, match=r"s3://bucket.*retries.*ADDER_ARTIFACTS_URL"):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from jobs.backup import backup
@@ -206,3 +208,26 @@ def test_a_backup_brings_sweeps_back_and_they_go_on(sqlite_template: Path, tmp_p
     with after.read() as session:
         assert all(job.status in FINAL for job in session.execute(select(Job)).scalars())
     after.dispose()
+
+
+@pytest.mark.parametrize("words", ["SELECT 1 FROM nowhere", "SELECT 1"])
+def test_a_sweep_that_the_database_refuses_does_not_hold_up_the_others(
+    database: Database, worker: Worker, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    """Whether the error is the statement's (a table that is not there) or looks as if the database were away."""
+    bad, good = create(database), create(database)
+    own_step = driver.step
+
+    def step(session: Session, sweep_id: str, rules: Rules, *, searching: bool = True) -> bool:
+        if sweep_id == bad.id:
+            session.execute(text(words))
+            raise OperationalError(words, {}, Exception("out of shared memory"))
+        return own_step(session, sweep_id, rules, searching=searching)
+
+    monkeypatch.setattr(driver, "step", step)
+    moving = driver.Driver(database, Rules())
+    for _ in range(2):
+        with suppress(SQLAlchemyError):
+            moving.round()
+    assert states(database, good) == ["running"] * 2
+    assert states(database, bad) == ["waiting"] * 2

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from jobs.states import TrialStatus
-from jobs.sweeps import figure, planning, summary
+from jobs.sweeps import planning, plot, summary
 from jobs.sweeps.planning import InvalidSweep
 from jobs.tables import Trial
 from tests.jobs.sweeping import LR, sweep_spec
@@ -41,16 +41,20 @@ def test_what_makes_no_sense_is_refused(changes: dict[str, Any], said: str) -> N
 @pytest.mark.parametrize(
     ("changes", "where", "said"),
     [
-        ({"grid": {"optimizer.eta": [1, 0.5, -1], "seed": [0, 1]}}, ["/grid/optimizer.eta/2"], "greater than 0"),
-        ({"grid": {"optimizer.speed": [1, 2]}}, ["/grid/optimizer.speed/0", "/grid/optimizer.speed/1"], "Extra"),
+        ({"grid": {"optimizer.eta": [1, 0.5, -1], "seed": [0, 1]}}, ["/grid/optimizer.eta/2"], "must be > 0, got -1"),
+        (
+            {"grid": {"optimizer.speed": [1, 2]}},
+            ["/grid/optimizer.speed/0", "/grid/optimizer.speed/1"],
+            "is not a field of optimizer",
+        ),
         ({"grid": {"batch_size": [64, 5000], "seed": [0, 1]}}, ["/grid/batch_size/1"], "1437 training images"),
         ({"base": train_body(labels={str(n): "" for n in range(31)})}, ["/base/labels"], "31 labels; at most 30"),
-        ({"base": train_body(epochs=0)}, ["/base/epochs"], "greater than or equal to 1"),
+        ({"base": train_body(epochs=0)}, ["/base/epochs"], "must be an integer ≥ 1"),
         ({"base": train_body() | {"kind": "evaluate"}}, ["/base/kind"], "varies a training"),
         (
             {"search": {"optimizer.lr": LR | {"low": -1, "log": False}}},
             ["/search/optimizer.lr/low"],
-            "greater",
+            "must be > 0, got -1",
         ),
         (
             {"search": {"model.method": {"type": "categorical", "choices": ["adder", "magic"]}}},
@@ -110,9 +114,9 @@ def test_a_table_is_over_the_seeds_of_each_combination() -> None:
 def test_a_picture_has_a_mark_for_each_value_and_escapes_names() -> None:
     spec = sweep_spec(name='<b>"eta"', grid={"optimizer.eta": [1, 0.5, 0.01], "model.method": ["adder", "conv"]})
     found = [trial(at, parameters, 0.9 + at / 100) for at, parameters in enumerate(planning.combinations(spec))]
-    text = figure.draw(spec, found)
+    text = plot.draw(spec, found)
     assert text.count("<circle") == 6
     assert text.count("<path") == 2, "a line for each method"
     assert "<b>" not in text
     assert ">method adder<" in text
-    assert "no trial has a value yet" in figure.draw(spec, [])
+    assert "no trial has a value yet" in plot.draw(spec, [])

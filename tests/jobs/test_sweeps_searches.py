@@ -19,7 +19,7 @@ from jobs.scheduling import Rules
 from jobs.settings import Settings
 from jobs.states import Status, SweepStatus, TrialStatus
 from jobs.store import store_of
-from jobs.sweeps import figure, repository, search
+from jobs.sweeps import plot, repository, search
 from jobs.sweeps.driver import Driver, step
 from jobs.sweeps.search import Known
 from jobs.sweeps.spec import SweepSpec
@@ -111,7 +111,7 @@ def test_a_trial_that_does_worse_than_the_median_is_pruned(database: Database, w
     finish(worker, good, 0.8)
     ended = drive(database, sweep)
     assert ended.status == SweepStatus.SUCCEEDED
-    assert "no trial has a value" not in figure.draw(SweepSpec.model_validate(ended.spec), trials(database, sweep))
+    assert "no trial has a value" not in plot.draw(SweepSpec.model_validate(ended.spec), trials(database, sweep))
 
 
 def test_a_sweep_ends_only_when_what_was_pruned_has_stopped(database: Database, worker: Worker) -> None:
@@ -191,7 +191,7 @@ def test_drivers_side_by_side_make_no_trial_twice_and_keep_to_the_limit(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=120)
+        thread.join(timeout=300)
     assert problems == []
     assert most == 3
     found = trials(database, sweep)

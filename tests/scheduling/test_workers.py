@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.repository import catalog, lifecycle
+from jobs.repository import lifecycle, models
 from jobs.settings import Settings
 from jobs.spec import SPEC
 from jobs.states import Status
@@ -30,8 +30,8 @@ def long(**changes: object) -> dict[str, object]:
 def new_model(running: Fleet) -> str:
     stored = store_of(running.settings).put_stream([model_file()])
     with running.database.write() as session:
-        model = catalog.new_model(MANIFEST, stored, source="imported", job_id=None, metrics=None)
-        catalog.add_model(session, model)
+        model = models.new_model(MANIFEST, stored, source="imported", job_id=None, metrics=None)
+        models.add_model(session, model)
         return model.id
 
 
@@ -63,7 +63,7 @@ def test_cancel_works_wherever_a_job_is(tiny: Settings) -> None:
         assert cancel(running, queued) is Status.CANCELLED
         for job_id in (training, evaluate):
             assert cancel(running, job_id) is Status.CANCELLING
-        for job in running.wait_final([training, evaluate], seconds=20):
+        for job in running.wait_final([training, evaluate], seconds=300):
             assert job.status == Status.CANCELLED
             assert job.faults == 0
         (orphan,) = running.submit([train_spec(**long())])
@@ -71,4 +71,4 @@ def test_cancel_works_wherever_a_job_is(tiny: Settings) -> None:
         running.worker_of(orphan).kill()
         assert cancel(running, orphan) is Status.CANCELLING, "its worker is dead, which nobody knows yet"
         running.start(1)
-        assert running.wait_final([orphan], seconds=30)[0].status == Status.CANCELLED
+        assert running.wait_final([orphan], seconds=300)[0].status == Status.CANCELLED

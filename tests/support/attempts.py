@@ -79,7 +79,7 @@ class Attempts:
         child = ChildProcess(COMMAND, path, threads=1, on_message=receive, on_log=log, on_end=ended.set)
         started.set()
         try:
-            assert ended.wait(200), self.log
+            assert ended.wait(300), self.log
         finally:
             child.close()
         return child.returncode

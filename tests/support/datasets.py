@@ -8,15 +8,16 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from addercore import config
+from addercore.config.uploads import PREVIEW_NAME
 from jobs.ids import new_id
 from jobs.repository import attempts, datasets, lifecycle
-from jobs.repository.attempts import Claim, Stored
-from jobs.spec import IngestOptions, IngestSpec
+from jobs.repository.attempts import Claim, NewArtifact, Stored
+from jobs.spec import IngestSpec
 from jobs.store import ArtifactStore
 from jobs.tables import Dataset
 from tests.api.attempt import LEASE_MS, Worker
 
-OPTIONS: dict[str, Any] = IngestOptions().model_dump(mode="json")
+OPTIONS: dict[str, Any] = config.IntakeOptions().model_dump(mode="json")
 
 
 def add_upload(session: Session, store: ArtifactStore, name: str, data: bytes) -> Dataset:
@@ -37,13 +38,16 @@ def info_of(id_: str) -> config.DatasetInfo:
     return replace(config.DATASETS["digits"], name=id_, description="mine", files=())
 
 
-def make_ready(worker: Worker, id_: str, content: bytes = b"images") -> Claim:
+def make_ready(worker: Worker, id_: str, content: bytes = b"images", sheet: bytes | None = None) -> Claim:
     """What a worker does that has claimed the dataset's job, which must be the next one."""
     claim = worker.claim()
     assert claim.spec["dataset_id"] == id_
     stored: Stored = worker.store.put_stream([content])
     with worker.database.write() as session:
-        attempts.lock(session, claim, LEASE_MS)
+        job = attempts.lock(session, claim, LEASE_MS)
+        if sheet is not None:
+            picture = worker.store.put_stream([sheet])
+            attempts.add_artifacts(session, job, [NewArtifact(PREVIEW_NAME, "preview", "image/png", picture)])
         datasets.ready(session, id_, stored, info_of(id_).to_dict(), ["A note."], "npz")
     worker.finish(claim)
     return claim

@@ -21,7 +21,7 @@ from jobs.spec import Spec
 from jobs.states import FINAL, Status
 from jobs.tables import Job, Worker
 from jobs.wakeups import celery_app, send
-from tests.support.servers import wait_until
+from tests.support.servers import HANGS_SECONDS, wait_until
 
 TINY_CHILD = (sys.executable, str(Path(__file__).with_name("tiny_child.py")))
 
@@ -78,14 +78,14 @@ class Fleet:
     def job(self, job_id: str) -> Job:
         return self.jobs([job_id])[0]
 
-    def wait_status(self, job_id: str, *statuses: Status, seconds: float = 60) -> Job:
+    def wait_status(self, job_id: str, *statuses: Status, seconds: float = HANGS_SECONDS) -> Job:
         def reached() -> bool:
             return self.job(job_id).status in statuses
 
         wait_until(reached, f"{job_id} to be {' or '.join(statuses)}", seconds)
         return self.job(job_id)
 
-    def wait_final(self, ids: Sequence[str], seconds: float = 120) -> list[Job]:
+    def wait_final(self, ids: Sequence[str], seconds: float = HANGS_SECONDS) -> list[Job]:
         unfinished = select(func.count()).select_from(Job).where(Job.id.in_(ids), Job.status.not_in(FINAL))
 
         def ended() -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from jobs.spec import SPEC, Spec, merge
+from addercore.config import merge
+from jobs.spec import SPEC, Spec
 
 
 def train_body(**changes: Any) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from addercore.config import TrainConfig
 from addercore.io import encode, manifest_of
 from addercore.networks import build
@@ -14,6 +16,8 @@ from jobs.states import FailureCode
 from tests.support.attempts import Attempts, kill_process
 from worker import protocol
 from worker.process import ChildProcess
+
+pytestmark = pytest.mark.bits
 
 FILES = {"result.json", "table.md", "table.csv", "figure.png", "summary.json"}
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from jobs.environment import exact_key
-from jobs.repository import lifecycle
+from jobs.environment import environment_key
+from jobs.repository import attempts, lifecycle
 from jobs.states import Cause, Drain, FailureCode, Status
+from jobs.tables import Job
 from tests.support.fleet import violations
 from tests.worker.steps import attempts_of, causes, events_of, job_of, run_in_background, submit, wait_step
 from worker import protocol, supervisor
@@ -109,12 +110,12 @@ def test_only_lost_workers_count_against_the_attempts(context: WorkerContext) ->
         if leave == "pause":
             with context.database.write() as session:
                 lifecycle.pause(session, job_id)
-            thread.join(timeout=20)
+            thread.join(timeout=300)
             with context.database.write() as session:
                 lifecycle.resume(session, job_id)
         else:
             context.drain = Drain.HAND_OVER
-            thread.join(timeout=20)
+            thread.join(timeout=300)
             context.drain = None
         assert not thread.is_alive()
     run_available(context)
@@ -166,9 +167,9 @@ def test_the_first_start_freezes_what_bytes_depend_on(context: WorkerContext) ->
             job = attempts.lock(session, claim, 60_000)
             attempts.freeze(job, said | changed | {"threads": threads})
     job = job_of(context, job_id)
-    assert (job.exact_key, job.threads) == ("cpu|c-avx2|gcc 12|2.13|AVX2", 3), "once, and not again"
-    assert exact_key({"device": "cpu", "backend": "tiny"}) is None, "what says too little freezes nothing"
-    assert len(exact_key(said | {"threads": 1, "torch": "x" * 300}) or "") <= 120
+    assert (job.environment_key, job.threads) == ("cpu|c-avx2|gcc 12|2.13|AVX2", 3), "once, and not again"
+    assert environment_key({"device": "cpu", "backend": "tiny"}) is None, "what says too little freezes nothing"
+    assert len(environment_key(said | {"threads": 1, "torch": "x" * 300}) or "") <= 120
 
 
 def test_a_job_goes_on_with_the_backend_and_threads_of_its_first_attempt(lite_context: WorkerContext) -> None:
@@ -179,7 +180,7 @@ def test_a_job_goes_on_with_the_backend_and_threads_of_its_first_attempt(lite_co
     job_id = submit(context)
     with context.database.write() as session:
         job = lifecycle.get(session, job_id)
-        job.exact_key, job.threads = key, 7
+        job.environment_key, job.threads = key, 7
     run_available(context)
     assert job_of(context, job_id).status == Status.QUEUED, "this worker does not offer it"
     context.offers = (key,)
@@ -202,3 +203,11 @@ def test_a_training_that_starves_in_silence_is_ended(
     errors = [job_of(lite_context, job_id).error or {} for job_id in (starving, patient)]
     assert [error["code"] for error in errors] == [FailureCode.OUT_OF_MEMORY, FailureCode.TIMED_OUT]
     assert "resources.memory_gb = 0.1" in errors[0]["message"]
+
+
+def test_a_kind_without_checkpoints_freezes_nothing() -> None:
+    """Each attempt of an evaluation starts anew, so that any worker may take it."""
+    said = {"device": "cpu", "backend": "c-avx2", "torch": "2.13", "cpu_capability": "AVX2", "threads": 3}
+    job = Job(spec={"kind": "evaluate", "model_id": "model_1"})
+    attempts.freeze(job, said)
+    assert (job.environment_key, job.threads) == (None, None)

@@ -31,6 +31,8 @@ from worker.child import ending
 from worker.context import WorkerContext
 from worker.process import ChildProcess
 
+pytestmark = pytest.mark.bits
+
 
 def test_a_training_beyond_its_memory_says_so(tmp_path: Path, sqlite_url: str, valkey: Valkey) -> None:
     context = WorkerContext.create(quick_settings(tmp_path, sqlite_url, valkey.url))
@@ -177,3 +179,6 @@ def test_an_evaluation_can_be_stopped(tmp_path: Path) -> None:
     assert job.run(stop) == 0
     assert isinstance(job.said[-1], protocol.Stopped)
     assert len(job.heard(protocol.Progress)) < 1437
+    (said,) = job.heard(protocol.Environment)
+    assert {"device": "cpu", "threads": 1}.items() <= said.environment.items()
+    assert all(said.environment[name] for name in ("backend", "torch", "addercore", "cpu_capability"))

@@ -13,7 +13,7 @@ from addercore.config import TrainConfig
 from addercore.io import encode, manifest_of
 from addercore.networks import build
 from jobs.errors import StoreError
-from jobs.repository import catalog, history
+from jobs.repository import history, models
 from jobs.repository.attempts import Stored
 from jobs.states import FailureCode, Status
 from jobs.tables import Artifact
@@ -22,6 +22,8 @@ from tests.support.servers import Valkey
 from tests.worker.steps import job_of, submit
 from worker.app import run_available
 from worker.context import WorkerContext
+
+pytestmark = pytest.mark.bits
 
 
 @pytest.fixture
@@ -99,8 +101,8 @@ def test_a_training_learns_from_a_stored_model(real_context: WorkerContext, tmp_
     path.write_bytes(encode(build(config.network(), "conv", "conv", seed=1).state_dict(), manifest))
     stored = context.store.put(path)
     with context.database.write() as session:
-        teacher = catalog.new_model(manifest, stored, source="imported", job_id=None, metrics=None)
-        catalog.add_model(session, teacher)
+        teacher = models.new_model(manifest, stored, source="imported", job_id=None, metrics=None)
+        models.add_model(session, teacher)
     job_id = submit(
         context, epochs=1, batch_size=718, metrics_every_steps=1, distill={"teacher": teacher.id, "temperature": 3.0}
     )
@@ -108,7 +110,7 @@ def test_a_training_learns_from_a_stored_model(real_context: WorkerContext, tmp_
     job = job_of(context, job_id)
     assert job.status == Status.SUCCEEDED, job.error
     with context.database.read() as session:
-        trained = catalog.get_model(session, job.model_id or "").manifest
+        trained = models.get_model(session, job.model_id or "").manifest
         losses = history.metrics(session, job_id, names=["train/distill_loss"])
     assert trained["config"]["distill"] == {"teacher": teacher.id, "temperature": 3.0, "weight": 0.5, "features": 1.0}
     assert trained["teacher"] == {"id": teacher.id, "sha256": stored.sha256, "arch": "lenet5_bn", "method": "conv"}

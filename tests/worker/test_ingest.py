@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load
 
+from addercore.config.uploads import PREVIEW_NAME
 from jobs.errors import StoreError
-from jobs.repository import datasets, lifecycle
+from jobs.repository import datasets, history, lifecycle
 from jobs.tables import Dataset
 from tests.support.attempts import COMMAND
 from tests.support.datasets import add_upload
@@ -63,11 +64,18 @@ def test_a_good_upload_is_ready_and_dropped(ingesting: WorkerContext) -> None:
     assert job.result == {
         "dataset_id": row.id, "train_size": 6, "validation_size": 2, "classes": 2, "input_shape": [1, 8, 8]
     }  # fmt: skip
+    assert job.environment is not None
+    assert (job.environment["device"], job.environment["backend"]) == ("cpu", None), "it runs no network"
+    assert all(job.environment[name] for name in ("torch", "addercore", "threads"))
     assert job.progress is not None
     assert job.progress["fraction"] == 1.0
     assert done.problems is not None
     assert "README" in done.problems[0]
     assert "README" in log_of(ingesting, row.job_id)
+    with ingesting.database.read() as session:
+        sheet = history.artifact(session, row.job_id, PREVIEW_NAME)
+    with ingesting.store.open(sheet.sha256) as picture:
+        assert (sheet.media_type, picture.read(4)) == ("image/png", b"\x89PNG")
     with ingesting.store.open(done.sha256 or "") as file:
         tensors = load(file.read())
     assert {name: tensor.shape[0] for name, tensor in tensors.items()} == {
@@ -101,7 +109,7 @@ def test_killed_and_cancelled(ingesting: WorkerContext) -> None:
     assert fresh(ingesting, row).status == "validating"
     with ingesting.database.write() as session:
         lifecycle.cancel(session, row.job_id)
-    thread.join(60)
+    thread.join(300)
     assert causes(ingesting, row.job_id) == ["worker_lost", "cancelled"]
     done = fresh(ingesting, row)
     assert done.status == "failed"

@@ -96,7 +96,7 @@ def test_kills_are_counted_once_and_not_for_ever(monkeypatch: pytest.MonkeyPatch
     kills = 7
     for _ in range(5):
         now += 10
-        second.look()
+        second.sample()
     assert not second.struck(), "it lived on long after that kill"
     kills = 8
     assert second.struck()

@@ -100,7 +100,7 @@ def test_what_runs_is_not_given_back(lite_context: WorkerContext) -> None:
     keeper = Housekeeping(lite_context)
     for _ in range(3):
         keeper.release_unheard()
-    thread.join(timeout=30)
+    thread.join(timeout=300)
     assert causes(lite_context, job_id) == [Cause.SUCCEEDED]
 
 
@@ -139,7 +139,7 @@ def test_a_standby_that_cannot_write_yet_is_waited_for(
         assert claim_next(context) is None, "a claim that cannot be written is no claim"
         admin.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = off")
         admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
-    thread.join(timeout=60)
+    thread.join(timeout=300)
     assert (job_of(context, job_id).status, job_of(context, job_id).attempt) == (Status.SUCCEEDED, 1)
     assert violations(context.database, job_id, POINTS) == []
     context.app.close()
@@ -163,7 +163,7 @@ def test_what_cannot_be_written_is_not_hoarded(lite_context: WorkerContext) -> N
         time.sleep(3 * lite_context.settings.write_seconds)
         assert lite_context.running.spool_items() == supervisor.SPOOL_ITEMS
         failing.clear()
-        thread.join(timeout=60)
+        thread.join(timeout=300)
     with lite_context.database.read() as session:
         steps = [point.step for point in history.metrics(session, job_id, limit=many + 1)]
     assert steps == list(range(1, many + 1))

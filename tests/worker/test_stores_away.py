@@ -82,7 +82,7 @@ def test_a_full_disk_pauses_the_job_and_room_lets_it_go_on(impatient: WorkerCont
     wait_until(lambda: bool(events_of(impatient, job_id, "checkpoint")), "a first checkpoint to be stored")
     filler = small_disk / "filler"
     fill(filler)
-    thread.join(timeout=60)
+    thread.join(timeout=300)
     job = job_of(impatient, job_id)
     assert (job.status, job.faults) == (Status.PAUSED, 0)
     assert causes(impatient, job_id) == [Cause.DISK_FULL]
@@ -111,7 +111,7 @@ def test_results_wait_for_a_store_that_comes_back(lite_context: WorkerContext) -
     assert thread.is_alive()
     assert job_of(lite_context, job_id).status == Status.RUNNING
     back()
-    thread.join(timeout=60)
+    thread.join(timeout=300)
     ends_well(lite_context, job_id, [])
     assert len(events_of(lite_context, job_id, "store_away")) == 1
 
@@ -136,14 +136,14 @@ def test_an_attempt_waits_for_its_checkpoint_instead_of_beginning_anew(lite_cont
     wait_until(lambda: bool(events_of(lite_context, job_id, "checkpoint")), "a checkpoint")
     with lite_context.database.write() as session:
         lifecycle.pause(session, job_id)
-    thread.join(timeout=60)
+    thread.join(timeout=300)
     back = put_away(lite_context.settings.artifacts_dir)
     resume(lite_context, job_id)
     thread = run_in_background(lite_context)
     wait_until(lambda: job_of(lite_context, job_id).status == Status.RUNNING, "the second attempt")
     wait_until(lambda: bool(events_of(lite_context, job_id, "store_away")), "the trouble to be told")
     back()
-    thread.join(timeout=60)
+    thread.join(timeout=300)
     job = job_of(lite_context, job_id)
     assert job.result is not None
     assert (job.status, job.result["checkpoints"]) == (Status.SUCCEEDED, 1)
@@ -162,7 +162,7 @@ def test_who_waits_for_a_store_still_listens(lite_context: WorkerContext, asked:
             lifecycle.cancel(session, job_id)
     else:
         lite_context.draining.set()
-    thread.join(timeout=20)
+    thread.join(timeout=300)
     assert not thread.is_alive()
     job = job_of(lite_context, job_id)
     assert job.status == (Status.CANCELLED if asked == "cancel" else Status.QUEUED)
@@ -196,7 +196,7 @@ def test_a_newer_copy_takes_the_place_of_one_that_fails() -> None:
 
     transfers = Transfers()
     old = transfers.add(failing)
-    assert away.wait(10)
+    assert away.wait(300)
     assert transfers.trouble is None or transfers.trouble.cause is Cause.STORE_LOST
     old.cancel()
     new = transfers.add(lambda: "new")
@@ -230,7 +230,7 @@ def _fill_under_a_job(context: WorkerContext, settings: Settings, folder: Path) 
     fill(folder / "filler")
     wait_until(lambda: context.stats.report(running=1, spooled=0, gpus=[])["database_errors_total"] > 0, "a failure")
     (folder / "filler").unlink()
-    thread.join(timeout=60)
+    thread.join(timeout=300)
     job = job_of(context, job_id)
     assert (job.status, job.attempt, job.faults) == (Status.SUCCEEDED, 1, 0)
     assert violations(context.database, job_id, 2000) == []

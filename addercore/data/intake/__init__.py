@@ -1,7 +1,7 @@
-"""Users' uploads, read with suspicion: an archive, arrays or a table of images becomes one canonical file.
+"""Users' uploads, which are not trusted: an archive, arrays or a table of images becomes one canonical file.
 
-`take_in` reads an upload twice, bounded in time, memory and disk whatever it holds: once to check every image and label
-and name what is wrong, once to write. Nothing of it is unpickled, run, or written under a name of its own.
+`take_in` reads an upload twice, with bounds on time, memory and disk: first to check every image and label and to name
+what is wrong, then to write. Nothing in it is unpickled, executed, or written under a name from the upload.
 """
 
 from addercore.data.intake.intake import Intake, take_in

@@ -1,4 +1,4 @@
-"""Zip and tar archives of class folders: members are read one by one into memory and never written out by name."""
+"""Zip and tar archives: members are read one by one, and never written out under a name of theirs."""
 
 import bz2
 import gzip
@@ -7,39 +7,39 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Final, Protocol, Self, cast
 
-from addercore.data.intake.images import BadImage, Pixels, decode
-from addercore.data.intake.layout import Parts, hidden, layout, parts_of
+from addercore.data.intake.directory import check_directory
+from addercore.data.intake.images import BadImage
 from addercore.data.intake.limits import MIB, Limits, Meter
 from addercore.data.intake.problems import refuse
-from addercore.data.intake.sources import Example
 
 READ: Final = MIB  # bytes
-MOST_SHOWN: Final = 160  # characters of a name
 HEADER_BYTES: Final = MIB  # of a tar's headers between two members; longer ones are read by nobody
 BLOCK: Final = 512  # bytes; tar's
 DAMAGED: Final = "The archive is cut off or damaged ({}). Pack it again, and compare its size after sending."
 _ENCRYPTED: Final = 0x1
+_UTF8: Final = 0x800
+_UNICODE_PATH: Final = 0x7075  # Info-ZIP's extra field: version, crc32 of the name, the name in UTF-8
 _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_END: Final = b"PK\x05\x06"
-_END64: Final = b"PK\x06\x06"
-_END64_PLACE: Final = b"PK\x06\x07"
-_END_BYTES: Final = 22 + 65_535  # with the longest comment
-_ENTRY_BYTES: Final = 46 + 200  # of a zip's directory, with a name of usual length
 
 
 class Member(Protocol):
     """One regular file of an archive."""
 
     @property
-    def name(self) -> str: ...
+    def raw(self) -> bytes:
+        """Its name as it stands in the archive."""
 
-    def read(self) -> bytes:
-        """All of it; BadImage where it alone is damaged or too long."""
+    @property
+    def declared(self) -> str | None:
+        """Its name where the archive says in which encoding it is."""
+
+    def pieces(self) -> Iterator[bytes]:
+        """All of it, counted; BadImage where it alone is damaged."""
 
 
 class Archive(Protocol):
@@ -48,47 +48,19 @@ class Archive(Protocol):
     def members(self) -> Iterator[tuple[Member, float]]:
         """Regular files, each to be read before the next one is asked for, and how far this is (0…1)."""
 
-    def folders(self) -> list[Parts]:
-        """Of the last pass."""
+    def folders(self) -> list[tuple[bytes, str | None]]:
+        """Names of the last pass, raw and declared."""
 
 
-class ArchiveSource:
-    """Class folders of images, as a `Source`. Opening it goes through all names once."""
-
-    classes: list[str] | None = None
-
-    def __init__(self, archive: Archive, limits: Limits, between: Callable[[], None]) -> None:
-        self._archive, self._limits = archive, limits
-        files: dict[str, Parts] = {}
-        for member, _ in archive.members():
-            between()
-            if member.name in files:
-                raise refuse(f"The archive has two files {member.name!r}. Remove one.")
-            parts = parts_of(member.name)
-            if not hidden(parts):
-                files[member.name] = parts
-            if len(files) > limits.entries:
-                raise refuse(f"The archive has more than {limits.entries:,} files, the most that are taken.")
-        if not files:
-            raise refuse("The archive is empty.")
-        found = layout(files, [parts for parts in archive.folders() if not hidden(parts)])
-        self._places, self.notes = found.places, found.notes
-
-    def examples(self) -> Iterator[Example]:
-        for member, done in self._archive.members():
-            if member.name in self._places:
-                part, label = self._places[member.name]
-                yield Example(_shown(member.name), member.name, part, label, self._image(member), done)
-
-    def _image(self, member: Member) -> Pixels | BadImage:
-        try:
-            return decode(member.read(), self._limits)
-        except BadImage as error:
-            return error
-
-
-def _shown(name: str) -> str:
-    return name if len(name) <= MOST_SHOWN else f"{name[: MOST_SHOWN // 2]}…{name[-MOST_SHOWN // 2 :]}"
+def whole(member: Member, most: int) -> bytes:
+    """At most `most` bytes, whatever a header says; BadImage for more."""
+    pieces, size = [], 0
+    for piece in member.pieces():
+        size += len(piece)
+        if size > most:
+            raise BadImage(f"is longer than {most:,} bytes, the most for one image")
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 @contextmanager
@@ -98,20 +70,10 @@ def damage() -> Iterator[None]:
         yield
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, struct.error, gzip.BadGzipFile) as error:
         raise refuse(DAMAGED.format(str(error) or type(error).__name__)) from None
+    except UnicodeDecodeError:
+        raise refuse(DAMAGED.format("a name in it is said to be UTF-8 and is not")) from None
     except (NotImplementedError, RuntimeError) as error:  # zipfile's, of versions and passwords
         raise refuse(f"The archive cannot be read: {error}.") from None
-
-
-def _whole(stream: IO[bytes], limits: Limits, meter: Meter) -> bytes:
-    """At most `limits.entry_bytes`, whatever a header says; BadImage for more."""
-    pieces, size = [], 0
-    while piece := stream.read(READ):
-        meter.add(len(piece))
-        size += len(piece)
-        if size > limits.entry_bytes:
-            raise BadImage(f"is longer than {limits.entry_bytes:,} bytes, the most for one image")
-        pieces.append(piece)
-    return b"".join(pieces)
 
 
 class Zip:
@@ -119,44 +81,63 @@ class Zip:
 
     def __init__(self, path: Path, limits: Limits) -> None:
         self._path, self._limits = path, limits
-        self._folders: list[Parts] = []
-        most = limits.entries * _ENTRY_BYTES
-        with path.open("rb") as file:
-            if _directory_bytes(file) > most:
-                raise refuse(f"The archive's directory is longer than {most:,} bytes: it has too many files.")
+        self._folders: list[tuple[bytes, str | None]] = []
+        check_directory(path, limits)
 
-    def folders(self) -> list[Parts]:
+    def folders(self) -> list[tuple[bytes, str | None]]:
         return self._folders
 
-    def members(self) -> Iterator[tuple[Member, float]]:
+    def members(self) -> Iterator[tuple["ZipMember", float]]:
         meter = Meter(self._limits, self._path.stat().st_size)
         self._folders = []
         with damage(), zipfile.ZipFile(self._path) as archive:
             infos = archive.infolist()
             for number, info in enumerate(infos):
+                member = ZipMember(archive, info, meter)
                 if _is_folder(info):
-                    self._folders.append(parts_of(info.filename))
+                    self._folders.append((member.raw, member.declared))
                     continue
-                yield _ZipMember(archive, info, self._limits, meter), number / len(infos)
+                yield member, number / len(infos)
 
 
-class _ZipMember:
-    def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, limits: Limits, meter: Meter) -> None:
-        self._archive, self._info, self._limits, self._meter = archive, info, limits, meter
+class ZipMember:
+    """A file of a zip archive."""
+
+    def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, meter: Meter) -> None:
+        self._archive, self.info, self._meter = archive, info, meter
 
     @property
-    def name(self) -> str:
-        return self._info.filename
+    def raw(self) -> bytes:
+        return self.info.orig_filename.encode("utf-8" if self.info.flag_bits & _UTF8 else "cp437")
+
+    @property
+    def declared(self) -> str | None:
+        return self.info.orig_filename if self.info.flag_bits & _UTF8 else _unicode_path(self.info.extra, self.raw)
 
     def open(self) -> IO[bytes]:
-        return self._archive.open(self._info)
+        return self._archive.open(self.info)
 
-    def read(self) -> bytes:
+    def pieces(self) -> Iterator[bytes]:
         try:
             with self.open() as stream:
-                return _whole(stream, self._limits, self._meter)
+                while piece := stream.read(READ):
+                    self._meter.add(len(piece))
+                    yield piece
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise BadImage(f"is damaged in the archive: {error}") from None
+
+
+def _unicode_path(extra: bytes, raw: bytes) -> str | None:
+    """The name in the extra field for it, unless that is of another name (APPNOTE.TXT, 4.6.9)."""
+    while len(extra) >= 4:
+        kind, length = struct.unpack("<HH", extra[:4])
+        field, extra = extra[4 : 4 + length], extra[4 + length :]
+        if kind == _UNICODE_PATH and field[:5] == b"\x01" + zlib.crc32(raw).to_bytes(4, "little"):
+            try:
+                return field[5:].decode()
+            except UnicodeDecodeError:
+                return None
+    return None
 
 
 def _is_folder(info: zipfile.ZipInfo) -> bool:
@@ -173,33 +154,14 @@ def _is_folder(info: zipfile.ZipInfo) -> bool:
     return False
 
 
-def _directory_bytes(file: BinaryIO) -> int:
-    """Length of a zip's directory as its end says, which the library goes by: it would read all of it into memory."""
-    size = file.seek(0, 2)
-    begin = max(0, size - _END_BYTES)
-    file.seek(begin)
-    tail = file.read()
-    at = tail.rfind(_END)
-    if at < 0 or len(tail) - at < 22:
-        raise refuse(DAMAGED.format("its directory, which ends a zip, is missing"))
-    length = int.from_bytes(tail[at + 12 : at + 16], "little")
-    if length == 0xFFFFFFFF and tail[at - 20 : at - 16] == _END64_PLACE:
-        file.seek(min(int.from_bytes(tail[at - 12 : at - 4], "little"), size))
-        end = file.read(56)
-        if not end.startswith(_END64) or len(end) < 56:
-            raise refuse(DAMAGED.format("its directory, which ends a zip, is missing"))
-        length = int.from_bytes(end[40:48], "little")
-    return length
-
-
 class Tar:
     """A tar archive, plain or compressed, read from beginning to end."""
 
     def __init__(self, path: Path, limits: Limits) -> None:
         self._path, self._limits = path, limits
-        self._folders: list[Parts] = []
+        self._folders: list[tuple[bytes, str | None]] = []
 
-    def folders(self) -> list[Parts]:
+    def folders(self) -> list[tuple[bytes, str | None]]:
         return self._folders
 
     def members(self) -> Iterator[tuple[Member, float]]:
@@ -211,15 +173,16 @@ class Tar:
             stream = _Metered(opened.enter_context(_unpacked(raw)), Meter(self._limits, size))
             archive = opened.enter_context(tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|", tarinfo=_Strict))
             while (info := _next(archive, stream)) is not None:
+                member = _TarMember(archive, info)
                 if info.isdir():
-                    self._folders.append(parts_of(info.name))
+                    self._folders.append((member.raw, None))
                 elif not info.isreg() or info.issparse():
                     raise refuse(
                         f"The archive has a link, device or sparse file, {info.name!r}; only files and folders are "
                         "taken."
                     )
                 else:
-                    yield _TarMember(archive, info, stream, self._limits), min(1.0, raw.tell() / max(1, size))
+                    yield member, min(1.0, raw.tell() / max(1, size))
 
 
 def _next(archive: tarfile.TarFile, stream: "_Metered") -> tarfile.TarInfo | None:
@@ -232,22 +195,26 @@ def _next(archive: tarfile.TarFile, stream: "_Metered") -> tarfile.TarInfo | Non
 
 
 class _TarMember:
-    def __init__(self, archive: tarfile.TarFile, info: tarfile.TarInfo, stream: "_Metered", limits: Limits) -> None:
-        self._archive, self._info, self._stream, self._limits = archive, info, stream, limits
+    declared = None
+
+    def __init__(self, archive: tarfile.TarFile, info: tarfile.TarInfo) -> None:
+        self._archive, self._info = archive, info
 
     @property
-    def name(self) -> str:
-        return self._info.name
+    def raw(self) -> bytes:
+        try:
+            return self._info.name.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            raise refuse(DAMAGED.format("a name in it is no text")) from None
 
-    def read(self) -> bytes:
-        if self._info.size > self._limits.entry_bytes:
-            raise BadImage(f"is longer than {self._limits.entry_bytes:,} bytes, the most for one image")
+    def pieces(self) -> Iterator[bytes]:
         with damage():
-            stream = self._archive.extractfile(self._info)
-            data = b"" if stream is None else stream.read(self._info.size)
-            if len(data) < self._info.size:
+            stream, size = self._archive.extractfile(self._info), 0
+            while stream is not None and (piece := stream.read(READ)):
+                size += len(piece)
+                yield piece
+            if size < self._info.size:
                 raise tarfile.ReadError(f"{self._info.name!r} ends too early")
-        return data
 
 
 _END_OF_ARCHIVE: type[tarfile.HeaderError] = cast(Any, tarfile).EOFHeaderError  # its stubs lack it
@@ -270,7 +237,10 @@ def _unpacked(file: BinaryIO) -> IO[bytes]:
     head = file.read(3)
     file.seek(0)
     if head.startswith(b"\x1f\x8b"):
-        return cast(IO[bytes], gzip.GzipFile(fileobj=file))
+        unpacked = gzip.GzipFile(fileobj=file)
+        if unpacked.peek(4).startswith(b"\0\0\x08"):
+            raise refuse("The file is a single IDX file, packed. Pack images and labels as one zip.")
+        return cast(IO[bytes], unpacked)
     return cast(IO[bytes], bz2.BZ2File(file)) if head == b"BZh" else file
 
 

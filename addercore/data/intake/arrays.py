@@ -1,137 +1,95 @@
-"""`.npz` files: plain numeric arrays only, unpacked to the disk beside the result and mapped, never unpickled."""
+"""Arrays of images with arrays of labels, as a `Source`: of `.npz`, IDX and CIFAR's files."""
 
-import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import isqrt
 from typing import Any, Final
 
 import numpy as np
 
-from addercore.data.intake.archives import DAMAGED, READ, Zip, damage
-from addercore.data.intake.images import BadImage, Pixels, from_array
-from addercore.data.intake.limits import Limits, Meter
+from addercore.data.intake.images import BadImage, Picture, on_ground
+from addercore.data.intake.limits import Limits
 from addercore.data.intake.problems import Problems, refuse
 from addercore.data.intake.sources import Example, Part
 
 Array = np.ndarray[Any, Any]
 
-_PAIRS: Final[tuple[tuple[str, str, Part | None], ...]] = (
-    ("x_train", "y_train", "train"),
-    ("x_val", "y_val", "validation"),
-    ("x_test", "y_test", "validation"),
-    ("images", "labels", None),
-)
 LABEL_BYTES: Final = 1024
-_MAGIC: Final = b"\x93NUMPY"
-_PICKLE: Final = b"\x80"
-NEEDS: Final = "It needs x_train and y_train, with x_test and y_test if there is such a part, or images and labels."
+_ROWS: Final = 4096  # of one-hot labels looked at together
+_CHANNELS: Final = (1, 3)
+_ALPHA: Final = 4
 
 
-class NpzSource:
-    """Arrays as a `Source`. Opening it unpacks them into `folder`."""
+@dataclass(frozen=True, slots=True)
+class ArraySet:
+    """Images (N, …) and labels (N,) with the names that messages call them by."""
 
-    def __init__(self, path: Path, folder: Path, limits: Limits, between: Callable[[], None]) -> None:
-        self.notes: list[str] = []
-        members = _members(path, limits)
-        pairs = self._choose(set(members))
-        wanted = [name for images, labels, _ in pairs for name in (images, labels)]
-        wanted += ["classes"] if "classes" in members else []
-        arrays = _unpack(path, folder, [members[name] for name in wanted], limits, between)
-        self.classes = _names(arrays["classes"]) if "classes" in arrays else None
-        self._sets = [
-            (images, arrays[images], _labels(labels, arrays[labels], limits), part) for images, labels, part in pairs
-        ]
+    images: str
+    labels: str
+    x: Array
+    y: Array
+    part: Part | None
+
+
+class ArraySource:
+    """One or two sets as a `Source`."""
+
+    def __init__(
+        self, sets: list[ArraySet], classes: list[str] | None, notes: list[str], limits: Limits, transparent_on: str
+    ) -> None:
+        self.classes, self.notes = classes, notes
+        self._transparent_on = transparent_on
         problems = Problems()
-        for (images, x, y, _), (_, labels, _) in zip(self._sets, pairs, strict=True):
-            _check_shape(images, x, problems, limits)
-            if len(x) != len(y):
-                problems.add(f"{images} has {len(x):,} images and {labels} {len(y):,} labels; they must be as many.")
+        for each in sets:
+            _check(each, problems, limits)
+        problems.raise_any()
+        self._sets = [(each, labels_of(each.labels, each.y, limits, notes)) for each in sets]
+        for each, labels in self._sets:
+            if len(each.x) != len(labels):
+                problems.add(
+                    f"{each.images} has {len(each.x):,} images and {each.labels} {len(labels):,} labels; they must be "
+                    "as many."
+                )
         problems.raise_any()
 
-    def _choose(self, names: set[str]) -> list[tuple[str, str, Part | None]]:
-        whole = [pair for pair in _PAIRS if {pair[0], pair[1]} & names]
-        for images, labels, _ in whole:
-            if not {images, labels} <= names:
-                lacking = labels if images in names else images
-                raise refuse(f"The file has {', '.join(sorted(names))}, but no {lacking}. {NEEDS}")
-        parts = [part for _, _, part in whole]
-        if not ("train" in parts or parts == [None]):
-            raise refuse(f"The file has {', '.join(sorted(names)) or 'no arrays'}. {NEEDS}")
-        whole = [pair for pair in whole if pair[2] is not None or "train" not in parts]
-        if parts.count("validation") == 2:
-            whole = [pair for pair in whole if pair[0] != "x_test"]
-        used = {name for pair in whole for name in pair[:2]} | {"classes"}
-        if left_out := sorted(names - used):
-            self.notes.append(f"Left out: the arrays {', '.join(left_out[:10])}.")
-        return whole
-
     def examples(self) -> Iterator[Example]:
-        total, before = sum(len(x) for _, x, _, _ in self._sets), 0
-        for name, x, y, part in self._sets:
-            for i in range(len(x)):
-                place = f"{name}[{i}]"
-                yield Example(place, before + i, part, y[i], _image(x[i]), (before + i) / total)
-            before += len(x)
+        total, before = sum(len(each.x) for each, _ in self._sets), 0
+        for each, labels in self._sets:
+            for i in range(len(each.x)):
+                place, image = f"{each.images}[{i}]", self._image(each.x[i])
+                yield Example(place, before + i, each.part, labels[i], image, (before + i) / total)
+            before += len(each.x)
+
+    def _image(self, values: Array) -> Picture | BadImage:
+        """`values` (h, w), (h, w, c) or (c, h, w)."""
+        if values.ndim == 3 and values.shape[2] not in (*_CHANNELS, _ALPHA):
+            values = values.transpose(1, 2, 0)
+        if values.ndim == 3 and values.shape[2] == 1:
+            values = values[:, :, 0]
+        values = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            return BadImage("has pixels that are NaN or infinite")
+        if values.ndim == 3 and values.shape[2] == _ALPHA:
+            try:
+                return on_ground(values, self._transparent_on)
+            except BadImage as error:
+                return error
+        return Picture(values.astype(np.uint8) if values.dtype.kind == "b" else values)
 
 
-def _members(path: Path, limits: Limits) -> dict[str, str]:
-    """Array by name → member of the archive."""
-    found: dict[str, str] = {}
-    for member, _ in Zip(path, limits).members():
-        name = member.name.removesuffix(".npy")
-        if name == member.name:
-            raise refuse(f"The file holds {name!r}, which is no array: an .npz has .npy files only.")
-        if name in found:
-            raise refuse(f"The file has two arrays {name!r}.")
-        found[name] = member.name
-    return found
-
-
-def _unpack(
-    path: Path, folder: Path, members: list[str], limits: Limits, between: Callable[[], None]
-) -> dict[str, Array]:
-    """Arrays by name, mapped from files under names of our own."""
-    meter = Meter(limits, path.stat().st_size)
-    arrays: dict[str, Array] = {}
-    with damage(), zipfile.ZipFile(path) as archive:
-        for number, member in enumerate(members):
-            name, target = member.removesuffix(".npy"), folder / f"array-{number}.npy"
-            with archive.open(member) as stream, target.open("wb") as file:
-                head = stream.read(len(_MAGIC))
-                if head != _MAGIC:
-                    kind = "a pickle, which is never read" if head.startswith(_PICKLE) else "no array"
-                    raise refuse(f"{name} is {kind}. Save plain arrays: np.savez(…, x_train=x.astype(np.uint8), …).")
-                file.write(head)
-                while piece := stream.read(READ):
-                    between()
-                    meter.add(len(piece))
-                    file.write(piece)
-            arrays[name] = _mapped(name, target)
-    return arrays
-
-
-def _mapped(name: str, path: Path) -> Array:
-    """Refuses Python objects by the header alone: nothing is unpickled to find out."""
-    try:
-        array: Array = np.lib.format.open_memmap(path, mode="r")
-    except ValueError as error:
-        if "Python objects" in str(error):
-            raise refuse(
-                f"{name} holds Python objects, a pickle, which is never read. Give all images one size and save plain "
-                "arrays: np.stack(images).astype(np.uint8)."
-            ) from None
-        raise refuse(DAMAGED.format(f"{name}: {error}")) from None
-    with suppress(OSError):
-        path.unlink()  # the mapping holds it
-    return array
-
-
-def _check_shape(name: str, x: Array, problems: Problems, limits: Limits) -> None:
-    if x.dtype.kind not in "uif":
-        problems.add(f"{name} has the type {x.dtype}; it must be uint8, or floats in 0…1.")
-    if x.ndim not in (3, 4) or 0 in x.shape[1:] or (x.ndim == 4 and _colours(x) is None):
-        problems.add(f"{name} has the shape {x.shape}; it must be (N, h, w), (N, h, w, c) or (N, c, h, w), c 1 or 3.")
+def _check(each: ArraySet, problems: Problems, limits: Limits) -> None:
+    name, x = each.images, each.x
+    if x.dtype.kind not in "uifb":
+        problems.add(f"{name} has the type {x.dtype}; it must be uint8, other integers, or floats in 0…1.")
+    if x.ndim == 4 and x.shape[1] in _CHANNELS and x.shape[3] in _CHANNELS:
+        problems.add(
+            f"{name} has the shape {x.shape}, which can be (N, h, w, c) and (N, c, h, w). Save grey images as "
+            "(N, h, w); pad colour images to more than 3 rows and columns."
+        )
+    elif (hint := _shape_hint(each)) is not None:
+        problems.add(
+            f"{name} has the shape {x.shape}; it must be (N, h, w), (N, h, w, c) or (N, c, h, w), c 1 or 3{hint}."
+        )
     elif np.prod(x.shape[1:], dtype=np.int64) > limits.pixels:
         problems.add(f"{name} has images of {x.shape[1:]}; at most {limits.pixels:,} pixels are read.")
     elif len(x) == 0:
@@ -140,41 +98,75 @@ def _check_shape(name: str, x: Array, problems: Problems, limits: Limits) -> Non
         problems.add(f"{name} has {len(x):,} images; at most {limits.entries:,} are taken.")
 
 
-def _colours(x: Array) -> int | None:
-    """The axis of an image (h, w, c) or (c, h, w) that is its channels; the last one where both could be."""
-    return next((axis for axis in (3, 1) if x.shape[axis] in (1, 3)), None)
+def _shape_hint(each: ArraySet) -> str | None:
+    """What mends a shape that is none of images; None where it is one."""
+    name, x = each.images, each.x
+    if x.ndim in (3, 4) and len(each.y) == x.shape[-1] != x.shape[0]:
+        return f". The number of the image is its last axis: {name} = np.moveaxis({name}, -1, 0)"
+    if x.ndim == 2 and x.shape[1]:
+        return _flat_hint(name, x.shape[1])
+    if x.ndim == 4 and 0 not in x.shape[1:]:
+        if x.shape[3] in _CHANNELS or x.shape[1] in _CHANNELS or (x.shape[3] == _ALPHA and x.dtype == np.uint8):
+            return None
+        if x.shape[1] == _ALPHA:
+            return f". Leave out alpha: {name} = {name}[:, :3]"
+        return f". If there are more channels, choose: {name} = {name}[..., :3]"
+    return None if x.ndim == 3 and 0 not in x.shape[1:] else ""
 
 
-def _image(values: Array) -> Pixels | BadImage:
-    """`values` (h, w), (h, w, c) or (c, h, w)."""
-    if values.ndim == 3 and values.shape[2] not in (1, 3):
-        values = values.transpose(1, 2, 0)
-    if values.ndim == 3 and values.shape[2] == 1:
-        values = values[:, :, 0]
-    try:
-        return from_array(np.asarray(values))
-    except BadImage as error:
-        return error
+def _flat_hint(name: str, pixels: int) -> str:
+    side = isqrt(pixels)
+    if side * side == pixels:
+        return f". Its images are flat: {name} = {name}.reshape(-1, {side}, {side})"
+    side = isqrt(pixels // 3)
+    if 3 * side * side == pixels:
+        return (
+            f". Its images are flat: {name} = {name}.reshape(-1, 3, {side}, {side}) where all red comes first (CIFAR), "
+            f"or .reshape(-1, {side}, {side}, 3)"
+        )
+    return f". Its images are flat: {name} = {name}.reshape(-1, h, w)"
 
 
-def _labels(name: str, y: Array, limits: Limits) -> list[int] | list[str]:
-    """Of (N,) or (N, 1); whether numbers are in range is for the plan to say."""
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
+def labels_of(name: str, y: Array, limits: Limits, notes: list[str]) -> list[int] | list[str]:
+    """Labels of (N,), (N, 1), (1, N) or one-hot (N, classes); whether numbers are in range is for the plan to say."""
+    if y.ndim == 2 and 1 in y.shape:
+        y = y.ravel()
+    if len(y.shape) and len(y) > limits.entries:
+        raise refuse(f"{name} has {len(y):,} labels; at most {limits.entries:,} are taken.")
+    if y.ndim == 2 and y.dtype.kind in "uifb":
+        y = _from_one_hot(name, y, notes)
     if y.ndim != 1:
         raise refuse(f"{name} has the shape {y.shape}; it must be (N,), the number of each image's class.")
-    if len(y) > limits.entries:
-        raise refuse(f"{name} has {len(y):,} labels; at most {limits.entries:,} are taken.")
     if y.dtype.kind in "US":
-        return _texts(name, y)
+        return texts(name, y)
     if y.dtype.kind == "f":
-        return _whole_numbers(name, y)
-    if y.dtype.kind not in "ui":
+        return _whole_numbers(name, y, notes)
+    if y.dtype.kind == "b":
+        notes.append(f"{name} holds truth values: False is class 0 and True class 1.")
+    elif y.dtype.kind not in "ui":
         raise refuse(f"{name} has the type {y.dtype}; labels are integers from 0 on, or names.")
     return [int(label) for label in y.tolist()]
 
 
-def _whole_numbers(name: str, y: Array) -> list[int]:
+def _from_one_hot(name: str, y: Array, notes: list[str]) -> Array:
+    """(N, classes) of 0 and 1, one 1 a row → (N,)."""
+    for begin in range(0, len(y), _ROWS):
+        rows = np.asarray(y[begin : begin + _ROWS])
+        if not np.isin(rows, (0, 1)).all():
+            raise refuse(
+                f"{name} has the shape {y.shape} with other values than 0 and 1; labels are (N,). Of probabilities "
+                f"take the largest: {name} = {name}.argmax(axis=1)."
+            )
+        if (wrong := np.flatnonzero(rows.sum(axis=1) != 1)).size:
+            raise refuse(
+                f"{name}[{begin + wrong[0]}] names {int(rows[wrong[0]].sum())} classes; every image has one. Leave out "
+                f"the others (keep = {name}.sum(axis=1) == 1), then {name} = {name}.argmax(axis=1)."
+            )
+    notes.append(f"{name} has a column for each of {y.shape[1]} classes (one-hot): the column with 1 became the label.")
+    return np.concatenate([np.asarray(y[at : at + _ROWS]).argmax(axis=1) for at in range(0, len(y), _ROWS)])
+
+
+def _whole_numbers(name: str, y: Array, notes: list[str]) -> list[int]:
     problems = Problems()
     for i in np.flatnonzero(~np.isfinite(y)):
         problems.add(f"{name}[{i}] is NaN or infinite; labels are integers from 0 on.")
@@ -182,19 +174,17 @@ def _whole_numbers(name: str, y: Array) -> list[int]:
     for i in np.flatnonzero(y != np.rint(y)):
         problems.add(f"{name}[{i}] is {y[i]:g}; labels are integers from 0 on.")
     problems.raise_any()
+    notes.append(f"{name} holds floats that are whole numbers: they were taken as integers.")
     return [int(label) for label in y.tolist()]
 
 
-def _names(array: Array) -> list[str]:
-    if array.ndim != 1 or array.dtype.kind not in "US":
-        raise refuse(f"classes has the shape {array.shape} and type {array.dtype}; it must be a list of names.")
-    return _texts("classes", array)
-
-
-def _texts(name: str, array: Array) -> list[str]:
+def texts(name: str, array: Array) -> list[str]:
+    """Names in an array of text, or of bytes in UTF-8."""
     if array.dtype.itemsize > LABEL_BYTES:
         raise refuse(f"{name} has names of {array.dtype.itemsize:,} bytes; at most {LABEL_BYTES} are taken.")
+    if array.dtype.kind == "U":
+        return [str(text) for text in array.tolist()]
     try:
-        return [str(text) for text in array.astype("U").tolist()]
+        return [bytes(text).decode() for text in array.tolist()]
     except UnicodeDecodeError:
-        raise refuse(f"{name} has names that are not ASCII; save them as text, not as bytes.") from None
+        raise refuse(f"{name} has names that are not UTF-8; save them as text: {name} = {name}.astype(str).") from None

@@ -1,6 +1,6 @@
 """The canonical file of a user's dataset: safetensors, the same bytes for the same images, labels and classes.
 
-`train_images` uint8 (N, c, h, w), `train_labels` int64 (N,), `validation_images`, `validation_labels`. Labels lie
+`train_images` uint8 (N, c, h, w), `train_labels` int64 (N,), `validation_images`, `validation_labels`. Labels come
 first, so that they are aligned. The metadata's one key, `adderworks`, has the names of the classes as JSON.
 """
 
@@ -21,13 +21,14 @@ LABEL_BYTES: Final = 8
 
 
 class CanonicalFile:
-    """Written image by image, in any order: the header is known before the pixels are."""
+    """Writes images one by one, in any order: the header is known before the pixels."""
 
     def __init__(self, path: Path, plan: Plan) -> None:
         self._image_bytes = int(np.prod(plan.shape))
         sizes: dict[Part, int] = {"train": plan.train_size, "validation": plan.validation_size}
         header, self._offsets, total = _layout(plan, sizes, self._image_bytes)
-        self._file = path.open("wb")
+        self._file = path.open("w+b")
+        self._shape = plan.shape
         self._file.truncate(len(header) + total)
         self._file.write(header)
         self._begin = len(header)
@@ -39,8 +40,13 @@ class CanonicalFile:
             self._write(f"{part}_labels", 0, labels.tobytes())
 
     def put(self, part: Part, slot: int, image: Pixels) -> None:
-        """`image` (c, h, w)."""
+        """Writes one image (c, h, w)."""
         self._write(f"{part}_images", slot * self._image_bytes, image.tobytes())
+
+    def get(self, part: Part, slot: int) -> Pixels:
+        """The image (c, h, w) that was put there."""
+        self._file.seek(self._begin + self._offsets[f"{part}_images"] + slot * self._image_bytes)
+        return np.frombuffer(self._file.read(self._image_bytes), dtype=np.uint8).reshape(self._shape)
 
     def _write(self, tensor: str, offset: int, data: bytes) -> None:
         self._file.seek(self._begin + self._offsets[tensor] + offset)

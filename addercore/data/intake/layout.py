@@ -1,26 +1,12 @@
 """Names of an archive's files → parts and classes. Names only decide; nothing is ever written under one."""
 
-import re
-from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import Final
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
-from addercore.data.intake.problems import Problems, refuse
+from addercore.data.intake.names import Parts
+from addercore.data.intake.parts import Kind, filler, parts_among
+from addercore.data.intake.problems import Problems, listed, refuse
 from addercore.data.intake.sources import Part
-
-_PARTS: Final[dict[str, Part]] = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-}
-_TEST: Final = ("test", "testing")
-_IGNORED: Final = ("__MACOSX", "Thumbs.db", "desktop.ini")
-_DRIVE: Final = re.compile(r"[A-Za-z]:")
-_LISTED: Final = 5
-
-Parts = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,101 +17,190 @@ class Layout:
     notes: list[str]
 
 
-def parts_of(name: str) -> Parts:
-    """The folders and the file of a member's name. Raises BadDataset where it leads out of the archive."""
-    path = name.replace("\\", "/")
-    shown = repr(name[:100])
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise refuse(f"The archive has a name that is no text: {shown}. Rename the file and pack it again.") from None
-    parts = PurePosixPath(path).parts
-    if path.startswith("/") or _DRIVE.match(path):
-        raise refuse(f"The archive has an absolute name: {shown}. Pack the folder from beside it.")
-    if ".." in parts or "\x00" in name:
-        raise refuse(f"The archive has a name that leads out of it: {shown}. Pack the folder from beside it.")
-    return parts
+@dataclass(slots=True)
+class _Found:
+    """What is known so far: places, folders of classes that must not be empty, and notes."""
 
+    places: dict[str, tuple[Part | None, str]] = field(default_factory=dict)
+    folders: set[str] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+    loose: list[str] = field(default_factory=list)
+    deep: set[str] = field(default_factory=set)
 
-def hidden(parts: Parts) -> bool:
-    """What file managers and version control leave lying about."""
-    return not parts or any(part.startswith(".") or part in _IGNORED for part in parts)
+    def put(self, name: str, part: Part | None, label: str, deeper: Parts) -> None:
+        self.places[name] = (part, label)
+        if deeper:
+            self.deep.add(f"{label}/{deeper[0]}")
 
 
 def layout(files: dict[str, Parts], folders: list[Parts]) -> Layout:
-    """Class folders, optionally below train/ and val/ (or test/), all of it optionally in folders that hold all.
+    """Class folders, optionally below folders of parts, all of it optionally in folders that hold all.
 
-    Deeper folders belong to their class. Raises BadDataset for one class, or a class without images.
+    A part's folder is never a class. Deeper folders belong to their class. Raises BadDataset for what cannot be told,
+    for one class, or for a class without images.
     """
     depth = _root(list(files.values()))
-    inner = {name: parts[depth:] for name, parts in files.items()}
-    images = {name: parts for name, parts in inner.items() if len(parts) > 1}
+    images = {name: parts[depth:] for name, parts in files.items() if len(parts) > depth + 1}
     if not images:
         raise refuse(
             "The archive has no folders of images. It needs a folder for each class, such as cat/1.png and dog/1.png, "
-            "optionally below train/ and val/."
+            "optionally below train/ and val/. Labels in a table or in the files' names are not read."
         )
-    loose = sorted(name for name in files if name not in images)
-    notes = [_left_out(loose)] if loose else []
+    found = _Found(loose=[name for name in files if name not in images])
     below = [parts[depth:] for parts in folders if len(parts) > depth]
-    split = _split_names({parts[0] for parts in images.values()})
-    if split is None:
-        places: dict[str, tuple[Part | None, str]] = {name: (None, parts[0]) for name, parts in images.items()}
-        known = {parts[0] for parts in below}
-    else:
-        places = {}
+    outer = {parts[0] for parts in images.values()}
+    named = parts_among(outer)
+    if named and not _are_classes(images, outer, named, found):
+        _by_parts(images, below, _used_parts(named, outer, found), found)
+    elif not named and (inner := _inner_parts(images)):
         for name, parts in images.items():
-            part = split[parts[0]]
-            if len(parts) < 3:
-                notes.append(_left_out([name]))
-            elif part is not None:
-                places[name] = (part, parts[1])
-        known = {parts[1] for parts in below if len(parts) > 1 and split.get(parts[0])}
-        tests = sorted(name for name, part in split.items() if part is None)
-        notes += [f"The folder {name} is left out: the validation part is another." for name in tests]
-    _require_images(places, known)
-    return Layout(places, notes[: _LISTED * 2])
+            if (part := inner[parts[1]]) is not None:
+                found.put(name, part, parts[0], ())
+        found.notes += [f"The folders {name} are left out." for name, part in sorted(inner.items()) if part is None]
+    else:
+        for name, parts in images.items():
+            found.put(name, None, parts[0], parts[1:-1])
+        found.folders = {parts[0] for parts in below}
+    _require_images(found)
+    return Layout(found.places, _notes(found))
 
 
 def _root(files: list[Parts]) -> int:
     """How many outer folders hold everything and say nothing."""
     depth = 0
-    while files:
+    while True:
         outer = {parts[depth] for parts in files if len(parts) > depth + 1}
-        if len(outer) != 1 or outer.pop().lower() in (*_PARTS, *_TEST):
+        inner = {parts[depth + 1] for parts in files if len(parts) > depth + 2}
+        if len(outer) != 1 or not inner:  # with nothing in it, it is the one class that there is
             return depth
-        if not any(len(parts) > depth + 2 for parts in files):  # else it is the one class that there is
-            return depth
+        if parts_among(outer) and len(set(parts_among(inner).values())) < 2:
+            return depth  # train/ alone, not a folder `train_data` that holds train/ and test/
         depth += 1
-    return depth
 
 
-def _split_names(outer: set[str]) -> dict[str, Part | None] | None:
-    """Part by folder name, None for a test part beside a validation part; None: these are classes."""
-    lower = {name: name.lower() for name in outer}
-    known = {name: _PARTS.get(low) for name, low in lower.items()}
-    tests = [name for name, low in lower.items() if low in _TEST]
-    if any(part is None for name, part in known.items() if name not in tests):
+def _are_classes(images: dict[str, Parts], outer: set[str], named: dict[str, Kind], found: _Found) -> bool:
+    """Whether the one folder that is called as a part is a class: `train` beside `bus` and `car`, with images itself.
+
+    Raises BadDataset where that cannot be told.
+    """
+    others = sorted(outer - set(named))
+    if not others:
+        return False
+    flat = all(len(parts) == 2 for parts in images.values() if parts[0] in named)
+    name = next(iter(named))
+    if flat and len(named) == 1 and name.lower() == "train" and len(others) > 1:
+        found.notes.append(f"The folder {name} is taken for a class, as it holds images like {listed(others)}.")
+        return True
+    raise refuse(
+        f"Is {listed(sorted(named))} a part or a class? Beside it the archive has {listed(others)}. If it is a part, "
+        "give every folder beside it the name of a part (train, val, test) or leave it out; if it is a class, rename "
+        "it."
+    )
+
+
+def _used_parts(named: dict[str, Kind], outer: set[str], found: _Found) -> dict[str, Part]:
+    """The folders that train and validate. Raises BadDataset where it takes a choice."""
+    by_kind: dict[Kind, list[str]] = {}
+    for name, kind in sorted(named.items()):
+        by_kind.setdefault(kind, []).append(name)
+    if "train" not in by_kind:
+        raise refuse(f"The archive has {listed(sorted(outer))} but no train/ beside it. Which images are to train on?")
+    for kind in ("train", "validation", "test"):
+        several = by_kind.get(kind, [])
+        if len(several) > 1 and not (kind == "test" and "validation" in by_kind):
+            raise refuse(
+                f"The folders {listed(several)} are each a {kind} part. Which one is to be used? Put their classes "
+                "into one folder, or leave one out."
+            )
+    validates = next(iter(by_kind.get("validation") or by_kind.get("test") or ()), None)
+    for name in by_kind.get("test", []):
+        if name != validates:
+            found.notes.append(f"The folder {name} is left out: the validation part is {validates}.")
+    for name in by_kind.get("unlabelled", []):
+        found.notes.append(f"The folder {name} is left out: it is for images without labels.")
+    if validates is not None and named[validates] == "test":
+        found.notes.append(f"The images of {validates} validate.")
+    used: dict[str, Part] = {by_kind["train"][0]: "train"}
+    return used if validates is None else used | {validates: "validation"}
+
+
+def _by_parts(images: dict[str, Parts], folders: list[Parts], used: dict[str, Part], found: _Found) -> None:
+    for outer, part in used.items():
+        mine = {name: parts[1:] for name, parts in images.items() if parts[0] == outer}
+        depth = _inside(outer, list(mine.values()))
+        for name, parts in mine.items():
+            if len(parts) > depth + 1:
+                found.put(name, part, parts[depth], parts[depth + 1 : -1])
+            else:
+                found.loose.append(name)
+        found.folders |= {parts[depth + 1] for parts in folders if parts[0] == outer and len(parts) > depth + 1}
+
+
+def _inside(outer: str, files: list[Parts]) -> int:
+    """How many folders inside a part's say nothing: it is repeated (seg_train/seg_train), or its images are in one."""
+    depth = 0
+    while True:
+        inner = {parts[depth] for parts in files if len(parts) > depth + 1}
+        if not inner:
+            raise refuse(
+                f"The folder {outer} holds images itself, and no folder for each class. A part is no class: which "
+                f"class does each image have? Sort them into {outer}/cat, {outer}/dog and so on."
+            )
+        named = parts_among(inner)
+        deeper = any(len(parts) > depth + 2 for parts in files)
+        if len(inner) == 1 and deeper and (len(named) == 1 or filler(next(iter(inner)))):
+            depth += 1
+        elif len(named) == len(inner) and len(set(named.values())) > 1:
+            raise refuse(
+                f"The folder {outer} is a part and holds parts again ({listed(sorted(inner))}). Which ones are to be "
+                "used? Leave one outer folder, train/ or none."
+            )
+        else:
+            return depth
+
+
+def _inner_parts(images: dict[str, Parts]) -> dict[str, Part | None] | None:
+    """Part by folder name where each class has its own parts, as in cat/train/1.png; None where it has none.
+
+    Raises BadDataset where that is only half so.
+    """
+    inner = {parts[1] for parts in images.values() if len(parts) > 2}
+    named = parts_among(inner)
+    kinds = set(named.values()) - {"unlabelled"}
+    if len(kinds) < 2 or "train" not in kinds:
         return None
-    if "train" not in known.values():
-        if outer - set(tests) or len(outer) == 1:
-            raise refuse(f"The archive has {', '.join(sorted(outer))} but no train/ beside it.")
-        return None
-    if tests and "validation" not in known.values():
-        known |= dict.fromkeys(tests, "validation")
-    return known
+    if set(named) != inner or any(len(parts) != 3 for parts in images.values()) or len(named) > len(kinds):
+        raise refuse(
+            f"The folders of classes hold parts ({listed(sorted(named))}) and other things. Put the parts outside: "
+            "train/cat, train/dog, val/cat, val/dog."
+        )
+    validates: Kind = "validation" if "validation" in kinds else "test"
+    return {
+        name: "train" if kind == "train" else "validation" if kind == validates else None
+        for name, kind in named.items()
+    }
 
 
-def _require_images(places: dict[str, tuple[Part | None, str]], folders: set[str]) -> None:
-    trained = {label for part, label in places.values() if part != "validation"}
-    named = folders | {label for _, label in places.values()}
+def _require_images(found: _Found) -> None:
+    trained = {label for part, label in found.places.values() if part != "validation"}
+    named = found.folders | {label for _, label in found.places.values()}
+    alike = {label.casefold(): label for label in trained}
     problems = Problems()
     for label in sorted(named - trained):
-        if not hidden((label,)):
-            problems.add(f"The class {label!r} has no images to train on: fill its folder, or remove it.")
+        other = alike.get(label.casefold())
+        hint = f"fill its folder, or remove it{'' if other is None else f'; or is it {other!r}'}"
+        problems.add(f"The class {label!r} has no images to train on: {hint}.")
     problems.raise_any()
 
 
-def _left_out(names: list[str]) -> str:
-    more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
-    return f"Left out, as they lie in no class's folder: {', '.join(names[:_LISTED])}{more}."
+def _notes(found: _Found) -> list[str]:
+    notes = list(found.notes)
+    if found.loose:
+        notes.append(f"Left out, as they lie in no class's folder: {_several(found.loose)}.")
+    if found.deep:
+        notes.append(f"Images of folders inside a class belong to that class: {_several(found.deep)}.")
+    return notes
+
+
+def _several(names: Iterable[str]) -> str:
+    return listed(sorted(names))

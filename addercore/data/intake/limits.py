@@ -1,4 +1,4 @@
-"""How much an upload may be, by what really comes out of it: no header is trusted."""
+"""Limits of an upload, by what it really unpacks to: no header is trusted."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -11,7 +11,7 @@ GIB: Final = 2**30
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The defaults let every dataset through that fits this machine, and no bomb."""
+    """The defaults allow every dataset that fits a usual machine, and no decompression bomb."""
 
     entries: int = 1_000_000  # files of an archive, images of an array, rows of a table
     entry_bytes: int = 64 * MIB  # of one image file
@@ -24,7 +24,7 @@ class Limits:
 
 
 class Meter:
-    """Counts the bytes that really come out of an upload of `packed` bytes, and stops what is a bomb."""
+    """Counts the bytes that an upload of `packed` bytes unpacks to, and stops decompression bombs."""
 
     def __init__(self, limits: Limits, packed: int) -> None:
         self._limits, self._packed, self._total = limits, packed, 0
@@ -39,5 +39,5 @@ class Meter:
         if self._total > max(self._limits.free_bytes, self._limits.ratio * self._packed):
             raise refuse(
                 f"The upload unpacks to more than {self._limits.ratio} times its {self._packed:,} bytes: it may be an "
-                "archive bomb. If it is not, pack it with less compression (zip -0)."
+                "archive bomb. If it is not, pack it with less compression (zip -0, a table without a codec)."
             )

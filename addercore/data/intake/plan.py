@@ -6,35 +6,83 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from addercore.config import IntakeOptions
-from addercore.data.intake.images import BadImage, channels_of
+from addercore.data.intake.classes import RENUMBER, classes_of
+from addercore.data.intake.images import BadImage, Remark, channels_of
 from addercore.data.intake.limits import Limits
 from addercore.data.intake.problems import Problems, refuse
+from addercore.data.intake.ranges import Extents, Scale, scales
 from addercore.data.intake.sources import Example, Part, Source
 
 FALLBACK_SIZE: Final = (64, 64)  # of images that differ
-MAX_NAME: Final = 100  # characters of a class's name
+SKIPPED_SHOWN: Final = 20  # images left out that are named
 
 
 @dataclass(slots=True)
 class Survey:
     """Notes on every example, in the order of the source."""
 
+    options: IntakeOptions
     keys: list[str | int] = field(default_factory=list)
     labels: list[str | int] = field(default_factory=list)
     parts: list[Part | None] = field(default_factory=list)
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     channels: Counter[int] = field(default_factory=Counter)
+    either: int = 0  # images that say neither grey nor colour
+    extents: Extents = field(default_factory=Extents)
+    remarks: dict[Remark, tuple[int, str]] = field(default_factory=dict)  # number of such images, and the first
+    bad: dict[str, str | int] = field(default_factory=dict)  # label by place of what is left out
+    bad_sentences: list[str] = field(default_factory=list)
     problems: Problems = field(default_factory=Problems)
 
     def note(self, example: Example) -> None:
         if isinstance(example.image, BadImage):
-            self.problems.add(f"{example.place} {example.image}.")
+            self._note_bad(example, example.image)
             return
+        picture = example.image
         self.keys.append(example.key)
         self.labels.append(example.label)
         self.parts.append(example.part)
-        self.sizes[(example.image.shape[0], example.image.shape[1])] += 1
-        self.channels[channels_of(example.image)] += 1
+        self.sizes[(picture.values.shape[0], picture.values.shape[1])] += 1
+        self.extents.note(picture.values, example.place)
+        if picture.either:
+            self.either += 1
+        else:
+            self.channels[channels_of(picture.values)] += 1
+        for remark in picture.remarks:
+            number, first = self.remarks.get(remark, (0, example.place))
+            self.remarks[remark] = number + 1, first
+
+    def _note_bad(self, example: Example, reason: BadImage) -> None:
+        sentence = f"{example.place} {reason}."
+        if self.options.on_bad_image == "fail":
+            self.problems.add(sentence)
+            return
+        self.bad[example.place] = example.label
+        if len(self.bad) <= SKIPPED_SHOWN:
+            self.bad_sentences.append(sentence)
+        if len(self.bad) > self.options.max_skipped:
+            raise refuse(
+                f"More than {self.options.max_skipped:,} images cannot be used (max_skipped); the last one found: "
+                f"{sentence}"
+            )
+
+    def require_classes(self) -> None:
+        """Raises BadDataset where all images of a class are left out."""
+        for label in sorted(map(str, set(self.bad.values()) - set(self.labels))):
+            self.problems.add(f"The class {label!r} has no image that can be used: mend them, or remove its folder.")
+        self.problems.raise_any()
+
+    def notes(self) -> list[str]:
+        """What was decided about images, and which were left out."""
+        ground = self.options.transparent_on
+        notes = [
+            f"{remark.format(ground=ground)}: {number:,}, the first is {first}."
+            for remark, (number, first) in self.remarks.items()
+        ]
+        if self.bad:
+            notes.append(f"Images that cannot be used were left out, as on_bad_image is skip: {len(self.bad):,}.")
+            notes += self.bad_sentences
+        return notes
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +95,7 @@ class Plan:
     slots: list[tuple[Part, int]]  # where each example goes
     train_size: int
     validation_size: int
+    scales: dict[str, Scale]  # of each group of values
     notes: list[str]
 
 
@@ -55,10 +104,12 @@ def plan(survey: Survey, source: Source, options: IntakeOptions, limits: Limits)
     survey.problems.raise_any()
     if not survey.keys:
         raise refuse("The upload has no images.")
-    classes, labels = _classes(survey, source.classes, limits)
+    survey.require_classes()
+    notes = [*source.notes, *survey.notes()]
+    classes, labels = classes_of(survey.keys, survey.labels, source.classes, limits, notes)
     channels = _channels(survey, options)
+    ranges = scales(survey.extents, options.value_range, notes)
     size = options.size or (next(iter(survey.sizes)) if len(survey.sizes) == 1 else FALLBACK_SIZE)
-    notes = list(source.notes)
     if options.size is None and len(survey.sizes) > 1:
         notes.append(f"The images have {len(survey.sizes):,} different sizes; all became 64×64. size sets another.")
     total = len(labels) * channels * size[0] * size[1]
@@ -69,46 +120,9 @@ def plan(survey: Survey, source: Source, options: IntakeOptions, limits: Limits)
         )
     parts = _parts(survey, labels, options, classes, notes)
     slots, sizes = _slots(survey, parts)
-    _require_trained(classes, labels, parts)
+    _require_trained(classes, labels, parts, numbered=isinstance(survey.labels[0], int))
     shape = (channels, size[0], size[1])
-    return Plan(classes, shape, labels, slots, sizes["train"], sizes["validation"], notes)
-
-
-def _classes(survey: Survey, names: list[str] | None, limits: Limits) -> tuple[tuple[str, ...], list[int]]:
-    """Names of the classes, and the number of each example's."""
-    if all(isinstance(label, str) for label in survey.labels):
-        ordered = names if names is not None else sorted({str(label) for label in survey.labels}, key=_natural)
-        numbers = {name: number for number, name in enumerate(ordered)}
-        for key, label in zip(survey.keys, survey.labels, strict=True):
-            if label not in numbers:
-                survey.problems.add(f"The label of image {key} is {str(label)[:40]!r}, which is none of the classes.")
-        survey.problems.raise_any()
-        found = [numbers[str(label)] for label in survey.labels]
-    else:
-        found = [int(label) for label in survey.labels]
-        known = limits.classes if names is None else len(names)
-        most = f"there are {known} classes" if names else f"at most {known:,} classes are taken"
-        for key, label in zip(survey.keys, found, strict=True):
-            if not 0 <= label < known:
-                survey.problems.add(f"The label of image {key} is {label}; {most}, numbered from 0 on.")
-        survey.problems.raise_any()
-        ordered = names if names is not None else [str(number) for number in range(max(found) + 1)]
-    for name in ordered:
-        if not name.strip() or len(name) > MAX_NAME or "\x00" in name:
-            survey.problems.add(f"The class {name[:40]!r} needs a name of 1 to {MAX_NAME} characters.")
-    if len(set(ordered)) < len(ordered):
-        survey.problems.add("Two classes have the same name.")
-    if len(ordered) < 2:
-        survey.problems.add(f"There is one class only, {ordered[0]!r}; a classifier needs two or more.")
-    if len(ordered) > limits.classes:
-        survey.problems.add(f"There are {len(ordered):,} classes; at most {limits.classes:,} are taken.")
-    survey.problems.raise_any()
-    return tuple(ordered), found
-
-
-def _natural(name: str) -> tuple[int, int, str]:
-    """Numbers by value, before names."""
-    return (0, int(name), name) if name.isascii() and name.isdecimal() and len(name) < 10 else (1, 0, name)
+    return Plan(classes, shape, labels, slots, sizes["train"], sizes["validation"], ranges, notes)
 
 
 def _channels(survey: Survey, options: IntakeOptions) -> int:
@@ -119,7 +133,7 @@ def _channels(survey: Survey, options: IntakeOptions) -> int:
             f"{survey.channels[1]:,} images are grey and {survey.channels[3]:,} in colour. Say with channels (1 or 3) "
             "what all shall become."
         )
-    return next(iter(survey.channels))
+    return next(iter(survey.channels), 1)
 
 
 def _parts(
@@ -165,10 +179,12 @@ def _slots(survey: Survey, parts: list[Part]) -> tuple[list[tuple[Part, int]], C
     return slots, sizes
 
 
-def _require_trained(classes: tuple[str, ...], labels: list[int], parts: list[Part]) -> None:
+def _require_trained(classes: tuple[str, ...], labels: list[int], parts: list[Part], numbered: bool) -> None:
+    """Raises BadDataset where a class has nothing to train on: of numbers, where there is a gap between them."""
     trained = {label for label, part in zip(labels, parts, strict=True) if part == "train"}
+    hint = f"; if it is no class, renumber: {RENUMBER}" if numbered else ""
     problems = Problems()
     for number, name in enumerate(classes):
         if number not in trained:
-            problems.add(f"The class {name!r} has no images to train on: add some, or remove it.")
+            problems.add(f"The class {name!r} has no images to train on: add some, or remove it{hint}.")
     problems.raise_any()

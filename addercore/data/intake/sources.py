@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from addercore.data.intake.images import BadImage, Pixels
+from addercore.data.intake.images import BadImage, Picture
 
 Part = Literal["train", "validation"]
 
@@ -17,7 +17,7 @@ class Example:
     key: str | int  # tells it from the others of the upload, whatever the order they come in
     part: Part | None  # None: the upload has no parts
     label: str | int
-    image: Pixels | BadImage
+    image: Picture | BadImage
     done: float  # 0…1, how much of the upload has been read
 
 
@@ -26,7 +26,7 @@ class Source(Protocol):
 
     @property
     def notes(self) -> list[str]:
-        """What was left out, a sentence each; complete once it is opened."""
+        """What was left out, guessed or converted, a sentence each; complete once it is opened."""
 
     @property
     def classes(self) -> list[str] | None:

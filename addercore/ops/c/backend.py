@@ -1,4 +1,4 @@
-"""Calls of the C kernels: torch's tensors to pointers."""
+"""Calls the C kernels with the pointers of torch's tensors."""
 
 import ctypes
 from collections.abc import Callable
@@ -18,13 +18,13 @@ _SHAPE: Final = (
 
 
 class Shape(ctypes.Structure):
-    """`adder_shape` of src/adder.h."""
+    """The struct `adder_shape` of src/adder.h."""
 
     _fields_ = [(name, ctypes.c_int64) for name in _SHAPE]
 
 
 class Epilogue(ctypes.Structure):
-    """`adder_epilogue` of src/adder.h; None leaves a part out."""
+    """The struct `adder_epilogue` of src/adder.h; None leaves a part out."""
 
     _fields_ = [
         ("scale", ctypes.c_void_p),
@@ -38,7 +38,7 @@ class Epilogue(ctypes.Structure):
 
 @lru_cache(maxsize=256)
 def _shape(x: torch.Size, weight: torch.Size, geometry: Geometry) -> tuple[Shape, tuple[int, int, int, int]]:
-    """The layer as the library wants it, and the output's shape."""
+    """The layer's shape as the C struct, and the output's shape."""
     height, width = geometry.output_size((x[2], x[3]), (weight[2], weight[3]))
     pairs = (*geometry.stride, *geometry.padding, *geometry.dilation)
     shape = Shape(*x, weight[0], weight[2], weight[3], height, width, *pairs, geometry.groups)
@@ -69,7 +69,7 @@ def _run(function: Callable[..., int], *arguments: object) -> None:
 
 
 class CBackend(Backend):
-    """The kernels of one instruction set, in fp32; bits do not depend on the number of threads."""
+    """The kernels of one instruction set, in fp32. Results do not depend on the number of threads, to the bit."""
 
     def __init__(self, library: ctypes.CDLL, isa: int) -> None:
         self.library, self.isa = _declared(library), isa
@@ -113,7 +113,9 @@ class CBackend(Backend):
         return self._forward(x, weight, geometry, epilogue)
 
     def forward_moments(self, x: Tensor, weight: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor, Tensor]:
-        mean, variance = (weight.new_full(weight.shape[:1], torch.nan) for _ in range(2))  # stays, of no output at all
+        mean, variance = (
+            weight.new_full(weight.shape[:1], torch.nan) for _ in range(2)
+        )  # remains NaN if there are no outputs
         y = self._forward(x, weight, geometry, Epilogue(mean=mean.data_ptr(), variance=variance.data_ptr()))
         return y, mean, variance
 

@@ -42,7 +42,7 @@ form.addEventListener("submit", (event) => {
   request.addEventListener("loadend", () => {
     sent.hidden = true;
     button.disabled = false;
-    if (request.status === 0) showProblem("The upload broke off. If the file is too long, the server says so by ending it.");
+    if (request.status === 0) showProblem("The upload broke off. The server ends an upload early when the file is too long.");
     else if (request.status >= 300) showProblem(reason(request));
     else form.reset();
     live.soon();

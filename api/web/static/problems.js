@@ -6,7 +6,7 @@ export async function call(path, options) {
   try {
     response = await fetch(path, options);
   } catch {
-    throw new Error("The server does not answer. Nothing was changed as far as this page knows; try again.");
+    throw new Error("The server does not answer. Check whether the change was made before you try again.");
   }
   if (response.ok) return response;
   const problem = await response.json().catch(() => ({}));

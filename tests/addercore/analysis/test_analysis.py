@@ -14,6 +14,8 @@ from addercore.analysis.__main__ import main as command
 from addercore.config import TrainConfig
 from addercore.io import encode, manifest_of
 
+pytestmark = pytest.mark.bits
+
 FILES = ("result.json", "table.md", "table.csv", "summary.json", "figure.png")
 NOT_TRAINED = ("table1", "variance")
 
@@ -126,10 +128,10 @@ def test_stopped_inside_and_between_trainings_it_ends_the_same(tmp_path: Path, r
     assert "adder-0" not in runs, "what was finished is not trained again"
 
 
-def test_a_stop_between_teacher_and_pupil_keeps_the_teacher(tmp_path: Path, recorder: Any) -> None:
+def test_a_stop_between_teacher_and_student_keeps_the_teacher(tmp_path: Path, recorder: Any) -> None:
     whole = recorder()
     run(tmp_path / "whole", "distillation", callbacks=whole)
-    first = recorder(stop_at=2 * whole.asked // 3 + 3)  # in the third training, the pupil's
+    first = recorder(stop_at=2 * whole.asked // 3 + 3)  # in the third training, the student's
     stopped = run(tmp_path / "parts", "distillation", callbacks=first)
     assert stopped.stopped
     assert {p.name.split("/")[0] for p in first.points} >= {"twin-0", "plain-0"}

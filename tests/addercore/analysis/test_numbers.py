@@ -2,19 +2,27 @@
 
 import csv
 import io
-from math import sqrt
+from math import exp, log, sqrt
+from random import Random
 from typing import Any
 
 import pytest
 import torch
 from scipy import stats
 
-from addercore.analysis import features, fits
+from addercore.analysis import features, fits, gradients
 from addercore.analysis.claims import Accuracies, order, together
 from addercore.analysis.filters import neighbours
 from addercore.analysis.findings import Finding
-from addercore.analysis.report import Column, Table, plain
-from addercore.analysis.statistics import chance_limit, compare, mean_of
+from addercore.analysis.report import Column, Table, Verdict, plain
+from addercore.analysis.statistics import (
+    NORMAL_LIMIT,
+    chance_limit,
+    compare,
+    mean_of,
+    student_limit,
+    student_probability,
+)
 from addercore.analysis.variance import predicted
 from addercore.config import AnalyzeConfig
 from addercore.nn import Adder2d
@@ -67,12 +75,107 @@ def test_means_and_paired_differences_by_hand() -> None:
     assert (found.mean, found.n, found.paired) == (pytest.approx(0.1), 3, True)
     assert found.se == pytest.approx(0.1 / sqrt(3))
     assert found.sign == 0
-    assert found.points() == "+10.00 ± 5.77 points"
+    assert found.margin == pytest.approx(stats.t.ppf(0.975, 2) * found.se)
+    assert found.points() == "+10.00 ± 24.84 points"
     single = compare({0: 0.9}, {0: 0.5}, 100)
     assert single is not None
     assert (single.se, single.paired, single.sign) == (pytest.approx(sqrt((0.09 + 0.25) / 100)), False, 1)
+    assert single.margin == pytest.approx(stats.norm.ppf(0.975) * single.se)
     assert compare({0: 1.0}, {1: 1.0}, 100) is None
     assert chance_limit(10, 360) == pytest.approx(0.1 + 3 * sqrt(0.09 / 360))
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 5, 10, 14, 29, 99, 100])
+def test_limits_of_student_s_t_are_scipy_s(freedom: int) -> None:
+    assert student_limit(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-12)
+    assert student_limit(freedom, 0.5) == pytest.approx(stats.t.ppf(0.75, freedom), rel=1e-12)
+    for limit in (0.0, 0.1, 1.0, 7.0, 300.0):
+        assert student_probability(limit, freedom) == pytest.approx(2 * stats.t.cdf(limit, freedom) - 1, abs=1e-13)
+
+
+def test_limits_that_are_in_every_textbook() -> None:
+    assert [round(student_limit(freedom), 2) for freedom in (1, 2, 4, 9)] == [12.71, 4.30, 2.78, 2.26]
+    assert round(NORMAL_LIMIT, 2) == 1.96
+    with pytest.raises(ValueError, match="at least one degree of freedom, got 0"):
+        student_limit(0)
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_an_interval_of_few_seeds_holds_the_truth_as_often_as_it_says(seeds: int) -> None:
+    """Two standard errors would hold it in 82 % (three seeds) and 88 % (five)."""
+    source, held, tries = Random(1), 0, 4000
+    for _ in range(tries):
+        found = compare({s: source.gauss(0.9, 0.01) for s in range(seeds)}, dict.fromkeys(range(seeds), 0.88), 360)
+        assert found is not None
+        held += abs(found.mean - 0.02) <= found.margin
+    assert held / tries == pytest.approx(0.95, abs=0.012)
+
+
+def test_three_seeds_two_and_a_half_standard_errors_apart_are_a_tie() -> None:
+    found = compare({0: 0.91, 1: 0.93, 2: 0.95}, {0: 0.90, 1: 0.90, 2: 0.90}, 360)
+    assert found is not None
+    assert found.mean / found.se == pytest.approx(0.03 * sqrt(3) / 0.02)
+    assert found.sign == 0
+
+
+def test_a_verdict_says_how_many_comparisons_were_made() -> None:
+    found = accuracies(a=[0.95, 0.96, 0.95], b=[0.90, 0.91, 0.89], c=[0.80, 0.81, 0.82])
+    verdict = order(found, ["a", "b", "c"])
+    found.difference("b", "a")  # the same pair again
+    verdict = verdict.after(found.comparisons)
+    assert verdict.comparisons == 3
+    assert verdict.reasons[-1] == (
+        "3 comparisons were made, each with its own 95 % interval and none corrected for the others: chance alone "
+        "makes about 0.15 of 3 miss."
+    )
+    assert Verdict("nothing", None).after(0).reasons == []
+    assert Verdict("one", None).after(1).reasons == ["One comparison was made, with a 95 % interval."]
+
+
+def norms(conv: list[float], adder: list[float]) -> list[Finding]:
+    """Gradient norms of a network of one layer, by seed."""
+    return [
+        Finding(f"{method}-{seed}", method, seed, {"norms": {"layer": value}})
+        for method, values in (("conv", conv), ("adder", adder))
+        for seed, value in enumerate(values)
+    ]
+
+
+def test_table_1_has_one_ratio_in_its_table_its_verdict_and_its_reasons() -> None:
+    """The geometric mean of the seeds' ratios 100, 400 and 1,600; the ratio of the mean norms would be 278."""
+    config = AnalyzeConfig.from_dict({"recipe": "table1", "seeds": [0, 1, 2]})
+    made = gradients.report(config, norms([2.0, 4.0, 8.0], [0.02, 0.01, 0.005]))
+    assert made.table.rows[0]["ratio"] == pytest.approx(400)
+    assert "400 to 400 times" in made.verdict.text
+    half = stats.t.ppf(0.975, 2) * log(4) / sqrt(3)
+    low, high = (plain(400 * exp(sign * half), 3) for sign in (-1, 1))
+    assert (
+        made.verdict.reasons[0] == f"layer: the CNN's gradient is 400 times the adder network's (95 %: {low} to {high})"
+    )
+    assert made.verdict.holds is True
+    assert "geometric mean" in made.caption
+
+
+def test_table_1_of_three_seeds_that_scatter_is_not_told_from_chance() -> None:
+    """Log ratios 0.1, 1.1, 2.1: mean 1.1, standard error 0.58: beyond one and below 4.3 of them."""
+    conv = [exp(value) for value in (0.1, 1.1, 2.1)]
+    config = AnalyzeConfig.from_dict({"recipe": "table1", "seeds": [0, 1, 2]})
+    assert gradients.report(config, norms(conv, [1.0] * 3)).verdict.holds is False
+    one = gradients.report(AnalyzeConfig.from_dict({"recipe": "table1", "seeds": [0]}), norms([3.0], [1.0])).verdict
+    assert (one.holds, one.comparisons) == (True, 0)
+    assert "One initialisation tells no spread" in one.reasons[-1]
+
+
+def test_images_seen_by_several_trainings_make_no_interval_narrower() -> None:
+    def finding(seed: int, by_centre: float) -> Finding:
+        facts = {"by_centre": by_centre, "by_angle": 0.8, "advantage_se": 0.02}
+        return Finding(f"adder-{seed}", "adder", seed, facts)
+
+    one, two = [finding(0, 0.9)], [finding(0, 0.9), finding(1, 0.92)]
+    assert features._advantage(one) == pytest.approx((0.1, stats.norm.ppf(0.975) * 0.02))
+    assert features._advantage(two) == pytest.approx((0.11, stats.norm.ppf(0.975) * 0.02))
+    three = features._advantage([*two, finding(2, 0.94)])
+    assert three == pytest.approx((0.12, stats.t.ppf(0.975, 2) * 0.02 / sqrt(3)))
 
 
 def accuracies(**rows: list[float | None]) -> Accuracies:
@@ -118,7 +221,7 @@ def test_claims_come_out_three_ways() -> None:
     assert [found.ahead(*pair).holds for pair in (("a", "c"), ("c", "a"), ("a", "d"))] == [True, False, None]
     both = together([found.ahead("a", "c"), found.within("c", "a", 1)], [])
     assert both.holds is False
-    assert both.text.startswith("A is ahead of c (+5.33 ± 0.33 points). C is more than one point behind a")
+    assert both.text.startswith("A is ahead of c (+5.33 ± 1.43 points). C is more than one point behind a")
     assert together([], []).holds is None
 
 
@@ -224,7 +327,7 @@ def test_the_verdict_on_features(
         row: dict[str, Any] = {"method": method, "network": name}
         if shares is not None:
             row |= {"by_centre": shares[0], "by_angle": shares[1], "advantage": shares[0] - shares[1]}
-            row |= {"advantage_se": 0.02, "images": 360, "within": 0.2, "between": 0.0}
+            row |= {"advantage_margin": 0.04, "images": 360, "within": 0.2, "between": 0.0}
         rows.append(row)
     verdict = features._verdict(rows, 0.1)
     assert verdict.holds is holds

@@ -16,6 +16,8 @@ from addercore.arch.networks import Network
 from addercore.config import TrainConfig
 from addercore.nn import Adder2d, AdderLinear, Binary2d
 
+pytestmark = pytest.mark.bits
+
 PUBLISHED = {  # multiply-accumulates (docs/paper.md, section 2)
     "resnet20": ((3, 32, 32), 10, 40_813_184),
     "resnet32": ((3, 32, 32), 10, 69_124_736),

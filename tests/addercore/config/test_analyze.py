@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from addercore.config import DATASETS, RECIPES, AnalyzeConfig, InvalidConfig
+from addercore.config import DATASETS, RECIPES, AnalyzeConfig, InvalidConfig, recipe_spec
 from addercore.config.analyze import MOST_RUNS
-from addercore.config.plans import plan, rows_of
 
 NAMES = (
     "mnist",
@@ -42,7 +41,7 @@ def test_every_table_and_figure_has_its_recipe() -> None:
 @pytest.mark.parametrize("dataset", DATASETS)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_ready_spec_is_the_configuration_itself(name: str, dataset: str) -> None:
-    spec = RECIPES[name].spec(dataset)
+    spec = recipe_spec(name, dataset)
     assert spec["kind"] == "analyze"
     config = AnalyzeConfig.from_dict(spec)
     assert config == AnalyzeConfig.from_dict({"recipe": name, "dataset": {"name": dataset}})
@@ -53,30 +52,30 @@ def test_a_ready_spec_is_the_configuration_itself(name: str, dataset: str) -> No
 @pytest.mark.parametrize("name", NAMES)
 def test_runs_have_names_of_their_own_and_repeat_every_row_by_seed(name: str) -> None:
     config = AnalyzeConfig.from_dict({"recipe": name, "seeds": [3, 1], "epochs": None})
-    runs = plan(config)
+    runs = config.runs()
     names = [run.name for run in runs]
-    assert len(set(names)) == len(names) == 2 * len(rows_of(config))
-    assert [run.seed for run in runs] == [3] * len(rows_of(config)) + [1] * len(rows_of(config))
+    assert len(set(names)) == len(names) == 2 * len(config.rows())
+    assert [run.seed for run in runs] == [3] * len(config.rows()) + [1] * len(config.rows())
     assert all(run.config.seed == run.seed and run.name == f"{run.row}-{run.seed}" for run in runs)
 
 
 def test_the_published_tables_keep_both_ends_as_convolutions() -> None:
     for name, ends in (("mnist", "adder"), ("table2", "conv"), ("table3", "conv")):
-        run = next(run for run in plan(AnalyzeConfig.from_dict({"recipe": name})) if "adder" in run.row)
+        run = next(run for run in AnalyzeConfig.from_dict({"recipe": name}).runs() if "adder" in run.row)
         assert run.config.model.first_last == ends
 
 
 def test_digits_have_a_small_form_and_other_datasets_the_papers() -> None:
-    small, full = RECIPES["table2"].spec(), RECIPES["table2"].spec("cifar100")
+    small, full = recipe_spec("table2"), recipe_spec("table2", "cifar100")
     assert (small["archs"], full["archs"]) == (["lenet5_bn", "resnet20"], ["vgg_small", "resnet20", "resnet32"])
     assert (small["epochs"], small["batch_size"]) == (4, 32)
     assert (full["epochs"], full["batch_size"]) == (None, None)
-    run = plan(AnalyzeConfig.from_dict(full))[0]
+    run = AnalyzeConfig.from_dict(full).runs()[0]
     assert (run.config.epochs, run.config.dataset.name) == (400, "cifar100")
 
 
 def test_steps_are_those_of_the_trainer() -> None:
-    run = plan(AnalyzeConfig.from_dict({"recipe": "figure4", "epochs": 2, "batch_size": 100}))[0]
+    run = AnalyzeConfig.from_dict({"recipe": "figure4", "epochs": 2, "batch_size": 100}).runs()[0]
     assert run.steps == 2 * 15  # 1,437 images: 14 full batches and one of 37
 
 
@@ -88,17 +87,17 @@ def test_steps_are_those_of_the_trainer() -> None:
         ({"recipe": "table4", "dataset": {"name": "nowhere"}}, "dataset.name", "must be one of"),
         ({"recipe": "table4", "dataset": {"name": "digits", "x": 1}}, "dataset.x", "not a field"),
         ({"recipe": "table4", "dataset": "digits"}, "dataset", "must be an object"),
-        ({"recipe": "table4", "colour": 1}, "colour", "not a field of an analyze spec"),
-        ({"recipe": "table4", "seeds": []}, "seeds", "at least one entry"),
+        ({"recipe": "table4", "colour": 1}, "colour", "not a field of the spec"),
+        ({"recipe": "table4", "seeds": []}, "seeds", "at least 1 entry, got 0"),
         ({"recipe": "table4", "seeds": None}, "seeds", "must be a list"),
         ({"recipe": "table4", "seeds": [1, 1]}, "seeds", "each entry once"),
-        ({"recipe": "table4", "seeds": [True]}, "seeds", "must be integers"),
-        ({"recipe": "table4", "seeds": list(range(101))}, "seeds", "at most 100, got 101"),
+        ({"recipe": "table4", "seeds": [0, True]}, "seeds.1", "must be an integer ≥ 0"),
+        ({"recipe": "table4", "seeds": list(range(101))}, "seeds", "at most 100 entries, got 101"),
         ({"recipe": "table4", "methods": ["adder"]}, "methods", "takes archs, etas; leave it out"),
-        ({"recipe": "table4", "etas": [0.0]}, "etas", "must be > 0, got 0.0"),
+        ({"recipe": "table4", "etas": [0.0]}, "etas.0", "must be > 0, got 0.0"),
         ({"recipe": "table4", "etas": 0.1}, "etas", "must be a list"),
         ({"recipe": "table4", "archs": ["lenet5_bn", "resnet20"]}, "archs", "must be one network"),
-        ({"recipe": "table4", "archs": ["lenet6"]}, "archs", "must be one of"),
+        ({"recipe": "table4", "archs": ["lenet6"]}, "archs.0", "must be one of"),
         ({"recipe": "table4", "epochs": 0}, "epochs", "integer ≥ 1"),
         ({"recipe": "table4", "batch_size": 1}, "batch_size", "integer ≥ 2"),
         ({"recipe": "table4", "batch_size": 2000}, "batch_size", "exceeds the 1437 training images"),
@@ -107,10 +106,10 @@ def test_steps_are_those_of_the_trainer() -> None:
         ({"recipe": "table4", "model_id": "model_1"}, "model_id", "recipes that take a model: figure2, figure4"),
         ({"recipe": "table4", "checkpoint": {"keep": 0}}, "checkpoint.keep", "integer ≥ 1"),
         ({"recipe": "table1", "epochs": 3}, "epochs", "which trains nothing"),
-        ({"recipe": "variance", "methods": ["bnn"]}, "methods", "must be one of adder, conv"),
+        ({"recipe": "variance", "methods": ["bnn"]}, "methods.0", "must be one of adder, conv"),
         ({"recipe": "figure1", "archs": ["lenet5_bn"]}, "archs", "must be lenet5_bn_2d"),
         ({"recipe": "figure4", "model_id": "m", "control": "permuted_labels"}, "control", "needs a training"),
-        ({"recipe": "mnist", "dataset": {"name": "imagenet"}, "archs": ["resnet20", "x"]}, "archs", "must be one of"),
+        ({"recipe": "mnist", "dataset": {"name": "imagenet"}, "archs": ["resnet20", "x"]}, "archs.1", "must be one of"),
     ],
 )
 def test_bad_fields_are_named_with_a_remedy(spec: dict[str, Any], field: str, words: str) -> None:
@@ -135,5 +134,5 @@ def test_what_only_the_service_needs_is_ignored() -> None:
 def test_with_a_model_there_is_nothing_to_train() -> None:
     spec = {"recipe": "figure4", "model_id": "model_1", "epochs": 7, "archs": ["lenet5_bn"], "methods": ["adder"]}
     config = AnalyzeConfig.from_dict(spec)
-    assert (config.epochs, config.archs, config.methods, plan(config)) == (None, None, None, ())
+    assert (config.epochs, config.archs, config.methods, config.runs()) == (None, None, None, ())
     assert AnalyzeConfig.from_dict(config.to_dict()) == config

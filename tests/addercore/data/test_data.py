@@ -87,7 +87,9 @@ def test_mnist_plain_and_gzipped(mnist: Path) -> None:
 def test_the_articles_of_clothing_are_not_looked_for_among_the_digits(
     mnist: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    info = known(monkeypatch, dataclasses.replace(DATASETS["fashion_mnist"], train_size=6, validation_size=4))
+    info = known(
+        monkeypatch, dataclasses.replace(DATASETS["fashion_mnist"], train_size=6, validation_size=4, checksums=())
+    )
     with pytest.raises(BadData, match="adder datasets fetch fashion_mnist"):
         source("fashion_mnist", "train", mnist)
     assert len(missing_files(info, mnist)) == 4

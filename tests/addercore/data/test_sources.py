@@ -20,8 +20,10 @@ from addercore.data.augment import attempts, random_box
 from addercore.data.folder import ImageFolder, scan
 from addercore.train import evaluation, run
 from addercore.train.batches import Batches
-from addercore.train.evaluation import InOrder, score
+from addercore.train.evaluation import EvaluationBatches, score
 from addercore.train.loader import Loader
+
+pytestmark = pytest.mark.bits
 
 CPU = torch.device("cpu")
 SHAPE = (3, 16, 12)
@@ -86,7 +88,7 @@ def test_loader_processes_decode_the_same_batches(photographs: ImageFolder) -> N
     loader = Loader.of_training(batches, workers=2, epoch=0, index=1)
     try:
         made = []
-        for epoch, index in batches.from_place(0, 1):
+        for epoch, index in batches.from_position(0, 1):
             expected = batches.pixels(epoch, batches.permutation(epoch), index)
             assert torch.equal(loader.take(), expected)
             made.append(expected)
@@ -94,7 +96,7 @@ def test_loader_processes_decode_the_same_batches(photographs: ImageFolder) -> N
         assert not any(torch.equal(made[0], other) for other in made[1:])
     finally:
         loader.close()
-    ordered = Loader.in_order(photographs, workers=1, size=4)
+    ordered = Loader.of_evaluation(photographs, workers=1, size=4)
     try:
         taken = torch.cat([ordered.take() for _ in range(3)])
         assert torch.equal(taken, photographs.pixels(torch.arange(9)))
@@ -124,7 +126,7 @@ def test_disk_trouble_is_not_the_images_fault(photographs: ImageFolder) -> None:
     path.mkdir()
     with pytest.raises(IsADirectoryError):
         photographs.pixels(torch.tensor([0]))
-    loader = Loader.in_order(photographs, workers=1, size=2)
+    loader = Loader.of_evaluation(photographs, workers=1, size=2)
     try:
         with pytest.raises(IsADirectoryError, match=str(path)):
             loader.take()
@@ -240,7 +242,7 @@ def test_the_likeliest_five_count_from_a_hundred_classes_on(monkeypatch: pytest.
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return -torch.arange(100.0).expand(len(x), 100)
 
-    examples = InOrder(images, Preprocess((1, 1), (0.0,), (1.0,), 255, CPU), CPU)
+    examples = EvaluationBatches(images, Preprocess((1, 1), (0.0,), (1.0,), 255, CPU), CPU)
     found = score(Ranks(), examples, 100, batch_size=7)
     assert found.accuracy == 7 / 50
     assert found.top5 == 32 / 50  # labels 0 to 4

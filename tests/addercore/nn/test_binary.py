@@ -19,6 +19,8 @@ from addercore.config import TrainConfig
 from addercore.nn import FusingSequential
 from addercore.nn.bits import packed_dot, packed_sums
 
+pytestmark = pytest.mark.bits
+
 GEOMETRIES: list[dict[str, Any]] = [
     {"kernel_size": 3, "padding": 1},
     {"kernel_size": (3, 2), "stride": (2, 1), "padding": (1, 2), "dilation": (1, 2)},

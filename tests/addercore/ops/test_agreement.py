@@ -21,6 +21,8 @@ from tests.support.adder import (
     worst,
 )
 
+pytestmark = pytest.mark.bits
+
 BOUND = 8.0
 """float32: |error| ≤ 8 · 2⁻²³ · (sum of magnitudes, `layer_terms`), for sums of up to some 400 terms; the largest seen
 in a few hundred layers was 4.3, in the forward's max form, which takes the difference of three sums."""

@@ -16,6 +16,8 @@ from addercore import Adder2d, AdderLinear
 from addercore.nn import FusingSequential, ResidualBlock
 from tests.support.adder import BACKENDS, DOUBLE
 
+pytestmark = pytest.mark.bits
+
 FUSED = {"forward_affine", "forward_moments", "normalize", "normalize_backward"}
 
 

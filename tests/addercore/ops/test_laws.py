@@ -11,6 +11,8 @@ from addercore import adder_conv2d, adder_linear
 from addercore.ops import Geometry, get
 from tests.support.adder import BACKENDS, COMPILED, DOUBLE, EPS, Layer
 
+pytestmark = pytest.mark.bits
+
 KINDS = [(name, torch.float32) for name in BACKENDS] + [(name, torch.float64) for name in DOUBLE]
 FUSED = [name for name in COMPILED if name != "c-generic"]
 """Instruction sets with multiply-add, which `c-generic` rounds twice."""

@@ -15,6 +15,8 @@ from addercore.nn import FusingSequential, ResidualBlock
 from addercore.ops import available, choose, fused, get, library, registry, select
 from addercore.ops.portable import Portable
 
+pytestmark = pytest.mark.bits
+
 CPU = torch.device("cpu")
 PLACE = ([1, 2], [1, 0], [1, 1], 1, "")
 
@@ -77,6 +79,47 @@ def network() -> nn.Module:
         AdderLinear(18, 5),
         nn.BatchNorm1d(5),
     )
+
+
+def one_on_another_device(name: str) -> list[tuple[Any, ...]]:
+    """Calls of an operator in each of which one tensor is on another device: `meta` stands in for a GPU."""
+    found = []
+    for arguments in calls(torch.float32)[name]:
+        for place, argument in enumerate(arguments):
+            if isinstance(argument, Tensor):
+                elsewhere = argument.detach().to("meta")
+                found.append((*arguments[:place], elsewhere, *arguments[place + 1 :]))
+    return found
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_a_tensor_on_another_device_reaches_no_backend(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel gets bare pointers: those of another device would be read as addresses of this one."""
+    kernel = getattr(fused if name == "forward_normalized" else library, f"_{name}")
+
+    class Untouched:
+        def __getattr__(self, method: str) -> Any:
+            raise AssertionError(f"{method} of a backend was called")
+
+    monkeypatch.setattr(registry, "choose", lambda *_: Untouched())
+    with torch.no_grad():
+        for arguments in one_on_another_device(name):
+            for call in (kernel, OPERATORS[name]):  # with a meta tensor the operator runs its fake
+                with pytest.raises(ValueError, match=r"move one to the other's device"):
+                    call(*arguments)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_a_tensor_of_a_type_without_arithmetic_is_refused(name: str) -> None:
+    kernel = getattr(fused if name == "forward_normalized" else library, f"_{name}")
+    arguments = calls(torch.float32)[name][-1]
+    with torch.no_grad():
+        for place, argument in enumerate(arguments):
+            if isinstance(argument, Tensor):
+                wrong = (*arguments[:place], argument.detach().to(torch.int32), *arguments[place + 1 :])
+                for call in (kernel, OPERATORS[name]):
+                    with pytest.raises(ValueError, match="must have one of the types"):
+                        call(*wrong)
 
 
 @pytest.mark.parametrize("dynamic", [False, True])

@@ -98,6 +98,10 @@ def test_the_operators_themselves_check_what_they_are_given() -> None:
     y = torch.zeros(1, 4, 3, 3)
     with pytest.raises(ValueError, match=r"z must have the shape"):
         torch.ops.addercore.normalize_backward(y, y[:, :2], y, four, four, four, "")
+    with pytest.raises(ValueError, match=r"y must have the shape \(N, F, H', W'\), got \(4, 9\)"):
+        torch.ops.addercore.normalize(torch.zeros(4, 9), torch.zeros(9), torch.zeros(9), None, False, "")
+    with pytest.raises(ValueError, match=r"gamma must have the shape \(4,\), got \(1,\)"):
+        torch.ops.addercore.forward_normalized(x, weight, four[:1], four, None, False, 1e-5, False, *place)
 
 
 def test_the_environment_chooses_and_is_not_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +132,7 @@ def test_importing_loads_no_tensor_library() -> None:
     )
     environment = {k: v for k, v in os.environ.items() if not k.startswith("COV")}
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment, timeout=300
     )
     assert done.stdout.strip() == "[]"
 

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from addercore import Adder2d, AdderLinear, AdderSGD
 
+pytestmark = pytest.mark.bits
+
 CLASSES, SIZE, FILTERS, WINDOW = 4, 6, 3, 3
 PLACES = SIZE - WINDOW + 1
 EPS = 1e-5  # batch normalisation

@@ -17,6 +17,8 @@ from addercore import AdderLinear, AdderSGD, build
 from addercore.arch import network
 from tests.addercore.optim.optim_cases import batch, small, values
 
+pytestmark = pytest.mark.bits
+
 
 def one_step(model: nn.Module, scale: float = 1.0, **options: object) -> AdderSGD:
     optimizer = AdderSGD(model, 0.1, **options)  # type: ignore[arg-type]

@@ -24,6 +24,8 @@ from tests.addercore.optim.optim_cases import (
     values,
 )
 
+pytestmark = pytest.mark.bits
+
 STEPS, SHARD = 3, 6
 
 

@@ -24,6 +24,8 @@ from tests.addercore.optim.optim_cases import (
     values,
 )
 
+pytestmark = pytest.mark.bits
+
 PLAIN = {"momentum": 0.0, "nesterov": False, "weight_decay": 0.0}
 PARTS = ((0, 5), (5, 10), (10, 12))
 

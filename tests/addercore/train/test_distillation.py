@@ -17,6 +17,8 @@ from addercore.config import DistillConfig, TrainConfig, dataset, unfit_teacher
 from addercore.io import Model, encode, load, manifest_of
 from addercore.train.distillation import Teacher
 
+pytestmark = pytest.mark.bits
+
 DIGITS = dataset("digits")
 TEACHER = {"teacher": "model_1"}
 
@@ -43,7 +45,7 @@ def run(spec: TrainConfig, folder: Path, **options: Any) -> dict[str, torch.Tens
 
 def teacher(path: Path, **changes: Any) -> Teacher:
     changes = {"features": 0.0, **changes}
-    return Teacher(DistillConfig("model_1", **changes), load(path), "", DIGITS, "fp32")
+    return Teacher(DistillConfig(teacher="model_1", **changes), load(path), "", DIGITS, "fp32")
 
 
 def softmax(scores: list[float], temperature: float) -> list[float]:

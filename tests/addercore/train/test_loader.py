@@ -20,6 +20,8 @@ from addercore.train.loader import Loader
 from benchmarks.cpu import children
 from tests.support.servers import wait_until
 
+pytestmark = pytest.mark.bits
+
 DIGITS = source("digits", "train")
 CPU = torch.device("cpu")
 
@@ -40,7 +42,7 @@ def test_batches_are_the_same_from_any_place(config: Any) -> None:
     others = set(children(os.getpid()))  # servers of other tests
     loader = Loader.of_training(batches, workers=3, epoch=0, index=2)
     try:
-        for epoch, index in batches.from_place(0, 2):
+        for epoch, index in batches.from_position(0, 2):
             expected = batches.pixels(epoch, batches.permutation(epoch), index)
             assert torch.equal(loader.take(), expected)
         with pytest.raises(EOFError, match="all batches have been taken"):

@@ -12,7 +12,7 @@ import pytest
 from addercore.config import DATASETS
 from addercore.config import datasets as known
 from jobs.store import SHA256
-from jobs.store_folder import FolderStore
+from jobs.store.folder import FolderStore
 from tests.api.attempt import Worker
 from tests.api.conftest import Running, running
 from tests.conftest import quick_settings
@@ -61,7 +61,19 @@ def test_an_upload_becomes_a_dataset_in_validation(api: httpx2.Client, worker: W
     ):
         found = api.get(path).json()
         assert (found["id"], found["status"], found["available"]) == (made["id"], "ready", True)
-        assert (found["input_shape"], found["problems"]) == ([1, 32, 32], ["A note."])
+        assert (found["input_shape"], found["problems"], found["notes"]) == ([1, 32, 32], [], ["A note."])
+
+
+def test_a_contact_sheet_is_streamed_from_the_store(api: httpx2.Client, worker: Worker) -> None:
+    id_ = send(api).json()["id"]
+    assert api.get("/v1/datasets/leaves/preview").status_code == 404
+    make_ready(worker, id_, sheet=b"\x89PNG picture")
+    path = api.get("/v1/datasets/leaves").json()["preview"]
+    assert path == f"/v1/datasets/{id_}/preview"
+    answer = api.get(path)
+    assert (answer.content, answer.headers["content-type"]) == (b"\x89PNG picture", "image/png")
+    assert api.get(path, headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
+    assert "only uploaded datasets" in api.get("/v1/datasets/digits/preview").json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +113,10 @@ def test_names_that_are_none(lite_api: httpx2.Client, lite: Running, name: str) 
     ("options", "pointer"),
     [({"size": [0, 32]}, "/options/size/0"), ({"size": 32}, "/options/size"), ({"size": [32, 5000]}, "/options/size/1"),
      ({"channels": 2}, "/options/channels"), ({"validation_fraction": 1}, "/options/validation_fraction"),
-     ({"seed": -1}, "/options/seed"), ({"colour": 3}, "/options/colour"), ([], "/options")],
+     ({"seed": -1}, "/options/seed"), ({"colour": 3}, "/options/colour"), ([], "/options"),
+     ({"on_bad_image": "ignore"}, "/options/on_bad_image"), ({"max_skipped": -1}, "/options/max_skipped"),
+     ({"transparent_on": "red"}, "/options/transparent_on"), ({"value_range": "0..2"}, "/options/value_range"),
+     ({"columns": {"picture": "x"}}, "/options/columns/picture")],
 )  # fmt: skip
 def test_options_that_are_none(lite_api: httpx2.Client, options: Any, pointer: str) -> None:
     assert pointers(send(lite_api, options=options)) == [pointer]

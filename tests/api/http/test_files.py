@@ -18,7 +18,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
-from jobs.store_folder import FolderStore
+from jobs.store.folder import FolderStore
 from tests.api.attempt import MANIFEST, Worker, model_file
 from tests.api.conftest import Running, running, threaded
 from tests.conftest import quick_settings

@@ -76,11 +76,11 @@ def test_a_server_that_is_away_is_said_and_waited_for(visit: Open, dashboard: Da
     page = opened.page
     page.route(f"{dashboard.url}/", lambda route: route.abort())
     banner = page.get_by_text("The server does not answer")
-    wait_until(lambda: look_again(page) and banner.is_visible(), "the banner", 8)
+    wait_until(lambda: look_again(page) and banner.is_visible(), "the banner")
     assert page.locator("tbody tr").count() == 1, "what was known stays"
     page.unroute(f"{dashboard.url}/")
     newer = dashboard.worker.submit()
-    wait_until(lambda: look_again(page) and page.locator(f"#{newer}").count() == 1, "the new row", 8)
+    wait_until(lambda: look_again(page) and page.locator(f"#{newer}").count() == 1, "the new row")
     assert banner.is_hidden()
 
 

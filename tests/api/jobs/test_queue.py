@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
-import api.jobs.queue
+import api.jobs.queue_positions
 from jobs.repository import recovery
 from tests.api.attempt import Worker
 from tests.api.conftest import Running, running
@@ -64,8 +64,8 @@ def test_a_long_queue_is_looked_at_now_and_then(
     lite_api: httpx2.Client, monkeypatch: pytest.MonkeyPatch, fresh: int
 ) -> None:
     """Jobs that came since the last look have their place too; those before them may have left."""
-    monkeypatch.setattr(api.jobs.queue, "FRESH", fresh)
-    monkeypatch.setattr(api.jobs.queue, "KEEP_SECONDS", 3600.0)
+    monkeypatch.setattr(api.jobs.queue_positions, "FRESH", fresh)
+    monkeypatch.setattr(api.jobs.queue_positions, "KEEP_SECONDS", 3600.0)
     jobs = [submit(lite_api) for _ in range(3)]
     assert lite_api.post(f"/v1/jobs/{jobs[0]['id']}/cancel").status_code == 202
     listed = {job["id"]: job["queue_position"] for job in lite_api.get("/v1/jobs").json()["data"]}

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Callable
 from typing import Any
 
-from api.models.images import EXAMPLE_PNG
+from api.models.predict_bodies import EXAMPLE_PNG
 from tests.api.dashboard import Dashboard, Visit
 
 Open = Callable[..., Visit]

@@ -42,7 +42,7 @@ RESULT: dict[str, Any] = {
 
 @pytest.fixture
 def get(dashboard: Dashboard) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=dashboard.url) as client:
+    with httpx2.Client(base_url=dashboard.url, timeout=60) as client:
         yield client
 
 
@@ -171,7 +171,7 @@ def test_curves_of_each_run_and_then_the_picture(visit: Open, dashboard: Dashboa
     succeed(dashboard, claim)
     page.get_by_text(RESULT["verdict"]).wait_for()
     picture = page.locator(".picture img")
-    wait_until(lambda: picture.evaluate("e => e.naturalWidth") == 640, "the picture to be drawn", 5)
+    wait_until(lambda: picture.evaluate("e => e.naturalWidth") == 640, "the picture to be drawn")
 
 
 def test_a_model_is_looked_into_from_its_page(visit: Open, dashboard: Dashboard, get: httpx2.Client) -> None:

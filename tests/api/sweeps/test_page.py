@@ -102,11 +102,11 @@ def test_jobs_chosen_in_the_list_are_set_side_by_side(visit: Open, dashboard: Da
     assert differing.filter(has_text="dataset.name").count() == 0
     curve(page, names[0]).first.wait_for()
     loss = page.locator(".panel", has=page.get_by_text("train/loss", exact=True))
-    wait_until(lambda: loss.locator("path.curve").count() == 2, "a curve of each job", 8)
+    wait_until(lambda: loss.locator("path.curve").count() == 2, "a curve of each job")
     drawn = loss.locator(f'path.curve[data-series="{names[0]}"]')
     before = drawn.get_attribute("d")
     dashboard.worker.epoch(running, 2)
-    wait_until(lambda: drawn.get_attribute("d") != before, "the running job's curve to grow", 10)
+    wait_until(lambda: drawn.get_attribute("d") != before, "the running job's curve to grow")
     assert corners(loss, names[1]) == 20
 
 

@@ -19,7 +19,6 @@ from sqlalchemy import event, update
 from api.system.metrics import COUNTERS, GAUGES
 from jobs.database import Database
 from jobs.repository import health, recovery
-from jobs.settings import Settings
 from jobs.states import Cause, Drain, Status
 from jobs.tables import Worker as WorkerRow
 from tests.api.attempt import Worker
@@ -30,7 +29,7 @@ from tests.support.fleet import TINY_CHILD, fleet
 from tests.support.servers import Valkey, wait_until
 from tests.support.specs import train_body, train_spec
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 STATS: dict[str, Any] = {
     "lease_renewals_total": 7,
     "lease_lost_total": 1,
@@ -49,14 +48,8 @@ Samples = dict[str, list[tuple[dict[str, str], float]]]
 
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.system.measurements.KEEP_SECONDS", 0.0)
-    monkeypatch.setattr("api.system.measurements.KEEP_LONG_SECONDS", 0.0)
-
-
-@pytest.fixture
-def settings(tmp_path: Path, database_url: str, valkey: Valkey) -> Settings:
-    """One heartbeat lasts for the test."""
-    return quick_settings(tmp_path, database_url, valkey.url, renew_seconds=60, lease_seconds=300)
+    monkeypatch.setattr("api.system.probes.KEEP_SECONDS", 0.0)
+    monkeypatch.setattr("api.system.probes.KEEP_LONG_SECONDS", 0.0)
 
 
 def scrape(api: httpx2.Client) -> Samples:
@@ -191,7 +184,7 @@ def test_a_part_that_hangs_holds_up_no_scrape_and_one_thread(tmp_path: Path, sql
             for _ in range(2):
                 found = scrape(api)
                 assert (value(found, "adder_broker_up"), value(found, "adder_database_up")) == (0, 1)
-                assert [thread.name for thread in threading.enumerate()].count("reading-broker") == 1
+                assert [thread.name for thread in threading.enumerate()].count("probe-broker") == 1
 
 
 def test_a_store_that_takes_nothing_is_down(lite: Running, lite_api: httpx2.Client) -> None:

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import pytest
 
-from api.jobs.view import title
+from api.jobs.job_view import job_title
 from api.web import formats
 
 SECOND = 1000  # ms
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (None, "–"),
-        (-1, "0 s"),
-        (59.9, "59 s"),
-        (60, "1 min 00 s"),
-        (3599, "59 min 59 s"),
-        (7500, "2 h 05 min"),
-        (273_600, "3 d 4 h"),
-    ],
-)
+DURATIONS = [
+    (None, "–"),
+    (-1, "0 s"),
+    (0.4, "0 s"),
+    (7, "7 s"),
+    (59.9, "59 s"),
+    (60, "1 min 00 s"),
+    (237.8, "3 min 57 s"),
+    (3599.9, "59 min 59 s"),
+    (3600, "1 h 00 min"),
+    (7500, "2 h 05 min"),
+    (86_399.9, "23 h 59 min"),
+    (273_600, "3 d 4 h"),
+]
+"""Seconds, and how people read them on pages."""
+
+
+@pytest.mark.parametrize(("seconds", "text"), DURATIONS)
 def test_durations(seconds: float | None, text: str) -> None:
     assert formats.duration(seconds) == text
 
@@ -66,8 +72,35 @@ def test_operations(count: int, text: str) -> None:
     assert formats.operations(count) == f"{text} operations"
 
 
+@pytest.mark.parametrize(
+    ("joules", "text"),
+    [
+        (7.4974e-7, "0.75 µJ"),
+        (1.916e-6, "1.92 µJ"),
+        (1e-8, "0.01 µJ"),
+        (9.4e-10, "0.00094 µJ"),
+        (0, "0.00 µJ"),
+        (0.01489755, "14,897.55 µJ"),
+        (None, "–"),
+    ],
+)
+def test_energies(joules: float | None, text: str) -> None:
+    assert formats.energy(joules) == text
+
+
+def test_an_accuracy_reads_in_per_cent_and_other_metrics_as_numbers() -> None:
+    assert formats.metric(0.9861, "val/accuracy") == "98.61 %"
+    assert formats.metric(0.1, "accuracy") == "10.00 %"
+    assert formats.metric(0.9861, "val/loss") == "0.9861"
+    assert formats.metric(None, "val/accuracy") == "–"
+
+
 def test_titles_bear_with_specs_of_other_versions() -> None:
-    assert title("train", {"model": {"arch": "a", "method": "adder"}, "dataset": {"name": "d"}}) == ("a", "adder", "d")
-    assert title("train", {"model": None, "dataset": "odd"}) == ("train",)
-    assert title("analyze", {"recipe": "table1", "dataset": {"name": "d"}}) == ("table1", "d")
-    assert title("quantize", {}) == ("quantize",)
+    assert job_title("train", {"model": {"arch": "a", "method": "adder"}, "dataset": {"name": "d"}}) == (
+        "a",
+        "adder",
+        "d",
+    )
+    assert job_title("train", {"model": None, "dataset": "odd"}) == ("train",)
+    assert job_title("analyze", {"recipe": "table1", "dataset": {"name": "d"}}) == ("table1", "d")
+    assert job_title("quantize", {}) == ("quantize",)

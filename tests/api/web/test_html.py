@@ -15,7 +15,7 @@ HOSTILE = '"><script>alert(1)</script>'
 
 @pytest.fixture
 def get(dashboard: Dashboard) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=dashboard.url) as client:
+    with httpx2.Client(base_url=dashboard.url, timeout=60) as client:
         yield client
 
 

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-import httpx2
+from collections.abc import Callable
+from pathlib import Path
 
+import httpx2
+import pytest
+from sqlalchemy import update
+
+from jobs.clock import now_ms
 from jobs.repository import attempts
+from jobs.scheduling import Rules
+from jobs.settings import Settings
 from jobs.states import Status
+from jobs.tables import Worker as WorkerRow
 from tests.api.attempt import Worker
+from tests.api.conftest import Running, running
+from tests.conftest import quick_settings
+from tests.support.servers import Valkey
 from tests.support.specs import train_body
 
 
@@ -25,7 +37,14 @@ def test_a_worker_is_drained_and_comes_back(api: httpx2.Client, worker: Worker) 
     with worker.writing(claim) as (session, job):
         attempts.hand_back(session, job, Status.QUEUED, "Handed back.")
     assert api.get("/v1/workers").json()["data"][0]["state"] == "drained"
-    assert "1 of them asked to drain" in api.get("/readyz").json()["checks"]["worker"]["detail"]
+    ready = api.get("/readyz")
+    assert (ready.status_code, ready.json()["ready"]) == (503, False), "nobody takes jobs"
+    assert "no worker accepts jobs" in ready.json()["checks"]["worker"]["detail"]
+    other = Worker(worker.database, worker.store)
+    other.heartbeat()
+    ready = api.get("/readyz")
+    assert (ready.status_code, ready.json()["ready"]) == (200, True)
+    assert "1 of them asked to drain" in ready.json()["checks"]["worker"]["detail"]
     back = api.delete(f"/v1/workers/{worker.id}/drain")
     assert (back.status_code, back.json()["state"]) == (202, "active")
 
@@ -63,3 +82,37 @@ def test_attempts_say_where_and_why(api: httpx2.Client, worker: Worker) -> None:
     assert first["ended_at"] is not None
     assert (second["attempt"], second["cause"]) == (2, "succeeded")
     assert api.get("/v1/jobs/job_00000000000000000000000000/attempts").status_code == 404
+
+
+@pytest.mark.parametrize(("seconds", "alive"), [(5, True), (25, False)])
+def test_everything_agrees_on_whether_a_worker_is_alive(
+    tmp_path: Path,
+    sqlite_url: str,
+    valkey: Valkey,
+    worker_of: Callable[[Running], Worker],
+    seconds: int,
+    alive: bool,
+) -> None:
+    """The heartbeat of the only worker is so old; three renewals take 15 s, a lease 60 s."""
+    settings = quick_settings(tmp_path, sqlite_url, valkey.url, renew_seconds=5.0, lease_seconds=60.0)
+    with running(settings) as site, site.client() as api:
+        worker = worker_of(site)
+        job = api.post("/v1/jobs", json=train_body()).json()["id"]
+        worker.heartbeat()
+        with worker.database.write() as session:
+            session.execute(update(WorkerRow).values(heartbeat_at=now_ms() - 1000 * seconds))
+        told = {
+            "ready": api.get("/readyz").json()["checks"]["worker"]["ok"],
+            "workers": bool(api.get("/v1/workers").json()["data"]),
+            "system": bool(api.get("/v1/system").json()["workers"]),
+            "queue": api.get(f"/v1/jobs/{job}").json()["waiting_for"] is None,
+            "metrics": 'adder_workers{state="live"} 1.0' in api.get("/metrics").text,
+            "drain": api.post(f"/v1/workers/{worker.id}/drain", json={"mode": "finish"}).status_code == 202,
+        }
+    assert told == dict.fromkeys(told, alive)
+
+
+def test_submissions_and_claims_go_by_the_same_age() -> None:
+    settings = Settings(renew_seconds=7)
+    assert Rules.of(settings).live_ms == settings.live_ms == 21_000
+    assert Rules().live_ms == Settings().live_ms == 30_000

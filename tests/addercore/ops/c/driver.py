@@ -10,6 +10,7 @@ import pytest
 from addercore.ops.c import build
 
 FOLDER = Path(__file__).parent / "src"
+DRIVER = "driver"
 NOT_HERE = 77  # the driver's exit status for an instruction set that this processor lacks
 # The library's scratch memory comes from buffers.c: NaN in all of it, and hard edges.
 SCRATCH = [f"-D{name}=scratch_{name}" for name in ("malloc", "aligned_alloc", "calloc", "posix_memalign", "free")]
@@ -21,10 +22,10 @@ def compile_driver(
     instrument: Sequence[str] = (),
     defines: Sequence[str] = (),
     sources: Path = build.SOURCES,
-) -> Path:
-    """The driver's program in `folder`: the library's units with the flags `instrument`, linked with the checks."""
+) -> None:
+    """Makes `DRIVER` in `folder`: a program of the library's units with the flags `instrument`, and the checks."""
     units = build.objects(tools, folder, [*SCRATCH, "-g1", *instrument], sources)
-    program = folder / "driver"
+    program = folder / DRIVER
     openmp = [build.OPENMP] if tools.openmp else []
     checks = sorted(str(path) for path in FOLDER.glob("*.c"))
     run = [*tools.command, "-std=c11", "-O2", "-g", "-Wall", "-Wextra", *defines, f"-I{sources}", *checks]
@@ -32,7 +33,6 @@ def compile_driver(
     done = subprocess.run(run, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stderr
     assert done.stderr == "", done.stderr
-    return program
 
 
 def run_driver(program: Path, isa: str, cases: int, seed: int, under: Sequence[str] = ()) -> None:
@@ -42,7 +42,7 @@ def run_driver(program: Path, isa: str, cases: int, seed: int, under: Sequence[s
         "OMP_WAIT_POLICY": "passive"
     }  # more threads than cores here: waiting ones must not spin
     done = subprocess.run(
-        command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=240, env=environment
+        command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300, env=environment
     )
     if done.returncode == NOT_HERE:
         pytest.skip(f"this processor has no {isa}")

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from addercore.ops import triton
+from tests.support.shared import ROOT, Run
 
 pytestmark = pytest.mark.skipif(triton.missing() is not None, reason=str(triton.missing()))
 
@@ -23,27 +24,37 @@ if triton.missing() is None:
     from benchmarks.gpu_code import CAPABILITIES, KERNELS, Code, busiest_loop, parsed
 
 
+compiled = pytest.mark.long("a minute to compile every kernel for two architectures")
+
+
 @pytest.fixture(scope="module")
-def codes(tmp_path_factory: pytest.TempPathFactory) -> list[Code]:
-    environment = os.environ | {"TRITON_CACHE_DIR": str(tmp_path_factory.mktemp("triton")), "TRITON_INTERPRET": "0"}
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.gpu_code", "--json", "--fixed"],
-        capture_output=True, text=True, timeout=280, env=environment, cwd=Path(__file__).parents[4],
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-4000:]
-    return [Code(**json.loads(line)) for line in done.stdout.splitlines()]
+def codes(shared_run: Run) -> list[Code]:
+    def compile_all(folder: Path) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.gpu_code", "--json", "--fixed"],
+            capture_output=True, text=True, timeout=300, cwd=ROOT,
+            env=os.environ | {"TRITON_CACHE_DIR": str(folder), "TRITON_INTERPRET": "0"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-4000:]
+        (folder / "codes.jsonl").write_text(done.stdout)
+
+    lines = (shared_run.once("gpu_code", compile_all) / "codes.jsonl").read_text().splitlines()
+    return [Code(**json.loads(line)) for line in lines]
 
 
+@compiled
 def test_every_kernel_compiles(codes: list[Code]) -> None:
     names = {name for names in KERNELS.values() for name in names} | {"fadd_kernel"}
     for capability in CAPABILITIES:
         assert {code.kernel for code in codes if code.capability == capability} == names
 
 
+@compiled
 def test_nothing_spills(codes: list[Code]) -> None:
     assert [code for code in codes if code.spills or code.stack] == []
 
 
+@compiled
 def test_forward_issues_additions(codes: list[Code]) -> None:
     """Two FADD a term; per 128 of them four vector loads from shared memory; two barriers a step."""
     checked = [code for code in codes if code.kernel == "forward_kernel"]
@@ -57,6 +68,7 @@ def test_forward_issues_additions(codes: list[Code]) -> None:
         assert code.resident_warps >= 8
 
 
+@compiled
 def test_input_gradient_issues_two_instructions_a_term(codes: list[Code]) -> None:
     for code in (code for code in codes if code.kernel == "grad_input_kernel"):
         assert code.loop["FADD.SAT"] == code.loop["FFMA"] == 512
@@ -66,6 +78,7 @@ def test_input_gradient_issues_two_instructions_a_term(codes: list[Code]) -> Non
         assert code.resident_warps >= 8
 
 
+@compiled
 def test_the_ceiling_is_made_of_additions(codes: list[Code]) -> None:
     for code in (code for code in codes if code.kernel == "fadd_kernel"):
         assert code.share("FADD") >= 0.99, code

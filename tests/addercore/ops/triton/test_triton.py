@@ -30,13 +30,21 @@ CASES = Path(__file__).parent / "triton_cases.py"
 
 def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, timeout=280, env=os.environ | environment
+        [sys.executable, *arguments], capture_output=True, text=True, timeout=300, env=os.environ | environment
     )
 
 
-def test_kernels_in_the_interpreter() -> None:
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        "everything or few",
+        pytest.param("", marks=pytest.mark.long("every shape: the interpreter takes seconds a call")),
+    ],
+)
+def test_kernels_in_the_interpreter(chosen: str) -> None:
     done = run_python(
-        "-m", "pytest", "-q", "-p", "no:cacheprovider", str(CASES), TRITON_INTERPRET="1", OMP_NUM_THREADS="1"
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", str(CASES), "-k", chosen,
+        TRITON_INTERPRET="1", OMP_NUM_THREADS="1",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     assert " passed" in done.stdout

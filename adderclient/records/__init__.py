@@ -1,0 +1,47 @@
+"""What the server says, as frozen dataclasses: one module a subject, all on :class:`Record`."""
+
+from adderclient.records.base import Json, Page, Record, pages
+from adderclient.records.datasets import Dataset
+from adderclient.records.jobs import (
+    FINAL,
+    Artifact,
+    Attempt,
+    Event,
+    Job,
+    JobError,
+    MetricPoint,
+    Progress,
+    Status,
+    StreamEvent,
+    Validation,
+)
+from adderclient.records.models import Model
+from adderclient.records.recipes import Recipe
+from adderclient.records.service import Readiness, Worker
+from adderclient.records.sweeps import Best, Sweep, Trial
+
+__all__ = [
+    "FINAL",
+    "Artifact",
+    "Attempt",
+    "Best",
+    "Dataset",
+    "Event",
+    "Job",
+    "JobError",
+    "Json",
+    "MetricPoint",
+    "Model",
+    "Page",
+    "Progress",
+    "Readiness",
+    "Recipe",
+    "Record",
+    "Status",
+    "StreamEvent",
+    "Sweep",
+    "Trial",
+    "Validation",
+    "Worker",
+    "pages",
+]

@@ -1,0 +1,135 @@
+"""How a JSON object of the contract becomes a frozen dataclass, and how a listing is walked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from datetime import datetime
+from types import NoneType, UnionType
+from typing import Any, Generic, Self, TypeVar, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """An object of the contract. Each field has the name and, in Python, the type that the server gives it.
+
+    A newer server may send more: all that it sends is in ``raw``. A field that is missing or null has its default,
+    which is None, or empty for texts, objects and lists that are never null.
+    """
+
+    raw: Json = field(default_factory=dict, repr=False, compare=False)
+    """The JSON object as it came."""
+
+    @classmethod
+    def from_json(cls, data: Json) -> Self:
+        """Reads an object of the contract.
+
+        Args:
+            data: the JSON object.
+
+        Returns:
+            The record, with ``data`` as its ``raw``.
+
+        Raises:
+            KeyError: a field without which the record means nothing, such as ``id``, is missing.
+        """
+        values: dict[str, Any] = {"raw": data}
+        if cls not in _FIELDS:
+            _FIELDS[cls] = _fields_of(cls)
+        for name, parse, required in _FIELDS[cls]:
+            value = data[name] if required else data.get(name)
+            parsed = None if value is None else parse(value)
+            if parsed is not None:
+                values[name] = parsed
+        return cls(**values)
+
+
+Field = tuple[str, Callable[[Any], Any], bool]
+"""Of a field that the server sends: its name, its parser, and whether it is required."""
+_FIELDS: dict[type[Record], list[Field]] = {}
+
+
+def _fields_of(record: type[Record]) -> list[Field]:
+    hints = get_type_hints(record)
+    return [
+        (one.name, _parser(hints[one.name]), one.default is MISSING and one.default_factory is MISSING)
+        for one in fields(record)
+        if one.name != "raw"
+    ]
+
+
+def _parser(hint: Any) -> Callable[[Any], Any]:
+    """What turns a JSON value into one of the type ``hint``."""
+    if isinstance(hint, UnionType):
+        (hint,) = (option for option in get_args(hint) if option is not NoneType)
+    kind = get_origin(hint) or hint
+    if kind is datetime:
+        return datetime.fromisoformat
+    if kind is tuple:
+        parse = _parser(get_args(hint)[0])
+        return lambda value: tuple(parse(item) for item in value)
+    if kind is Mapping:
+        return lambda value: value if isinstance(value, Mapping) else {}
+    if issubclass(kind, Record):
+        return lambda value: kind.from_json(value) if isinstance(value, Mapping) else None
+    parse_scalar: Callable[[Any], Any] = kind
+    return parse_scalar
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """A part of a listing, newest first. It is iterable and has a length."""
+
+    data: tuple[T, ...]
+    has_more: bool = False
+    """Whether the listing goes on after this part."""
+    next: str | None = None
+    """The cursor of the following part: pass it as ``after``."""
+    raw: Json = field(default_factory=dict, repr=False, compare=False)
+    """The JSON object as it came."""
+
+    @classmethod
+    def from_json(cls, data: Json, parse: Callable[[Json], T]) -> Page[T]:
+        """Reads a listing.
+
+        Args:
+            data: its JSON object.
+            parse: reads one of its items.
+
+        Returns:
+            The page.
+        """
+        cursor = data.get("next")
+        return cls(
+            data=tuple(parse(item) for item in data.get("data", [])),
+            has_more=bool(data.get("has_more")),
+            next=None if cursor is None else str(cursor),
+            raw=data,
+        )
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.data)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+
+def pages(fetch: Callable[[str | None], Page[T]], after: str | None = None) -> Iterator[Page[T]]:
+    """All pages of a listing, each fetched when it is asked for.
+
+    Args:
+        fetch: gives the page after a cursor; None: the first page.
+        after: the cursor to begin after.
+
+    Returns:
+        The pages in order, at least one.
+    """
+    while True:
+        page = fetch(after)
+        yield page
+        if not page.has_more or page.next is None:
+            return
+        after = page.next

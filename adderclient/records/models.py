@@ -1,0 +1,32 @@
+"""Models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from adderclient.records.base import Json, Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(Record):
+    """A published or imported model."""
+
+    id: str
+    source: str = ""
+    """``trained`` or ``imported``."""
+    job_id: str | None = None
+    """The job that trained it; None once that job is deleted."""
+    arch: str = ""
+    method: str = ""
+    dataset: str = ""
+    parameters: int = 0
+    """Trainable numbers."""
+    metrics: Json = field(default_factory=dict)
+    """Its accuracy (a share from 0 to 1) and loss, where they are known."""
+    bytes: int = 0
+    sha256: str | None = None
+    """Of its ``model.safetensors``, in hexadecimal."""
+    created_at: datetime | None = None
+    manifest: Json = field(default_factory=dict)
+    """Network, preprocessing and classes: what rebuilds the model."""

@@ -1,0 +1,62 @@
+"""What a study works with: device and data, images, and networks as they are initialised."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from addercore.analysis.images import Images
+from addercore.config import AnalyzeConfig, Run, dataset
+from addercore.data import Split
+from addercore.errors import BadModel
+from addercore.io import Model
+from addercore.networks import build
+from addercore.nn import AdderLayer
+from addercore.train.isolation import isolated
+
+MODEL: Final = "model"
+"""Name and row of the finding about the model of `config.model_id`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The configuration of an analysis, its device and backend, and its data folder."""
+
+    config: AnalyzeConfig
+    data_dir: Path | None
+    device: torch.device
+    backend: str
+
+    def images(self, split: Split, model: Model | None = None) -> Images:
+        """A split's images, normalised as the dataset says or as `model` needs it. Labels are those a training gets."""
+        info = dataset(self.config.dataset.name)
+        if model is not None and model.network.input_shape != info.input_shape:
+            raise BadModel(
+                f"the model takes images of {model.network.input_shape}, but {info.name} has {info.input_shape}; "
+                "name the dataset that it was trained on"
+            )
+        normalisation = None if model is None else (model.mean, model.std)
+        shuffled = split == "train" and self.config.control == "permuted_labels"
+        return Images(info, split, self.data_dir, self.device, normalisation, shuffled)
+
+    def untrained(self, run: Run) -> nn.Module:
+        """The network on the device, with the weights with which a training of `run` starts."""
+        model = run.config.model
+        with isolated(run.seed, self.device, None):
+            module = build(run.config.network(), model.method, model.first_last, model.gradient, self.backend)
+        return module.to(self.device)
+
+
+def similarity_layers(module: nn.Module) -> dict[str, nn.Module]:
+    """All layers that compute similarities (eq. 1), by name, in order: adder, convolution and linear layers."""
+    return {name: part for name, part in module.named_modules() if isinstance(part, nn.Conv2d | nn.Linear | AdderLayer)}
+
+
+def weight_of(layer: nn.Module) -> Tensor:
+    """The filters of a layer, (c_out, …)."""
+    weight = layer.weight
+    if not isinstance(weight, Tensor):
+        raise TypeError(f"{type(layer).__name__} has no filters")
+    return weight

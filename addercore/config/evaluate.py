@@ -1,0 +1,21 @@
+"""An evaluation's configuration: a model, and the images to try it on."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from addercore.config.fields import WHOLE, Config, ModelId
+from addercore.config.sections import DatasetConfig
+
+
+class EvaluateConfig(Config):
+    """Which model to evaluate on what; `model_id` and `dataset.name` are required."""
+
+    model_id: ModelId
+    """Id of the model."""
+    dataset: DatasetConfig
+    """The images; they must have the size and the classes that the model takes."""
+    split: Literal["train", "validation"] = "validation"
+    """Which images of the dataset."""
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000), WHOLE] = 256
+    """Images that are computed at a time; the result does not depend on it."""

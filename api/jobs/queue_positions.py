@@ -1,0 +1,84 @@
+"""Positions of queued jobs and when they are expected to start.
+
+A short queue is read anew for every request. The forecast of a long queue is kept for some seconds.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from jobs.forecast import Forecast
+from jobs.repository import outlook
+from jobs.settings import Settings
+from jobs.states import Status
+from jobs.tables import Job
+
+FRESH = 200
+"""Up to so many queued jobs, every request reads the whole queue, which takes some milliseconds."""
+KEEP_SECONDS = 2.0
+"""How long the forecast of a longer queue is kept at least: ten times as long as it took to make, if that is more."""
+
+
+@dataclass(frozen=True)
+class QueuePosition:
+    """Where a queued job stands."""
+
+    position: int
+    """1 for the next job among those that compete for the same workers."""
+    starts_at: int | None
+    """Milliseconds since 1970; None where nothing is known."""
+    waiting_for: str | None
+    """What the job asks for that no live worker has."""
+
+
+class QueuePositions:
+    """The queue as one API process sees it. Thread-safe."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._live_ms = settings.live_ms
+        self._lock = threading.Lock()
+        self._kept: Forecast | None = None
+        self._until = 0.0
+
+    def of(self, session: Session, jobs: Sequence[Job]) -> dict[str, QueuePosition]:
+        """The positions of those jobs that are queued, by id. All of one call come from one forecast."""
+        queued = [job for job in jobs if job.status == Status.QUEUED]
+        if not queued:
+            return {}
+        forecast = self._forecast(session)
+        found = {}
+        for job in queued:
+            waiting = outlook.waiting_of(job)
+            seconds = forecast.start_in(waiting)
+            starts_at = None if seconds is None else forecast.at_ms + round(1000 * seconds)
+            found[job.id] = QueuePosition(forecast.position(waiting), starts_at, forecast.waiting_for(waiting.needs))
+        return found
+
+    def _forecast(self, session: Session) -> Forecast:
+        kept = self._kept
+        if kept is not None and time.monotonic() < self._until:
+            return kept
+        # While one thread reads a long queue, the others go on with the forecast before.
+        if not self._lock.acquire(blocking=kept is None):
+            return kept or self._refresh(session)
+        try:
+            return self._refresh(session)
+        finally:
+            self._lock.release()
+
+    def _refresh(self, session: Session) -> Forecast:
+        if self._kept is not None and time.monotonic() < self._until:
+            return self._kept  # another thread has just read the queue
+        began = time.monotonic()
+        found = outlook.forecast(session, self._live_ms)
+        if len(found.waiting) > FRESH:
+            now = time.monotonic()
+            self._kept, self._until = found, now + max(KEEP_SECONDS, 10 * (now - began))
+        else:
+            self._kept = None
+        return found

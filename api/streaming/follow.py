@@ -1,0 +1,91 @@
+"""Responses that stay open and follow a job. They hold a place among the open streams and no database session."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+import anyio.to_thread
+import structlog
+from fastapi.responses import StreamingResponse
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.types import Receive, Scope, Send
+
+from api.service import Service
+from jobs.database import database_away
+from jobs.errors import NotFound
+
+RETRY_SECONDS = 0.5
+"""Time between two reads while the database is away."""
+HEARTBEAT_SECONDS = 15.0
+
+log = structlog.get_logger()
+
+
+class StreamResponse(StreamingResponse):
+    """Counts as an open stream from its construction to its end. Raises Problem (503) where too many are open."""
+
+    def __init__(self, service: Service, content: AsyncIterator[bytes], media_type: str) -> None:
+        super().__init__(
+            content, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}, media_type=media_type
+        )
+        self._service = service
+        service.open_stream()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._service.close_stream()
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What one read of a job found that was not sent yet."""
+
+    text: bytes
+    more: bool = False
+    """There is more to read at once."""
+    final: bool = False
+    """The job has ended and this is the last of it."""
+
+
+async def follow_job(
+    service: Service, job_id: str, read_next: Callable[[], Chunk], heartbeat: bytes | None
+) -> AsyncIterator[bytes]:
+    """Yields what `read_next` returns, and calls it again whenever the job has changed, until a chunk is final.
+
+    The stream waits while the database is away. It ends when the job is deleted or the server shuts down.
+
+    Args:
+        service: this API process.
+        job_id: the job to follow.
+        read_next: reads the job in a thread and returns what is new since the call before.
+        heartbeat: sent when nothing else was sent for HEARTBEAT_SECONDS; None for no heartbeat.
+    """
+    sent_at = time.monotonic()
+    with service.job_changes.watch(job_id) as watched:
+        while not service.closing.is_set():
+            version, patience = watched.version, HEARTBEAT_SECONDS
+            try:
+                chunk = await anyio.to_thread.run_sync(
+                    read_next, abandon_on_cancel=True, limiter=service.stream_threads
+                )
+            except NotFound:
+                return
+            except SQLAlchemyError as error:
+                if not database_away(error):
+                    raise
+                log.warning("stream.database_away", error=str(error.__cause__ or error))
+                chunk, patience = Chunk(b""), RETRY_SECONDS
+            if chunk.text:
+                sent_at = time.monotonic()
+                yield chunk.text
+            elif heartbeat is not None and time.monotonic() - sent_at >= HEARTBEAT_SECONDS:
+                sent_at = time.monotonic()
+                yield heartbeat
+            if chunk.final:
+                return
+            if not chunk.more:
+                await watched.wait(version, patience)

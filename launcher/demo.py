@@ -1,0 +1,261 @@
+"""``adder demo``: an adder network and its convolutional twin, from the spec to a prediction, on this machine.
+
+The demo starts the service and trains both networks. It downloads the models, verifies their checksums, imports and
+evaluates them, loads them without the service, asks them what a digit is, and prints a comparison. A step that fails
+ends the demo with a sentence and an exit code that is not 0. All that was started is stopped in any case.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from rich.table import Table
+
+from adderclient.client import Client
+from adderclient.command.formats import duration, energy, number, percent, size
+from adderclient.command.models import ranking
+from adderclient.command.output import console, errors_console
+from adderclient.command.watching import follow, why_it_waits
+from adderclient.download import sha256_of
+from adderclient.errors import AdderClientError, JobFailed
+from adderclient.records import Job, Validation
+from launcher.processes import die_with_parent
+
+READY = "Adderworks is ready at "
+START_SECONDS = 90.0
+STOP_SECONDS = 60.0
+FILES = ("model.safetensors", "model.json")
+SAME = 1e-9
+"""Largest difference of two equal accuracies: one of them went through JSON."""
+
+LOAD_ALONE = "import addercore, sys; print(addercore.load(sys.argv[1]).predict(sys.argv[2]).label)"
+
+
+class DemoError(AdderClientError):
+    """A step of the demo did not do what it should."""
+
+
+@dataclass
+class Contender:
+    """One of the two networks and its results."""
+
+    method: str
+    validation: Validation
+    job: Job
+    folder: Path
+    accuracy: float
+    seconds: float | None
+    """For how long it trained."""
+    imported_id: str = ""
+    label_alone: str = ""
+    label_served: str = ""
+    probability: float = 0.0
+
+
+def run_demo(data: Path, epochs: int | None = None) -> int:
+    """Runs the demo in the folder ``data``, which is kept; returns the exit code."""
+    began = time.monotonic()
+    data = data.absolute()
+    results = data / "results"
+    with running_service(data) as url, Client(url) as client:
+        results.mkdir(exist_ok=True)
+        digit = results / "digit.png"
+        python("-m", "addercore.sample", "digits", "0", str(digit))
+        contenders = [compete(client, method, results / method, digit, epochs) for method in ("adder", "conv")]
+        _say("Stopping the service")
+    report(contenders, digit, data, time.monotonic() - began)
+    return 0
+
+
+def compete(client: Client, method: str, folder: Path, digit: Path, epochs: int | None) -> Contender:
+    """Takes one network from its spec to a prediction."""
+    spec: dict[str, Any] = {
+        "kind": "train",
+        "model": {"arch": "lenet5_bn", "method": method},
+        "dataset": {"name": "digits"},
+        "labels": {"demo": method},
+    }
+    if epochs is not None:
+        spec["epochs"] = epochs
+    _say(f"Training lenet5_bn as {method} network on digits")
+    validation = client.jobs.validate(spec)
+    job = succeeded(client, client.jobs.submit(spec), f"{method:5} train")
+    accuracy, seconds = metric(job.result, "val/accuracy"), client.jobs.run_seconds(job)
+    contender = Contender(method, validation, job, folder, accuracy, seconds)
+    fetch(client, contender)
+    contender.imported_id = client.models.import_(folder / FILES[0], folder / FILES[1]).id
+    check_evaluation(client, contender)
+    contender.label_alone = python("-c", LOAD_ALONE, str(folder / "model.safetensors"), str(digit))
+    ranked = ranking(client.models.predict(contender.imported_id, digit))
+    if not ranked:
+        raise DemoError("the prediction has no probabilities")
+    contender.label_served, contender.probability = ranked[0]
+    if contender.label_served != contender.label_alone:
+        raise DemoError(
+            f"the service says the digit is a {contender.label_served}, "
+            f"the same model without the service {contender.label_alone}"
+        )
+    return contender
+
+
+def fetch(client: Client, contender: Contender) -> None:
+    """Downloads weights and manifest, and compares their checksums with the listing."""
+    published = {artifact.name: artifact for artifact in client.jobs.artifacts(contender.job.id)}
+    contender.folder.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        path = client.jobs.download(contender.job.id, name, contender.folder)
+        if sha256_of(path) != published[name].sha256:
+            raise DemoError(f"{path} does not have the published checksum")
+        _say(f"Fetched {path.name}, {size(path.stat().st_size)}, sha256 {published[name].sha256[:16]}… verified")
+
+
+def check_evaluation(client: Client, contender: Contender) -> None:
+    """Has the imported model evaluated, and raises :class:`DemoError` unless it is as good as the trained one."""
+    spec = {"kind": "evaluate", "model_id": contender.imported_id, "dataset": {"name": "digits"}}
+    job = succeeded(client, client.jobs.submit(spec), f"{contender.method:5} check")
+    accuracy = metric(job.result, "accuracy")
+    if abs(accuracy - contender.accuracy) > SAME:
+        raise DemoError(
+            f"the imported model's accuracy is {percent(accuracy, 4)}, "
+            f"training ended with {percent(contender.accuracy, 4)}"
+        )
+    _say(f"Gave it back ({contender.imported_id}) and had it evaluated: {percent(accuracy)}, as in training")
+
+
+def succeeded(client: Client, job: Job, title: str) -> Job:
+    """Shows a job's progress to its end; raises :class:`JobFailed` unless it succeeded."""
+    ended = follow(client, job.id, title).job
+    if not ended.finished:
+        raise DemoError(why_it_waits(client, ended))
+    if ended.status != "succeeded":
+        raise JobFailed(ended)
+    return ended
+
+
+def metric(result: Mapping[str, Any], name: str) -> float:
+    """A number out of a job's result."""
+    value = result.get(name)
+    if not isinstance(value, int | float):
+        raise DemoError(f"the job's result has no {name}: {dict(result)}")
+    return float(value)
+
+
+def _kernels(contender: Contender) -> str:
+    """The program that computed its layers: the adder backend that the job recorded, or torch."""
+    return str(contender.job.environment.get("backend")) if contender.method == "adder" else "torch"
+
+
+def report(contenders: list[Contender], digit: Path, data: Path, seconds: float) -> None:
+    """Prints both side by side, and where their files lie."""
+    table = Table(title="lenet5_bn on digits, one image", title_justify="left")
+    table.add_column("")
+    for contender in contenders:
+        table.add_column(contender.method, justify="right")
+
+    def row(name: str, *cells: str) -> None:
+        table.add_row(name, *cells)
+
+    costs = [contender.validation.model for contender in contenders]
+    operations = [cost.get("operations") or {} for cost in costs]
+    row("validation accuracy", *(percent(contender.accuracy) for contender in contenders))
+    row("parameters", *(number(cost.get("parameters")) for cost in costs))
+    row("additions", *(number(operation.get("add")) for operation in operations))
+    row("multiplications", *(number(operation.get("mul")) for operation in operations))
+    row("energy", *(f"{energy(cost.get('energy_joules'))} µJ" for cost in costs))
+    row("kernels", *(_kernels(contender) for contender in contenders))
+    row("training time", *(duration(contender.seconds) for contender in contenders))
+    row(f"{digit.name} is a", *(f"{item.label_served} ({percent(item.probability, 1)})" for item in contenders))
+    out = console()
+    out.print(table)
+    for contender in contenders:
+        out.print(f"{contender.method:6} {contender.folder}", soft_wrap=True)
+    out.print(f"image  {digit}", soft_wrap=True)
+    out.print(f"logs   {data / 'logs'}", soft_wrap=True)
+    out.print(f"Took {duration(seconds)}. Go on with it: adder up --data {data}", soft_wrap=True)
+
+
+@contextmanager
+def running_service(data: Path) -> Iterator[str]:
+    """Runs ``adder up`` on a free port as a process of its own, and stops it in any case."""
+    command = [sys.executable, "-P", "-c", "from adderclient.command import main; main()"]
+    _say(f"Starting the service in {data}")
+    service = subprocess.Popen(
+        [*command, "up", "--port", "0", "--data", str(data)],
+        stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,  # the terminal's Ctrl-C is for the demo, which then stops the service in order
+        preexec_fn=die_with_parent(signal.SIGTERM),
+    )
+    previous = {number: signal.signal(number, _leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield _ready_url(service)
+    finally:
+        stop(service)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """Ends the demo through every ``finally``."""
+    sys.exit(128 + number)
+
+
+def _ready_url(service: subprocess.Popen[str]) -> str:
+    """The address in the ready line. A thread reads it: a service that says nothing is not waited for forever."""
+    lines: list[str] = []
+
+    def read() -> None:
+        if service.stdout is not None:
+            lines.append(service.stdout.readline())
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    reader.join(START_SECONDS)
+    line = lines[0].strip() if lines else ""
+    if not line.startswith(READY):
+        raise DemoError("the service did not start; what it said is above")
+    return line.removeprefix(READY)
+
+
+def stop(service: subprocess.Popen[str]) -> None:
+    """Stops ``adder up`` in order, and by force if it takes too long or Ctrl-C is pressed again."""
+    try:
+        service.send_signal(signal.SIGTERM)
+        service.wait(STOP_SECONDS)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        service.send_signal(signal.SIGTERM)
+        try:
+            service.wait(10)
+        except subprocess.TimeoutExpired:
+            service.kill()
+            service.wait()
+    finally:
+        if service.stdout is not None:
+            service.stdout.close()
+
+
+def python(*arguments: str) -> str:
+    """Runs this Python on ``arguments`` and returns what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-P", *arguments], capture_output=True, text=True, env={**os.environ, "PYTHONSAFEPATH": "1"}
+    )
+    if done.returncode:
+        shown = " ".join(arguments)
+        raise DemoError(f"`python {shown}` failed:\n{done.stderr.strip()[-2000:]}")
+    return done.stdout.strip()
+
+
+def _say(text: str) -> None:
+    errors_console().print(f"» {text}", markup=False, soft_wrap=True)

@@ -1,0 +1,51 @@
+"""The client and the command against the real API. No worker runs, so that the test is short."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from adderclient import Client, ConflictError, InvalidRequestError, NotFoundError
+from adderclient.command import watching
+from tests.adderclient.conftest import Adder
+from tests.api.conftest import running
+from tests.conftest import quick_settings
+from tests.support.servers import Valkey
+
+SPEC = {"kind": "train", "model": {"arch": "lenet5_bn"}, "dataset": {"name": "digits"}, "epochs": 1}
+
+
+@pytest.fixture
+def real(tmp_path: Path, sqlite_url: str, valkey: Valkey) -> Iterator[Client]:
+    with running(quick_settings(tmp_path / "data", sqlite_url, valkey.url)) as site, Client(site.url) as client:
+        yield client
+
+
+def test_the_whole_client_without_a_worker(real: Client, adder: Adder, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not real.ready().ready
+    assert real.ready().checks["worker"]["ok"] is False
+    assert real.workers.list() == []
+    assert real.jobs.validate(SPEC).model["parameters"] == 61_942
+    first, second = (real.jobs.submit(SPEC | {"seed": seed, "labels": {"run": "1"}}) for seed in (0, 1))
+    assert [job.id for job in real.jobs.iterate(labels={"run": "1"})] == [second.id, first.id]
+    assert real.jobs.run_seconds(first) is None
+    with pytest.raises(ConflictError, match="only a running job can be paused"):
+        real.jobs.pause(first.id)
+    with pytest.raises(InvalidRequestError) as caught:
+        real.jobs.submit(SPEC | {"epochs": 0})
+    assert [error.pointer for error in caught.value.errors] == ["/epochs"]
+    with pytest.raises(NotFoundError):
+        real.models.get("model_1")
+    assert real.compare(first.id, second.id)["differences"][0]["pointer"] == "/seed"
+    sweep = real.sweeps.submit({"base": SPEC, "grid": {"seed": [0, 1]}})
+    assert [trial.parameters for trial in real.sweeps.trials(sweep.id)] == [{"seed": 0}, {"seed": 1}]
+    assert "digits" in [dataset.name for dataset in real.datasets.list(limit=100)]
+    assert real.recipes.get("table1").spec["kind"] == "analyze"
+    monkeypatch.setattr(watching, "PATIENCE", 0.3)
+    done = adder("watch", first.id, "--interval", "0.1", "--url", real.url)
+    assert done.returncode == 5
+    assert "is queued and cannot start: there is no live worker" in done.stderr
+    assert real.jobs.cancel(first.id).status == "cancelled"
+    assert adder("watch", first.id, "--url", real.url).returncode == 1

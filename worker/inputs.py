@@ -1,0 +1,53 @@
+"""The inputs of a job: what its spec names, by the digests under which the store has it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from jobs.ids import ID_PATTERN
+from jobs.repository import attempts, datasets, models
+from jobs.repository.attempts import Claim
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Digests of stored files; None for what the spec does not name."""
+
+    checkpoints: list[tuple[int, str]]
+    """`(step, sha256)`, newest first."""
+    model: str | None
+    teacher: str | None
+    dataset: str | None
+    """Id of a user's dataset."""
+    info: dict[str, Any] | None
+    """Its `DatasetInfo`."""
+    images: str | None
+    """Its file."""
+    upload: str | None
+    """What an ingest reads."""
+
+
+def inputs_of(session: Session, claim: Claim) -> Inputs:
+    """What the spec of a claimed job names, and its checkpoints.
+
+    Raises:
+        NotFound: something that it names has been deleted.
+    """
+    spec = claim.spec
+    model_id = spec.get("model_id") or spec.get("init_from")
+    teacher_id = models.teacher_of(spec)
+    name = (spec.get("dataset") or {}).get("name")
+    row = datasets.get(session, name) if name and ID_PATTERN.match(name) else None
+    upload = datasets.get(session, spec["dataset_id"]) if claim.kind == "ingest" else None
+    return Inputs(
+        checkpoints=[(step, stored.sha256) for step, stored in attempts.checkpoints(session, claim.job_id)],
+        model=models.get_model(session, model_id).sha256 if model_id else None,
+        teacher=models.get_model(session, teacher_id).sha256 if teacher_id else None,
+        dataset=None if row is None else row.id,
+        info=None if row is None else row.info,
+        images=None if row is None else row.sha256,
+        upload=None if upload is None else upload.source_sha256,
+    )
