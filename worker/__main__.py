@@ -39,7 +39,7 @@ def main() -> int:
         return 2
     build(context)
     if context.template is not None:
-        context.template.start()
+        context.template.keep()
     housekeeping = Housekeeping(context)
     housekeeping.start()
     log.info("worker.ready", slots=context.slots.devices, memory_mb=context.slots.memory_mb)

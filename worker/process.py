@@ -41,7 +41,8 @@ class ChildProcess:
         order: the file with the child's orders (`protocol.JobOrder`).
         device: the worker's device that the child may use, `cpu` or `cuda:1`. It sees no other GPU.
         backend: the kernel backend that the child must use; None: the child chooses.
-        template: what the child is forked from. The child is spawned if this is None, or cannot fork just now.
+        template: what the child is forked from. The child is spawned if this is None or cannot fork just now, and on a
+            GPU, where starting CUDA takes longer than what a fork saves.
         on_message: called with each line of the messages pipe, in order, on one thread. While it blocks, the pipe
             fills up and the child waits.
         on_log: called with pieces of stdout and stderr, on another thread.
@@ -71,7 +72,7 @@ class ChildProcess:
                 ("--job", str(order)),
                 child_environment(os.environ, threads, device, backend),
                 Files(output_write, messages_write, lifeline_read),
-                template,
+                template if device == "cpu" else None,
             )
         except BaseException:
             for handle in (messages, output, self._lifeline):
@@ -177,7 +178,7 @@ def start(
     files: Files,
     template: Template | None,
 ) -> Handle:
-    """A process that runs one attempt, forked where that can be had, else spawned by its command."""
+    """Starts the process of one attempt: forks it from the template, or else spawns it by the command."""
     if template is not None:
         try:
             return template.fork(arguments, environment, files)
@@ -200,6 +201,7 @@ def child_environment(
     environment |= {
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
+        "OPENBLAS_NUM_THREADS": "1",  # NumPy's; it starts its threads when it is loaded, which the template must not
         "OMP_WAIT_POLICY": "PASSIVE",  # a thread that waits must not use a core that another job needs
         "PYTHONUNBUFFERED": "1",
         "PYTHONHASHSEED": "0",

@@ -37,6 +37,8 @@ DRAIN_SECONDS = 0.05
 """Pause between two reads of the last messages of a child that has been killed."""
 HOLD_SECONDS = 0.2
 """Longest pause between two looks whether a copy or the template is ready."""
+TEMPLATE_SECONDS = 10.0
+"""How long an attempt waits for a template that starts. Then its process is spawned."""
 STARVED_SECONDS = 60.0
 """How long a training that has used up `resources.memory_gb` may take until its first message."""
 
@@ -210,11 +212,12 @@ class Supervisor:
         return self._claim.threads or self._context.threads(self._claim.spec["resources"]["threads"])
 
     def _await_template(self) -> None:
-        """Waits while the template starts: it is ready sooner than a spawned process would be."""
+        """Waits while the template starts, as it is ready sooner than a spawned process would be."""
         template = self._context.template
         if template is not None:
-            template.start()
-            self._hold_until(lambda: template.settled)
+            template.keep()
+            until = time.monotonic() + TEMPLATE_SECONDS
+            self._hold_until(lambda: template.settled or time.monotonic() > until)
 
     def _start(self, order: Path) -> ChildProcess:
         key = self._claim.environment_key

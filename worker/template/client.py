@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import select
 import signal
@@ -12,24 +13,29 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
-from pathlib import Path
+from importlib.util import find_spec
 from typing import Any
 
 import structlog
 
+from worker.backoff import Backoff
 from worker.handle import Files, Way
 from worker.template import wire
 
 PR_SET_CHILD_SUBREAPER = 36
-ANSWER_SECONDS = 15.0
-"""How long the template may take to answer. Then it is killed: it was stopped, or the machine has no memory for it."""
+CHILD = "worker.child"
+ANSWER_SECONDS = 5.0
+"""How long the template may take to answer; a fork takes milliseconds. Then it is killed, as it must have been stopped
+or cannot get memory."""
 START_SECONDS = 120.0
-"""How long it may take to import what jobs need."""
+"""How long the template may take to import what jobs need."""
 RETRY_SECONDS = 30.0
-"""From a start that failed to the next."""
+LONGEST_RETRY_SECONDS = 600.0
+"""The first and the longest pause after a start that failed."""
 PACKAGES = ("addercore", "jobs", "worker")
-"""Whose files must be those that the template has imported."""
+"""Packages whose files must still be those that the template has imported."""
+LIBRARIES = ("torch", "numpy")
+"""Libraries that are compared by the time at which they were installed."""
 
 log = structlog.get_logger()
 
@@ -39,43 +45,70 @@ class TemplateLost(Exception):
 
 
 class Template:
-    """One template at a time, from which `fork` starts jobs. Thread-safe."""
+    """Keeps one template program, from which `fork` starts jobs. Thread-safe.
 
-    def __init__(self) -> None:
+    Args:
+        child: the module whose `main` runs a job.
+        packages: the template is replaced when a file of them changes.
+    """
+
+    def __init__(self, child: str = CHILD, packages: Sequence[str] = PACKAGES) -> None:
+        self._child, self._packages = child, packages
         self._lock = threading.Lock()
         self._program: _Program | None = None
         self._stamp = 0
         self._starting: threading.Thread | None = None
-        self._failed_at: float | None = None
+        self._retry_at = 0.0
+        self._pause = Backoff(RETRY_SECONDS, LONGEST_RETRY_SECONDS)
         self._closed = False
 
-    def start(self) -> None:
-        """Starts the program in the background, unless it runs, is being started, or has just failed to start."""
+    @property
+    def pid(self) -> int | None:
+        """The program's process; None while there is none."""
+        program = self._program
+        return None if program is None or not program.alive else program.pid
+
+    @property
+    def settled(self) -> bool:
+        """Whether `fork` answers at once, with a process or with `TemplateLost`."""
+        return self._starting is None
+
+    def keep(self) -> None:
+        """Starts the program in the background if it does not run, and replaces it if the installed code has changed.
+
+        Returns at once. After a start that failed it waits before it tries again.
+        """
         with self._lock:
-            if self._closed or self._starting is not None or (self._program is not None and self._program.alive):
+            if self._closed or self._starting is not None:
                 return
-            if self._failed_at is not None and time.monotonic() - self._failed_at < RETRY_SECONDS:
+            if self._program is not None and self._program.alive:
+                if self._program.ended:
+                    log.warning("template.lost", template=self._program.pid)
+                elif code_stamp(self._packages) != self._stamp:
+                    log.info("template.replaced", reason="the installed code has changed")
+                else:
+                    return
+                self._program.kill()
+            if time.monotonic() < self._retry_at:
                 return
             self._starting = threading.Thread(target=self._start, name="template", daemon=True)
             self._starting.start()
 
-    @property
-    def settled(self) -> bool:
-        """Whether `fork` would answer at once, with a process or with `TemplateLost`."""
-        return self._starting is None
-
     def fork(self, arguments: Sequence[str], environment: Mapping[str, str], handles: Files) -> Forked:
-        """A process of `worker.child` with these arguments. Raises TemplateLost where there is none to be had."""
-        self._replace_if_stale()
+        """Forks a process that runs a job.
+
+        Raises:
+            TemplateLost: there is no template, or it cannot fork. `keep` has been called.
+        """
+        self.keep()
         with self._lock:
             program = self._program
         if program is None or not program.alive:
-            self.start()
             raise TemplateLost("the template does not run")
         try:
             return program.fork(arguments, environment, handles)
         except TemplateLost:
-            self.start()
+            self.keep()
             raise
 
     def close(self) -> None:
@@ -87,32 +120,28 @@ class Template:
             program.kill()
 
     def _start(self) -> None:
-        stamp = code_stamp()
+        stamp = code_stamp(self._packages)
         program: _Program | None = None
         try:
-            program = _Program()
+            program = _Program(self._child)
         except (OSError, TemplateLost) as error:
             log.warning("template.failed", error=str(error))
         with self._lock:
             self._starting = None
-            self._failed_at = time.monotonic() if program is None else None
-            unwanted, self._program, self._stamp = self._closed, program, stamp
+            if program is None:
+                self._retry_at = time.monotonic() + self._pause.grow()
+            else:
+                self._pause.reset()
+            self._program, self._stamp = program, stamp
+            unwanted = self._closed
         if program is not None:
             log.info("template.ready", template=program.pid)
             if unwanted:
                 program.kill()
 
-    def _replace_if_stale(self) -> None:
-        """A job must run the code that is installed when it starts, as a spawned one does."""
-        with self._lock:
-            program, stamp = self._program, self._stamp
-        if program is not None and program.alive and code_stamp() != stamp:
-            log.info("template.replaced", reason="the installed code has changed")
-            program.kill()
-
 
 class Forked:
-    """A process that was forked from the template."""
+    """A job's process that was forked from the template."""
 
     way: Way = "forked"
 
@@ -132,9 +161,9 @@ class Forked:
 
 
 class _Program:
-    """One run of `worker.template.program`."""
+    """One run of `worker.template.program`. Raises TemplateLost if it does not get ready."""
 
-    def __init__(self) -> None:
+    def __init__(self, child: str) -> None:
         adopt_orphans()
         self._lock = threading.Lock()
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -144,6 +173,7 @@ class _Program:
                 [
                     sys.executable, "-m", "worker.template.program",
                     "--socket-fd", str(theirs.fileno()), "--lifeline-fd", str(lifeline),
+                    "--child", child,
                 ],
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(), lifeline),
@@ -164,6 +194,11 @@ class _Program:
     def pid(self) -> int:
         return self._popen.pid
 
+    @property
+    def ended(self) -> bool:
+        """Whether the process has ended by itself or by somebody else."""
+        return self._popen.poll() is not None
+
     def fork(self, arguments: Sequence[str], environment: Mapping[str, str], handles: Files) -> Forked:
         request = {
             "do": "fork",
@@ -175,7 +210,7 @@ class _Program:
         return Forked(self, answer["pid"])
 
     def reap(self, pid: int) -> int:
-        """The wait status of a child that has ended. Of a template that has died this process inherits the children."""
+        """The wait status of a child that has ended. If the template has died, the child is this process's own."""
         try:
             status: int = self._ask({"do": "reap", "pid": pid})["status"]
         except TemplateLost:
@@ -183,7 +218,7 @@ class _Program:
         return status
 
     def kill(self) -> None:
-        """Ends it for good; its children become this process's."""
+        """Ends the program; its children become children of this process."""
         with self._lock:
             self._kill()
 
@@ -194,6 +229,8 @@ class _Program:
             try:
                 wire.send(self._channel, request, handles)
             except OSError as error:
+                if error.errno == errno.EMSGSIZE:
+                    raise TemplateLost("the environment is too large for a message to the template") from None
                 self._kill()
                 raise TemplateLost(f"the template cannot be asked: {error}") from None
             return self._receive(ANSWER_SECONDS)
@@ -239,14 +276,28 @@ def adopt_orphans() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def code_stamp() -> int:
-    """A number that changes when a file of the packages that jobs run does."""
-    found = []
-    for package in PACKAGES:
-        for folder, names, leaves in os.walk(str(files(package))):
+def code_stamp(packages: Sequence[str] = PACKAGES) -> int:
+    """A number that changes when a file of `packages` changes, or one of `LIBRARIES` is installed again."""
+    found: list[tuple[str, int, int]] = []
+    for package in packages:
+        for folder, names, leaves in os.walk(_folder(package)):
             names[:] = [name for name in names if name != "__pycache__"]
-            for leaf in leaves:
-                if leaf.endswith((".py", ".so")):
-                    status = Path(folder, leaf).stat()
-                    found.append((folder, leaf, status.st_mtime_ns, status.st_size))
+            paths = [os.path.join(folder, leaf) for leaf in leaves if leaf.endswith((".py", ".so"))]
+            found += [_version(path) for path in paths]
+    for library in LIBRARIES:
+        found.append(_version(os.path.join(_folder(library), "__init__.py")))
     return hash(tuple(sorted(found)))
+
+
+def _folder(package: str) -> str:
+    """Where a package lies; an empty path if it is not installed. Does not import it."""
+    spec = find_spec(package)
+    return "" if spec is None or not spec.submodule_search_locations else spec.submodule_search_locations[0]
+
+
+def _version(path: str) -> tuple[str, int, int]:
+    try:
+        status = os.stat(path)
+    except OSError:  # it is just being replaced
+        return path, 0, 0
+    return path, status.st_mtime_ns, status.st_size

@@ -10,12 +10,13 @@ import argparse
 import gc
 import importlib
 import os
-import random
 import signal
 import socket
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 from worker.messages import die_when_closed
@@ -38,18 +39,21 @@ MODULES: Final = (
 )
 """What trainings, evaluations and analyses import."""
 OPTIONAL: Final = ("PIL.Image", "matplotlib.backends.backend_agg", "matplotlib.figure")
-"""Of an extra that may not be installed; a job that needs it says so by itself."""
+"""Modules of an extra that may be missing. A job that needs one says so by itself."""
+NAME: Final = "adder-job"
+"""What `ps -o comm` and `top` show for a forked process, whose command line is still the template's."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--socket-fd", type=int, required=True)
     parser.add_argument("--lifeline-fd", type=int, required=True)
+    parser.add_argument("--child", required=True, metavar="MODULE", help="its function main runs a job")
     arguments = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the worker's business
     die_when_closed(arguments.lifeline_fd)
     channel = socket.socket(fileno=arguments.socket_fd)
-    error = load()
+    error = load((*MODULES, arguments.child))
     if error:
         wire.send(channel, {"error": error})
         return 1
@@ -57,13 +61,13 @@ def main() -> int:
     gc.collect()
     gc.freeze()
     wire.send(channel, {"ready": True})
-    serve(channel, arguments.lifeline_fd)
+    serve(channel, arguments.lifeline_fd, arguments.child)
     return 0
 
 
-def load() -> str:
+def load(modules: Sequence[str] = MODULES) -> str:
     """Imports what jobs need. Returns why this process cannot be forked from, or an empty string."""
-    for name in MODULES:
+    for name in modules:
         try:
             importlib.import_module(name)
         except ImportError as error:
@@ -73,29 +77,30 @@ def load() -> str:
     return "" if threads == 1 else f"an import started threads: there are {threads}"
 
 
-def serve(channel: socket.socket, lifeline: int) -> None:
+def serve(channel: socket.socket, lifeline: int, child: str) -> None:
     """Answers requests until the worker closes its end."""
     while True:
         request, files = wire.receive(channel)
         if request is None:
             return
         if request["do"] == "fork":
-            answer = fork(request, files, (channel.fileno(), lifeline))
+            answer = fork(request, files, (channel.fileno(), lifeline), child)
         else:
             answer = {"status": os.waitpid(request["pid"], 0)[1]}
         wire.send(channel, answer)
 
 
-def fork(request: Mapping[str, Any], files: Sequence[int], own: Sequence[int]) -> dict[str, Any]:
-    """Starts a job's process in a group of its own. `own` are the template's descriptors, which are closed in it."""
+def fork(request: Mapping[str, Any], files: Sequence[int], own: Sequence[int], child: str) -> dict[str, Any]:
+    """Forks a job's process, which gets a group of its own. It closes `own`, the descriptors of the template."""
     try:
         pid = os.fork()
     except OSError as error:
         _close(files)
         return {"error": f"no process could be forked: {error}"}
     if pid == 0:
-        os._exit(_run(request, files, own))
-    os.setpgid(pid, pid)  # here as well: whoever reads the answer may signal the group at once
+        os._exit(_run(request, files, own, child))
+    with suppress(OSError):  # it has done so itself, and may have ended
+        os.setpgid(pid, pid)  # here as well: whoever reads the answer may signal the group at once
     _close(files)
     return {"pid": pid}
 
@@ -105,8 +110,8 @@ def _close(files: Sequence[int]) -> None:
         os.close(handle)
 
 
-def _run(request: Mapping[str, Any], files: Sequence[int], own: Sequence[int]) -> int:
-    """The job's process, from its first instruction. Returns its exit status."""
+def _run(request: Mapping[str, Any], files: Sequence[int], own: Sequence[int], child: str) -> int:
+    """Runs the job in the forked process. Returns the exit status."""
     try:
         os.setpgid(0, 0)
         for handle in own:
@@ -117,9 +122,10 @@ def _run(request: Mapping[str, Any], files: Sequence[int], own: Sequence[int]) -
         os.environ.clear()
         os.environ.update(request["environment"])
         _make_independent()
-        from worker import child
-
-        return child.main([*request["arguments"], "--messages-fd", str(messages), "--lifeline-fd", str(lifeline)])
+        status: int = sys.modules[child].main(
+            [*request["arguments"], "--messages-fd", str(messages), "--lifeline-fd", str(lifeline)]
+        )
+        return status
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 1
     except BaseException:  # noqa: BLE001  (nothing of the template may run on in this process)
@@ -141,13 +147,16 @@ def _redirect(output: int) -> None:
 
 
 def _make_independent() -> None:
-    """What a program does for itself at its start, done again after the fork."""
+    """Does after the fork what a fresh program does when it starts."""
+    import numpy as np
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    random.seed()
+    np.random.seed()  # drawn from the system at import, so all forks would share it; Python reseeds `random` itself
     # OMP_NUM_THREADS was read when the library was loaded, in the template.
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    with suppress(OSError):
+        Path("/proc/self/comm").write_text(NAME)
 
 
 if __name__ == "__main__":
