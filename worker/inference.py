@@ -70,7 +70,7 @@ class Predictor:
     def _answer(self, request: PredictRequest) -> dict[str, Any]:
         if (request.image_b64 is None) == (request.array is None):
             raise HTTPException(422, "give either an image or an array")
-        image = request.array if request.image_b64 is None else image_bytes(request.image_b64)
+        image: Any = request.array if request.image_b64 is None else image_bytes(request.image_b64)
         model = self._model(request.sha256)
         return model.predict(image, request.value_range, request.transparent_on).to_dict()
 

@@ -77,7 +77,7 @@ def read_image(image: ImageLike, channels: int, options: ImageOptions = ImageOpt
         pixels = np.broadcast_to(pixels, (channels, *pixels.shape))
     else:
         pixels = (pixels @ _GREY)[None] if channels == 1 else pixels.transpose(2, 0, 1)
-    return Reading(np.ascontiguousarray(pixels), tuple(notes))
+    return Reading(np.array(pixels, order="C"), tuple(notes))  # a copy: a view of repeated grey cannot be written to
 
 
 def _of_file(image: "str | Path | bytes | Image", options: ImageOptions) -> _Decoded:

@@ -44,5 +44,5 @@ class Prediction(Answer):
     """The most probable class."""
     probabilities: dict[str, float]
     """Probability of each class, 0 to 1."""
-    notes: list[str] = []
+    notes: tuple[str, ...] = ()
     """What was decided about the image: turned upright, laid on white, its range."""

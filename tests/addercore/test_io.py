@@ -265,7 +265,7 @@ def test_a_column_of_pixels_is_not_turned_into_a_row(path: Path) -> None:
 
 
 def test_sixteen_bits_of_grey_serve_a_network_of_three_channels(coloured: addercore.Model) -> None:
-    grey = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    grey = np.arange(3, 256, 4, dtype=np.uint8).reshape(8, 8)  # up to white, else fewer bits than 16 would be meant
     deep = Image.fromarray(grey.astype(np.uint16) * 257)
     assert torch.allclose(coloured.prepare(deep), coloured.prepare(Image.fromarray(grey)), atol=1e-6)
 
