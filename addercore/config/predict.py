@@ -3,14 +3,13 @@
 import base64
 import binascii
 import re
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 from urllib.parse import unquote_to_bytes
 
 from addercore.config.fields import Section
 
 ValueRange = Literal["auto", "0..1", "0..255", "-1..1", "bits"]
 TransparentOn = Literal["white", "black", "refuse"]
-VALUE_RANGES: Final[tuple[str, ...]] = get_args(ValueRange)
 _DATA_URI: Final = re.compile(r"data:[^,]{0,200},", re.IGNORECASE)
 
 
