@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from jobs.clock import now_ms
 from jobs.errors import Conflict, NotFound
 from jobs.repository.core import append_events
+from jobs.repository.recovery import is_live
 from jobs.states import OWNED, Drain
 from jobs.tables import Job, Worker
 
@@ -17,7 +18,7 @@ from jobs.tables import Job, Worker
 def present(session: Session, live_ms: int) -> Sequence[Worker]:
     """Workers that are alive, and those that missed heartbeats and still hold the lease of a job: it may go on."""
     holding = select(Job.worker_id).where(Job.status.in_(OWNED), Job.lease_expires_at > now_ms())
-    shown = or_(Worker.heartbeat_at > now_ms() - live_ms, Worker.id.in_(holding))
+    shown = or_(is_live(live_ms), Worker.id.in_(holding))
     return session.execute(select(Worker).where(shown).order_by(Worker.id)).scalars().all()
 
 
