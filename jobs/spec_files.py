@@ -9,6 +9,7 @@ A test fails where a file is not what this would write.
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,6 +106,7 @@ def contents() -> dict[Path, str]:
 
 def main() -> None:
     """Writes all files."""
+    argparse.ArgumentParser(prog="python -m jobs.spec_files", description=__doc__).parse_args()
     for path, text in contents().items():
         path.write_text(text, encoding="utf-8")
         print(path.relative_to(ROOT))

@@ -181,8 +181,10 @@ def download(
 async def predict(request: Request, service: ServiceDep, id: ModelId) -> Any:
     """Returns the probability of every class for one image.
 
-    The image is a PNG or JPEG file (as the body, in a form, or as base64 in JSON) of at most 8 MiB, or an array of
-    pixels in JSON. It is resized and normalised as the model's manifest says.
+    The image is a file (PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF; as the body, in a form, or as base64 or a data URI in
+    JSON) of at most 8 MiB, or an array of pixels in JSON. It is read as uploads are: turned upright, and laid on a
+    ground where it is transparent. Then it is resized and normalised as the model's manifest says. `notes` has what was
+    decided about it. `value_range` and `transparent_on` stand in the JSON, or in a form's part `options`.
 
     Errors: 400 `bad_request` for a malformed form and `bad_json` for malformed JSON; 404 `not_found` for an unknown
     model; 413 `body_too_large`; 415 `unsupported_media_type`; 422 `invalid` for a bad field and `bad_image` for an

@@ -13,7 +13,7 @@ from api.http.problems import Problem, bad_fields, invalid
 from api.jobs.submission import require_model
 from api.service import Service
 from jobs.spec import TrainSpec
-from jobs.sweeps import planning, references
+from jobs.sweeps import objective, planning, references
 from jobs.sweeps.planning import InvalidSweep, Parameters
 from jobs.sweeps.spec import SweepSpec
 
@@ -21,7 +21,10 @@ from jobs.sweeps.spec import SweepSpec
 def parse_sweep(document: object, session: Session) -> SweepSpec:
     """Reads a sweep and resolves its datasets. Raises Problem (422) with a pointer to each bad field."""
     try:
-        return references.resolved(session, SweepSpec.model_validate(document))
+        spec = SweepSpec.model_validate(document)
+        if (trouble := objective.trouble_with(spec.objective)) is not None:
+            raise invalid([("/objective", trouble)])
+        return references.resolved(session, spec)
     except ValidationError as error:
         raise invalid(bad_fields(error, SweepSpec)) from None
     except InvalidSweep as error:

@@ -108,6 +108,8 @@ def plan(spec: SweepSpec, most: int) -> list[tuple[Parameters, TrainSpec]]:
                 found[blame(spec, parameters, where, why)] = None
         if len(found) >= MOST_ERRORS:
             break
+    if not found:
+        found = dict.fromkeys(_repeated(planned)) if spec.grid is not None else {}
     if found:
         raise InvalidSweep(list(found))
     return planned if spec.grid is not None else planned[:1]
@@ -116,6 +118,15 @@ def plan(spec: SweepSpec, most: int) -> list[tuple[Parameters, TrainSpec]]:
 def _require_training(spec: SweepSpec) -> None:
     if spec.base.get("kind") != "train":
         raise InvalidSweep([("/base/kind", 'must be "train": a sweep varies a training')])
+
+
+def _repeated(planned: Sequence[tuple[Parameters, TrainSpec]]) -> Iterator[tuple[str, str]]:
+    """Errors for combinations that come to the same training: 1 and 1.0, a field that another one leaves unused."""
+    first: dict[str, Parameters] = {}
+    for parameters, one in planned:
+        earlier = first.setdefault(one.model_dump_json(exclude={"labels"}), parameters)
+        if earlier is not parameters:
+            yield "/grid", f"gives {parameters} and {earlier}, which are the same training; leave one of them out"
 
 
 def _corners(spec: SweepSpec) -> list[Parameters]:

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from addercore.config import field_errors
 from addercore.config.fields import WHOLE, Form, PositiveFloat, Section, Seed
 from jobs.spec import LabelKey, LabelValue
+from jobs.sweeps.objective import Direction, direction_of
 
 MOST_SWEEP_LABELS = 30  # of the 32 that a job may have: the sweep adds two
 RESERVED = ("sweep", "trial")
@@ -102,7 +103,9 @@ class SweepSpec(Section):
     """Dotted name of a field → where to look for its best value."""
     objective: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00]*$")] = "val/accuracy"
     """The metric that counts, by its final value."""
-    direction: Literal["maximize", "minimize"] = "maximize"
+    direction: Direction = "maximize"
+    """Whether more or less of the objective is better. Left out, less is where its name holds `loss`, `latency`, `_ms`,
+    `bytes` or `energy`."""
     parallel: Annotated[int, Field(ge=1, le=10_000), WHOLE] | None = None
     """Children that are unfinished at a time; by default 64 of a grid and 2 of a search."""
     budget: Budget | None = None
@@ -124,10 +127,11 @@ class SweepSpec(Section):
         """What depends on whether it is a grid or a search, as the stored spec has every default filled in."""
         if not isinstance(data, dict):
             return data
+        mine: dict[str, Any] = {"parallel": PARALLEL_GRID}
         if data.get("search") is not None and data.get("grid") is None:
-            mine = {"parallel": PARALLEL_SEARCH, "trials": TRIALS, "sampler": "tpe", "pruner": "median", "seed": 0}
-        else:
-            mine = {"parallel": PARALLEL_GRID}
+            mine |= {"parallel": PARALLEL_SEARCH, "trials": TRIALS, "sampler": "tpe", "pruner": "median", "seed": 0}
+        if isinstance(metric := data.get("objective"), str):
+            mine["direction"] = direction_of(metric)
         return data | {key: value for key, value in mine.items() if data.get(key) is None}
 
     @model_validator(mode="after")

@@ -235,7 +235,7 @@ def test_predictions_are_forwarded(
             api.post(path, files={"image": ("a.png", b"png", "image/png")}),
             api.post(path, json={"image": b64}),
         ):
-            assert answer.json() == {"label": "7", "probabilities": {"7": 0.75, "1": 0.25}}
+            assert answer.json() == {"label": "7", "probabilities": {"7": 0.75, "1": 0.25}, "notes": []}
             assert asked[-1] == {"sha256": model["sha256"], "image_b64": b64}
         for document in ({"array": [[0.5]]}, {"image": [[0.5]]}):
             assert api.post(path, json=document).status_code == 200

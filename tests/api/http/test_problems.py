@@ -35,7 +35,8 @@ BODIES: list[tuple[bytes, str, list[str]]] = [
     (b"", "bad_json", []),
     (b"{", "bad_json", []),
     (b"\xff\xfe", "bad_json", []),
-    (b'\xef\xbb\xbf{"kind": "train"}', "bad_json", []),
+    (b'\xef\xbb\xbf{"kind": "train"}', "invalid", ["/model", "/dataset"]),  # a byte order mark is passed over
+    (b"\xef\xbb\xbf", "bad_json", []),
     (b'{"optimizer": {"lr": NaN}}', "bad_json", []),
     (b'{"optimizer": {"lr": -Infinity}}', "bad_json", []),
     (b"[" * 200_000, "bad_json", []),
