@@ -26,7 +26,7 @@ from worker.messages import Messages, die_with_supervisor, stop_on_sigterm
 
 if TYPE_CHECKING:
     import addercore
-    from addercore.train import Artifact
+    from addercore.train import Artifact, Phase
 
 GIB = 1024**3
 Result = TypeVar("Result")
@@ -257,6 +257,9 @@ def training_callbacks(messages: Messages, stop: threading.Event) -> addercore.C
     class ToSupervisor(addercore.Callbacks):
         def on_start(self, environment: dict[str, Any]) -> None:
             messages.send(protocol.Environment(environment=environment))
+
+        def on_phase(self, phase: Phase) -> None:
+            messages.send(protocol.Progress(progress={"phase": phase}))
 
         def on_metrics(self, points: list[addercore.MetricPoint]) -> None:
             log_epochs(points)

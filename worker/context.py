@@ -24,7 +24,7 @@ from worker.probe import probe
 from worker.running import Running
 from worker.slots import Free, Slots, may_have_gpu, slot_devices
 from worker.stats import Stats
-from worker.template.client import Template
+from worker.template.client import ANSWER_SECONDS, Template
 
 log = structlog.get_logger()
 
@@ -66,7 +66,9 @@ class WorkerContext:
             Database(settings.resolved_database_url),
             store_of(settings),
             celery_app(settings),
-            template=Template() if settings.forks else None,
+            template=Template(answer_seconds=min(ANSWER_SECONDS, settings.lease_seconds / 4))
+            if settings.forks
+            else None,
         )
 
     @property

@@ -8,10 +8,14 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 Way = Literal["forked", "spawned"]
 
+OOM_SCORE = "500"
+"""`oom_score_adj` of a training, of 1000: the kernel kills it before any process that uses less than half of the
+memory."""
 ORPHANS_SECONDS = 2.0
 """How long a killed process may take to die before it is left behind as a zombie."""
 
@@ -79,3 +83,9 @@ def reap_orphans(group: int) -> None:
         while time.monotonic() < deadline:
             if os.waitpid(-group, os.WNOHANG)[0] == 0:
                 time.sleep(0.01)  # killed, but not dead yet
+
+
+def offer_to_oom_killer(pid: int) -> None:
+    """Makes the OOM killer choose this process rather than the worker, which would take all its trainings along."""
+    with suppress(OSError):  # ended already, or a system without it
+        Path(f"/proc/{pid}/oom_score_adj").write_text(OOM_SCORE)

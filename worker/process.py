@@ -7,27 +7,18 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
 
-from worker.handle import Files, Handle, Spawned, Way, reap_orphans
+from worker.handle import Files, Handle, Spawned, Way, offer_to_oom_killer, reap_orphans
 from worker.memory import OomWatch
 from worker.template.client import Template, TemplateLost
+from worker.variables import child_environment
 
 READ_BYTES = 64 * 1024
-OOM_SCORE = "500"
-"""`oom_score_adj` of a training, of 1000: the kernel kills it before any process that uses less than half of the
-memory."""
-SECRETS = (
-    "ADDER_DATABASE_URL",
-    "ADDER_BROKER_URL",
-    "ADDER_API_KEY",
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-)
 
 log = structlog.get_logger()
 
@@ -63,33 +54,22 @@ class ChildProcess:
         on_end: Callable[[], None],
     ) -> None:
         self._oom = OomWatch()
-        messages, messages_write = os.pipe()
-        output, output_write = os.pipe()
-        lifeline_read, self._lifeline = os.pipe()
-        try:
-            self._process = start(
-                command,
-                ("--job", str(order)),
-                child_environment(os.environ, threads, device, backend),
-                Files(output_write, messages_write, lifeline_read),
-                template if device == "cpu" else None,
-            )
-        except BaseException:
-            for handle in (messages, output, self._lifeline):
-                os.close(handle)
-            raise
-        finally:
-            for handle in (messages_write, output_write, lifeline_read):
-                os.close(handle)
+        self._process, pipes = start(
+            command,
+            ("--job", str(order)),
+            child_environment(os.environ, threads, device, backend),
+            template if device == "cpu" else None,
+        )
+        self._lifeline = pipes.lifeline
         self.returncode: int | None = None
         """Exit status; negative: the signal that ended it. None while it runs."""
         self._signals = threading.Lock()
         """Held to send a signal and to reap the child: a signal finds either the child or its `returncode`."""
         self._reaped = threading.Event()
-        _offer_to_oom_killer(self.pid)
+        offer_to_oom_killer(self.pid)
         self._threads = [
-            threading.Thread(target=self._read_messages, args=(messages, on_message), daemon=True),
-            threading.Thread(target=self._read_log, args=(output, on_log), daemon=True),
+            threading.Thread(target=self._read_messages, args=(pipes.messages, on_message), daemon=True),
+            threading.Thread(target=self._read_log, args=(pipes.output, on_log), daemon=True),
         ]
         for thread in self._threads:
             thread.start()
@@ -171,49 +151,50 @@ class ChildProcess:
         on_end()
 
 
+@dataclass(frozen=True)
+class Pipes:
+    """The worker's ends of the pipes to a job's process."""
+
+    output: int
+    messages: int
+    lifeline: int
+
+    def close(self) -> None:
+        """Ends the process too, if there is one, as it has lost its lifeline."""
+        for handle in (self.output, self.messages, self.lifeline):
+            os.close(handle)
+
+
 def start(
     command: Sequence[str],
     arguments: Sequence[str],
     environment: Mapping[str, str],
-    files: Files,
     template: Template | None,
-) -> Handle:
-    """Starts the process of one attempt: forks it from the template, or else spawns it by the command."""
+) -> tuple[Handle, Pipes]:
+    """Starts the process of one attempt: forks it from the template, or else spawns it by the command.
+
+    Each try has pipes of its own. A template that is given up may have forked the process before it could say so; that
+    process dies with its pipes.
+    """
     if template is not None:
         try:
-            return template.fork(arguments, environment, files)
+            return connected(partial(template.fork, arguments, environment))
         except TemplateLost as error:
-            log.info("child.spawned", reason=str(error))
-    return Spawned(command, arguments, environment, files)
+            log.warning("child.spawned", reason=str(error))
+    return connected(partial(Spawned, command, arguments, environment))
 
 
-def _offer_to_oom_killer(pid: int) -> None:
-    """Makes the OOM killer choose the training rather than the worker, which would take all its trainings along."""
-    with suppress(OSError):  # ended already, or a system without it
-        Path(f"/proc/{pid}/oom_score_adj").write_text(OOM_SCORE)
-
-
-def child_environment(
-    inherited: Mapping[str, str], threads: int, device: str = "cpu", backend: str | None = None
-) -> dict[str, str]:
-    """The worker's environment variables without its secrets, with the thread count that numeric libraries read."""
-    environment = {name: value for name, value in inherited.items() if name not in SECRETS}
-    environment |= {
-        "OMP_NUM_THREADS": str(threads),
-        "MKL_NUM_THREADS": str(threads),
-        "OPENBLAS_NUM_THREADS": "1",  # NumPy's; it starts its threads when it is loaded, which the template must not
-        "OMP_WAIT_POLICY": "PASSIVE",  # a thread that waits must not use a core that another job needs
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONHASHSEED": "0",
-        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # deterministic cuBLAS; read when CUDA starts
-        "CUDA_VISIBLE_DEVICES": _visible(inherited.get("CUDA_VISIBLE_DEVICES"), device),
-    }
-    return environment | ({} if backend is None else {"ADDER_BACKEND": backend})
-
-
-def _visible(inherited: str | None, device: str) -> str:
-    """CUDA_VISIBLE_DEVICES of a child: its one GPU, by its number among those that the worker itself may see."""
-    kind, _, number = device.partition(":")
-    if kind != "cuda":
-        return ""
-    return number if inherited is None else inherited.split(",")[int(number)].strip()
+def connected(begin: Callable[[Files], Handle]) -> tuple[Handle, Pipes]:
+    """Has `begin` start a process with the other ends of new pipes."""
+    output, output_write = os.pipe()
+    messages, messages_write = os.pipe()
+    lifeline_read, lifeline = os.pipe()
+    pipes = Pipes(output, messages, lifeline)
+    try:
+        return begin(Files(output_write, messages_write, lifeline_read)), pipes
+    except BaseException:
+        pipes.close()
+        raise
+    finally:
+        for handle in (output_write, messages_write, lifeline_read):
+            os.close(handle)

@@ -214,7 +214,7 @@ class Supervisor:
     def _await_template(self) -> None:
         """Waits while the template starts, as it is ready sooner than a spawned process would be."""
         template = self._context.template
-        if template is not None:
+        if template is not None and self._claim.device == "cpu":
             template.keep()
             until = time.monotonic() + TEMPLATE_SECONDS
             self._hold_until(lambda: template.settled or time.monotonic() > until)
@@ -233,11 +233,13 @@ class Supervisor:
             on_end=self._child_ended,
         )
         self._writer.way = child.way
+        self._log.debug("attempt.process", way=child.way, pid=child.pid)
         return child
 
     # While it runs
 
     def _child_ended(self) -> None:
+        self._log.debug("attempt.process_ended")
         self._ended.set()
         self._wake.set()
 
@@ -248,9 +250,12 @@ class Supervisor:
             self._protocol_error = f"{error.errors()[0]['msg']}: {line[:200]!r}"
             return
         self._spool.put(message, len(line))
+        if isinstance(message, protocol.Progress) and "phase" in message.progress:
+            self._log.debug("attempt.phase", phase=message.progress["phase"])
         if type(message) not in self._heard:
             # The first of its kind is what people wait for: that it runs, its first metrics, its result.
             self._heard.add(type(message))
+            self._log.debug("attempt.heard", kind=message.type)
             self._urgent = True
             self._wake.set()
 
@@ -283,14 +288,14 @@ class Supervisor:
             return None  # messages wait in the spool, which is bounded
         try:
             stuck = self._writer.stuck
+            urgent, self._urgent = self._urgent, False  # before the messages are taken: one that comes now counts next
             if absorb and not stuck:
                 self._writer.absorb(self._spool.take())
             since = now - self._written
-            due = stuck or (self._writer.pending and (self._urgent or since >= self._settings.write_seconds))
+            due = stuck or (self._writer.pending and (urgent or since >= self._settings.write_seconds))
             if due or now - self._renewed >= self._settings.renew_seconds:
                 asked = self._writer.flush()
                 self._renewed = self._written = now
-                self._urgent = False
             else:
                 asked = self._writer.asked()
         except (SQLAlchemyError, StoreError) as error:
@@ -373,6 +378,7 @@ class Supervisor:
             keeps_log = not end.hands_back or asked is Status.CANCELLING
             log_file = self._store_log() if keeps_log else None
             self._await_copies(end=end)
+            self._log.debug("attempt.stored")
             end = self._after_copies(end)
             if self._writer.pending:
                 self._outage.bear(self._writer.flush)

@@ -113,6 +113,7 @@ def fit(
         callbacks.on_start(environment)
         model = _model(config, chosen.backend.name, init_from)
         taught_by = load_teacher(config, None if teacher is None else Path(teacher), target, chosen.backend.name)
+        callbacks.on_phase("reading_data")
         train = source(config.dataset.name, "train", data_dir)
         if relabel is not None:
             train = train.relabelled(relabel(train.labels))
@@ -185,6 +186,7 @@ def _result(trainer: Trainer, workdir: Path, callbacks: Callbacks, curves: bool)
     position = trainer.position
     if trainer.stopped:
         return FitResult(True, position.step, position.epoch, dict(trainer.metrics), [])
+    callbacks.on_phase("storing")
     best = trainer.best
     weights = trainer.model.state_dict() if best is None else best.weights
     metrics = trainer.metrics if best is None else best.metrics

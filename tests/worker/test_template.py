@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from tests.support.servers import wait_until
 from tests.support.shared import ROOT
 from tests.support.specs import train_spec
 from worker import protocol
-from worker.process import ChildProcess, child_environment
-from worker.template.client import Template, code_stamp
+from worker.process import ChildProcess
+from worker.template.client import Template, TemplateLost, code_stamp
+from worker.variables import child_environment
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks trainings")
 LOOKING = "tests.support.looking_child"
@@ -35,8 +37,10 @@ def template() -> Iterator[Template]:
 
 @pytest.fixture(scope="module")
 def kept() -> Iterator[Template]:
-    """A template of a child that says what it sees."""
-    yield from ready(Template(LOOKING))
+    """A template of a child that says what it sees, of a worker that has a secret."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ADDER_DATABASE_URL", "postgresql://secret")
+        yield from ready(Template(LOOKING))
 
 
 def ready(template: Template) -> Iterator[Template]:
@@ -139,21 +143,22 @@ def test_a_forked_process_looks_like_a_spawned_one(
     tmp_path: Path, kept: Template, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Environment, folder, group, signals, descriptors: a second job runs, of which nothing is open in the first."""
-    monkeypatch.setenv("ADDER_DATABASE_URL", "postgresql://secret")
     monkeypatch.setenv("SET_AFTER_THE_TEMPLATE_STARTED", "yes")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.chdir(tmp_path)
     other = Looking(tmp_path, kept, seconds=3600)
     other.seen()
-    forked, spawned = Looking(tmp_path, kept, threads=3), Looking(tmp_path, None, threads=3)
+    forked, spawned = Looking(tmp_path, kept, threads=2), Looking(tmp_path, None, threads=2)
     one, two = forked.seen(), spawned.seen()
     assert (forked.end(), spawned.end()) == (0, 0)
     assert (forked.log, spawned.log) == ("looked\n", "looked\n")
-    for same in ("environment", "folder", "torch_threads", "threads", "cuda", "terminate", "interrupt", "data_limit"):
+    for same in ("environment", "folder", "torch_threads", "cuda", "terminate", "interrupt", "data_limit"):
         assert one[same] == two[same], same
-    assert one["environment"] == child_environment(os.environ, 3)
+    assert one["environment"] == child_environment(os.environ, 2)
     assert "ADDER_DATABASE_URL" not in one["environment"]
-    assert (one["folder"], one["torch_threads"], one["threads"], one["cuda"]) == (str(tmp_path), 3, 1, False)
+    assert b"ADDER_DATABASE_URL" not in Path(f"/proc/{other.child.pid}/environ").read_bytes()
+    assert (one["folder"], one["torch_threads"], one["cuda"]) == (str(tmp_path), 2, False)
+    assert other.seen()["threads"] == 1, "torch starts threads only where a job shall have several"
     assert one["group"] == one["pid"] == forked.child.pid
     assert two["group"] == two["pid"]
     assert sorted(one["files"]) == sorted(["0", "1", "2", *map(str, one["own"])]), one["files"]
@@ -222,6 +227,51 @@ def test_a_job_outlives_its_template_and_the_next_one_starts(
     assert (after.child.way, after.end()) == ("forked", 0)
 
 
+def test_a_process_that_a_lost_template_forked_does_not_run_beside_the_spawned_one(
+    tmp_path: Path, kept: Template, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The template forks, and is given up before its answer is read: two processes would have the same orders."""
+    restarted(kept)
+    program, forked = kept._program, []
+    assert program is not None
+    receive = program._receive
+
+    def too_late(_seconds: float) -> dict[str, Any]:
+        forked.append(receive(60.0)["pid"])
+        program._kill()
+        raise TemplateLost("too late")
+
+    monkeypatch.setattr(program, "_receive", too_late)
+    child = Looking(tmp_path, kept, seconds=3600)
+    assert child.child.way == "spawned"
+    wait_until(lambda: state_of(forked[0]) in ("gone", "Z"), "the forked process to die", 60)
+    assert child.seen()["pid"] == child.child.pid != forked[0]
+    child.child.kill()
+    assert child.end() == -signal.SIGKILL
+    with suppress(ChildProcessError):
+        os.waitpid(forked[0], 0)
+
+
+def test_an_exit_status_that_died_with_the_template_counts_as_a_kill(kept: Template) -> None:
+    restarted(kept)
+    program = kept._program
+    assert program is not None
+    program.kill()
+    already_reaped = os.getppid()  # no child of this process
+    assert os.waitstatus_to_exitcode(program.reap(already_reaped)) == -signal.SIGKILL
+
+
+def test_an_environment_that_no_message_holds_is_given_to_a_spawned_process(
+    tmp_path: Path, kept: Template, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = restarted(kept)
+    for number in range(4):
+        monkeypatch.setenv(f"LONG_{number}", "x" * 100_000)
+    child = Looking(tmp_path, kept)
+    assert (child.child.way, child.end()) == ("spawned", 0)
+    assert kept.pid == before, "it is none of the template's faults"
+
+
 def state_of(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -251,9 +301,11 @@ template = Template("tests.support.looking_child")
 template.keep()
 while not template.settled:
     time.sleep(0.05)
+heard = threading.Event()
 child = ChildProcess(("false",), Path(sys.argv[1]), threads=1, template=template,
-                     on_message=lambda line: print(template.pid, child.pid, child.way, flush=True),
-                     on_log=lambda text: None, on_end=lambda: None)
+                     on_message=lambda line: heard.set(), on_log=lambda text: None, on_end=lambda: None)
+heard.wait()
+print("runs:", template.pid, child.pid, child.way, flush=True)
 time.sleep(3600)
 """
 
@@ -264,7 +316,8 @@ def test_template_and_jobs_end_with_their_worker(tmp_path: Path) -> None:
     command = [sys.executable, "-c", SUPERVISOR, str(orders)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as supervisor:
         assert supervisor.stdout is not None
-        first, second, way = supervisor.stdout.readline().split()
+        said = next(line for line in supervisor.stdout if line.startswith("runs:"))  # its log lines stand before
+        _, first, second, way = said.split()
         assert way == "forked"
         supervisor.kill()
     for pid in (int(first), int(second)):

@@ -19,14 +19,15 @@ from typing import Any
 import structlog
 
 from worker.backoff import Backoff
-from worker.handle import Files, Way
+from worker.handle import Files, Way, offer_to_oom_killer
 from worker.template import wire
+from worker.variables import child_environment
 
 PR_SET_CHILD_SUBREAPER = 36
 CHILD = "worker.child"
 ANSWER_SECONDS = 5.0
-"""How long the template may take to answer; a fork takes milliseconds. Then it is killed, as it must have been stopped
-or cannot get memory."""
+"""How long the template may take to answer at most; a fork takes milliseconds. Then it is killed, as it must have been
+stopped or cannot get memory."""
 START_SECONDS = 120.0
 """How long the template may take to import what jobs need."""
 RETRY_SECONDS = 30.0
@@ -50,10 +51,13 @@ class Template:
     Args:
         child: the module whose `main` runs a job.
         packages: the template is replaced when a file of them changes.
+        answer_seconds: how long it may take to answer. The attempt that asks does not renew its lease meanwhile.
     """
 
-    def __init__(self, child: str = CHILD, packages: Sequence[str] = PACKAGES) -> None:
-        self._child, self._packages = child, packages
+    def __init__(
+        self, child: str = CHILD, packages: Sequence[str] = PACKAGES, answer_seconds: float = ANSWER_SECONDS
+    ) -> None:
+        self._child, self._packages, self._answer_seconds = child, packages, answer_seconds
         self._lock = threading.Lock()
         self._program: _Program | None = None
         self._stamp = 0
@@ -91,8 +95,13 @@ class Template:
                 self._program.kill()
             if time.monotonic() < self._retry_at:
                 return
-            self._starting = threading.Thread(target=self._start, name="template", daemon=True)
-            self._starting.start()
+            starting = threading.Thread(target=self._start, name="template", daemon=True)
+            try:
+                starting.start()
+            except RuntimeError as error:  # no thread can be started just now
+                log.warning("template.failed", error=str(error))
+            else:
+                self._starting = starting
 
     def fork(self, arguments: Sequence[str], environment: Mapping[str, str], handles: Files) -> Forked:
         """Forks a process that runs a job.
@@ -110,6 +119,8 @@ class Template:
         except TemplateLost:
             self.keep()
             raise
+        except OSError as error:  # no descriptor is left, or the worker's folder is gone
+            raise TemplateLost(str(error)) from error
 
     def close(self) -> None:
         """Ends the program. Processes that were forked from it go on."""
@@ -120,11 +131,13 @@ class Template:
             program.kill()
 
     def _start(self) -> None:
-        stamp = code_stamp(self._packages)
+        stamp = 0
         program: _Program | None = None
         try:
-            program = _Program(self._child)
-        except (OSError, TemplateLost) as error:
+            stamp = code_stamp(self._packages)
+            program = _Program(self._child, self._answer_seconds)
+            log.info("template.ready", template=program.pid)
+        except Exception as error:  # noqa: BLE001  (said in the log; jobs are spawned)
             log.warning("template.failed", error=str(error))
         with self._lock:
             self._starting = None
@@ -134,10 +147,8 @@ class Template:
                 self._pause.reset()
             self._program, self._stamp = program, stamp
             unwanted = self._closed
-        if program is not None:
-            log.info("template.ready", template=program.pid)
-            if unwanted:
-                program.kill()
+        if program is not None and unwanted:
+            program.kill()
 
 
 class Forked:
@@ -163,8 +174,10 @@ class Forked:
 class _Program:
     """One run of `worker.template.program`. Raises TemplateLost if it does not get ready."""
 
-    def __init__(self, child: str) -> None:
+    def __init__(self, child: str, answer_seconds: float) -> None:
+        os.close(os.pidfd_open(os.getpid()))  # an older kernel says now that it cannot do it
         adopt_orphans()
+        self._answer_seconds = answer_seconds
         self._lock = threading.Lock()
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         lifeline, self._lifeline = os.pipe()
@@ -178,7 +191,7 @@ class _Program:
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(), lifeline),
                 process_group=0,
-                env=os.environ | FIXED,
+                env=child_environment(os.environ, 1),
             )  # fmt: skip
         except BaseException:
             self._channel.close()
@@ -188,7 +201,12 @@ class _Program:
             theirs.close()
             os.close(lifeline)
         self.alive = True
-        self._receive(START_SECONDS)
+        offer_to_oom_killer(self.pid)
+        try:
+            self._receive(START_SECONDS)
+        except TemplateLost:
+            self._kill()
+            raise
 
     @property
     def pid(self) -> int:
@@ -214,7 +232,10 @@ class _Program:
         try:
             status: int = self._ask({"do": "reap", "pid": pid})["status"]
         except TemplateLost:
-            status = os.waitpid(pid, 0)[1]
+            try:
+                status = os.waitpid(pid, 0)[1]
+            except ChildProcessError:  # the template died after it had reaped the child, and before it could answer
+                status = int(signal.SIGKILL)
         return status
 
     def kill(self) -> None:
@@ -233,7 +254,7 @@ class _Program:
                     raise TemplateLost("the environment is too large for a message to the template") from None
                 self._kill()
                 raise TemplateLost(f"the template cannot be asked: {error}") from None
-            return self._receive(ANSWER_SECONDS)
+            return self._receive(self._answer_seconds)
 
     def _receive(self, seconds: float) -> dict[str, Any]:
         self._channel.settimeout(seconds)
@@ -257,18 +278,6 @@ class _Program:
         self._popen.wait()  # from here on its children are this process's
         self._channel.close()
         os.close(self._lifeline)
-
-
-FIXED = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",  # it starts its threads when it is loaded
-    "OMP_WAIT_POLICY": "PASSIVE",  # as in `process.child_environment`: read when the library is loaded
-    "PYTHONUNBUFFERED": "1",
-    "PYTHONHASHSEED": "0",
-    "CUDA_VISIBLE_DEVICES": "",  # the template never starts CUDA; each child gets its own GPU before it does
-}
-"""What libraries and the interpreter read once, when they are loaded."""
 
 
 def adopt_orphans() -> None:

@@ -12,20 +12,25 @@ The template's first datagram is `{"ready": true}`, or `{"error": "…"}` where 
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import socket
 from collections.abc import Sequence
 from typing import Any
 
 LARGEST = 256 * 1024
-"""Bytes of a datagram. An environment that is longer is refused by the socket, and the job is spawned."""
+"""Bytes of a datagram. A longer environment is refused, and the job is spawned."""
 FILES = 3
 """Descriptors that go with a request to fork."""
 
 
 def send(channel: socket.socket, document: dict[str, Any], files: Sequence[int] = ()) -> None:
-    """Sends one document, and `files` beside it. Raises OSError where the other end is gone."""
+    """Sends one document, and `files` beside it. Raises OSError where the other end is gone or the document is too
+    long (EMSGSIZE)."""
     data = json.dumps(document).encode()
+    if len(data) > LARGEST:
+        raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
     if files:
         socket.send_fds(channel, [data], list(files))
     else:
