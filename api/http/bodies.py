@@ -10,10 +10,10 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any, NoReturn
 
-from fastapi import Request, Response
+from fastapi import Depends, Request, Response
 from pydantic import BaseModel
 
-from api.http.problems import Problem
+from api.http.problems import Problem, invalid
 
 
 async def chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
@@ -58,10 +58,24 @@ async def read_json(request: Request, limit: int) -> Any:
     return parse_json(await read(request, limit))
 
 
+async def takes_no_body(request: Request) -> None:
+    """For calls that take none: a body that is ignored would promise something. Raises Problem (422)."""
+    async for chunk in request.stream():
+        if chunk:
+            reason = "must be empty: this call takes no body; what it can be told stands in its URL"
+            raise invalid([("", reason)])
+
+
+NO_BODY = [Depends(takes_no_body)]
+
+
 def parse_json(body: bytes) -> Any:
-    """Parses UTF-8 JSON as RFC 8259 defines it: NaN and Infinity are refused. Raises Problem (400)."""
+    """Parses UTF-8 JSON as RFC 8259 defines it: NaN and Infinity are refused, a byte order mark is passed over.
+
+    Raises Problem (400).
+    """
     try:
-        return json.loads(body.decode("utf-8"), parse_constant=_no_constant)
+        return json.loads(body.decode("utf-8-sig"), parse_constant=_no_constant)
     except UnicodeDecodeError:
         raise Problem("bad_json", "The body is not UTF-8.") from None
     except json.JSONDecodeError as error:

@@ -10,7 +10,7 @@ from pydantic import Field
 from sqlalchemy.orm import Session
 
 from addercore.config.fields import Form
-from api.http.bodies import json_response
+from api.http.bodies import NO_BODY, json_response
 from api.http.dependencies import After, Document, IdempotencyKey, JobId, Limit, ServiceDep, known_query
 from api.http.documents import location
 from api.http.problems import Problem, documented
@@ -192,10 +192,17 @@ def _act(service: Service, id: str, action: Callable[[Session, str], JobRow]) ->
     return view(service, row)
 
 
-CHANGES = documented("not_found", "conflict")
+CHANGES = documented("not_found", "conflict", "invalid")
 
 
-@router.post("/{id}/cancel", status_code=202, response_model=Job, summary="Cancel a job", responses=CHANGES)
+@router.post(
+    "/{id}/cancel",
+    status_code=202,
+    response_model=Job,
+    summary="Cancel a job",
+    dependencies=NO_BODY,
+    responses=CHANGES,
+)
 def cancel(service: ServiceDep, id: JobId) -> Job:
     """Cancels a job. One that does not run is cancelled at once; a running one first saves a checkpoint and stops.
 
@@ -206,7 +213,14 @@ def cancel(service: ServiceDep, id: JobId) -> Job:
     return _act(service, id, lifecycle.cancel)
 
 
-@router.post("/{id}/pause", status_code=202, response_model=Job, summary="Pause a job", responses=CHANGES)
+@router.post(
+    "/{id}/pause",
+    status_code=202,
+    response_model=Job,
+    summary="Pause a job",
+    dependencies=NO_BODY,
+    responses=CHANGES,
+)
 def pause(service: ServiceDep, id: JobId) -> Job:
     """Pauses a running job: it saves a checkpoint, stops and frees its slot. `resume` continues it.
 
@@ -215,7 +229,14 @@ def pause(service: ServiceDep, id: JobId) -> Job:
     return _act(service, id, lifecycle.pause)
 
 
-@router.post("/{id}/resume", status_code=202, response_model=Job, summary="Resume a job", responses=CHANGES)
+@router.post(
+    "/{id}/resume",
+    status_code=202,
+    response_model=Job,
+    summary="Resume a job",
+    dependencies=NO_BODY,
+    responses=CHANGES,
+)
 def resume(service: ServiceDep, id: JobId) -> Job:
     """Queues a paused job again. It continues from its last checkpoint.
 
@@ -229,6 +250,7 @@ def resume(service: ServiceDep, id: JobId) -> Job:
     status_code=201,
     response_model=Job,
     summary="Retry a job",
+    dependencies=NO_BODY,
     responses={
         201: location("job"),
         **CHANGES,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any, Literal
-
-from addercore.config.schema import nearest
 
 Direction = Literal["maximize", "minimize"]
 
@@ -23,6 +22,8 @@ RESULTS = ("result.accuracy", "result.loss", "result.top5", "result.images")
 """Of an evaluation."""
 DEFAULTS = {"train": "val/accuracy", "evaluate": "result.accuracy"}
 
+CLOSE = 0.75
+"""How much a name must be like a metric's to be taken for a misspelling of it (difflib's ratio)."""
 _PATH = re.compile(r"result(\.[^.\s]+)+")
 
 
@@ -86,9 +87,8 @@ def _meant(objective: str, known: tuple[str, ...]) -> str:
     if not known:
         return "; write it as result.NAME or result.NAME.PART"
     ends = {re.split(r"[/.]", name, maxsplit=1)[-1]: name for name in reversed(known)}
-    last = re.sub(r"^(val|valid|validation|test|eval|result)[_/.]", "", objective.lower()).replace("acc", "accuracy", 1)
-    last = last.replace("accuracyuracy", "accuracy")
-    other = nearest(last, list(ends))
-    near = ends.get(other or "") or nearest(objective, known)
-    asked = "" if near is None else f" (did you mean {near}?)"
+    last = re.sub(r"^(val|valid|validation|test|eval|result)[_/.]", "", objective.lower())
+    last = "accuracy" if last == "acc" else last
+    near = next(iter(get_close_matches(last, ends, 1, CLOSE)), None)
+    asked = "" if near is None else f" (did you mean {ends[near]}?)"
     return f"{asked}; known: {', '.join(known)}, or a path result.NAME"
