@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Response
+from pydantic import Field
 from sqlalchemy.orm import Session
 
+from addercore.config.fields import Form
 from api.http.bodies import NO_BODY, json_response
 from api.http.dependencies import After, Document, IdempotencyKey, JobId, Limit, ServiceDep, known_query
 from api.http.documents import location
@@ -134,7 +136,13 @@ def submit(
 
 async def _labels(
     label: Annotated[
-        list[Annotated[str, Query(pattern=r"^[^:\x00]{1,64}:[^\x00]{0,256}$")]],
+        list[
+            Annotated[
+                str,
+                Field(pattern=r"^[^:\x00]{1,64}:[^\x00]{0,256}$"),
+                Form("a label as name:value, such as user:ann (1 to 64 characters, a colon, at most 256)"),
+            ]
+        ],
         Query(
             max_length=32,
             description="`key:value`; a job must have all labels that are given.",
