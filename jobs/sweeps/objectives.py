@@ -46,7 +46,8 @@ def wrong_objective(kind: str, objective: str) -> str | None:
         return f"is no path into the result of {_article(kind)}{_meant(objective, known)}"
     if kind == "train":
         known = METRICS
-        if objective in known or objective.partition("/")[0] in BY_LAYER:
+        layered, _, layer = objective.partition("/")
+        if objective in known or (layered in BY_LAYER and layer):
             return None
     elif kind == "analyze":
         known = tuple(f"RUN/{name}" for name in METRICS)
