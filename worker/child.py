@@ -153,7 +153,8 @@ def train(order: protocol.JobOrder, messages: Messages, stop: threading.Event) -
             messages.send(model)
     print(f"Done: {result.step} steps, {result.epoch} epochs.", flush=True)
     counts = TrainConfig.from_dict(order.spec).counts().totals()
-    return protocol.Done(result={**finite(result.metrics), "counts": counts})
+    began = {} if result.initialised is None else {"initialised": result.initialised.to_dict()}
+    return protocol.Done(result={**finite(result.metrics), "counts": counts, **began})
 
 
 def artifact_ready(item: Artifact) -> protocol.ArtifactReady:

@@ -83,13 +83,10 @@ def _model(session: Session, model_id: str, field: str) -> Model:
 
 def _fitting_start(session: Session, spec: TrainSpec, model_id: str) -> Model:
     model = _model(session, model_id, "/init_from")
-    info = config.dataset(spec.dataset.name)
-    part = model.manifest["network"]
-    mine = (spec.model.arch, list(info.input_shape), len(info.classes))
-    its = (part["arch"], part["input_shape"], len(model.manifest["classes"]))
-    if mine != its:
-        reason = "{} is {} for images of {} and {} classes; this training has {}, {} and {}"
-        raise invalid([("/init_from", reason.format(model_id, *its, *mine))])
+    try:
+        arch.initialised(model.manifest, spec.network(), config.dataset(spec.dataset.name).classes)
+    except ValueError as error:
+        raise invalid([("/init_from", f"{model_id} {error}")]) from None
     return model
 
 

@@ -210,6 +210,15 @@ def test_what_a_spec_refers_to_must_be_there_and_fit(api: httpx2.Client) -> None
     assert code(answer) == (422, "bad_model")
 
 
+def test_a_training_starts_from_a_model_of_other_classes_but_not_of_another_network(api: httpx2.Client) -> None:
+    letters = model_file(MANIFEST | {"classes": list("abcdefghij")})
+    model = api.post("/v1/models", files={"weights": letters}).json()["id"]
+    assert api.post("/v1/jobs", json=train_body(init_from=model)).status_code == 201
+    refused = api.post("/v1/jobs", json=train_body(init_from=model, model={"arch": "lenet5_bn_2d"}))
+    reason = f"{model} is of lenet5_bn, this training of lenet5_bn_2d: name a model of lenet5_bn_2d"
+    assert refused.json()["errors"] == [{"pointer": "/init_from", "detail": reason}]
+
+
 def test_a_teacher_must_be_there_and_fit(api: httpx2.Client) -> None:
     def pointers(**distill: Any) -> list[tuple[str, str]]:
         for params in ({}, {"validate_only": "true"}):
