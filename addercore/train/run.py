@@ -60,6 +60,7 @@ def fit(
     callbacks: Callbacks | None = None,
     resume_from: Path | None = None,
     init_from: Path | None = None,
+    continue_from: Path | None = None,
     teacher: Path | None = None,
     relabel: Callable[[Tensor], Tensor] | None = None,
     curves: bool = True,
@@ -81,6 +82,8 @@ def fit(
         resume_from: a checkpoint, or a folder of checkpoints, of which the newest undamaged one is taken.
         init_from: a model file whose weights a new run starts from. Where its classes are others, the last layer
             starts anew (transfer learning).
+        continue_from: a checkpoint of another run of the same network and dataset. A new run goes on from its weights,
+            batch statistics, momentum and random generators, with epochs and learning rates of its own.
         teacher: file of the model that `config.distill` names.
         relabel: replaces the labels (N,) of the training images by others (N,), as the controls of analyses do.
         curves: draw curves.png, if matplotlib is installed.
@@ -92,7 +95,7 @@ def fit(
         ValueError: arguments that are out of range or do not go with `config`.
         BadData: files of the dataset are missing or damaged. Metrics, summary and curves up to there are in `workdir`.
         BadModel: `init_from` or `teacher` is damaged, or is a model of another network or task.
-        CheckpointError: `resume_from` is damaged or belongs to another configuration.
+        CheckpointError: `resume_from` or `continue_from` is damaged or belongs to another configuration.
         Diverged: the loss became NaN or infinite. Metrics, summary and curves up to there are in `workdir`.
         LoaderLost: a loader process was ended from outside.
         MemoryError: a loader process or a kernel has no memory left.
@@ -139,6 +142,9 @@ def fit(
         )
         if resume_from is not None:
             _resume(trainer, Path(resume_from), callbacks)
+        elif continue_from is not None:
+            found = checkpoint.load(Path(continue_from))
+            trainer.continue_from(found.state, found.path)
         try:
             trainer.run()
         except (BadData, Diverged) as error:

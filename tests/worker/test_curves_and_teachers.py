@@ -14,12 +14,13 @@ from addercore.config import TrainConfig
 from addercore.io import encode, manifest_of
 from addercore.networks import build
 from jobs.errors import StoreError
-from jobs.repository import history, models
+from jobs.repository import attempts, history, lifecycle, models
 from jobs.repository.attempts import Stored
 from jobs.states import FailureCode, Status
 from jobs.tables import Artifact, Model
 from tests.conftest import quick_settings
 from tests.support.servers import Valkey
+from tests.support.specs import train_spec
 from tests.worker.steps import job_of, submit
 from worker.app import run_available
 from worker.context import WorkerContext
@@ -119,6 +120,36 @@ def test_a_training_that_starts_from_other_classes_says_which_layers_are_new(
     assert job.result is not None
     assert job.result["initialised"]["new"] == ["fc2", "bn5"]
     assert job.result["initialised"]["taken"][0] == "conv1"
+
+
+def test_a_finished_training_goes_on_and_fails_rather_than_begin_anew(real_context: WorkerContext) -> None:
+    context = real_context
+    first = submit(context, epochs=1, batch_size=718)
+    run_available(context)
+    with context.database.write() as session:
+        spec = train_spec(epochs=2, batch_size=718)
+        more = lifecycle.continue_training(session, first, spec).job.id
+    run_available(context)
+    job = job_of(context, more)
+    assert (job.status, job.continued_from) == (Status.SUCCEEDED, first), job.error
+    with context.database.read() as session:
+        said = [event.message for event in history.latest_events(session, more, 50)]
+        own, start = attempts.resume_points(session, more)
+    assert any(f"Goes on from step 2 of {first}" in message for message in said)
+    assert "goes on from step 2 (epoch 1) of another run" in said
+    assert start is not None
+    assert {step for step, _ in own} <= {2, 4}
+
+    with context.database.write() as session:
+        lost = lifecycle.continue_training(session, more, spec).job.id
+        _, start = attempts.resume_points(session, lost)
+    assert start is not None
+    path = context.store.path(start.sha256)
+    path.chmod(0o600)
+    path.write_bytes(b"torn")
+    run_available(context)
+    job = job_of(context, lost)
+    assert (job.status, job.model_id) == (Status.FAILED, None)
 
 
 def test_a_training_learns_from_a_stored_model(real_context: WorkerContext, tmp_path: Path) -> None:
