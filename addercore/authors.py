@@ -80,7 +80,7 @@ def _values(path: Path) -> Any:
         raise BadModel(f"{path} holds more than plain values, perhaps a whole network. {ADVICE}.") from None
     except (MemoryError, OSError):
         raise
-    except Exception as error:  # torch's restricted unpickler fails in any way on what it does not know
+    except Exception as error:  # noqa: BLE001  (torch's restricted unpickler fails in any way on what it does not know)
         first = str(error).split("\n", 1)[0][:200]
         raise BadModel(f"{path} is no file of torch.save, or is damaged ({first}).") from None
 
