@@ -95,6 +95,7 @@ class Job(Answer):
                 "model_id": None,
                 "error": None,
                 "retry_of": None,
+                "continued_from": None,
             }
         },
     )
@@ -130,6 +131,8 @@ class Job(Answer):
     error: JobError | None
     retry_of: str | None
     """The job that this one repeats."""
+    continued_from: str | None
+    """The finished training from whose last checkpoint this one goes on."""
 
     @classmethod
     def of(cls, row: JobRow, labels: Mapping[str, str], at: QueuePosition | None, run_seconds: float | None) -> Job:

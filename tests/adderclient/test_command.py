@@ -142,8 +142,10 @@ def test_actions(service: Service, adder: Adder) -> None:
     assert adder("resume", "job_0001").stdout == "job_0001 queued\n"
     assert json.loads(adder("cancel", "job_0001", "--json").stdout)["status"] == "cancelled"
     assert adder("retry", "job_0001", "--from", "checkpoint").stdout == "job_0002\n"
+    assert adder("continue", "job_0001", "--epochs", "10").stdout == "job_0003\n"
+    assert "continued from" in adder("show", "job_0003").stdout
     assert adder("delete", "job_0001").returncode == 0
-    assert list(service.jobs) == ["job_0002"]
+    assert list(service.jobs) == ["job_0002", "job_0003"]
 
 
 def test_watch_to_success_and_failure(service: Service, adder: Adder) -> None:
@@ -225,6 +227,10 @@ def test_models_predict_and_the_rest(service: Service, adder: Adder, tmp_path: P
     (tmp_path / "m.safetensors").write_bytes(b"tensors")
     assert adder("import", "m.safetensors", "--manifest", "m.json").returncode == 2
     assert adder("import", "m.safetensors").stdout == "model_0001\n"
+    assert "goes with --from-authors alone" in adder("import", "m.safetensors", "--dataset", "mnist").stderr
+    refused = adder("import", "--from-authors", "m.safetensors")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "m.safetensors is no file of torch.save" in refused.stderr
     service.models["model_0001"] |= {"arch": "lenet5_bn", "metrics": {"val/accuracy": 0.5}, "parameters": 61706}
     assert "50.00 %" in adder("models").stdout
     assert json.loads(adder("show", "model_0001", "--json").stdout)["arch"] == "lenet5_bn"

@@ -130,6 +130,7 @@ def broken_models() -> Iterator[tuple[str, bytes]]:
     yield "cut off", good[:-1]
     yield "longer", good + b"\x00"
     yield "no safetensors", b"\x00" * 1000
+    yield "a pickle", b"\x80\x02}q\x00."
     yield "pickle", b"\x80\x04\x95" + b"x" * 100
     yield "wrong network", model_file(MANIFEST | {"network": MANIFEST["network"] | {"arch": "vgg_tiny"}})
     yield "NaN", model_file(MANIFEST | {"metrics": {"val/loss": float("nan")}})
@@ -237,6 +238,21 @@ def test_predictions_are_forwarded(
         ):
             assert answer.json() == {"label": "7", "probabilities": {"7": 0.75, "1": 0.25}, "notes": []}
             assert asked[-1] == {"sha256": model["sha256"], "image_b64": b64}
+        chosen = {"value_range": "0..1", "transparent_on": "black"}
+        for answer in (
+            api.post(path, files={"image": ("a.png", b"png", "image/png"), "options": ("o", json.dumps(chosen))}),
+            api.post(path, json={"image": f"data:image/png;base64,{b64}", **chosen}),
+        ):
+            assert answer.status_code == 200
+            assert asked[-1] == {"sha256": model["sha256"], "image_b64": b64, **chosen}
+        for document, pointer, detail in (
+            ({"image": b64, "range": "0..1"}, "/range", "did you mean value_range?"),
+            ({"image": b64, "value_range": "0-1"}, "/value_range", "must be one of auto, 0..1, 0..255, -1..1, bits"),
+            ({"image": "data:text/html,x"}, "/image", "got one of text/html"),
+        ):
+            (error,) = api.post(path, json=document).json()["errors"]
+            assert error["pointer"] == pointer
+            assert detail in error["detail"]
         for document in ({"array": [[0.5]]}, {"image": [[0.5]]}):
             assert api.post(path, json=document).status_code == 200
             assert asked[-1] == {"sha256": model["sha256"], "array": [[0.5]]}

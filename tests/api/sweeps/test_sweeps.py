@@ -106,7 +106,9 @@ def test_bad_sweeps_name_each_field(lite_api: httpx2.Client) -> None:
         return errors(lite_api.post("/v1/sweeps", json=sweep_body(**changes)))
 
     assert list(refused(grid={"optimizer.eta": [1, 0], "seed": [0, 1]})) == ["/grid/optimizer.eta/1"]
-    assert list(refused(grid={"optimizer.speed": [1]})) == ["/grid/optimizer.speed/0"]
+    assert list(refused(grid={"optimizer.speed": [1]})) == ["/grid/optimizer.speed"]
+    assert "did you mean val/accuracy?" in refused(objective="accuracy")["/objective"]
+    assert "did you mean search?" in refused(params={"seed": {"type": "int", "low": 0, "high": 1}})["/params"]
     assert list(refused(base={"kind": "train"})) == ["/base/model", "/base/dataset"]
     huge = refused(grid={"seed": list(range(100)), "epochs": list(range(1, 101))})
     assert "10,000 jobs; a sweep may make at most 500" in huge["/grid"]
@@ -276,7 +278,7 @@ def test_an_objective_that_no_training_reports_is_refused(
 @pytest.mark.parametrize("values", [[0.1, 0.1000], [1, 1.0]])
 def test_combinations_that_come_to_the_same_training_are_refused(lite_api: httpx2.Client, values: list[float]) -> None:
     found = errors(lite_api.post("/v1/sweeps", json=sweep_body(grid={"optimizer.lr": values})))
-    assert any("repeats value" in why or "the same training" in why for why in found.values()), found
+    assert any("repeats value" in why or "the same job" in why for why in found.values()), found
     assert lite_api.get("/v1/sweeps").json()["data"] == []
 
 

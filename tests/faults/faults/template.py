@@ -139,8 +139,8 @@ class TemplateReplaced(TemplateFault):
 class TemplateOutOfMemory(TemplateFault):
     name = "template out of memory"
     about = (
-        f"A worker lives in a cgroup of {GROUP_MB} MiB and a job wants {HUNGRY_MB}: the kernel kills first the template, "
-        "then that job."
+        f"A worker lives in a cgroup of {GROUP_MB} MiB and a job wants {HUNGRY_MB}: "
+        "the kernel kills first the template, then that job."
     )
     proof = "the cgroup's counter oom_kill, and the worker's log; a small job that runs ends in that attempt"
     told = TemplateKilled.told
