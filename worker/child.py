@@ -13,6 +13,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -54,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     stop = stop_on_sigterm()
     messages = Messages(arguments.messages_fd)
     order = protocol.JobOrder.model_validate_json(arguments.job.read_text())
+    with suppress(OSError):  # what `ps -o comm` and `top` show; another system than Linux has no such file
+        Path("/proc/self/comm").write_text(f"job {order.job_id[-11:]}")
     limit_memory(order.spec["resources"]["memory_gb"])
     if order.dataset is not None:
         register(DatasetInfo.from_dict(order.dataset))

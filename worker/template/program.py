@@ -41,7 +41,8 @@ MODULES: Final = (
 OPTIONAL: Final = ("PIL.Image", "matplotlib.backends.backend_agg", "matplotlib.figure")
 """Modules of an extra that may be missing. A job that needs one says so by itself."""
 NAME: Final = "adder-job"
-"""What `ps -o comm` and `top` show for a forked process, whose command line is still the template's."""
+"""What `ps -o comm` and `top` show for a forked process until it names itself after its job: its command line is still
+the template's."""
 
 
 def main() -> int:
