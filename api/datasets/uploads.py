@@ -58,7 +58,6 @@ class Form:
             raise Problem(
                 "body_too_large",
                 f"The file is longer than {self.limit} bytes (ADDER_MAX_DATASET_BYTES).",
-                headers={"Connection": "close"},
             )
 
     def name(self) -> str:

@@ -8,6 +8,7 @@ import time
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
@@ -53,6 +54,8 @@ class RequestMiddleware:
                 await self.app(scope, receive, answer.send)
             else:
                 await refusal.response()(scope, receive, answer.send)
+        except ClientDisconnect:
+            log.info("request.broken_off", method=scope["method"], path=scope["path"])
         except Exception as error:
             log.exception("request.failed", method=scope["method"], path=scope["path"])
             if answer.status is not None:
