@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -78,6 +79,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        openapi_url=None,  # FastAPI's own route would build the document on the event loop
         generate_unique_id_function=lambda route: "_".join([*map(str, route.tags), route.name]),
         redirect_slashes=False,
     )
@@ -93,6 +95,8 @@ def create_app(settings: Settings) -> FastAPI:
         app.add_exception_handler(kind, problems.handle)
     app.add_exception_handler(405, _method_not_allowed(app))
     app.add_middleware(RequestMiddleware, service=service)
+    for route in app.routes:  # FastAPI completes included routes when one is first looked for, on the event loop
+        route.matches({"type": "http", "method": "GET", "path": "/", "root_path": "", "headers": []})
     return app
 
 
@@ -100,6 +104,10 @@ def _add_reference(app: FastAPI) -> None:
     @app.get("/docs", include_in_schema=False)
     def docs() -> HTMLResponse:
         return HTMLResponse(openapi_page.render(app.openapi()))
+
+    @app.get("/openapi.json", include_in_schema=False)
+    def document() -> Response:
+        return Response(json.dumps(app.openapi()), media_type="application/json")
 
     @app.get(openapi_page.STYLE_PATH, include_in_schema=False)
     async def style() -> Response:
@@ -121,8 +129,8 @@ def _method_not_allowed(app: FastAPI) -> Any:
     def handle(request: Request, error: Exception) -> Response:
         path = request.scope["path"]
         allowed = {m for route in _routes(app.routes) if route.path_regex.match(path) for m in route.methods or ()}
-        if path == app.openapi_url or "GET" in allowed:
-            allowed |= {"GET", "HEAD"}
+        if "GET" in allowed:
+            allowed.add("HEAD")
         return problems.handle(request, HTTPException(405, headers={"Allow": ", ".join(sorted(allowed))}))
 
     return handle
