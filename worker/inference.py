@@ -1,7 +1,7 @@
 """`python -m worker.inference`: the process that computes predictions, so that the API loads no torch.
 
-It listens at `ADDER_INFERENCE_URL`, keeps the few models that were used last, and answers 503 rather than let requests
-queue without a bound. It is an internal service: the API validates what reaches it.
+It listens at `ADDER_INFERENCE_URL`, keeps the models that were used last up to a number of bytes, and answers 503
+rather than let requests queue without a bound. It is an internal service: the API validates what reaches it.
 """
 
 from __future__ import annotations
@@ -9,28 +9,37 @@ from __future__ import annotations
 import argparse
 import base64
 import binascii
+import math
 import sys
 import threading
 from collections import OrderedDict
 from io import BytesIO
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import torch
 import uvicorn
 from fastapi import FastAPI, HTTPException
 from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, Field
 
 import addercore
+from addercore.errors import BadModel
 from jobs.errors import StoreError, StoreUnavailable
 from jobs.logs import configure_logging
 from jobs.settings import Settings
 from jobs.store import ArtifactStore, store_of
+from worker.memory import limit_memory
 
-MODELS_HELD = 4
 WAITING = 8
 """Requests that may wait while one is computed; further ones are answered 503."""
 MAX_PIXELS = 4096 * 4096
+NO_MEMORY = "The prediction needs more memory than there is (ADDER_INFERENCE_MEMORY_GB)."
+NOT_FINITE = (
+    "The model's answer for this image is not a number: its weights or the image's values are too large for float32. "
+    "Send values in the range that the model was trained on, or train it anew."
+)
 
 
 class PredictRequest(BaseModel):
@@ -46,37 +55,79 @@ class PredictRequest(BaseModel):
 class Predictor:
     """Loads models by their checksum and computes one prediction at a time."""
 
-    def __init__(self, store: ArtifactStore) -> None:
+    def __init__(self, store: ArtifactStore, most_bytes: int) -> None:
         self._store = store
-        self._models: OrderedDict[str, addercore.Model] = OrderedDict()
+        self._models = Kept(most_bytes)
         self._computing = threading.Lock()
         self._places = threading.BoundedSemaphore(WAITING + 1)
 
     def predict(self, request: PredictRequest) -> dict[str, Any]:
-        image = decode(request)
+        """Decodes the image and computes the prediction, one at a time: several images in memory cost as many times."""
         if not self._places.acquire(blocking=False):
             raise HTTPException(503, "All places are taken. Try again in a second.")
         try:
             with self._computing:
-                found = self._model(request.sha256).predict(image)
+                found = self._model(request.sha256).predict(decode(request))
         except StoreUnavailable as error:
             raise HTTPException(503, str(error)) from error
         except StoreError as error:
             raise HTTPException(404, str(error)) from error
         except ValueError as error:
             raise HTTPException(422, str(error)) from error
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "memory" not in str(error):  # torch has no other word for it
+                raise
+            raise HTTPException(503, NO_MEMORY) from error
         finally:
             self._places.release()
+        if not all(map(math.isfinite, found.probabilities.values())):
+            raise HTTPException(422, NOT_FINITE)
         return {"label": found.label, "probabilities": found.probabilities}
 
     def _model(self, sha256: str) -> addercore.Model:
+        kept = self._models.get(sha256)
+        if kept is not None:
+            return kept
+        with self._store.local(sha256) as path:
+            size = path.stat().st_size
+            self._models.make_room(size)
+            try:
+                model = addercore.load(path)
+            except BadModel as error:
+                raise HTTPException(422, f"The model cannot be used: {_without(path, error)}") from error
+        self._models.put(sha256, model, size)
+        return model
+
+
+def _without(path: Path, error: Exception) -> str:
+    return str(error).replace(f"{path}: ", "")
+
+
+class Kept:
+    """Loaded models, the ones used last, of at most so many bytes together; the very last whatever its size."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most = most_bytes
+        self._models: OrderedDict[str, tuple[addercore.Model, int]] = OrderedDict()
+
+    @property
+    def bytes(self) -> int:
+        return sum(size for _, size in self._models.values())
+
+    def get(self, sha256: str) -> addercore.Model | None:
         if sha256 not in self._models:
-            with self._store.local(sha256) as path:
-                self._models[sha256] = addercore.load(path)
-            if len(self._models) > MODELS_HELD:
-                self._models.popitem(last=False)
+            return None
         self._models.move_to_end(sha256)
-        return self._models[sha256]
+        return self._models[sha256][0]
+
+    def make_room(self, size: int) -> None:
+        """Forgets the models that were not used for the longest time, until one of `size` bytes fits."""
+        while self._models and self.bytes + size > self._most:
+            self._models.popitem(last=False)
+
+    def put(self, sha256: str, model: addercore.Model, size: int) -> None:
+        self.make_room(size)
+        self._models[sha256] = (model, size)
 
 
 def decode(request: PredictRequest) -> Any:
@@ -104,7 +155,7 @@ def decode(request: PredictRequest) -> Any:
 
 def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="Adderworks inference (internal)", docs_url=None, redoc_url=None, openapi_url=None)
-    predictor = Predictor(store_of(settings))
+    predictor = Predictor(store_of(settings), settings.inference_models_bytes)
 
     @app.post("/predict")
     def predict(request: PredictRequest) -> dict[str, Any]:
@@ -131,9 +182,8 @@ def main() -> int:
     else:
         print("adder inference: set ADDER_INFERENCE_URL to unix:/path.sock or http://host:port", file=sys.stderr)
         return 2
-    import torch
-
     torch.set_num_threads(1)
+    limit_memory(settings.inference_memory_gb)
     configure_logging(settings.log_level, process="inference")
     uvicorn.run(create_app(settings), **options)
     return 0

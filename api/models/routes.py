@@ -11,17 +11,18 @@ import httpx2
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from api.http.bodies import parse_json
 from api.http.dependencies import After, Limit, ModelId, ServiceDep, known_query
 from api.http.documents import location
 from api.http.files import FILE_PARAMETERS, FILE_RESPONSES, file_response
 from api.http.forms import read_form
 from api.http.problems import Problem, documented
-from api.models.imports import MAX_MANIFEST_BYTES, publish
+from api.http.shares import Exhausted, client_of
+from api.models.imports import MAX_MANIFEST_BYTES, publish, too_costly
 from api.models.predict_bodies import PREDICT_BODY, read_image
 from api.models.schemas import Model, Prediction
 from api.schemas import Page
 from api.service import Service
+from jobs import documents
 from jobs.repository import models
 
 router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[Depends(known_query)])
@@ -85,6 +86,7 @@ def show(service: ServiceDep, id: ModelId) -> Model:
         200: {"model": Model, "description": "The model was here already: same bytes, same model."},
         201: location("model"),
         **documented("bad_request", "bad_json", "body_too_large", "unsupported_media_type", "bad_model", "invalid"),
+        **documented("too_costly"),
         **documented("store_unavailable", "store_full"),
     },
 )
@@ -94,7 +96,8 @@ async def import_model(request: Request, response: Response, service: ServiceDep
     The same bytes answer 200 with the model that is there.
 
     Errors: 400 `bad_request` for a malformed form and `bad_json` for a malformed manifest; 413 `body_too_large`; 415
-    `unsupported_media_type`; 422 `invalid` for an unknown part and `bad_model` for a file that is not a model; 503
+    `unsupported_media_type`; 422 `invalid` for an unknown part, `bad_model` for a file that is not a model, and
+    `too_costly` for one whose predictions would take more time or memory than this server allows; 503
     `store_unavailable`; 507 `store_full` (RFC 4918).
     """
     manifest = bytearray()
@@ -111,7 +114,7 @@ async def import_model(request: Request, response: Response, service: ServiceDep
         )
         if upload.bytes > service.settings.max_upload_bytes:
             raise Problem("body_too_large", f"The weights are longer than {service.settings.max_upload_bytes} bytes.")
-        given = parse_json(bytes(manifest)) if "manifest" in seen else None
+        given = bytes(manifest) if "manifest" in seen else None
         model, created = await run_sync(publish, service, upload, given)
     response.status_code = 201 if created else 200
     response.headers["Location"] = f"/v1/models/{model.id}"
@@ -175,6 +178,9 @@ def download(
         "unsupported_media_type",
         "bad_image",
         "invalid",
+        "too_costly",
+        "client_limit",
+        "busy",
         "inference_unavailable",
     ),
 )
@@ -185,27 +191,59 @@ async def predict(request: Request, service: ServiceDep, id: ModelId) -> Any:
     pixels in JSON. It is resized and normalised as the model's manifest says.
 
     Errors: 400 `bad_request` for a malformed form and `bad_json` for malformed JSON; 404 `not_found` for an unknown
-    model; 413 `body_too_large`; 415 `unsupported_media_type`; 422 `invalid` for a bad field and `bad_image` for an
-    image that the model cannot take; 503 `inference_unavailable`.
+    model; 413 `body_too_large`; 415 `unsupported_media_type`; 422 `invalid` for a bad field, `bad_image` for an
+    image that the model cannot take and `too_costly` for a model that this server does not pay for; 429
+    `client_limit` (RFC 6585) for too many at once from one address; 503 `busy` for too many in all and
+    `inference_unavailable`.
     """
     sha256 = await run_sync(_sha256_of, service, id)
-    question = {"sha256": sha256, **await read_image(request)}
+    image = await read_image(request)
     if service.inference is None:
         raise Problem("inference_unavailable", "This server has no inference process (ADDER_INFERENCE_URL is not set).")
+    client = client_of(request)
     try:
-        answer = await service.inference.post("/predict", json=question)
-    except (httpx2.TransportError, ValueError):
+        service.predictions.take(client)
+    except Exhausted as full:
+        of = " of this address" if full.of_client else ""
+        detail = f"{full.most} predictions{of} are under way, the most that may be (ADDER_MAX_PREDICTIONS)."
+        raise Problem("client_limit" if full.of_client else "busy", detail) from None
+    try:
+        question = await run_sync(_encoded, {"sha256": sha256, **image})
+        answer = await service.inference.post(
+            "/predict", content=question, headers={"Content-Type": "application/json"}
+        )
+        return await run_sync(_answered, answer)
+    except httpx2.TransportError:
         raise Problem("inference_unavailable", "The inference process does not answer.") from None
+    finally:
+        service.predictions.give_back(client)
+
+
+def _encoded(question: dict[str, Any]) -> bytes:
+    return json.dumps(question).encode()
+
+
+def _answered(answer: httpx2.Response) -> Any:
+    """The prediction that the inference process answered. Raises Problem where it answered something else."""
+    try:
+        document = answer.json()
+    except ValueError:
+        document = {}
     if answer.status_code == 200:
-        return answer.json()
+        return document
     if answer.status_code == 422:
-        raise Problem("bad_image", str(answer.json().get("detail", "The image cannot be read.")))
+        raise Problem("bad_image", str(document.get("detail", "The image cannot be read.")))
     raise Problem("inference_unavailable", "The inference process is busy or failed; try again.")
 
 
 def _sha256_of(service: Service, id: str) -> str:
     with service.database.read() as session:
-        return models.get_model(session, id).sha256
+        model = models.get_model(session, id)
+    documents.require_readable(model)
+    dear = too_costly(service.settings, model.manifest)
+    if dear is not None:
+        raise Problem("too_costly", f"{id}: {dear}")
+    return model.sha256
 
 
 @router.delete("/{id}", status_code=204, summary="Delete a model", responses=documented("not_found", "conflict"))
