@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import JSON
+
 MAX_DEPTH = 32
 """Objects and lists inside each other."""
 INT64 = 1 << 63
@@ -132,11 +134,13 @@ def require_readable(row: Any) -> None:
     Columns that were not loaded are not looked at.
     """
     for column in type(row).__table__.columns:
-        if column.type.python_type is not dict or column.key not in row.__dict__:
+        if not isinstance(column.type, JSON) or row.__dict__.get(column.key) is None:
             continue
         value = row.__dict__[column.key]
         if isinstance(value, Broken):
             raise Unreadable(f"{column.key} cannot be read: {value.reason}")
-        found = None if value is None else fault(value)
+        if not isinstance(value, dict | list):
+            raise Unreadable(f"{column.key} is neither an object nor a list")
+        found = fault(value)
         if found is not None:
             raise Unreadable(f"{column.key}{found.pointer} {found.reason}")

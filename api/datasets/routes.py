@@ -18,6 +18,7 @@ from api.http.files import FILE_HEADERS, FILE_PARAMETERS, FILE_RESPONSES, file_r
 from api.http.forms import read_form
 from api.http.problems import Problem, documented
 from api.schemas import Page
+from jobs.documents import require_readable
 from jobs.repository import datasets, history
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], dependencies=[Depends(known_query)])
@@ -89,17 +90,19 @@ def list_datasets(service: ServiceDep, limit: Limit = 20, after: After = None) -
         return datasets_page(service, session, limit, after)
 
 
-@router.get("/{id}", response_model=Dataset, summary="Show a dataset", responses=documented("not_found"))
+@router.get("/{id}", response_model=Dataset, summary="Show a dataset", responses=documented("not_found", "conflict"))
 def show(service: ServiceDep, id: Reference, version: Version = None) -> Dataset:
     """Returns one dataset, ready or not: its classes, sizes and problems, and how to get its files.
 
-    Errors: 404 `not_found` for an unknown id, name or version.
+    Errors: 404 `not_found` for an unknown id, name or version; 409 `conflict` where what is stored cannot be read.
     """
     name = id.removeprefix(ID_PREFIX)
     if name in DATASETS and version is None:
         return published(service, name)
     with service.database.read() as session:
-        return Dataset.of(datasets.find(session, id, version))
+        row = datasets.find(session, id, version)
+    require_readable(row)
+    return Dataset.of(row)
 
 
 @router.get(

@@ -23,6 +23,7 @@ from addercore.config import explain
 from addercore.config.schema import Source
 from jobs import errors as jobs
 from jobs.database import database_away
+from jobs.documents import Unreadable
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
@@ -144,6 +145,8 @@ def as_problem(error: Exception) -> Problem | None:
             return error
         case jobs.NotFound():
             return Problem("not_found", str(error))
+        case Unreadable():
+            return Problem("conflict", f"What is stored of it cannot be read: {error}. Delete it.")
         case jobs.Conflict():
             return Problem("conflict", str(error))
         case jobs.IdempotencyMismatch():
@@ -178,6 +181,7 @@ def _of_http(error: HTTPException) -> Problem:
 KNOWN: tuple[type[Exception], ...] = (
     Problem,
     jobs.JobsError,
+    Unreadable,
     RequestValidationError,
     sql.SQLAlchemyError,
     HTTPException,

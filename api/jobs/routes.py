@@ -11,11 +11,13 @@ from sqlalchemy.orm import Session
 from api.http.bodies import json_response
 from api.http.dependencies import After, Document, IdempotencyKey, JobId, Limit, ServiceDep, known_query
 from api.http.documents import location
+from api.http.listing import readable, readable_rows
 from api.http.problems import Problem, documented
 from api.jobs import submission
 from api.jobs.schemas import Job, Validation
 from api.schemas import Page
 from api.service import Service
+from jobs.documents import require_readable
 from jobs.files import remove_tree
 from jobs.repository import attempts, lifecycle
 from jobs.scheduling import Rules
@@ -61,10 +63,18 @@ SPEC_BODY: dict[str, Any] = {
 
 def views(service: Service, session: Session, rows: list[JobRow]) -> list[Job]:
     """Jobs as the API answers them. The number of queries does not grow with the number of jobs."""
+    for row in rows:
+        require_readable(row)
+    make = _viewer(service, session, rows)
+    return [make(row) for row in rows]
+
+
+def _viewer(service: Service, session: Session, rows: list[JobRow]) -> Callable[[JobRow], Job]:
+    """What makes the answer of each of these rows."""
     labels = lifecycle.labels_of(session, [row.id for row in rows])
     positions = service.queue_positions.of(session, rows)
     seconds = attempts.run_seconds(session, [row.id for row in rows])
-    return [Job.of(row, labels[row.id], positions.get(row.id), seconds.get(row.id)) for row in rows]
+    return lambda row: Job.of(row, labels[row.id], positions.get(row.id), seconds.get(row.id))
 
 
 def view(service: Service, row: JobRow) -> Job:
@@ -162,15 +172,16 @@ def list_jobs(
     """
     with service.database.read() as session:
         page = lifecycle.list_jobs(session, status=status, kind=kind, labels=labels, limit=limit, after=after)
-        jobs = views(service, session, list(page.rows))
-    return json_response(Page.of(jobs, page.next))
+        rows = readable_rows(page.rows)
+        found = readable(rows.views, _viewer(service, session, rows.views))
+    return json_response(Page.of(found.views, page.next, [*rows.unreadable, *found.unreadable]))
 
 
-@router.get("/{id}", response_model=Job, summary="Show a job", responses=documented("not_found"))
+@router.get("/{id}", response_model=Job, summary="Show a job", responses=documented("not_found", "conflict"))
 def show(service: ServiceDep, id: JobId) -> Response:
     """Returns one job: its spec, state, progress and result. Fields that do not apply are null.
 
-    Errors: 404 `not_found` for an unknown job.
+    Errors: 404 `not_found` for an unknown job; 409 `conflict` for one whose stored documents cannot be read.
     """
     with service.database.read() as session:
         job = views(service, session, [lifecycle.get(session, id)])[0]

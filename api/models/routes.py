@@ -11,15 +11,17 @@ import httpx2
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from api.http.bodies import json_response
 from api.http.dependencies import After, Limit, ModelId, ServiceDep, known_query
 from api.http.documents import location
 from api.http.files import FILE_PARAMETERS, FILE_RESPONSES, file_response
 from api.http.forms import read_form
+from api.http.listing import readable
 from api.http.problems import Problem, documented
 from api.http.shares import Exhausted, client_of
 from api.models.imports import MAX_MANIFEST_BYTES, publish, too_costly
 from api.models.predict_bodies import PREDICT_BODY, read_image
-from api.models.schemas import Model, Prediction
+from api.models.schemas import Model, ModelRow, Prediction
 from api.schemas import Page
 from api.service import Service
 from jobs import documents
@@ -54,26 +56,28 @@ IMPORT_BODY: dict[str, Any] = {
 }
 
 
-@router.get("", response_model=Page[Model], summary="List models", responses=documented("bad_cursor"))
-def list_models(service: ServiceDep, limit: Limit = 20, after: After = None) -> Page[Model]:
-    """Returns trained and imported models with their manifests, newest first.
+@router.get("", response_model=Page[ModelRow], summary="List models", responses=documented("bad_cursor"))
+def list_models(service: ServiceDep, limit: Limit = 20, after: After = None) -> Response:
+    """Returns trained and imported models, newest first. A model's manifest comes with the model alone.
 
     Errors: 422 `bad_cursor` for an `after` that is not a `next` of this list.
     """
     with service.database.read() as session:
         page = models.list_models(session, limit=limit, after=after)
-        found = [Model.model_validate(row) for row in page.rows]
-    return Page.of(found, page.next)
+        found = readable(page.rows, ModelRow.model_validate)
+    return json_response(Page.of(found.views, page.next, found.unreadable))
 
 
-@router.get("/{id}", response_model=Model, summary="Show a model", responses=documented("not_found"))
+@router.get("/{id}", response_model=Model, summary="Show a model", responses=documented("not_found", "conflict"))
 def show(service: ServiceDep, id: ModelId) -> Model:
     """Returns one model: what it is, its accuracy, its size and its manifest.
 
-    Errors: 404 `not_found` for an unknown model.
+    Errors: 404 `not_found` for an unknown model; 409 `conflict` for one whose stored manifest cannot be read.
     """
     with service.database.read() as session:
-        return Model.model_validate(models.get_model(session, id))
+        model = models.get_model(session, id)
+    documents.require_readable(model)
+    return Model.model_validate(model)
 
 
 @router.post(
@@ -154,6 +158,7 @@ def download(
             name=f"{id}.safetensors",
             media_type="application/octet-stream",
         )
+    documents.require_readable(model)
     text = json.dumps(model.manifest, indent=2).encode()
     return file_response(
         request,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -12,11 +12,13 @@ from sqlalchemy.orm import Session
 from api.http.bodies import json_response
 from api.http.dependencies import After, Document, IdempotencyKey, Limit, ServiceDep, SweepId, known_query
 from api.http.documents import location
+from api.http.listing import readable, readable_rows
 from api.http.problems import documented
 from api.schemas import Page
 from api.service import Service
 from api.sweeps.schemas import Child, Sweep, SweepTable, SweepValidation, Trial
 from api.sweeps.submission import parse_sweep, plan_children, require_references
+from jobs.documents import require_readable
 from jobs.errors import BadCursor
 from jobs.scheduling import Rules
 from jobs.states import SweepStatus
@@ -66,14 +68,17 @@ def _driver(service: Service) -> Driver:
     return Driver(service.database, Rules.of(service.settings), searching=False)
 
 
-def _views(session: Session, rows: Sequence[SweepRow]) -> list[Sweep]:
+def _viewer(session: Session, rows: Sequence[SweepRow]) -> Callable[[SweepRow], Sweep]:
+    """What makes the answer of each of these sweeps."""
     progress = repository.progress_of(session, rows)
-    return [Sweep.of(row, progress[row.id], repository.best_of(session, row)) for row in rows]
+    return lambda row: Sweep.of(row, progress[row.id], repository.best_of(session, row))
 
 
 def _view(service: Service, id: str) -> Sweep:
     with service.database.read() as session:
-        return _views(session, [repository.get(session, id)])[0]
+        row = repository.get(session, id)
+        require_readable(row)
+        return _viewer(session, [row])(row)
 
 
 @router.post(
@@ -148,15 +153,16 @@ def list_sweeps(
     """
     with service.database.read() as session:
         page = repository.list_sweeps(session, status=status, limit=limit, after=after)
-        found = _views(session, list(page.rows))
-    return json_response(Page.of(found, page.next))
+        rows = readable_rows(page.rows)
+        found = readable(rows.views, _viewer(session, rows.views))
+    return json_response(Page.of(found.views, page.next, [*rows.unreadable, *found.unreadable]))
 
 
-@router.get("/{id}", response_model=Sweep, summary="Show a sweep", responses=documented("not_found"))
+@router.get("/{id}", response_model=Sweep, summary="Show a sweep", responses=documented("not_found", "conflict"))
 def show(service: ServiceDep, id: SweepId) -> Response:
     """Returns one sweep with its progress and its best trial.
 
-    Errors: 404 `not_found` for an unknown sweep.
+    Errors: 404 `not_found` for an unknown sweep; 409 `conflict` for one that is stored and cannot be read.
     """
     return json_response(_view(service, id))
 

@@ -18,6 +18,8 @@ Parameters = dict[str, Any]
 Fields = Sequence[tuple[str, str]]
 """`(pointer, sentence)` of each bad field."""
 MOST_ERRORS = 50
+MOST_CORNERS = 1000
+"""Specs that are checked of a search."""
 
 
 class InvalidSweep(ValueError):
@@ -94,6 +96,9 @@ def plan(spec: SweepSpec, most: int) -> list[tuple[Parameters, TrainSpec]]:
     require_size(spec, most)
     _require_training(spec)
     candidates = list(combinations(spec)) if spec.grid is not None else _corners(spec)
+    if len(candidates) > MOST_CORNERS and spec.grid is None:
+        reason = f"has {len(candidates):,} choices and ends of ranges in all; each is checked, at most {MOST_CORNERS:,}"
+        raise InvalidSweep([("/search", reason)])
     found: dict[tuple[str, str], None] = {}  # in order, each once
     planned: list[tuple[Parameters, TrainSpec]] = []
     for parameters in candidates:

@@ -20,6 +20,10 @@ PARALLEL_GRID = 64
 PARALLEL_SEARCH = 2
 """Of a search: few, as each trial is chosen by the results before it, and more than one keeps a slot busy meanwhile."""
 TRIALS = 20
+MOST_FIELDS = 50
+"""Fields that one sweep varies."""
+MOST_VALUES = 10_000
+"""Values of one field of a grid."""
 
 FieldName = Annotated[
     str,
@@ -96,9 +100,15 @@ class SweepSpec(Section):
     """For people."""
     base: dict[str, Any]
     """A training spec, as `POST /v1/jobs` takes it; fields left out get their defaults for each child by itself."""
-    grid: Annotated[dict[FieldName, Annotated[list[Any], Field(min_length=1)]], Field(min_length=1)] | None = None
+    grid: (
+        Annotated[
+            dict[FieldName, Annotated[list[Any], Field(min_length=1, max_length=MOST_VALUES)]],
+            Field(min_length=1, max_length=MOST_FIELDS),
+        ]
+        | None
+    ) = None
     """Dotted name of a field → its values. Each combination is a child, the last field changing fastest."""
-    search: Annotated[dict[FieldName, Space], Field(min_length=1, max_length=50)] | None = None
+    search: Annotated[dict[FieldName, Space], Field(min_length=1, max_length=MOST_FIELDS)] | None = None
     """Dotted name of a field → where to look for its best value."""
     objective: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00]*$")] = "val/accuracy"
     """The metric that counts, by its final value."""
