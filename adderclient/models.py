@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import mimetypes
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -129,30 +130,55 @@ class Models:
             progress=progress,
         )
 
-    def predict(self, model_id: str, image: str | Path | Array) -> Mapping[str, Any]:
+    def predict(
+        self,
+        model_id: str,
+        image: str | Path | bytes | Array,
+        *,
+        value_range: str | None = None,
+        transparent_on: str | None = None,
+    ) -> Mapping[str, Any]:
         """Asks a model which class an image belongs to.
 
         Args:
             model_id: the model's id.
-            image: an image file, or the numbers that the network takes as nested lists: (height, width) or (channels,
-                height, width).
+            image: an image file (its path, its bytes or a data URI), or numbers as nested lists or a numpy array:
+                (height, width), (channels, height, width) or (height, width, channels).
+            value_range: what is black and what is white in arrays and 16-bit images: ``0..1``, ``0..255``, ``-1..1``,
+                ``bits``; None: ``auto``, told by the values.
+            transparent_on: the ground of transparent pixels: ``white``, ``black`` or ``refuse``; None: ``white``.
 
         Returns:
-            ``{label, probabilities: {class: share}}``.
+            ``{label, probabilities: {class: share}, notes}``.
 
         Raises:
             AdderClientError: the image file is not there.
-            InvalidRequestError: it is no image, or the array's shape is wrong.
+            InvalidRequestError: it is no image, or an array whose shape or range could be two things.
             NotFoundError: there is no such model.
             ServerError: no inference process answers.
         """
         path = f"{_path(model_id)}/predict"
-        if isinstance(image, str | Path):
-            source = _file(image)
-            media_type = mimetypes.guess_type(source.name)[0] or "application/octet-stream"
-            files = {"image": (source.name, source.read_bytes(), media_type)}
+        options = {
+            name: value
+            for name, value in (("value_range", value_range), ("transparent_on", transparent_on))
+            if value is not None
+        }
+        if isinstance(image, str) and image[:5].lower() == "data:":
+            return self._transport.json("POST", path, json={"image": image, **options}, repeatable=True)
+        if isinstance(image, str | Path | bytes):
+            name, content = ("image", image) if isinstance(image, bytes) else _named(image)
+            media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+            files: dict[str, tuple[str, IO[bytes] | bytes, str]] = {"image": (name, content, media_type)}
+            if options:
+                files["options"] = ("options", json.dumps(options).encode(), "application/json")
             return self._transport.json("POST", path, files=files, repeatable=True)
-        return self._transport.json("POST", path, json={"array": image}, repeatable=True)
+        array = image.tolist() if hasattr(image, "tolist") else image
+        return self._transport.json("POST", path, json={"array": array, **options}, repeatable=True)
+
+
+def _named(path: str | Path) -> tuple[str, bytes]:
+    source = _file(path)
+    return source.name, source.read_bytes()
 
 
 def _file(path: str | Path) -> Path:

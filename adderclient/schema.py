@@ -47,6 +47,7 @@ def find(kind: str, name: str) -> Schema | None:
 def nearest(kind: str, name: str) -> str | None:
     """The field that was most likely meant by a wrong name: `optimizer.learning_rate` → `optimizer.lr`."""
     section, _, last = name.rpartition(".")
+    last = _document()["synonyms"].get(last.replace("-", "_").lower(), last)
     known = [one for one in fields(kind) if not one.endswith("*")]
     beside = [one for one in known if one.rpartition(".")[0] == section]
     for names in (beside, known):

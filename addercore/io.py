@@ -3,27 +3,23 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union, cast
+from typing import Any
 
-import numpy as np
 import safetensors.torch
 import torch
-from numpy.typing import ArrayLike
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from addercore.arch import Network, check_manifest, read_manifest
 from addercore.arch.manifest import FORMAT, METADATA_KEY, read_header
-from addercore.config import TrainConfig, dataset
+from addercore.config import ImageOptions, TrainConfig, dataset
+from addercore.config.fields import checked
+from addercore.config.predict import TransparentOn, ValueRange
 from addercore.data import prepare
+from addercore.data.image_input import ImageLike, read_image
 from addercore.devices import resolve_device
-from addercore.errors import BadData, BadModel
+from addercore.errors import BadModel
 from addercore.networks import build
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-ImageLike = Union[str, Path, "Image", ArrayLike]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +29,16 @@ class Prediction:
     Attributes:
         label: name of the most probable class.
         probabilities: probability of each class by name, 0…1, in the model's order; they add up to 1.
+        notes: what was decided about the image (turned upright, laid on white, …), a sentence each.
     """
 
     label: str
     probabilities: dict[str, float]
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The prediction as plain values, for JSON."""
-        return {"label": self.label, "probabilities": dict(self.probabilities)}
+        return {"label": self.label, "probabilities": dict(self.probabilities), "notes": list(self.notes)}
 
 
 class Model:
@@ -58,110 +56,66 @@ class Model:
         self.mean: list[float] = manifest["preprocessing"]["mean"]
         self.std: list[float] = manifest["preprocessing"]["std"]
 
-    def prepare(self, image: ImageLike) -> Tensor:
+    def prepare(
+        self,
+        image: ImageLike,
+        value_range: ValueRange = "auto",
+        transparent_on: TransparentOn = "white",
+    ) -> Tensor:
         """Preprocesses one image for the network.
 
         Args:
             image: as for `predict`.
+            value_range: as for `predict`.
+            transparent_on: as for `predict`.
 
         Returns:
             (1, c, h, w) in float32: resized to the network's size and normalised with the training's mean and std.
 
         Raises:
-            ValueError: an array that is no image, whose values are out of range, or whose layout is ambiguous.
+            ValueError: an array that is no image, or whose values or layout could be two things.
             BadData: a file that cannot be read as an image.
         """
-        pixels = _pixels(image, self.network.input_shape[0])
-        return prepare(pixels[None], self.network.input_shape[1:], self.mean, self.std)
+        return self._prepare(image, value_range, transparent_on)[0]
+
+    def _prepare(self, image: ImageLike, value_range: str, transparent_on: str) -> tuple[Tensor, tuple[str, ...]]:
+        options = checked(ImageOptions, {"value_range": value_range, "transparent_on": transparent_on})
+        found = read_image(image, self.network.input_shape[0], options)
+        pixels = torch.from_numpy(found.pixels)
+        return prepare(pixels[None], self.network.input_shape[1:], self.mean, self.std), found.notes
 
     @torch.inference_mode()
-    def predict(self, image: ImageLike) -> Prediction:
-        """Predicts the class of one image.
+    def predict(
+        self,
+        image: ImageLike,
+        value_range: ValueRange = "auto",
+        transparent_on: TransparentOn = "white",
+    ) -> Prediction:
+        """Predicts the class of one image, read as uploads are (docs/predict.md).
 
         The image should look like those of the training. The digit models have seen light strokes on a dark ground, in
         upright images with row 0 on top: invert a scan of ink on paper.
 
         Args:
-            image: a path, a PIL image, or an array (H, W), (c, H, W) or (H, W, c) of any size. Integers are 0…255,
-                floats 0…1.
+            image: a path, an encoded file as bytes or as a data URI, a PIL image, or an array (H, W), (c, H, W) or
+                (H, W, c) of any size.
+            value_range: what is black and what is white in arrays and 16-bit images. "auto" tells it by the values;
+                "bits" is 0 to the largest number of as many bits.
+            transparent_on: the ground of transparent pixels.
 
         Returns:
-            The most probable class and the probabilities of all.
+            The most probable class, the probabilities of all, and notes on how the image was read.
 
         Raises:
-            ValueError: an array that is no image, whose values are out of range, or whose layout is ambiguous.
+            ValueError: an array that is no image, or whose values or layout could be two things.
             BadData: a file that cannot be read as an image.
         """
         device = next(self.module.parameters()).device
-        scores = self.module(self.prepare(image).to(device)).float()
+        pixels, notes = self._prepare(image, value_range, transparent_on)
+        scores = self.module(pixels.to(device)).float()
         probabilities = scores.softmax(1)[0].tolist()
         best = max(range(len(self.classes)), key=probabilities.__getitem__)
-        return Prediction(self.classes[best], dict(zip(self.classes, probabilities, strict=True)))
-
-
-def _from_pil(image: "Image", channels: int) -> np.ndarray[Any, Any]:
-    """(1, H, W), or with 3 channels (3, H, W): integers of 8 bits, or floats 0…1 of an image with 16 bits."""
-    if image.mode.startswith("I;16"):
-        grey = np.asarray(image, dtype=np.float32) / 65535
-        return np.broadcast_to(grey, (channels, *grey.shape))
-    if image.mode in ("I", "F"):
-        raise ValueError(f"an image of mode {image.mode!r} has no fixed range of values; convert it to 8 bits")
-    pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
-    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
-
-
-def _open(path: str | Path, channels: int) -> np.ndarray[Any, Any]:
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ModuleNotFoundError as error:
-        raise BadData("reading image files needs Pillow: pip install 'adderworks[data]'") from error
-    try:
-        with Image.open(path) as image:
-            return _from_pil(image, channels)
-    except FileNotFoundError as error:
-        raise BadData(f"{path} is missing") from error
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise BadData(f"{path} cannot be read as an image ({error})") from error
-
-
-def _channels_first(array: np.ndarray[Any, Any], channels: int) -> np.ndarray[Any, Any]:
-    """(c, H, W) of (H, W), (c, H, W) or (H, W, c); other shapes stay, to be refused by the caller.
-
-    Raises `ValueError` where first and last axis could both be the channels: a guess would turn rows into colours.
-    """
-    if array.ndim == 2 and channels == 1:
-        return array[None]
-    if array.ndim != 3 or array.shape[2] != channels:
-        return array
-    if array.shape[0] != channels:
-        return array.transpose(2, 0, 1)
-    if channels == 1 and array.shape[1] == 1:
-        return array  # one pixel
-    remedy = "pass it as (H, W)" if channels == 1 else "pass it as a PIL image"
-    raise ValueError(
-        f"an image of the shape {array.shape} can be read as ({channels}, H, W) and as (H, W, {channels}); {remedy}"
-    )
-
-
-def _pixels(image: ImageLike, channels: int) -> Tensor:
-    """Any image as float32 (c, H, W) in 0…1."""
-    if isinstance(image, str | Path):
-        array = _open(image, channels)
-    elif hasattr(image, "getbands"):  # a PIL image; Pillow itself may not be installed
-        array = _from_pil(cast("Image", image), channels)
-    else:
-        array = _channels_first(np.asarray(image), channels)
-    if array.ndim != 3 or array.shape[0] != channels or min(array.shape) < 1:
-        raise ValueError(f"an image must be (H, W) or ({channels}, H, W), got {array.shape}")
-    if np.issubdtype(array.dtype, np.integer):
-        scale, top = 255.0, 255
-    elif np.issubdtype(array.dtype, np.floating):
-        scale, top = 1.0, 1
-    else:
-        raise ValueError(f"an image must hold integers 0…255 or floats 0…1, got {array.dtype}")
-    if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= top):
-        raise ValueError(f"an image of {array.dtype} must lie in 0…{top}, got {array.min()} … {array.max()}")
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32) / np.float32(scale))
+        return Prediction(self.classes[best], dict(zip(self.classes, probabilities, strict=True)), notes)
 
 
 def manifest_of(config: TrainConfig, metrics: dict[str, float]) -> dict[str, Any]:

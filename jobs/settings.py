@@ -81,6 +81,8 @@ class Settings(BaseSettings):
     may have a half. Uploads of files are not held in memory."""
     max_predictions: int = Field(16, ge=1)
     """Predictions that one API process has under way at a time; one client address may have a half."""
+    max_predict_values: int = Field(1_000_000, ge=1)
+    """Numbers and lists that the JSON of a prediction may have."""
     max_predict_operations: int = Field(50_000_000_000, ge=1)
     """Operations that one image may cost a model; one that costs more is refused at its import and for predictions."""
     max_predict_bytes: int = Field(1024 * MIB, ge=1 * MIB)

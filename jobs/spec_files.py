@@ -9,6 +9,7 @@ A test fails where a file is not what this would write.
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from pydantic.json_schema import models_json_schema
 
 from addercore.config import SERVICE_KEYS, IntakeOptions
 from addercore.config.schema import Schema, Walk, fields, schema_of, values
+from addercore.config.synonyms import FIELD_OF
 from jobs.spec import KINDS, SUBMITTED, CommonSpec
 
 ROOT = Path(__file__).parent.parent
@@ -43,6 +45,7 @@ def client_schema() -> dict[str, Any]:
     _, found = models_json_schema([(model, "validation") for model in models.values()], ref_template="#/$defs/{model}")
     return {
         "$comment": "made by python -m jobs.spec_files",
+        "synonyms": FIELD_OF,
         "kinds": {kind: f"#/$defs/{model.__name__}" for kind, model in models.items()},
         "$defs": _untitled(found["$defs"]),
     }
@@ -105,6 +108,7 @@ def contents() -> dict[Path, str]:
 
 def main() -> None:
     """Writes all files."""
+    argparse.ArgumentParser(prog="python -m jobs.spec_files", description=__doc__).parse_args()
     for path, text in contents().items():
         path.write_text(text, encoding="utf-8")
         print(path.relative_to(ROOT))

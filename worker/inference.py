@@ -7,25 +7,22 @@ rather than let requests queue without a bound. It is an internal service: the A
 from __future__ import annotations
 
 import argparse
-import base64
-import binascii
 import math
 import sys
 import threading
 from collections import OrderedDict
-from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 import uvicorn
-from fastapi import FastAPI, HTTPException
-from PIL import Image, UnidentifiedImageError
-from pydantic import BaseModel, Field
+from anyio.to_thread import run_sync
+from fastapi import FastAPI, HTTPException, Request
+from pydantic import Field, ValidationError
 
 import addercore
-from addercore.errors import BadModel
+from addercore.config import ImageOptions, explain, image_bytes
+from addercore.errors import BadData, BadModel
 from jobs.errors import StoreError, StoreUnavailable
 from jobs.logs import configure_logging
 from jobs.settings import Settings
@@ -34,7 +31,6 @@ from worker.memory import limit_memory
 
 WAITING = 8
 """Requests that may wait while one is computed; further ones are answered 503."""
-MAX_PIXELS = 4096 * 4096
 NO_MEMORY = "The prediction needs more memory than there is (ADDER_INFERENCE_MEMORY_GB)."
 NOT_FINITE = (
     "The model's answer for this image is not a number: its weights or the image's values are too large for float32. "
@@ -42,47 +38,56 @@ NOT_FINITE = (
 )
 
 
-class PredictRequest(BaseModel):
+class PredictRequest(ImageOptions):
     """Exactly one of the two inputs, for the model stored under `sha256`."""
 
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     image_b64: str | None = None
-    """An encoded image file (PNG, JPEG, …)."""
+    """An encoded image file (PNG, JPEG, …) in base64."""
     array: list[Any] | None = None
-    """Numbers, (H, W) or (C, H, W), 0–1 floats or 0–255 integers."""
+    """Numbers, (H, W), (C, H, W) or (H, W, C)."""
 
 
 class Predictor:
-    """Loads models by their checksum and computes one prediction at a time."""
+    """Loads models by their checksum. It reads one request, decodes one image and computes one prediction at a time."""
 
     def __init__(self, store: ArtifactStore, most_bytes: int) -> None:
         self._store = store
         self._models = Kept(most_bytes)
-        self._computing = threading.Lock()
-        self._places = threading.BoundedSemaphore(WAITING + 1)
+        self._busy = threading.Lock()
 
-    def predict(self, request: PredictRequest) -> dict[str, Any]:
-        """Decodes the image and computes the prediction, one at a time: several images in memory cost as many times."""
-        if not self._places.acquire(blocking=False):
-            raise HTTPException(503, "All places are taken. Try again in a second.")
-        try:
-            with self._computing:
-                found = self._model(request.sha256).predict(decode(request))
-        except StoreUnavailable as error:
-            raise HTTPException(503, str(error)) from error
-        except StoreError as error:
-            raise HTTPException(404, str(error)) from error
-        except ValueError as error:
-            raise HTTPException(422, str(error)) from error
-        except (MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "memory" not in str(error):  # torch has no other word for it
-                raise
-            raise HTTPException(503, NO_MEMORY) from error
-        finally:
-            self._places.release()
+    def predict(self, body: bytes) -> dict[str, Any]:
+        """Answers a `PredictRequest` in JSON.
+
+        Raises:
+            HTTPException: 422 for what is no image or no number, 404 for a model whose file is gone, 503 while the
+                store is away or memory is short.
+        """
+        with self._busy:
+            try:
+                request = PredictRequest.model_validate_json(body)
+                return self._answer(request)
+            except ValidationError as error:
+                raise HTTPException(422, "; ".join(one.detail for one in explain(error, PredictRequest))) from None
+            except StoreUnavailable as error:
+                raise HTTPException(503, str(error)) from error
+            except StoreError as error:
+                raise HTTPException(404, str(error)) from error
+            except (BadData, ValueError) as error:
+                raise HTTPException(422, str(error)) from error
+            except (MemoryError, RuntimeError) as error:
+                if isinstance(error, RuntimeError) and "memory" not in str(error):  # torch has no other word for it
+                    raise
+                raise HTTPException(503, NO_MEMORY) from error
+
+    def _answer(self, request: PredictRequest) -> dict[str, Any]:
+        if (request.image_b64 is None) == (request.array is None):
+            raise HTTPException(422, "give either an image or an array")
+        image: Any = request.array if request.image_b64 is None else image_bytes(request.image_b64)
+        found = self._model(request.sha256).predict(image, request.value_range, request.transparent_on)
         if not all(map(math.isfinite, found.probabilities.values())):
             raise HTTPException(422, NOT_FINITE)
-        return {"label": found.label, "probabilities": found.probabilities}
+        return found.to_dict()
 
     def _model(self, sha256: str) -> addercore.Model:
         kept = self._models.get(sha256)
@@ -130,36 +135,20 @@ class Kept:
         self._models[sha256] = (model, size)
 
 
-def decode(request: PredictRequest) -> Any:
-    """Decodes the image of a request. Raises HTTPException 422 that says what is wrong with it."""
-    if (request.image_b64 is None) == (request.array is None):
-        raise HTTPException(422, "Give either an image or an array.")
-    if request.array is not None:
-        try:
-            return np.asarray(request.array)
-        except ValueError as error:
-            raise HTTPException(422, f"The array is ragged or holds something else than numbers: {error}") from error
-    try:
-        image = Image.open(BytesIO(base64.b64decode(request.image_b64 or "", validate=True)))
-        if image.width * image.height > MAX_PIXELS:
-            raise HTTPException(
-                422, f"The image has {image.width}×{image.height} pixels; at most {MAX_PIXELS} are read."
-            )
-        image.load()
-        return image
-    except UnidentifiedImageError:
-        raise HTTPException(422, "The file is no image of a known format (PNG, JPEG, …).") from None
-    except (OSError, binascii.Error, SyntaxError, Image.DecompressionBombError) as error:
-        raise HTTPException(422, f"The image cannot be read: {error}") from error
-
-
 def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="Adderworks inference (internal)", docs_url=None, redoc_url=None, openapi_url=None)
     predictor = Predictor(store_of(settings), settings.inference_models_bytes)
+    places = threading.BoundedSemaphore(WAITING + 1)
 
     @app.post("/predict")
-    def predict(request: PredictRequest) -> dict[str, Any]:
-        return predictor.predict(request)
+    async def predict(request: Request) -> dict[str, Any]:
+        # A place first: a request without one costs neither its body's memory nor a decoded image.
+        if not places.acquire(blocking=False):
+            raise HTTPException(503, "All places are taken. Try again in a second.")
+        try:
+            return await run_sync(predictor.predict, await request.body())
+        finally:
+            places.release()
 
     @app.get("/healthz")
     def healthz() -> dict[str, str]:

@@ -10,7 +10,7 @@ import typer
 
 from adderclient.command.app import After, AsJson, Limit, Url, connect
 from adderclient.command.formats import DASH, ago, is_number, number, percent
-from adderclient.command.output import collect, fields, note_more, print_json, print_list, table
+from adderclient.command.output import collect, fields, note, note_more, print_json, print_list, table
 from adderclient.records import Model
 
 
@@ -66,17 +66,26 @@ def import_model(
 
 def predict(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's id.")],
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="An image file.")],
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="An image file, or a data URI.")],
+    value_range: Annotated[
+        str | None,
+        typer.Option(help="Black and white of a 16-bit image: 0..1, 0..255, -1..1, bits; else told by its values."),
+    ] = None,
+    transparent_on: Annotated[
+        str | None, typer.Option(help="Ground of transparent pixels: white (default), black, refuse.")
+    ] = None,
     top: Annotated[int, typer.Option(help="Classes to show.", min=1)] = 5,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask a model what an image shows."""
     with connect(url) as client:
-        answer = client.models.predict(model, image)
+        answer = client.models.predict(model, image, value_range=value_range, transparent_on=transparent_on)
     if as_json:
         print_json(answer)
         return
+    for remark in answer.get("notes") or ():
+        note(remark)
     ranked = ranking(answer)
     if ranked:
         table(["CLASS", "PROBABILITY>"], ((name, percent(value)) for name, value in ranked[:top]))

@@ -8,6 +8,7 @@ from addercore.config.datasets import DATASETS, DatasetInfo, dataset, is_dataset
 from addercore.config.errors import FieldError, InvalidConfig, explain, field_errors
 from addercore.config.evaluate import EvaluateConfig
 from addercore.config.fields import SERVICE_KEYS, merge
+from addercore.config.predict import ImageOptions, image_bytes, is_data_uri
 from addercore.config.recipes import RECIPES, RecipeInfo
 from addercore.config.rows import Row
 from addercore.config.sections import (
@@ -35,6 +36,7 @@ __all__ = [
     "EarlyStopConfig",
     "EvaluateConfig",
     "FieldError",
+    "ImageOptions",
     "IntakeOptions",
     "InvalidConfig",
     "ModelConfig",
@@ -46,6 +48,8 @@ __all__ = [
     "dataset",
     "explain",
     "field_errors",
+    "image_bytes",
+    "is_data_uri",
     "is_dataset",
     "merge",
     "recipe",

@@ -210,6 +210,9 @@ class AnalyzeConfig(Config):
             recipe: one of `addercore.config.RECIPES`.
             dataset: a published dataset, or one that `addercore.config.register` has made known.
 
+        Returns:
+            A configuration with every default filled in.
+
         Raises:
             InvalidConfig: one of the names is unknown, or no network of the recipe takes the dataset's images.
         """

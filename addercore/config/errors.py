@@ -34,6 +34,20 @@ _OF_ITS_TYPE: Final = frozenset(
 
 _Schemas = tuple[schema.Schema | None, schema.Schema, schema.Schema | None]
 
+_BOUNDS: Final = (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤"))
+_TYPES: Final = {
+    "int_": "an integer",
+    "float_": "a number",
+    "finite_": "a finite number",
+    "bool_": "true or false",
+    "string_pattern": "without characters that cannot be seen, such as NUL",
+    "string_": "a text",
+    "list_": "a list",
+    "tuple_": "a list",
+    "dict_": "an object",
+    "model_": "an object",
+}
+"""In words, by the beginning of pydantic's error."""
 _SUBJECT: Final = re.compile(r"^(Input|String|Value|Dictionary|List|Tuple|URL) should ")
 
 
@@ -166,7 +180,20 @@ def _reason(item: Mapping[str, Any], here: schema.Schema | None) -> str:
         return f"must have {bound} {counted}{'' if has is None else f', got {has}'}"
     if here and kind in _OF_ITS_TYPE:
         return f"must be {schema.values(here)}"
-    return _SUBJECT.sub("must ", message)
+    return _in_words(kind, context) or _SUBJECT.sub("must ", message)
+
+
+def _in_words(kind: str, context: Mapping[str, Any]) -> str | None:
+    """What a value must be whose field has no schema at hand, as a query parameter's."""
+    if kind in ("literal_error", "enum"):
+        return f"must be one of {str(context['expected']).replace(' or ', ', ').replace(chr(39), '')}"
+    bound = next(((sign, context[key]) for key, sign in _BOUNDS if key in context), None)
+    if bound is not None:
+        return f"must be {bound[0]} {bound[1]}"
+    if kind in ("string_too_long", "string_too_short"):
+        at, key = ("most", "max_length") if kind == "string_too_long" else ("least", "min_length")
+        return f"must have at {at} {context[key]} {'character' if context[key] == 1 else 'characters'}"
+    return next((f"must be {words}" for start, words in _TYPES.items() if kind.startswith(start)), None)
 
 
 def _unknown(path: Path, outer: schema.Schema, document: schema.Schema | None) -> str:
@@ -180,7 +207,7 @@ def _unknown(path: Path, outer: schema.Schema, document: schema.Schema | None) -
     if meant is None:
         everywhere = {name.rpartition(".")[2]: name for name in schema.fields(document)}
         elsewhere = schema.nearest(last, list(everywhere))
-        meant = None if elsewhere is None else everywhere[elsewhere]
+        meant = everywhere.get(elsewhere or "")
     elif where:
         meant = f"{where}.{meant}"
     asked = "" if meant is None else f" (did you mean {meant}?)"

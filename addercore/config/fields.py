@@ -40,7 +40,13 @@ class Section(BaseModel):
     )
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with `changes`, checked as a whole.
+        """A copy with changes, checked as a whole.
+
+        Args:
+            changes: new values by the field's name.
+
+        Returns:
+            A new section; this one stays as it is.
 
         Raises:
             InvalidConfig: the copy would not be valid.

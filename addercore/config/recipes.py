@@ -203,7 +203,7 @@ _ALL: Final = (
         reference="Chen et al. 2020, Figure 3 and section 4.4",
         description=(
             "Full-precision or sign gradient × adaptive (ALR), increased (ILR) or no local learning rate: curves of "
-            "accuracy and loss, and paired differences over seeds. Within two standard errors is a tie."
+            "accuracy and loss, and paired differences over seeds. A difference within its 95 % interval is a tie."
         ),
         output="figure",
         datasets=("mnist",),

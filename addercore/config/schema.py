@@ -10,6 +10,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel, TypeAdapter
 
+from addercore.config.synonyms import FIELD_OF
+
 Schema = dict[str, Any]
 Source = type[BaseModel] | TypeAdapter[Any]
 """What has a JSON schema."""
@@ -110,7 +112,11 @@ def _fields(walk: Walk, section: Schema, prefix: str) -> Iterator[tuple[str, Sch
 
 
 def nearest(name: str, known: Sequence[str]) -> str | None:
-    """The name that was most likely meant: one with the same initials (learning_rate: lr), or spelled much alike."""
+    """The name that was most likely meant: what another tool's name means, one with the same initials (learning_rate:
+    lr), or one spelled much alike."""
+    name = name.replace("-", "_").lower()
+    if FIELD_OF.get(name) in known:
+        return FIELD_OF[name]
     initials = _initials(name)
     for other in known:
         if name in (other, _initials(other)) or initials == other:

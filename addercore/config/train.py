@@ -102,6 +102,9 @@ class TrainConfig(Config):
             dataset: a published dataset, or one that `addercore.config.register` has made known.
             method: one of `addercore.arch.METHODS`.
 
+        Returns:
+            A configuration with every default filled in.
+
         Raises:
             InvalidConfig: one of the names is unknown, or the network does not take the dataset's images.
         """

@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from addercore.config.fields import WHOLE, Form, Section, Seed
+from addercore.config.predict import TransparentOn, ValueRange
 
 FORMATS: Final[dict[str, str]] = {
     "npz": ".npz with x_train, y_train and optionally x_test, y_test, or with images, labels",
@@ -72,9 +73,9 @@ class IntakeOptions(Section):
     """What becomes of an upload with images that cannot be read: it fails, or they are left out."""
     max_skipped: Annotated[int, Field(ge=0, le=1_000_000), WHOLE] = 100
     """Images that may be left out so, at most."""
-    transparent_on: Literal["white", "black", "refuse"] = "white"
+    transparent_on: TransparentOn = "white"
     """The ground on which transparent images are laid."""
-    value_range: Literal["auto", "0..1", "0..255", "-1..1", "bits"] = "auto"
+    value_range: ValueRange = "auto"
     """What is black and what is white in arrays and 16-bit images; `bits`: 0 to the largest number of as many bits."""
     columns: Columns | None = None
     """Columns of a table, `{"image": …, "label": …}`. Left out: told by their names."""

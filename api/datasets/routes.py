@@ -118,7 +118,12 @@ def show(service: ServiceDep, id: Reference, version: Version = None) -> Dataset
 )
 def preview(request: Request, service: ServiceDep, id: Reference, version: Version = None) -> Response:
     """A contact sheet (PNG) of a user's dataset: 8 training images of each of its first 100 classes, as the network
-    sees them. Its validation made it; it goes with that job."""
+    sees them, whole or the range that was asked for (RFC 9110). Its validation made it; it goes with that job.
+
+    Errors: 404 `not_found` for an unknown or published dataset, or one whose validating job is deleted; 416
+    `range_not_satisfiable` for a range behind the end; 500 `stored_file_missing` where the store has lost the file; 503
+    `store_unavailable`.
+    """
     if id.removeprefix(ID_PREFIX) in DATASETS and version is None:
         raise Problem("not_found", f"{id} is published with the service; only uploaded datasets have a contact sheet.")
     with service.database.read() as session:

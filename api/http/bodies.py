@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from typing import Any, NoReturn
 
 from anyio.to_thread import run_sync
-from fastapi import Request, Response
+from fastapi import Depends, Request, Response
 from pydantic import BaseModel
 
 from api.http.problems import Problem, invalid
@@ -117,8 +117,19 @@ def _storable(body: bytes) -> Any:
     return document
 
 
+async def takes_no_body(request: Request) -> None:
+    """For calls that take none: a body that is ignored would promise something. Raises Problem (422)."""
+    async for chunk in request.stream():
+        if chunk:
+            reason = "must be empty: this call takes no body; what it can be told stands in its URL"
+            raise invalid([("", reason)])
+
+
+NO_BODY = [Depends(takes_no_body)]
+
+
 def parse_json(body: bytes) -> Any:
-    """Parses UTF-8 JSON as RFC 8259 defines it: NaN and Infinity are refused, a byte order mark is ignored.
+    """Parses UTF-8 JSON as RFC 8259 defines it: NaN and Infinity are refused, a byte order mark is passed over.
 
     Raises Problem (400).
     """

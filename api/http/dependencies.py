@@ -8,8 +8,11 @@ from typing import Annotated, Any, cast
 from fastapi import Depends, Header, Path, Query, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
+from pydantic import Field
 from structlog.contextvars import bind_contextvars
 
+from addercore.config.fields import Form
+from addercore.config.schema import nearest
 from api.http.bodies import read_json
 from api.http.problems import invalid
 from api.service import Service
@@ -70,11 +73,13 @@ async def _document(request: Request, service: ServiceDep) -> Any:
 Document = Annotated[Any, Depends(_document)]
 """The request's JSON body, parsed and not validated."""
 IdempotencyKey = Annotated[
-    str | None,
+    Annotated[
+        str,
+        Field(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$"),
+        Form("1 to 255 visible ASCII characters"),
+    ]
+    | None,
     Header(
-        min_length=1,
-        max_length=255,
-        pattern=r"^[\x21-\x7e]+$",
         description="A key that the client chooses, 1 to 255 visible ASCII characters. A repeated request with the "
         "same key and body gets what the first one made (draft-ietf-httpapi-idempotency-key-header).",
     ),
@@ -106,7 +111,13 @@ async def known_query(request: Request) -> None:
     unknown = [name for name in dict.fromkeys(request.query_params) if name not in known]
     if unknown:
         may = f"known: {', '.join(sorted(known))}" if known else "this call takes none"
-        raise invalid((f"/query/{name}", f"is not a parameter of this call; {may}") for name in unknown)
+        raise invalid((f"/query/{name}", _no_parameter(name, sorted(known), may)) for name in unknown)
+
+
+def _no_parameter(name: str, known: list[str], may: str) -> str:
+    meant = nearest(name, known)
+    asked = "" if meant is None else f" (did you mean {meant}?)"
+    return f"is not a parameter of this call{asked}; {may}"
 
 
 def is_head(request: Request) -> bool:

@@ -10,6 +10,7 @@ from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from addercore.config.schema import nearest
 from api.http.bodies import chunks, content_encoding, media_type
 from api.http.problems import Problem, invalid
 
@@ -47,10 +48,15 @@ class _Parts:
 
     def on_headers_finished(self) -> None:
         if self._name not in self.sinks:
-            raise invalid([(f"/{self._name}", f"is not a part of this form; known: {', '.join(self.sinks)}")])
+            raise invalid([(f"/{self._name}", self._unknown())])
         if self._name in self.seen:
             raise invalid([(f"/{self._name}", "was sent twice")])
         self.seen.append(self._name)
+
+    def _unknown(self) -> str:
+        meant = nearest(self._name, list(self.sinks))
+        asked = "" if meant is None else f" (did you mean {meant}?)"
+        return f"is not a part of this form{asked}; known: {', '.join(self.sinks)}"
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
         self.sinks[self._name](data[start:end])

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Response
+from pydantic import Field
 from sqlalchemy.orm import Session
 
-from api.http.bodies import json_response
+from addercore.config.fields import Form
+from api.http.bodies import NO_BODY, json_response
 from api.http.dependencies import After, Document, IdempotencyKey, JobId, Limit, ServiceDep, known_query
 from api.http.documents import location
 from api.http.listing import readable, readable_rows
@@ -144,7 +146,13 @@ def submit(
 
 async def _labels(
     label: Annotated[
-        list[Annotated[str, Query(pattern=r"^[^:\x00]{1,64}:[^\x00]{0,256}$")]],
+        list[
+            Annotated[
+                str,
+                Field(pattern=r"^[^:\x00]{1,64}:[^\x00]{0,256}$"),
+                Form("a label as name:value, such as user:ann (1 to 64 characters, a colon, at most 256)"),
+            ]
+        ],
         Query(
             max_length=32,
             description="`key:value`; a job must have all labels that are given.",
@@ -195,10 +203,17 @@ def _act(service: Service, id: str, action: Callable[[Session, str], JobRow]) ->
     return view(service, row)
 
 
-CHANGES = documented("not_found", "conflict")
+CHANGES = documented("not_found", "conflict", "invalid")
 
 
-@router.post("/{id}/cancel", status_code=202, response_model=Job, summary="Cancel a job", responses=CHANGES)
+@router.post(
+    "/{id}/cancel",
+    status_code=202,
+    response_model=Job,
+    summary="Cancel a job",
+    dependencies=NO_BODY,
+    responses=CHANGES,
+)
 def cancel(service: ServiceDep, id: JobId) -> Job:
     """Cancels a job. One that does not run is cancelled at once; a running one first saves a checkpoint and stops.
 
@@ -209,7 +224,14 @@ def cancel(service: ServiceDep, id: JobId) -> Job:
     return _act(service, id, lifecycle.cancel)
 
 
-@router.post("/{id}/pause", status_code=202, response_model=Job, summary="Pause a job", responses=CHANGES)
+@router.post(
+    "/{id}/pause",
+    status_code=202,
+    response_model=Job,
+    summary="Pause a job",
+    dependencies=NO_BODY,
+    responses=CHANGES,
+)
 def pause(service: ServiceDep, id: JobId) -> Job:
     """Pauses a running job: it saves a checkpoint, stops and frees its slot. `resume` continues it.
 
@@ -218,7 +240,14 @@ def pause(service: ServiceDep, id: JobId) -> Job:
     return _act(service, id, lifecycle.pause)
 
 
-@router.post("/{id}/resume", status_code=202, response_model=Job, summary="Resume a job", responses=CHANGES)
+@router.post(
+    "/{id}/resume",
+    status_code=202,
+    response_model=Job,
+    summary="Resume a job",
+    dependencies=NO_BODY,
+    responses=CHANGES,
+)
 def resume(service: ServiceDep, id: JobId) -> Job:
     """Queues a paused job again. It continues from its last checkpoint.
 
@@ -232,6 +261,7 @@ def resume(service: ServiceDep, id: JobId) -> Job:
     status_code=201,
     response_model=Job,
     summary="Retry a job",
+    dependencies=NO_BODY,
     responses={
         201: location("job"),
         **CHANGES,

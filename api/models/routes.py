@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import httpx2
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic_core import to_json
 
 from api.http.bodies import json_response
 from api.http.dependencies import After, Limit, ModelId, ServiceDep, known_query
@@ -17,10 +19,10 @@ from api.http.documents import location
 from api.http.files import FILE_PARAMETERS, FILE_RESPONSES, file_response
 from api.http.forms import read_form
 from api.http.listing import readable
-from api.http.problems import Problem, documented
+from api.http.problems import Problem, documented, invalid
 from api.http.shares import Exhausted, client_of
 from api.models.imports import MAX_MANIFEST_BYTES, publish, too_costly
-from api.models.predict_bodies import PREDICT_BODY, read_image
+from api.models.predict_bodies import PREDICT_BODY, Image, read_image
 from api.models.schemas import Model, ModelRow, Prediction
 from api.schemas import Page
 from api.service import Service
@@ -192,8 +194,10 @@ def download(
 async def predict(request: Request, service: ServiceDep, id: ModelId) -> Any:
     """Returns the probability of every class for one image.
 
-    The image is a PNG or JPEG file (as the body, in a form, or as base64 in JSON) of at most 8 MiB, or an array of
-    pixels in JSON. It is resized and normalised as the model's manifest says.
+    The image is a file (PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF; as the body, in a form, or as base64 or a data URI in
+    JSON) of at most 8 MiB, or an array of pixels in JSON. It is read as uploads are: turned upright, and laid on a
+    ground where it is transparent. Then it is resized and normalised as the model's manifest says. `notes` has what was
+    decided about it. `value_range` and `transparent_on` stand in the JSON, or in a form's part `options`.
 
     Errors: 400 `bad_request` for a malformed form and `bad_json` for malformed JSON; 404 `not_found` for an unknown
     model; 413 `body_too_large`; 415 `unsupported_media_type`; 422 `invalid` for a bad field, `bad_image` for an
@@ -202,7 +206,7 @@ async def predict(request: Request, service: ServiceDep, id: ModelId) -> Any:
     `inference_unavailable`.
     """
     sha256 = await run_sync(_sha256_of, service, id)
-    image = await read_image(request)
+    image = await read_image(request, service.settings.max_predict_values)
     if service.inference is None:
         raise Problem("inference_unavailable", "This server has no inference process (ADDER_INFERENCE_URL is not set).")
     client = client_of(request)
@@ -213,7 +217,7 @@ async def predict(request: Request, service: ServiceDep, id: ModelId) -> Any:
         detail = f"{full.most} predictions{of} are under way, the most that may be (ADDER_MAX_PREDICTIONS)."
         raise Problem("client_limit" if full.of_client else "busy", detail) from None
     try:
-        question = await run_sync(_encoded, {"sha256": sha256, **image})
+        question = await run_sync(_question, sha256, image)
         answer = await service.inference.post(
             "/predict", content=question, headers={"Content-Type": "application/json"}
         )
@@ -224,8 +228,13 @@ async def predict(request: Request, service: ServiceDep, id: ModelId) -> Any:
         service.predictions.give_back(client)
 
 
-def _encoded(question: dict[str, Any]) -> bytes:
-    return json.dumps(question).encode()
+def _question(sha256: str, image: Callable[[], Image]) -> bytes:
+    """What the inference process is asked. Raises Problem as `image` does."""
+    parsed = image()
+    try:
+        return to_json({"sha256": sha256, **parsed})
+    except ValueError:  # too deep, or a lone surrogate
+        raise invalid([("/array", "must be nested lists of numbers")]) from None
 
 
 def _answered(answer: httpx2.Response) -> Any:

@@ -42,10 +42,12 @@ class Prediction(Answer):
 
     model_config = ConfigDict(
         use_attribute_docstrings=True,
-        json_schema_extra={"example": {"label": "7", "probabilities": {"7": 0.98, "1": 0.02}}},
+        json_schema_extra={"example": {"label": "7", "probabilities": {"7": 0.98, "1": 0.02}, "notes": []}},
     )
 
     label: str
     """The most probable class."""
     probabilities: dict[str, float]
     """Probability of each class, 0 to 1."""
+    notes: tuple[str, ...] = ()
+    """What was decided about the image: turned upright, laid on white, its range."""

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import PlainTextResponse
 from sqlalchemy.orm import Session
 
-from api.http.bodies import json_response
+from api.http.bodies import NO_BODY, json_response
 from api.http.dependencies import After, Document, IdempotencyKey, Limit, ServiceDep, SweepId, known_query
 from api.http.documents import location
 from api.http.listing import readable, readable_rows
@@ -261,7 +261,8 @@ def picture(service: ServiceDep, id: SweepId) -> Response:
     status_code=202,
     response_model=Sweep,
     summary="Cancel a sweep",
-    responses=documented("not_found", "conflict"),
+    dependencies=NO_BODY,
+    responses=documented("not_found", "conflict", "invalid"),
 )
 def cancel(service: ServiceDep, id: SweepId) -> Sweep:
     """Cancels a sweep: no further trial begins, and running ones are cancelled. Idempotent.

@@ -8,11 +8,11 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from api.datasets.availability import require_dataset
 from api.http.problems import Problem, bad_fields, invalid
-from api.jobs.submission import require_model
+from api.jobs.submission import require_data, require_model
 from api.service import Service
-from jobs.spec import TrainSpec
+from jobs.repository import models
+from jobs.spec import SubmittedSpec, TrainSpec
 from jobs.sweeps import planning, references
 from jobs.sweeps.planning import InvalidSweep, Parameters
 from jobs.sweeps.spec import SweepSpec
@@ -28,7 +28,7 @@ def parse_sweep(document: object, session: Session) -> SweepSpec:
         raise invalid(error.errors) from None
 
 
-def plan_children(service: Service, session: Session, spec: SweepSpec) -> list[tuple[Parameters, TrainSpec]]:
+def plan_children(service: Service, session: Session, spec: SweepSpec) -> list[tuple[Parameters, SubmittedSpec]]:
     """The jobs of a sweep. Raises Problem (422) with a pointer to each value that makes an invalid job."""
     try:
         return planning.plan(spec, service.settings.max_sweep_jobs)
@@ -37,19 +37,19 @@ def plan_children(service: Service, session: Session, spec: SweepSpec) -> list[t
 
 
 def require_references(
-    service: Service, session: Session, spec: SweepSpec, children: Sequence[tuple[Parameters, TrainSpec]]
+    service: Service, session: Session, spec: SweepSpec, children: Sequence[tuple[Parameters, SubmittedSpec]]
 ) -> None:
     """Checks that the datasets and models of all children are here. Raises Problem (422) with each that is not."""
     seen: set[tuple[Any, ...]] = set()
     found: dict[tuple[str, str], None] = {}
     for parameters, one in children:
-        teacher = None if one.distill is None else one.distill.teacher
-        wanted = (one.dataset.name, one.init_from, teacher, one.model.arch)
+        arch = one.model.arch if isinstance(one, TrainSpec) else None
+        wanted = (one.dataset.name, tuple(sorted(models.models_of(one.model_dump()))), arch)
         if wanted in seen:
             continue
         seen.add(wanted)
         try:
-            require_dataset(service.settings, one.dataset.name)
+            require_data(service.settings, one)
             require_model(session, one)
         except Problem as problem:
             for where, why in problem.errors:

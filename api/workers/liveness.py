@@ -19,6 +19,6 @@ def live_workers(session: Session, settings: Settings) -> Sequence[Worker]:
 
 def worker_states(session: Session, settings: Settings) -> list[WorkerState]:
     """The live workers as the API answers them, ordered by id."""
-    rows = live_workers(session, settings)
+    rows = workers.present(session, settings.live_ms)
     running = workers.running(session, [row.id for row in rows])
     return [WorkerState.of(row, running[row.id]) for row in rows]

@@ -62,7 +62,8 @@ def _state(session: Session, worker: Worker) -> WorkerState:
 
 @router.get("", response_model=Page[WorkerState], summary="List workers")
 def list_workers(service: ServiceDep) -> Page[WorkerState]:
-    """Returns the live workers, all on one page. A worker is alive until it misses three heartbeats, 30 s by default.
+    """Returns the live workers, all on one page. A worker is alive until it misses three heartbeats, 30 s by default;
+    one that misses more stays listed while it holds the lease of a job.
 
     Errors: none of its own.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
 from jobs.clock import now_ms
@@ -97,12 +97,13 @@ def forget_dead_workers(session: Session, dead_ms: int) -> None:
     session.execute(delete(Worker).where(Worker.heartbeat_at < now_ms() - dead_ms))
 
 
+def is_live(live_ms: int) -> ColumnElement[bool]:
+    """The condition on a worker's row that it is alive: its last heartbeat is younger than `live_ms`."""
+    return Worker.heartbeat_at > now_ms() - live_ms
+
+
 def live_workers(session: Session, live_ms: int) -> Sequence[Worker]:
-    return (
-        session.execute(select(Worker).where(Worker.heartbeat_at > now_ms() - live_ms).order_by(Worker.id))
-        .scalars()
-        .all()
-    )
+    return session.execute(select(Worker).where(is_live(live_ms)).order_by(Worker.id)).scalars().all()
 
 
 def depth(session: Session) -> dict[str, int]:

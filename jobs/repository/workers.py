@@ -7,15 +7,23 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
+from jobs.clock import now_ms
 from jobs.errors import Conflict, NotFound
 from jobs.repository.core import append_events
-from jobs.repository.recovery import live_workers
+from jobs.repository.recovery import is_live
 from jobs.states import OWNED, Drain
 from jobs.tables import Job, Worker
 
 
+def present(session: Session, live_ms: int) -> Sequence[Worker]:
+    """Workers that are alive, and those that missed heartbeats and still hold the lease of a job: it may go on."""
+    holding = select(Job.worker_id).where(Job.status.in_(OWNED), Job.lease_expires_at > now_ms())
+    shown = or_(is_live(live_ms), Worker.id.in_(holding))
+    return session.execute(select(Worker).where(shown).order_by(Worker.id)).scalars().all()
+
+
 def find(session: Session, name: str, live_ms: int) -> Worker:
-    """The live worker with this id, or the only one whose id begins with `name` or that runs on the host `name`.
+    """The present worker with this id, or the only one whose id begins with `name` or that runs on the host `name`.
 
     Its row is locked until the transaction ends, so that nobody forgets the worker while it is being changed.
 
@@ -24,7 +32,7 @@ def find(session: Session, name: str, live_ms: int) -> Worker:
         Conflict: there are several.
     """
     named = or_(Worker.id.startswith(name, autoescape=True), Worker.hostname == name)
-    live = {worker.id for worker in live_workers(session, live_ms)}
+    live = {worker.id for worker in present(session, live_ms)}
     query = select(Worker).where(named, Worker.id.in_(live)).order_by(Worker.id)
     found = session.execute(query.with_for_update()).scalars().all()
     exact = [worker for worker in found if worker.id == name]

@@ -21,6 +21,7 @@ from jobs.repository.core import append_events, now
 from jobs.scheduling import Rules
 from jobs.states import FINAL, SWEEP_FINAL, Status, SweepStatus, TrialStatus
 from jobs.sweeps import repository, search
+from jobs.sweeps.objectives import paths, value_at
 from jobs.sweeps.planning import bad_fields, child, dataset_of
 from jobs.sweeps.search import Known
 from jobs.sweeps.spec import SweepSpec
@@ -100,6 +101,8 @@ class _Step:
         self.trials = [row[0] for row in rows]
         self.states: dict[str, str] = {trial.job_id: status for trial, status in rows if trial.job_id and status}
         self.spent = False
+        self.exhausted = False
+        """Whether the space of a search has no point that was not tried."""
 
     def run(self) -> bool:
         self.record()
@@ -142,14 +145,14 @@ class _Step:
 
     def _value(self, job: Job) -> float | None:
         """The objective from the job's final metrics, else from its last point."""
-        found = (job.result or {}).get(self.spec.objective)
-        if isinstance(found, int | float) and not isinstance(found, bool):
-            return float(found)
+        found = value_at(job.result, self.spec.objective)
+        if found is not None:
+            return found
         return history.last_value(self.session, job.id, self.spec.objective)
 
     def _no_value(self, job: Job) -> str:
-        names = [name for name, value in (job.result or {}).items() if isinstance(value, int | float)][:NAMES_SHOWN]
-        return f"The job has no metric {self.spec.objective!r}; name one of {', '.join(names)} as the objective."
+        names = ", ".join(paths(job.result, NAMES_SHOWN)) or "those of GET …/metrics"
+        return f"The job has no metric or result {self.spec.objective!r}; name one of {names} as the objective."
 
     def _read_curve(self, trial: Trial) -> None:
         """Reads new points of the objective by epoch, which a search with pruning compares."""
@@ -166,7 +169,7 @@ class _Step:
         if not self.searching or self.spec.pruner != "median" or not running:
             return
         jobs = {trial.number: lifecycle.get(self.session, trial.job_id) for trial in running if trial.job_id}
-        epochs = max((int(job.spec["epochs"]) for job in jobs.values()), default=1)
+        epochs = max((int(job.spec.get("epochs") or 1) for job in jobs.values()), default=1)
         for number in search.to_prune(self.spec, self._known(), sorted(jobs), epochs):
             self._prune_one(self.trials[number])
 
@@ -231,11 +234,15 @@ class _Step:
             return waiting[0]
         if self.spec.grid is not None or not self.searching or len(self.trials) >= self.spec.size:
             return None
+        parameters = search.suggest(self.spec, self._known())
+        if parameters is None:
+            self.exhausted = True
+            return None
         trial = Trial(
             sweep_id=self.sweep.id,
             number=len(self.trials),
             status=TrialStatus.WAITING,
-            parameters=search.suggest(self.spec, self._known()),
+            parameters=parameters,
             curve_seq=0,
         )
         self.session.add(trial)
@@ -264,7 +271,8 @@ class _Step:
 
     def _end(self) -> None:
         """Ends the sweep if nothing is left to do."""
-        chosen = self.spent or self.spec.grid is not None or len(self.trials) >= self.spec.size
+        grid = self.spec.grid is not None
+        chosen = self.spent or self.exhausted or grid or len(self.trials) >= self.spec.size
         cancelling = self.sweep.status == SweepStatus.CANCELLING
         if self._of(TrialStatus.WAITING, TrialStatus.RUNNING) or not (chosen or cancelling):
             return
@@ -281,6 +289,8 @@ class _Step:
         elif self.spent and self.spec.budget is not None:
             used = f"The budget of {self.spec.budget.max_seconds:g} s was used up"
             message = f"{used} after {done} of {self.spec.size} trials."
+        elif not grid and len(self.trials) < (self.spec.trials or 0):
+            message = f"All {len(self.trials)} different jobs of the search's space were run; it has no more."
         elif failed := len(self._of(TrialStatus.FAILED, TrialStatus.CANCELLED)):
             message = f"{failed} of {len(self.trials)} trials failed or were cancelled."
         stamp = now(self.session)  # before any change: a query flushes, and half a change breaks the constraints

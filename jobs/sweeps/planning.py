@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from addercore.config import explain, merge
-from jobs.spec import SPEC, TrainSpec
+from jobs.spec import SUBMITTED, SUBMITTED_SPEC, SubmittedSpec
+from jobs.sweeps.objectives import wrong_objective
 from jobs.sweeps.spec import MOST_SWEEP_LABELS, Choice, SweepSpec
 
 Parameters = dict[str, Any]
@@ -32,7 +33,7 @@ class InvalidSweep(ValueError):
 
 def bad_fields(error: ValidationError) -> Fields:
     """The bad fields of a child's spec."""
-    return [(one.pointer, one.reason) for one in explain(error, SPEC, json.dumps)]
+    return [(one.pointer, one.reason) for one in explain(error, SUBMITTED_SPEC, json.dumps)]
 
 
 def combinations(spec: SweepSpec) -> Iterator[Parameters]:
@@ -60,16 +61,23 @@ def dataset_of(spec: SweepSpec, parameters: Parameters) -> Any:
     return part.get("name") if isinstance(part, dict) else None
 
 
-def child(spec: SweepSpec, parameters: Parameters, labels: Mapping[str, str] = {}) -> TrainSpec:
+def child(spec: SweepSpec, parameters: Parameters, labels: Mapping[str, str] = {}) -> SubmittedSpec:
     """The whole spec of a child, with the sweep's labels and these. Raises pydantic's ValidationError."""
     given = document(spec.base, parameters)
     own = given.get("labels")
     if own is None or isinstance(own, dict):
         given["labels"] = {**(own or {}), **spec.labels, **labels}
-    parsed = SPEC.validate_python(given)
-    if not isinstance(parsed, TrainSpec):
-        raise TypeError(f"the base of a sweep is a training, not {parsed.kind}")
-    return parsed
+    return SUBMITTED_SPEC.validate_python(given)
+
+
+def same_job(spec: SweepSpec, parameters: Parameters) -> str:
+    """A text that is the same for two children whose jobs would be the same, labels aside: 1 and 1.0, null and the
+    default. Of a child that makes no valid job it is that of its parameters."""
+    try:
+        made = child(spec, parameters).model_dump(mode="json", exclude={"labels"})
+    except ValidationError:
+        made = parameters
+    return json.dumps(made, sort_keys=True)
 
 
 def require_size(spec: SweepSpec, most: int) -> None:
@@ -84,7 +92,7 @@ def require_size(spec: SweepSpec, most: int) -> None:
     raise InvalidSweep([("/grid", reason)])
 
 
-def plan(spec: SweepSpec, most: int) -> list[tuple[Parameters, TrainSpec]]:
+def plan(spec: SweepSpec, most: int) -> list[tuple[Parameters, SubmittedSpec]]:
     """Every child of a grid; of a search, whose trials are not known before, the one with the first of each range.
 
     Args:
@@ -94,17 +102,22 @@ def plan(spec: SweepSpec, most: int) -> list[tuple[Parameters, TrainSpec]]:
         InvalidSweep: some child would be refused; each bad field once, with a pointer to the value that causes it.
     """
     require_size(spec, most)
-    _require_training(spec)
+    _require_kind(spec)
     candidates = list(combinations(spec)) if spec.grid is not None else _corners(spec)
     if len(candidates) > MOST_CORNERS and spec.grid is None:
         reason = f"has {len(candidates):,} choices and ends of ranges in all; each is checked, at most {MOST_CORNERS:,}"
         raise InvalidSweep([("/search", reason)])
     found: dict[tuple[str, str], None] = {}  # in order, each once
-    planned: list[tuple[Parameters, TrainSpec]] = []
+    planned: list[tuple[Parameters, SubmittedSpec]] = []
+    seen: dict[str, Parameters] = {}
     for parameters in candidates:
         try:
             one = child(spec, parameters)
             planned.append((parameters, one))
+            if spec.grid is not None:
+                first = seen.setdefault(same_job(spec, parameters), parameters)
+                if first is not parameters:
+                    found[_repeated(spec, parameters, first)] = None
             if len(one.labels) > MOST_SWEEP_LABELS:
                 reason = f"gives each job {len(one.labels)} labels; at most {MOST_SWEEP_LABELS}, as the sweep adds two"
                 found["/base/labels", reason] = None
@@ -118,9 +131,21 @@ def plan(spec: SweepSpec, most: int) -> list[tuple[Parameters, TrainSpec]]:
     return planned if spec.grid is not None else planned[:1]
 
 
-def _require_training(spec: SweepSpec) -> None:
-    if spec.base.get("kind") != "train":
-        raise InvalidSweep([("/base/kind", 'must be "train": a sweep varies a training')])
+def _require_kind(spec: SweepSpec) -> None:
+    """The base is of a kind that can be submitted, and its jobs have the objective."""
+    kind = spec.base.get("kind")
+    if kind not in SUBMITTED:
+        raise InvalidSweep([("/base/kind", f"must be one of {', '.join(SUBMITTED)}")])
+    wrong = wrong_objective(kind, spec.objective)
+    if wrong is not None:
+        raise InvalidSweep([("/objective", wrong)])
+
+
+def _repeated(spec: SweepSpec, parameters: Parameters, first: Parameters) -> tuple[str, str]:
+    """The value by which a child of a grid is the same job as an earlier one."""
+    name = next(name for name, value in parameters.items() if json.dumps(value) != json.dumps(first[name]))
+    shown = ", ".join(f"{key} {json.dumps(value)}" for key, value in first.items())
+    return _value_pointer(spec, name, parameters[name]), f"makes the same job as {shown}; give each value once"
 
 
 def _corners(spec: SweepSpec) -> list[Parameters]:
@@ -137,6 +162,8 @@ def blame(spec: SweepSpec, parameters: Parameters, where: str, why: str) -> tupl
     """The place in the sweep's request that a child's bad field comes from."""
     for name, value in parameters.items():
         at = "/" + name.replace(".", "/")
+        if where == at and why.startswith("is not a field"):
+            return f"/{'search' if spec.grid is None else 'grid'}/{name}", why
         if where == at or where.startswith(at + "/"):
             return _value_pointer(spec, name, value) + where[len(at) :], why
         if at.startswith(where + "/"):
@@ -154,5 +181,8 @@ def _value_pointer(spec: SweepSpec, name: str, value: Any) -> str:
 
 
 def _place(values: Sequence[Any], value: Any) -> int:
-    """By identity of type too: 1 and true are two values."""
-    return next(at for at, one in enumerate(values) if one is value or (type(one) is type(value) and one == value))
+    """The very object first, then by type too: 1 and true are two values, and so are equal objects with 2 and 2.0."""
+    for at, one in enumerate(values):
+        if one is value:
+            return at
+    return next(at for at, one in enumerate(values) if type(one) is type(value) and one == value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from math import prod
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,7 @@ from pydantic import Field, model_validator
 from addercore.config import field_errors
 from addercore.config.fields import WHOLE, Form, PositiveFloat, Section, Seed
 from jobs.spec import LabelKey, LabelValue
+from jobs.sweeps.objectives import DEFAULTS, RESULT, Direction, direction_of
 
 MOST_SWEEP_LABELS = 30  # of the 32 that a job may have: the sweep adds two
 RESERVED = ("sweep", "trial")
@@ -25,6 +27,9 @@ MOST_FIELDS = 50
 MOST_VALUES = 10_000
 """Values of one field of a grid."""
 
+MOST_POINTS = 2**53
+"""Values of a range with a step."""
+
 FieldName = Annotated[
     str,
     Field(max_length=100, pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$", examples=["optimizer.eta"]),
@@ -36,18 +41,32 @@ Scalar = bool | int | Finite | Annotated[str, Field(max_length=256)] | None
 
 
 class FloatRange(Section):
-    """Any number from `low` to `high`."""
+    """Any number from `low` to `high`; with `step` one of `low`, `low + step`, … up to `high`."""
 
     type: Literal["float"]
     low: Finite
     high: Finite
+    step: PositiveFloat | None = None
     log: bool = False
     """Even in the logarithm."""
 
     @model_validator(mode="after")
     def _ordered(self) -> FloatRange:
         _check_range(self.low, self.high, self.log, least=0.0)
+        if self.step is not None:
+            _check_step(self, Decimal(str(self.high)) - Decimal(str(self.low)), Decimal(str(self.step)))
         return self
+
+    @property
+    def points(self) -> int | None:
+        """How many values it has; None: any number between its ends."""
+        if self.step is None:
+            return None
+        return int((Decimal(str(self.high)) - Decimal(str(self.low))) / Decimal(str(self.step))) + 1
+
+    def value(self, number: int) -> float:
+        """`low + number · step` as people write it: 0.3, not 0.30000000000000004."""
+        return float(Decimal(str(self.low)) + number * Decimal(str(self.step or 0)))
 
 
 class IntRange(Section):
@@ -63,12 +82,18 @@ class IntRange(Section):
     @model_validator(mode="after")
     def _ordered(self) -> IntRange:
         _check_range(self.low, self.high, self.log, least=1)
-        if self.log and self.step != 1:
-            raise field_errors([("/step", f"must be 1 where log is true, got {self.step}")])
-        if (self.high - self.low) % self.step:
-            reason = f"must divide high − low = {self.high - self.low}, got {self.step}: change step or high"
-            raise field_errors([("/step", reason)])
+        if self.step != 1:
+            _check_step(self, Decimal(self.high - self.low), Decimal(self.step))
         return self
+
+    @property
+    def points(self) -> int:
+        """How many values it has."""
+        return (self.high - self.low) // self.step + 1
+
+    def value(self, number: int) -> int:
+        """`low + number · step`."""
+        return self.low + number * self.step
 
 
 class Choice(Section):
@@ -83,6 +108,15 @@ class Choice(Section):
         if repeated:
             raise field_errors((f"/choices/{at}", f"repeats choice {first}; give each once") for at, first in repeated)
         return self
+
+    @property
+    def points(self) -> int:
+        """How many values it has."""
+        return len(self.choices)
+
+    def value(self, number: int) -> Any:
+        """One of the choices."""
+        return self.choices[number]
 
 
 Space = Annotated[FloatRange | IntRange | Choice, Field(discriminator="type")]
@@ -99,7 +133,7 @@ class SweepSpec(Section):
     name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00]*$")] | None = None
     """For people."""
     base: dict[str, Any]
-    """A training spec, as `POST /v1/jobs` takes it; fields left out get their defaults for each child by itself."""
+    """A job's spec, as `POST /v1/jobs` takes it; fields left out get their defaults for each child by itself."""
     grid: (
         Annotated[
             dict[FieldName, Annotated[list[Any], Field(min_length=1, max_length=MOST_VALUES)]],
@@ -111,8 +145,10 @@ class SweepSpec(Section):
     search: Annotated[dict[FieldName, Space], Field(min_length=1, max_length=MOST_FIELDS)] | None = None
     """Dotted name of a field → where to look for its best value."""
     objective: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00]*$")] = "val/accuracy"
-    """The metric that counts, by its final value."""
-    direction: Literal["maximize", "minimize"] = "maximize"
+    """What counts: a metric's final value, or a number of the job's result by its path (`result.counts.add`). By
+    default val/accuracy of trainings and result.accuracy of evaluations."""
+    direction: Direction = "maximize"
+    """Left out: `minimize` where the objective's name holds loss, latency, _ms, bytes or energy, else `maximize`."""
     parallel: Annotated[int, Field(ge=1, le=10_000), WHOLE] | None = None
     """Children that are unfinished at a time; by default 64 of a grid and 2 of a search."""
     budget: Budget | None = None
@@ -134,10 +170,16 @@ class SweepSpec(Section):
         """What depends on whether it is a grid or a search, as the stored spec has every default filled in."""
         if not isinstance(data, dict):
             return data
+        base = data.get("base")
+        kind = base.get("kind") if isinstance(base, dict) else None
+        objective = data.get("objective") or DEFAULTS.get(kind if isinstance(kind, str) else "", "val/accuracy")
+        mine: dict[str, Any] = {"objective": objective, "direction": direction_of(objective)}
         if data.get("search") is not None and data.get("grid") is None:
-            mine = {"parallel": PARALLEL_SEARCH, "trials": TRIALS, "sampler": "tpe", "pruner": "median", "seed": 0}
+            curved = kind == "train" and not str(objective).startswith(RESULT)
+            mine |= {"parallel": PARALLEL_SEARCH, "trials": TRIALS, "sampler": "tpe", "seed": 0}
+            mine["pruner"] = "median" if curved else "none"
         else:
-            mine = {"parallel": PARALLEL_GRID}
+            mine["parallel"] = PARALLEL_GRID
         return data | {key: value for key, value in mine.items() if data.get(key) is None}
 
     @model_validator(mode="after")
@@ -160,8 +202,17 @@ class SweepSpec(Section):
 
     @property
     def size(self) -> int:
-        """How many children it has in the end."""
-        return self.trials or 0 if self.grid is None else prod(len(values) for values in self.grid.values())
+        """How many children it has in the end, at most: of a search no more than its space has points."""
+        if self.grid is not None:
+            return prod(len(values) for values in self.grid.values())
+        trials, points = self.trials or 0, self.points
+        return trials if points is None else min(trials, points)
+
+    @property
+    def points(self) -> int | None:
+        """How many different points the space of a search has; None: without end."""
+        found = [space.points for space in (self.search or {}).values()]
+        return None if None in found else prod(points for points in found if points is not None)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -187,6 +238,17 @@ def _check_range(low: float, high: float, log: bool, least: float) -> None:
         found.append(("/low", f"must be {'> 0' if least == 0 else f'≥ {least}'} where log is true, got {low}"))
     if found:
         raise field_errors(found)
+
+
+def _check_step(space: FloatRange | IntRange, span: Decimal, step: Decimal) -> None:
+    """Raises the error under `step`: a range in the logarithm has none, and a step divides the range."""
+    if space.log:
+        raise field_errors([("/step", f"must be left out where log is true, got {space.step}")])
+    if span / step > MOST_POINTS:  # beyond, the remainder is none that Decimal has
+        raise field_errors([("/step", f"must leave at most 2^53 values between low and high, got {space.step}")])
+    if span % step:
+        reason = f"must divide high − low = {span.normalize():f}, got {space.step}: change step or high"
+        raise field_errors([("/step", reason)])
 
 
 def _bad_names(where: str, fields: dict[str, Any]) -> list[tuple[str, str]]:

@@ -172,7 +172,9 @@ def test_watch_to_success_and_failure(service: Service, adder: Adder) -> None:
 
 def test_interrupting_watch_leaves_the_job(service: Service) -> None:
     service.jobs["job_1"] = job("job_1", "running")
-    command = [sys.executable, "-c", "from adderclient.command import main; main()", "watch", "job_1"]
+    # Where a shell started the tests in the background they inherited that SIGINT is ignored.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{heard}; from adderclient.command import main; main()", "watch", "job_1"]
     environment = {**os.environ, "ADDER_URL": service.url}
     with subprocess.Popen(
         command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True

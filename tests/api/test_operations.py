@@ -43,6 +43,9 @@ def defects(operation: dict[str, Any], codes_of_all: frozenset[str] = ANY_CALL) 
     for code in re.findall(r"`(\w+)`", errors):
         if code in KINDS and code not in _codes(operation):
             yield f"the error `{code}`, which its responses lack"
+    for code, status in _statuses(errors):
+        if KINDS[code].status != status:
+            yield f"the error `{code}` as {status}, which is {KINDS[code].status}"
     for parameter in operation.get("parameters", []):
         if not parameter.get("description"):
             yield f"no description of the parameter {parameter['name']}"
@@ -55,6 +58,17 @@ def defects(operation: dict[str, Any], codes_of_all: frozenset[str] = ANY_CALL) 
     for sign, source in SOURCES.items():
         if f"'{sign}'" in whole and not re.search(source, whole):
             yield f"no source of {sign} ({source})"
+
+
+def _statuses(errors: str) -> Iterator[tuple[str, int]]:
+    """Each code with the status that stands before it."""
+    for clause in errors.split(";"):
+        status = None
+        for number, code in re.findall(r"\b([45]\d\d)\b|`(\w+)`", clause):
+            if number:
+                status = int(number)
+            elif code in KINDS and status is not None:
+                yield code, status
 
 
 def _codes(operation: dict[str, Any]) -> frozenset[str]:

@@ -42,6 +42,7 @@ def test_nothing_is_lost_nothing_is_done_twice(arguments: tuple[str, ...]) -> No
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.long("the table once more, without the fence")
 def test_without_the_fence_the_table_is_red() -> None:
     done = suite("--only", STOPPED, "--times", "1", "--without-fence")
     assert done.returncode == 1, done.stdout

@@ -64,7 +64,7 @@ def test_a_trial_that_fails_says_why_and_the_others_go_on(database: Database, wo
     failed, no_value, done = trials(database, sweep)
     assert (failed.status, failed.message) == ("failed", "diverged: Not a number.")
     assert no_value.status == "failed"
-    assert "no metric 'val/accuracy'" in str(no_value.message)
+    assert "no metric or result 'val/accuracy'; name one of train/loss" in str(no_value.message)
     assert (done.status, done.value) == ("succeeded", 0.9)
     assert (ended.status, ended.message) == (SweepStatus.SUCCEEDED, "2 of 3 trials failed or were cancelled.")
 

@@ -53,7 +53,11 @@ def test_a_step_that_fails_stops_everything(tmp_path: Path) -> None:
     assert list(tmp_path.glob("adder-*")) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+LONG = pytest.mark.long("a demo for each signal")
+STOPS = [signal.SIGKILL, *(pytest.param(number, marks=LONG) for number in (signal.SIGINT, signal.SIGTERM))]
+
+
+@pytest.mark.parametrize("number", STOPS)
 def test_a_signal_stops_everything(tmp_path: Path, number: signal.Signals) -> None:
     with demo(tmp_path / "data", fault="api:unready") as process:
         until(lambda: len(started(tmp_path / "data")) == 4)

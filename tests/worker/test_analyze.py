@@ -40,6 +40,7 @@ def result_of(attempts: Attempts) -> dict[str, Any]:
     return result
 
 
+@pytest.mark.long("five starts of a table of trainings")
 def test_killed_and_stopped_in_the_middle_it_ends_the_same(tmp_path: Path) -> None:
     untouched = Attempts(tmp_path / "untouched", spec())
     assert untouched.run() == 0, untouched.log

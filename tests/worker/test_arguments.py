@@ -15,6 +15,7 @@ PROGRAMS = (
     "jobs.backup",
     "jobs.migrate",
     "jobs.restore",
+    "jobs.spec_files",
     "jobs.valkey",
     "worker",
     "worker.child",

@@ -103,7 +103,7 @@ def test_each_attempt_has_its_cause_in_a_row(lite_context: WorkerContext, do: st
 
 
 def test_only_lost_workers_count_against_the_attempts(context: WorkerContext) -> None:
-    job_id = submit(context, {"do": "checkpoint", "seconds": "4", "points": "40"}, limits={"max_attempts": 1})
+    job_id = submit(context, {"do": "checkpoint", "seconds": "10", "points": "40"}, limits={"max_attempts": 1})
     for step, leave in ((2, "pause"), (4, "drain")):
         thread = run_in_background(context)
         wait_step(context, job_id, step)

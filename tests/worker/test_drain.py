@@ -133,6 +133,7 @@ def test_a_worker_starts_and_stops_without_a_broker(tiny: Settings, broker: Valk
         assert (running.job(held).status, running.job(held).faults) == (Status.QUEUED, 0)
 
 
+@pytest.mark.long("three workers die one after the other")
 def test_a_job_that_kills_its_workers_fails_and_takes_nobody_along(tiny: Settings) -> None:
     settings = tiny.model_copy(update={"worker_slots": 3, "lease_seconds": 1.5})
     ended = threading.Event()

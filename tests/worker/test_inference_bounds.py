@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from fastapi import HTTPException
 
+from jobs.settings import Settings
 from jobs.store import ArtifactStore
 from jobs.store.folder import FolderStore
 from tests.api.attempt import model_file
 from worker import inference
-from worker.inference import Predictor, PredictRequest
+from worker.inference import Predictor
 
 IMAGE: list[Any] = [[0] * 32] * 32
 SIZE = len(model_file())
@@ -30,7 +33,7 @@ def put(store: ArtifactStore, fill: bytes) -> str:
 
 
 def ask(predictor: Predictor, sha256: str, image: list[Any] = IMAGE) -> dict[str, Any]:
-    return predictor.predict(PredictRequest(sha256=sha256, array=image))
+    return predictor.predict(json.dumps({"sha256": sha256, "array": image}).encode())
 
 
 def test_models_are_kept_by_their_bytes_and_the_last_one_whatever_its_size(store: ArtifactStore) -> None:
@@ -62,11 +65,11 @@ def test_answers_that_are_no_numbers_are_refused(store: ArtifactStore) -> None:
 
 
 def test_one_image_is_decoded_at_a_time_and_none_without_a_place(
-    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sha256, decoding, most, decoded, go = put(store, b"\x00"), 0, 0, 0, threading.Event()
 
-    def counted(request: PredictRequest) -> Any:
+    def counted(_text: str) -> Any:
         nonlocal decoding, most, decoded
         decoding += 1
         most, decoded = max(most, decoding), decoded + 1
@@ -74,23 +77,23 @@ def test_one_image_is_decoded_at_a_time_and_none_without_a_place(
         decoding -= 1
         return IMAGE
 
-    monkeypatch.setattr(inference, "decode", counted)
-    predictor = Predictor(store, 10 * SIZE)
+    monkeypatch.setattr(inference, "image_bytes", counted)
+    monkeypatch.setattr(inference, "store_of", lambda _settings: store)
+    app = inference.create_app(Settings(data_dir=tmp_path))
+    statuses: list[int] = []
 
-    def status() -> int:
-        try:
-            ask(predictor, sha256)
-        except HTTPException as error:
-            if error.status_code == 503:
-                refused.append(error)
-                if len(refused) == 24 - inference.WAITING - 1:
-                    go.set()
-            return error.status_code
-        return 200
+    async def one(client: httpx2.AsyncClient) -> None:
+        answer = await client.post("/predict", json={"sha256": sha256, "image_b64": "AA=="})
+        statuses.append(answer.status_code)
+        if statuses.count(503) == 24 - inference.WAITING - 1:
+            go.set()
 
-    refused: list[HTTPException] = []
-    with ThreadPoolExecutor(24) as pool:
-        found = sorted(pool.map(lambda _: status(), range(24)))
-    assert found.count(503) == 24 - inference.WAITING - 1
-    assert decoded == inference.WAITING + 1
+    async def all_at_once() -> None:
+        transport = httpx2.ASGITransport(app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://inference", timeout=120) as client:
+            await asyncio.gather(*(one(client) for _ in range(24)))
+
+    asyncio.run(all_at_once())
+    assert statuses.count(503) == 24 - inference.WAITING - 1
+    assert statuses.count(200) == decoded == inference.WAITING + 1
     assert most == 1

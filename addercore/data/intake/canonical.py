@@ -12,8 +12,8 @@ from typing import Final, Self
 import numpy as np
 
 from addercore.arch.manifest import METADATA_KEY
-from addercore.data.intake.images import Pixels
 from addercore.data.intake.plan import Plan
+from addercore.data.intake.ranges import Pixels
 from addercore.data.intake.sources import Part
 
 ALIGNMENT: Final = 8  # bytes

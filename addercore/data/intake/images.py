@@ -6,17 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from io import BytesIO
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from addercore.data.intake.limits import Limits
-
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
-"""(h, w) grey or (h, w, 3) colour."""
-Values = np.ndarray[Any, np.dtype[Any]]
-"""The same before its range is known: bytes, or integers or floats of whatever range."""
+from addercore.data.intake.ranges import Pixels, Values
 
 FORMATS: Final = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "AVIF")
 """Pillow reads more, but some of those start other programs."""
@@ -87,8 +83,7 @@ def decode(data: bytes, limits: Limits, transparent_on: str = "white") -> Pictur
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Pillow: what matters is an error here
             with Image.open(BytesIO(data), formats=FORMATS) as image:
-                if image.width * image.height > limits.pixels:
-                    raise BadImage(f"has {image.width}×{image.height} pixels; at most {limits.pixels:,} are read")
+                _check_size(image, limits)
                 if getattr(image, "is_animated", False):
                     remarks.append(Remark.SEVERAL)
                 return _picture(_upright(image, remarks), transparent_on, remarks)
@@ -101,6 +96,21 @@ def decode(data: bytes, limits: Limits, transparent_on: str = "white") -> Pictur
     except Exception as error:  # noqa: BLE001  (Pillow's decoders raise what they like at damaged bytes)
         reason = str(error).rstrip(".") or type(error).__name__
         raise BadImage(f"cannot be decoded: {reason}") from None
+
+
+def decoded(image: Image.Image, limits: Limits, transparent_on: str = "white") -> Picture:
+    """An image that Pillow has opened, as `decode` gives it. Raises `BadImage`."""
+    remarks: list[Remark] = []
+    _check_size(image, limits)
+    try:
+        return _picture(_upright(image, remarks), transparent_on, remarks)
+    except (OSError, SyntaxError) as error:  # a file that was opened and is decoded only now
+        raise BadImage(f"cannot be decoded: {error}") from None
+
+
+def _check_size(image: Image.Image, limits: Limits) -> None:
+    if image.width * image.height > limits.pixels:
+        raise BadImage(f"has {image.width}×{image.height} pixels; at most {limits.pixels:,} are read")
 
 
 def _foreign(data: bytes) -> str:
@@ -201,11 +211,6 @@ def on_ground(values: Values, transparent_on: str) -> Picture:
     remarks: list[Remark] = []
     image = _on_ground(Image.fromarray(values, "RGBA"), transparent_on, remarks)
     return Picture(np.asarray(image, dtype=np.uint8), tuple(remarks))
-
-
-def group_of(values: Values) -> str:
-    """Which values of an upload share a range: `bytes`, `integers` or `floats`."""
-    return "bytes" if values.dtype == np.uint8 else "floats" if values.dtype.kind == "f" else "integers"
 
 
 def channels_of(values: Values) -> int:

@@ -13,13 +13,14 @@ from addercore.config.uploads import SNIFF_BYTES, sniff, unknown_format
 from addercore.data.intake.archives import Tar, Zip
 from addercore.data.intake.canonical import CanonicalFile
 from addercore.data.intake.contents import Between, Contents
-from addercore.data.intake.images import BadImage, Pixels, fit, group_of
+from addercore.data.intake.images import BadImage, fit
 from addercore.data.intake.known import open_archive
 from addercore.data.intake.limits import Limits
 from addercore.data.intake.npz import open_npz
 from addercore.data.intake.plan import Plan, Survey, plan
 from addercore.data.intake.preview import contact_sheet
 from addercore.data.intake.problems import notes_of, refuse
+from addercore.data.intake.ranges import Pixels, group_of
 from addercore.data.intake.sources import Source
 from addercore.data.intake.tables import ParquetSource, Table
 from addercore.errors import Stopped

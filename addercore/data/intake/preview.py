@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from addercore.data.intake.images import Pixels
 from addercore.data.intake.plan import Plan
+from addercore.data.intake.ranges import Pixels
 from addercore.data.intake.sources import Part
 
 EACH: Final = 8  # images of a class

@@ -1,12 +1,16 @@
 """From values of some range to bytes: which value is black and which is white, for a whole upload."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
-from addercore.data.intake.images import Pixels, Values, group_of
 from addercore.data.intake.problems import refuse
+
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+"""(h, w) grey or (h, w, 3) colour."""
+Values = np.ndarray[Any, np.dtype[Any]]
+"""The same before its range is known: bytes, or integers or floats of whatever range."""
 
 DARK: Final = 0.25
 """Where the largest value of all images lies below this part of white, they would all be nearly black: the range is
@@ -14,6 +18,11 @@ another one, and is asked for."""
 _DEPTHS: Final = (10, 12, 14, 16)  # bits of cameras and scanners beyond a byte
 _MARGIN: Final = 1 / 510  # half a byte's step in 0…1, by which floats may miss their range
 _RANGES: Final = {"0..1": (0.0, 1.0), "0..255": (0.0, 255.0), "-1..1": (-1.0, 1.0)}
+
+
+def group_of(values: Values) -> str:
+    """Which values of an upload share a range: `bytes`, `integers` or `floats`."""
+    return "bytes" if values.dtype == np.uint8 else "floats" if values.dtype.kind == "f" else "integers"
 
 
 @dataclass(slots=True)
@@ -118,7 +127,7 @@ def _guessed_integers(extent: Extent, seen: str) -> Scale:
     if high < DARK * 256:
         bits = 2 ** int(high).bit_length() - 1
         raise refuse(
-            f"The pixels are {seen}: as 0…255 all images would be nearly black. Say with value_range what they are "
+            f"The pixels are {seen}: as 0…255 they would be nearly black. Say with value_range what they are "
             f"(bits: 0…{bits}; 0..255: dark as they are), or stretch them: "
             f"{_stretch(extent)}."
         )
@@ -140,7 +149,7 @@ def _guessed_floats(extent: Extent, seen: str) -> Scale:
     if low >= -_MARGIN and high <= 1 + _MARGIN:
         if high < DARK and high > low:
             raise refuse(
-                f"The pixels are {seen}: as 0…1 all images would be nearly black; were they divided by 255 twice? "
+                f"The pixels are {seen}: as 0…1 they would be nearly black; were they divided by 255 twice? "
                 f"Stretch them: {stretch}; or say value_range=0..1 if they are as dark as that."
             )
         return Scale(0, 1)

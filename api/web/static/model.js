@@ -31,6 +31,12 @@ async function predict(file) {
 const ranked = ({ probabilities }) => Object.entries(probabilities).sort((a, b) => b[1] - a[1]).slice(0, SHOWN);
 
 function showAnswer(body) {
+  const notes = (body.notes ?? []).map((text) => {
+    const note = document.createElement("p");
+    note.className = "note";
+    note.textContent = text;
+    return note;
+  });
   answer.replaceChildren(
     ...ranked(body).map(([name, probability]) => {
       const row = document.createElement("div");
@@ -47,6 +53,7 @@ function showAnswer(body) {
       row.append(label, bar, share);
       return row;
     }),
+    ...notes,
   );
 }
 

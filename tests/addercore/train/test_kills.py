@@ -41,7 +41,7 @@ SPEC = train_body(
 def state(attempts: Attempts) -> dict[str, Any]:
     """All that the last checkpoint holds, less what tells of time and of the checkout."""
     found = dict(checkpoint.load(attempts.checkpoints()[-1]).state)
-    del found["environment"]
+    del found["environment"], found["pace"]
     history = found.pop("history")
     speed = history["names"].index("images_per_second")
     kept = history["rows"][:, 0] != speed

@@ -235,8 +235,23 @@ def test_predictions_are_forwarded(
             api.post(path, files={"image": ("a.png", b"png", "image/png")}),
             api.post(path, json={"image": b64}),
         ):
-            assert answer.json() == {"label": "7", "probabilities": {"7": 0.75, "1": 0.25}}
+            assert answer.json() == {"label": "7", "probabilities": {"7": 0.75, "1": 0.25}, "notes": []}
             assert asked[-1] == {"sha256": model["sha256"], "image_b64": b64}
+        chosen = {"value_range": "0..1", "transparent_on": "black"}
+        for answer in (
+            api.post(path, files={"image": ("a.png", b"png", "image/png"), "options": ("o", json.dumps(chosen))}),
+            api.post(path, json={"image": f"data:image/png;base64,{b64}", **chosen}),
+        ):
+            assert answer.status_code == 200
+            assert asked[-1] == {"sha256": model["sha256"], "image_b64": b64, **chosen}
+        for document, pointer, detail in (
+            ({"image": b64, "range": "0..1"}, "/range", "did you mean value_range?"),
+            ({"image": b64, "value_range": "0-1"}, "/value_range", "must be one of auto, 0..1, 0..255, -1..1, bits"),
+            ({"image": "data:text/html,x"}, "/image", "got one of text/html"),
+        ):
+            (error,) = api.post(path, json=document).json()["errors"]
+            assert error["pointer"] == pointer
+            assert detail in error["detail"]
         for document in ({"array": [[0.5]]}, {"image": [[0.5]]}):
             assert api.post(path, json=document).status_code == 200
             assert asked[-1] == {"sha256": model["sha256"], "array": [[0.5]]}

@@ -35,7 +35,8 @@ BODIES: list[tuple[bytes, str, list[str]]] = [
     (b"", "bad_json", []),
     (b"{", "bad_json", []),
     (b"\xff\xfe", "bad_json", []),
-    (b'\xef\xbb\xbf{"kind": "train"}', "invalid", ["/model", "/dataset"]),
+    (b'\xef\xbb\xbf{"kind": "train"}', "invalid", ["/model", "/dataset"]),  # a byte order mark is passed over
+    (b"\xef\xbb\xbf", "bad_json", []),
     (b'{"a": ' * 40 + b"1" + b"}" * 40, "invalid", ["/a" * 32]),
     (b'{"kind": "train", "x": 9223372036854775808}', "invalid", ["/x"]),
     (b'{"optimizer": {"lr": NaN}}', "bad_json", []),

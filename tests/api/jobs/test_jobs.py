@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -255,3 +256,19 @@ def test_an_unknown_job_is_404_everywhere(api: httpx2.Client, path: str) -> None
     for call in ("/cancel", "/pause", "/resume", "/retry"):
         assert code(api.post(path + call)) == (404, "not_found")
     assert code(api.delete(path)) == (404, "not_found")
+
+
+@pytest.mark.parametrize("action", ["cancel", "pause", "resume", "retry"])
+def test_a_body_where_none_is_taken_is_refused_and_nothing_happens(lite_api: httpx2.Client, action: str) -> None:
+    """`retry` with {"epochs": 12} once made a job of the old number of epochs."""
+    job = lite_api.post("/v1/jobs", json=train_body()).json()
+    answer = lite_api.post(f"/v1/jobs/{job['id']}/{action}", json={"epochs": 12})
+    assert code(answer) == (422, "invalid")
+    assert "takes no body" in answer.json()["errors"][0]["detail"]
+    assert [(one["id"], one["status"]) for one in lite_api.get("/v1/jobs").json()["data"]] == [(job["id"], "queued")]
+
+
+def test_a_byte_order_mark_before_json_is_passed_over(lite_api: httpx2.Client) -> None:
+    content = b"\xef\xbb\xbf" + json.dumps(train_body()).encode()
+    answer = lite_api.post("/v1/jobs", content=content, headers={"content-type": "application/json"})
+    assert answer.status_code == 201, answer.text

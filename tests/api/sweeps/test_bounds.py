@@ -22,8 +22,15 @@ BOUNDED: dict[str, tuple[dict[str, Any], str]] = {
         {"search": {f"optimizer.f{n}": {"type": "categorical", "choices": list(range(100))} for n in range(50)}},
         "/search",
     ),
-    "a base of 50,000 fields": ({"base": train_body(**{f"f{n}": 1 for n in range(50_000)}), "grid": {"seed": [0, 1]}}, ""),
-}  # fmt: skip
+    "a base of 50,000 fields": (
+        {"base": train_body(**{f"f{n}": 1 for n in range(50_000)}), "grid": {"seed": [0, 1]}},
+        "",
+    ),
+    "a tiny step in a huge range": (
+        {"search": {"optimizer.lr": {"type": "float", "low": 0, "high": 1e308, "step": 5e-324}}},
+        "/search",
+    ),
+}
 
 
 @pytest.mark.parametrize("validate_only", [True, False])

@@ -106,7 +106,9 @@ def test_bad_sweeps_name_each_field(lite_api: httpx2.Client) -> None:
         return errors(lite_api.post("/v1/sweeps", json=sweep_body(**changes)))
 
     assert list(refused(grid={"optimizer.eta": [1, 0], "seed": [0, 1]})) == ["/grid/optimizer.eta/1"]
-    assert list(refused(grid={"optimizer.speed": [1]})) == ["/grid/optimizer.speed/0"]
+    assert list(refused(grid={"optimizer.speed": [1]})) == ["/grid/optimizer.speed"]
+    assert "did you mean val/accuracy?" in refused(objective="accuracy")["/objective"]
+    assert "did you mean search?" in refused(params={"seed": {"type": "int", "low": 0, "high": 1}})["/params"]
     assert list(refused(base={"kind": "train"})) == ["/base/model", "/base/dataset"]
     huge = refused(grid={"seed": list(range(100)), "epochs": list(range(1, 101))})
     assert "10,000 jobs; a sweep may make at most 500" in huge["/grid"]
@@ -243,3 +245,45 @@ def test_a_comparison_needs_two_jobs_that_are_there(lite_api: httpx2.Client) -> 
     same = lite_api.get("/v1/compare", params={"job": [one, two]}).json()
     assert same["differences"] == [{"pointer": "/seed", "values": [0, 1]}]
     assert same["metrics"] == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "direction"),
+    [
+        ({}, "maximize"),
+        ({"objective": "val/loss"}, "minimize"),
+        ({"objective": "val/loss", "direction": "maximize"}, "maximize"),
+        ({"objective": "grad_norm/conv1"}, "maximize"),
+    ],
+)
+def test_losses_are_minimised_unless_said_otherwise(
+    lite_api: httpx2.Client, asked: dict[str, str], direction: str
+) -> None:
+    answer = lite_api.post("/v1/sweeps", params={"validate_only": "true"}, json=sweep_body(**asked)).json()
+    assert answer["spec"]["direction"] == direction
+
+
+@pytest.mark.parametrize(("metric", "meant"), [("accuracy", "val/accuracy"), ("val_loss", "val/loss"), ("flops", None)])
+def test_an_objective_that_no_training_reports_is_refused(
+    lite_api: httpx2.Client, metric: str, meant: str | None
+) -> None:
+    found = errors(lite_api.post("/v1/sweeps", json=sweep_body(objective=metric)))
+    assert list(found) == ["/objective"]
+    assert repr(metric) in found["/objective"]
+    assert ("did you mean" in found["/objective"]) == (meant is not None)
+    assert f"did you mean {meant}?" in found["/objective"] or meant is None
+    assert "val/accuracy" in found["/objective"]
+
+
+@pytest.mark.parametrize("values", [[0.1, 0.1000], [1, 1.0]])
+def test_combinations_that_come_to_the_same_training_are_refused(lite_api: httpx2.Client, values: list[float]) -> None:
+    found = errors(lite_api.post("/v1/sweeps", json=sweep_body(grid={"optimizer.lr": values})))
+    assert any("repeats value" in why or "the same job" in why for why in found.values()), found
+    assert lite_api.get("/v1/sweeps").json()["data"] == []
+
+
+def test_cancelling_a_sweep_takes_no_body(lite_api: httpx2.Client) -> None:
+    sweep = submit(lite_api)
+    refused = lite_api.post(f"/v1/sweeps/{sweep['id']}/cancel", json={"children": False})
+    assert "takes no body" in errors(refused)[""]
+    assert lite_api.get(f"/v1/sweeps/{sweep['id']}").json()["status"] == "running"

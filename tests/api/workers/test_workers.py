@@ -49,6 +49,20 @@ def test_a_worker_is_drained_and_comes_back(api: httpx2.Client, worker: Worker) 
     assert (back.status_code, back.json()["state"]) == (202, "active")
 
 
+def test_a_worker_that_misses_heartbeats_is_listed_while_it_holds_a_lease(api: httpx2.Client, worker: Worker) -> None:
+    """Who waits for it to be drained would take it for gone otherwise, though its job may still run."""
+    worker.heartbeat()
+    api.post("/v1/jobs", json=train_body())
+    claim = worker.claim()
+    with worker.database.write() as session:
+        session.execute(update(WorkerRow).values(heartbeat_at=now_ms() - 600_000))
+    assert [(w["id"], w["running"]) for w in api.get("/v1/workers").json()["data"]] == [(worker.id, 1)]
+    assert api.post(f"/v1/workers/{worker.id}/drain", json={"mode": "finish"}).json()["state"] == "draining"
+    with worker.writing(claim) as (session, job):
+        attempts.hand_back(session, job, Status.QUEUED, "Handed back.")
+    assert api.get("/v1/workers").json()["data"] == []
+
+
 def test_a_worker_is_found_by_its_beginning_or_its_host(lite_api: httpx2.Client, lite_worker: Worker) -> None:
     lite_worker.heartbeat()
     for name in (lite_worker.id[:-3], "here"):

@@ -1,0 +1,51 @@
+"""What other tools call the fields of this one: for the answer to an unknown name."""
+
+from typing import Final
+
+SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
+    "accumulate": ("gradient_accumulation", "gradient_accumulation_steps", "accumulate_grad_batches", "grad_accum"),
+    "arch": ("architecture", "network", "backbone", "net", "model_name"),
+    "augment": ("augmentation", "augmentations", "transform", "transforms", "data_augmentation"),
+    "batch_size": ("batchsize", "batch", "minibatch", "train_batch_size", "per_device_train_batch_size"),
+    "channels": ("grayscale", "greyscale", "color_mode", "num_channels"),
+    "choices": ("values", "options", "categories"),
+    "clip_norm": ("max_grad_norm", "gradient_clip_val", "grad_clip", "gradient_clipping", "clip"),
+    "dataset": ("data", "datasets", "train_data"),
+    "device": ("accelerator", "gpu", "cuda"),
+    "direction": ("mode", "goal"),
+    "early_stop": ("early_stopping", "earlystopping"),
+    "epochs": ("num_epochs", "n_epochs", "max_epochs", "epoch", "num_train_epochs", "iterations"),
+    "every_epochs": ("save_every", "save_period", "period"),
+    "gpus": ("num_gpus", "n_gpus"),
+    "high": ("max", "maximum", "upper"),
+    "init_from": ("pretrained", "weights", "pretrained_weights", "from_pretrained", "initial_weights"),
+    "kind": ("type", "task", "job_type"),
+    "labels": ("tags", "tag"),
+    "loader_workers": ("num_workers", "workers", "dataloader_num_workers", "n_workers"),
+    "low": ("min", "minimum", "lower"),
+    "lr": ("learning_rate", "learningrate", "base_lr", "init_lr", "lr0", "alpha"),
+    "max_seconds": ("timeout", "max_time", "time_limit", "walltime"),
+    "memory_gb": ("memory", "ram", "mem", "mem_gb"),
+    "method": ("layer", "layer_type", "variant"),
+    "metrics_every_steps": ("log_interval", "log_every", "logging_steps", "log_every_n_steps"),
+    "objective": ("metric", "monitor", "target", "target_metric"),
+    "optimizer": ("optim", "optimiser"),
+    "parallel": ("n_jobs", "max_parallel", "concurrency", "max_concurrent", "max_concurrent_trials"),
+    "patience": ("early_stopping_patience",),
+    "precision": ("dtype", "amp", "fp16", "bf16", "mixed_precision"),
+    "schedule": ("scheduler", "lr_scheduler", "lr_schedule"),
+    "search": ("params", "parameters", "space", "search_space"),
+    "seed": ("random_seed", "random_state", "rng_seed", "manual_seed"),
+    "size": ("resize", "image_size", "img_size", "imgsz"),
+    "step": ("q", "stepsize"),
+    "teacher": ("teacher_model", "teacher_id"),
+    "threads": ("num_threads", "n_threads", "cpus", "num_cpus"),
+    "transparent_on": ("background", "ground"),
+    "trials": ("n_trials", "num_trials", "max_trials", "num_samples"),
+    "validation_fraction": ("val_split", "validation_split", "test_size", "val_fraction", "val_size"),
+    "value_range": ("range",),
+    "weight_decay": ("l2", "decay", "l2_penalty", "weightdecay"),
+}
+
+FIELD_OF: Final = {other: name for name, others in SYNONYMS.items() for other in others}
+"""The field that another tool's name means."""
