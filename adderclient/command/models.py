@@ -11,6 +11,7 @@ import typer
 from adderclient.command.app import After, AsJson, Limit, Url, connect
 from adderclient.command.formats import DASH, ago, is_number, number, percent
 from adderclient.command.output import collect, fields, note, note_more, print_json, print_list, table
+from adderclient.command.terminal import say
 from adderclient.records import Model
 
 
@@ -61,7 +62,7 @@ def import_model(
     if as_json:
         print_json(model.raw)
     else:
-        print(model.id)
+        say(model.id)
 
 
 def predict(
