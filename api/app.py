@@ -12,13 +12,16 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from api.compare import pages as compare_pages
 from api.compare import routes as compare
 from api.datasets import pages as datasets_pages
 from api.datasets import routes as datasets
 from api.http import problems
+from api.http.compression import CompressionMiddleware
 from api.http.middleware import RequestMiddleware
+from api.http.prefix import with_prefix
 from api.jobs import artifacts, history, stream
 from api.jobs import pages as jobs_pages
 from api.jobs import routes as jobs
@@ -61,6 +64,30 @@ PAGES = (
 """The dashboard. Pages are rendered on the server and only read; their buttons call the REST API."""
 
 
+CORS: dict[str, Any] = {
+    "allow_methods": ("GET", "POST", "PUT", "PATCH", "DELETE"),
+    "allow_headers": (
+        "Authorization",
+        "Content-Encoding",
+        "Idempotency-Key",
+        "If-None-Match",
+        "If-Range",
+        "Last-Event-ID",
+        "Range",
+    ),
+    "expose_headers": (
+        "Accept-Ranges",
+        "Content-Disposition",
+        "Content-Range",
+        "ETag",
+        "Location",
+        "Retry-After",
+        "X-Request-ID",
+    ),
+}
+"""What pages of the origins in ADDER_CORS_ORIGINS may send and read. No cookies: a key is a header."""
+
+
 def create_app(settings: Settings) -> FastAPI:
     """The whole API for the database and stores that `settings` name. It connects when its lifespan begins."""
     service = Service.of(settings)
@@ -94,7 +121,10 @@ def create_app(settings: Settings) -> FastAPI:
     for kind in problems.KNOWN:
         app.add_exception_handler(kind, problems.handle)
     app.add_exception_handler(405, _method_not_allowed(app))
+    app.add_middleware(CompressionMiddleware)
     app.add_middleware(RequestMiddleware, service=service)
+    if settings.cors_origins:
+        app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **CORS)
     for route in app.routes:  # FastAPI completes included routes when one is first looked for, on the event loop
         route.matches({"type": "http", "method": "GET", "path": "/", "root_path": "", "headers": []})
     return app
@@ -103,7 +133,8 @@ def create_app(settings: Settings) -> FastAPI:
 def _add_reference(app: FastAPI) -> None:
     @app.get("/docs", include_in_schema=False)
     def docs() -> HTMLResponse:
-        return HTMLResponse(openapi_page.render(app.openapi()))
+        prefix = app.state.service.settings.path_prefix
+        return HTMLResponse(with_prefix(openapi_page.render(app.openapi()), prefix))
 
     @app.get("/openapi.json", include_in_schema=False)
     def document() -> Response:

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 KIB = 1024
 MIB = 1024 * KIB
+GIB = 1024 * MIB
 _EMPTY_IS_NONE = BeforeValidator(lambda value: None if value == "" else value)
 Days = Annotated[Annotated[float, Field(gt=0)] | None, _EMPTY_IS_NONE]
 """Empty: for ever."""
