@@ -194,6 +194,32 @@ class Jobs:
         """
         return self._act(job_id, "retry", params=[("from", from_)])
 
+    def continue_training(
+        self, job_id: str, epochs: int, lr: float | None = None, idempotency_key: str | None = None
+    ) -> Job:
+        """Trains a finished training on for more epochs, from its last checkpoint.
+
+        Weights, batch statistics and momentum are kept; the learning rate follows the spec's schedule anew.
+
+        Args:
+            job_id: the finished training's id.
+            epochs: number of further epochs.
+            lr: learning rate at their beginning; None: the finished training's.
+            idempotency_key: as for :meth:`submit`.
+
+        Returns:
+            The new job; its ``continued_from`` is ``job_id``.
+
+        Raises:
+            ConflictError: the job has not ended, is no training, or its checkpoints are no longer kept.
+            InvalidRequestError: a bad number of epochs or learning rate; ``errors`` names it.
+            NotFoundError: there is no such job.
+        """
+        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        body = {"epochs": epochs} if lr is None else {"epochs": epochs, "lr": lr}
+        path = f"{_path(job_id)}/continue"
+        return Job.from_json(self._transport.json("POST", path, json=body, headers=headers, repeatable=True))
+
     def delete(self, job_id: str) -> None:
         """Deletes a finished job with all that it stored; its model stays.
 

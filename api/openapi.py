@@ -11,7 +11,7 @@ from pydantic.json_schema import models_json_schema
 
 from api.http.problems import ProblemDetails, documented
 from api.jobs.schemas import StatusFrame
-from jobs.spec import KINDS
+from jobs.spec import KINDS, Continuation
 from jobs.sweeps.spec import SweepSpec
 
 METHODS = frozenset({"get", "post", "delete", "put", "patch"})
@@ -64,7 +64,7 @@ def _build(app: FastAPI) -> dict[str, Any]:
 
 def _own_schemas() -> dict[str, Any]:
     _, found = models_json_schema(
-        [(model, "validation") for model in (*KINDS.values(), SweepSpec, ProblemDetails)],
+        [(model, "validation") for model in (*KINDS.values(), Continuation, SweepSpec, ProblemDetails)],
         ref_template="#/components/schemas/{model}",
     )
     _, sent = models_json_schema([(StatusFrame, "serialization")], ref_template="#/components/schemas/{model}")

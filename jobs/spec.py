@@ -7,12 +7,12 @@ job has: resources, priority, limits, labels.
 from __future__ import annotations
 
 import json
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BeforeValidator, Field, TypeAdapter
 
 from addercore import config
-from addercore.config.fields import WHOLE, Form, PositiveFloat, Section
+from addercore.config.fields import WHOLE, Epochs, Form, PositiveFloat, Section
 
 LabelKey = Annotated[
     str,
@@ -33,6 +33,8 @@ LabelValue = Annotated[
     BeforeValidator(_as_text),
 ]
 """A number or a truth value becomes its text."""
+SWEEP_LABELS: Final = ("sweep", "trial")
+"""Labels that a sweep gives its jobs."""
 Priority = Annotated[int, Field(ge=-1000, le=1000), WHOLE]
 
 
@@ -89,6 +91,21 @@ class TrainSpec(CommonSpec, config.TrainConfig, Kinded):
     """Train a network on a dataset."""
 
     kind: Literal["train"]
+
+
+class Continuation(Section):
+    """What a training that goes on from a finished one has of its own."""
+
+    epochs: Epochs
+    """Further epochs, over which the learning rate follows the spec's schedule anew."""
+    lr: PositiveFloat | None = None
+    """Learning rate at their beginning; null: that of the finished training."""
+
+    def spec(self, finished: dict[str, Any]) -> dict[str, Any]:
+        """The document of the new training's spec. It is no trial of a sweep, should the finished one be one."""
+        lr = {} if self.lr is None else {"optimizer": {"lr": self.lr}}
+        labels = {name: value for name, value in finished["labels"].items() if name not in SWEEP_LABELS}
+        return config.merge(finished, {"epochs": self.epochs, "init_from": None, **lr}) | {"labels": labels}
 
 
 class EvaluateSpec(CommonSpec, config.EvaluateConfig, Kinded):

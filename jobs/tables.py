@@ -120,6 +120,8 @@ class Job(Base):
     error: Mapped[dict[str, Any] | None]
     model_id: Mapped[str | None] = mapped_column(String(40))
     retry_of: Mapped[str | None] = mapped_column(String(40))
+    continued_from: Mapped[str | None] = mapped_column(String(40))
+    """The finished training from whose last checkpoint this one goes on; the job has it as that of step 0."""
 
     __table_args__ = (
         CheckConstraint(_one_of("status", Status), name="status"),

@@ -6,6 +6,7 @@ import argparse
 import errno
 import faulthandler
 import math
+import re
 import resource
 import shutil
 import sys
@@ -33,6 +34,7 @@ Result = TypeVar("Result")
 FAILURES: dict[type[Exception], FailureCode] = {
     BadData: FailureCode.BAD_DATA,
     BadModel: FailureCode.BAD_DATA,
+    CheckpointError: FailureCode.BAD_DATA,
     InvalidConfig: FailureCode.BAD_DATA,
     Diverged: FailureCode.DIVERGED,
     LoaderLost: FailureCode.WORKER_LOST,
@@ -125,8 +127,11 @@ def out_of_memory(error: Exception) -> bool:
         or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
         or (isinstance(error, RuntimeError | ImportError) and any(words in text for words in OUT_OF_MEMORY_WORDS))
         # the interpreter's error when a compiled module fails at an allocation without an exception of its own
-        or (isinstance(error, SystemError) and "without setting an exception" in text and memory_is_limited())
+        or (isinstance(error, SystemError) and NO_REASON.search(text) is not None and memory_is_limited())
     )
+
+
+NO_REASON = re.compile("without (setting an exception|exception set)")
 
 
 def memory_is_limited() -> bool:
@@ -147,7 +152,8 @@ def train(order: protocol.JobOrder, messages: Messages, stop: threading.Event) -
             messages.send(model)
     print(f"Done: {result.step} steps, {result.epoch} epochs.", flush=True)
     counts = TrainConfig.from_dict(order.spec).counts().totals()
-    return protocol.Done(result={**finite(result.metrics), "counts": counts})
+    began = {} if result.initialised is None else {"initialised": result.initialised.to_dict()}
+    return protocol.Done(result={**finite(result.metrics), "counts": counts, **began})
 
 
 def artifact_ready(item: Artifact) -> protocol.ArtifactReady:
@@ -170,6 +176,7 @@ def resumed_fit(order: protocol.JobOrder, callbacks: addercore.Callbacks) -> add
             callbacks=callbacks,
             resume_from=checkpoint,
             init_from=Path(order.model) if order.model else None,
+            continue_from=Path(order.continue_from) if order.continue_from else None,
             teacher=Path(order.teacher) if order.teacher else None,
         ),
     )

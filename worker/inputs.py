@@ -18,6 +18,8 @@ class Inputs:
 
     checkpoints: list[tuple[int, str]]
     """`(step, sha256)`, newest first."""
+    continue_from: str | None
+    """The checkpoint of the finished training that this one goes on from."""
     model: str | None
     teacher: str | None
     dataset: str | None
@@ -36,6 +38,7 @@ def inputs_of(session: Session, claim: Claim) -> Inputs:
     Raises:
         NotFound: something that it names has been deleted.
     """
+    own, start = attempts.resume_points(session, claim.job_id)
     spec = claim.spec
     model_id = spec.get("model_id") or spec.get("init_from")
     teacher_id = models.teacher_of(spec)
@@ -43,7 +46,8 @@ def inputs_of(session: Session, claim: Claim) -> Inputs:
     row = datasets.get(session, name) if name and ID_PATTERN.match(name) else None
     upload = datasets.get(session, spec["dataset_id"]) if claim.kind == "ingest" else None
     return Inputs(
-        checkpoints=[(step, stored.sha256) for step, stored in attempts.checkpoints(session, claim.job_id)],
+        checkpoints=[(step, stored.sha256) for step, stored in own],
+        continue_from=None if start is None else start.sha256,
         model=models.get_model(session, model_id).sha256 if model_id else None,
         teacher=models.get_model(session, teacher_id).sha256 if teacher_id else None,
         dataset=None if row is None else row.id,

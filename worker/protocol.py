@@ -35,6 +35,8 @@ class JobOrder(_Frozen):
     threads: int
     checkpoints: tuple[str, ...] = ()
     """Checkpoint files, newest first; the child resumes from the first one that is whole."""
+    continue_from: str | None = None
+    """Checkpoint file of the finished training that this one goes on from."""
     model: str | None = None
     """File of the model that the spec names."""
     teacher: str | None = None

@@ -154,6 +154,7 @@ class Supervisor:
             checkpoints=tuple(
                 str(path) for step, sha256 in named.checkpoints if (path := self._fetch_checkpoint(step, sha256))
             ),
+            continue_from=self._fetched(named.continue_from, "continue.ckpt"),
             model=self._fetched(named.model, "source.safetensors"),
             teacher=self._fetched(named.teacher, "teacher.safetensors"),
             dataset=named.info,

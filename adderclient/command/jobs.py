@@ -1,4 +1,4 @@
-"""``adder submit``, ``jobs``, ``show``, ``cancel``, ``pause``, ``resume``, ``retry``, ``delete`` and ``download``."""
+"""``adder submit``, ``jobs``, ``show``, ``download``, and what is done to jobs: ``cancel``, ``retry``, ``continue``."""
 
 from __future__ import annotations
 
@@ -58,6 +58,7 @@ def register(app: typer.Typer) -> None:
     """Adds this module's commands."""
     for command in (submit, jobs, show, cancel, pause, resume, retry, delete, download):
         app.command()(command)
+    app.command("continue")(continue_training)
 
 
 def submit(
@@ -175,6 +176,24 @@ def retry(
         note(f"{new.status}, a retry of {job}")
 
 
+def continue_training(
+    job: JobId,
+    epochs: Annotated[int, typer.Option(min=1, help="Number of further epochs.")],
+    lr: Annotated[
+        float | None, typer.Option(help="Learning rate at their beginning.", show_default="that of JOB")
+    ] = None,
+    watch: Watch = False,
+    idempotency_key: IdempotencyKey = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a finished training on, from its last checkpoint; the new job's id goes to stdout."""
+    with connect(url) as client:
+        new = client.jobs.continue_training(job, epochs, lr, idempotency_key)
+        follow = (lambda: watch_to_end(client, new.id, as_json)) if watch else None
+        submitted(new, as_json, follow, f"{new.status}, goes on from {job}; follow it with: adder watch {new.id}")
+
+
 def delete(job: JobId, url: Url = None) -> None:
     """Delete a finished job with all that it stored."""
     with connect(url) as client:
@@ -287,6 +306,7 @@ def _show_job(client: Client, job: Job) -> None:
         ("result", outcome(job)),
         ("model", job.model_id),
         ("retry of", job.retry_of),
+        ("continued from", job.continued_from),
         ("environment", {key: value for key, value in job.environment.items() if value is not None}),
     ]
     if job.error:

@@ -95,6 +95,8 @@ class Job(Record):
     """The model that it published."""
     retry_of: str | None = None
     """The job of which it is a retry."""
+    continued_from: str | None = None
+    """The finished training from whose last checkpoint it goes on."""
     error: JobError | None = None
     """Why it failed."""
 

@@ -4,6 +4,7 @@ from addercore.arch.counts import DATA_TYPES, Counts, LayerCount, Operations, co
 from addercore.arch.manifest import check_manifest, read_manifest
 from addercore.arch.methods import BINARY, FIRST_LAST, METHODS, default_first_last
 from addercore.arch.networks import ARCHS, PUBLISHED, Network, network, tensors
+from addercore.arch.transfer import Initialised, initialised
 
 __all__ = [
     "ARCHS",
@@ -13,12 +14,14 @@ __all__ = [
     "METHODS",
     "PUBLISHED",
     "Counts",
+    "Initialised",
     "LayerCount",
     "Network",
     "Operations",
     "check_manifest",
     "count",
     "default_first_last",
+    "initialised",
     "network",
     "read_manifest",
     "tensors",

@@ -50,7 +50,8 @@ class TrainConfig(Config):
     precision: Precision = "fp32"
     """`bf16`: layers compute in bfloat16 (autocast), and weights and optimizer stay in float32."""
     init_from: ModelId | None = None
-    """Id of a model whose weights are the start; null: random weights."""
+    """Id of a model whose weights are the start; the last layer starts anew where its classes are others. Null: random
+    weights."""
     augment: Augment = "none"
     """`crop`: padded by 4 pixels and cut back at random; `crop_flip` (CIFAR's default): and mirrored; `affine`: turned,
     scaled and shifted a little; `imagenet` (ImageNet's default): a random part of the image at the input's size, and

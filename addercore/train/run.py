@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from addercore.arch import tensors
-from addercore.config import TrainConfig
+from addercore.arch import Initialised, initialised, read_manifest
+from addercore.config import TrainConfig, dataset
 from addercore.data import source
 from addercore.devices import resolve_device
 from addercore.errors import BadData, BadModel, Diverged
@@ -36,6 +36,8 @@ class FitResult:
         epoch: epochs completed.
         metrics: of the published epoch, by name.
         artifacts: the files of a finished run: model, manifest, metrics, summary and curves.
+        initialised: the layers that began with the weights of `init_from`, and those that were drawn anew; None
+            without `init_from`.
     """
 
     stopped: bool
@@ -43,6 +45,7 @@ class FitResult:
     epoch: int
     metrics: dict[str, float]
     artifacts: list[Artifact]
+    initialised: Initialised | None = None
 
 
 def fit(
@@ -57,6 +60,7 @@ def fit(
     callbacks: Callbacks | None = None,
     resume_from: Path | None = None,
     init_from: Path | None = None,
+    continue_from: Path | None = None,
     teacher: Path | None = None,
     relabel: Callable[[Tensor], Tensor] | None = None,
     curves: bool = True,
@@ -76,7 +80,10 @@ def fit(
         backend: name of the kernels of adder layers, as for `adder_conv2d`.
         callbacks: get reports of the run, and may stop it.
         resume_from: a checkpoint, or a folder of checkpoints, of which the newest undamaged one is taken.
-        init_from: a model file whose weights a new run starts from.
+        init_from: a model file whose weights a new run starts from. Where its classes are others, the last layer
+            starts anew (transfer learning).
+        continue_from: a checkpoint of another run of the same network and dataset. A new run goes on from its weights,
+            batch statistics, momentum and random generators, with epochs and learning rates of its own.
         teacher: file of the model that `config.distill` names.
         relabel: replaces the labels (N,) of the training images by others (N,), as the controls of analyses do.
         curves: draw curves.png, if matplotlib is installed.
@@ -88,7 +95,7 @@ def fit(
         ValueError: arguments that are out of range or do not go with `config`.
         BadData: files of the dataset are missing or damaged. Metrics, summary and curves up to there are in `workdir`.
         BadModel: `init_from` or `teacher` is damaged, or is a model of another network or task.
-        CheckpointError: `resume_from` is damaged or belongs to another configuration.
+        CheckpointError: `resume_from` or `continue_from` is damaged or belongs to another configuration.
         Diverged: the loss became NaN or infinite. Metrics, summary and curves up to there are in `workdir`.
         LoaderLost: a loader process was ended from outside.
         MemoryError: a loader process or a kernel has no memory left.
@@ -111,7 +118,12 @@ def fit(
     with isolated(config.seed, target, threads):
         environment = describe(target, chosen.backend, chosen.note)
         callbacks.on_start(environment)
-        model = _model(config, chosen.backend.name, init_from)
+        start = None if init_from is None else _start(config, Path(init_from))
+        model = _model(config, chosen.backend.name, start)
+        if start is not None and start.layers.new and resume_from is None:
+            new = ", ".join(start.layers.new)
+            message = f"{len(start.layers.taken)} layers start from the stored model, of other classes; {new} anew"
+            callbacks.on_event("initialised", message, start.layers.to_dict())
         taught_by = load_teacher(config, None if teacher is None else Path(teacher), target, chosen.backend.name)
         train = source(config.dataset.name, "train", data_dir)
         if relabel is not None:
@@ -130,19 +142,40 @@ def fit(
         )
         if resume_from is not None:
             _resume(trainer, Path(resume_from), callbacks)
+        elif continue_from is not None:
+            found = checkpoint.load(Path(continue_from))
+            trainer.continue_from(found.state, found.path)
         try:
             trainer.run()
         except (BadData, Diverged) as error:
             _leave_record(trainer, workdir, callbacks, error, curves)
             raise
-        return _result(trainer, workdir, callbacks, curves)
+        return _result(trainer, workdir, callbacks, curves, None if start is None else start.layers)
 
 
-def _model(config: TrainConfig, backend: str, init_from: Path | None) -> nn.Module:
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """What a new run takes from a stored model."""
+
+    layers: Initialised
+    weights: dict[str, Tensor]
+
+
+def _start(config: TrainConfig, path: Path) -> _Start:
+    """Reads the weights of a stored model, without those of layers that start anew; its method may be another."""
+    weights = load_weights(path)
+    try:
+        layers = initialised(read_manifest(path), config.network(), dataset(config.dataset.name).classes)
+    except ValueError as error:
+        raise BadModel(f"{path}: cannot start {config.model.arch} from it: it {error}") from error
+    return _Start(layers, {name: value for name, value in weights.items() if name.rpartition(".")[0] in layers.taken})
+
+
+def _model(config: TrainConfig, backend: str, start: _Start | None) -> nn.Module:
     part = config.model
     model = build(config.network(), part.method, part.first_last, part.gradient, backend)
-    if init_from is not None:
-        _start_from(model, config, Path(init_from))
+    if start is not None:
+        model.load_state_dict({**model.state_dict(), **start.weights})
     return model
 
 
@@ -151,17 +184,6 @@ def _resume(trainer: Trainer, path: Path, callbacks: Callbacks) -> None:
     for error in found.lost:
         callbacks.on_event("checkpoint_lost", f"a checkpoint cannot be used: {error}", {})
     trainer.load_state_dict(found.state, found.path)
-
-
-def _start_from(model: nn.Module, config: TrainConfig, path: Path) -> None:
-    """Copies the weights of a stored model, whose tensors must have the same shapes; its method may be another."""
-    weights = load_weights(path)
-    expected = {name: shape for name, (_, shape) in tensors(config.network()).items()}
-    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    if found != expected:
-        differing = sorted(name for name in expected | found if expected.get(name) != found.get(name))
-        raise BadModel(f"{path}: cannot start {config.model.arch} from it: {', '.join(differing)} differ")
-    model.load_state_dict(weights)
 
 
 def _leave_record(trainer: Trainer, workdir: Path, callbacks: Callbacks, error: Exception, curves: bool) -> None:
@@ -181,10 +203,12 @@ def _leave_record(trainer: Trainer, workdir: Path, callbacks: Callbacks, error: 
         callbacks.on_failed(artifacts)
 
 
-def _result(trainer: Trainer, workdir: Path, callbacks: Callbacks, curves: bool) -> FitResult:
+def _result(
+    trainer: Trainer, workdir: Path, callbacks: Callbacks, curves: bool, start: Initialised | None
+) -> FitResult:
     position = trainer.position
     if trainer.stopped:
-        return FitResult(True, position.step, position.epoch, dict(trainer.metrics), [])
+        return FitResult(True, position.step, position.epoch, dict(trainer.metrics), [], start)
     best = trainer.best
     weights = trainer.model.state_dict() if best is None else best.weights
     metrics = trainer.metrics if best is None else best.metrics
@@ -193,10 +217,11 @@ def _result(trainer: Trainer, workdir: Path, callbacks: Callbacks, curves: bool)
         "steps": position.step,
         "published_epoch": position.epoch if best is None else best.epoch,
         "environment": trainer.environment,
+        **({} if start is None else {"initialised": start.to_dict()}),
     }
     if curves and not can_draw():
         callbacks.on_event("no_curves", "curves.png needs matplotlib: pip install 'adderworks[data]'", {})
     teacher = None if trainer.teacher is None else trainer.teacher.record()
     history = trainer.history
     artifacts = write_artifacts(workdir, trainer.config, weights, dict(metrics), history, summary, teacher, curves)
-    return FitResult(False, position.step, position.epoch, dict(metrics), artifacts)
+    return FitResult(False, position.step, position.epoch, dict(metrics), artifacts, start)

@@ -323,8 +323,7 @@ class Trainer:
 
     def load_state_dict(self, state: dict[str, Any], source: Path) -> None:
         """Restores the state of a checkpoint. Raises `CheckpointError` if it belongs to another configuration."""
-        if state.get("format") != 1:
-            raise CheckpointError(f"checkpoint {source} has format {state.get('format')!r}; this addercore reads 1")
+        self._require_format(state, source)
         mine, its = self.config.to_dict(), state["config"]
         free = {"checkpoint"}  # how often to save does not change what is computed
         different = sorted(key for key in mine if key not in free and mine[key] != its.get(key))
@@ -347,6 +346,33 @@ class Trainer:
         set_rng_state(state["rng"], self.device)
         self._saved = replace(self.position)
         self._tell_resumed(state["environment"], source)
+
+    def continue_from(self, state: dict[str, Any], source: Path) -> None:
+        """Takes over what another run has learnt: weights, batch statistics, momentum and random generators.
+
+        Its position, metrics and learning rate do not count: this run begins with its first epoch.
+
+        Raises:
+            CheckpointError: the checkpoint is of another network, dataset or format.
+        """
+        self._require_format(state, source)
+        mine, its = self.config.to_dict(), state["config"]
+        if different := [key for key in ("model", "dataset") if mine[key] != its.get(key)]:
+            raise CheckpointError(f"checkpoint {source} has another {' and '.join(different)} than this training")
+        self.model.load_state_dict(state["model"])
+        settings = [{key: group[key] for key in group if key != "params"} for group in self.optimizer.param_groups]
+        self.optimizer.load_state_dict(state["optimizer"])
+        for group, own in zip(self.optimizer.param_groups, settings, strict=True):
+            group.update(own)
+        set_rng_state(state["rng"], self.device)
+        where = {"step": state["place"]["step"], "epoch": state["place"]["epoch"]}
+        message = f"goes on from step {where['step']} (epoch {where['epoch']}) of another run"
+        self.callbacks.on_event("continued", message, where)
+
+    @staticmethod
+    def _require_format(state: dict[str, Any], source: Path) -> None:
+        if state.get("format") != 1:
+            raise CheckpointError(f"checkpoint {source} has format {state.get('format')!r}; this addercore reads 1")
 
     def _tell_resumed(self, before: dict[str, Any], source: Path) -> None:
         where = {"step": self.position.step, "epoch": self.position.epoch}

@@ -287,7 +287,9 @@ def retry(
     checkpoint, or whose model or dataset is gone; 429 `queue_full` (RFC 6585).
     """
     with service.database.write() as session:
-        document = lifecycle.get(session, id).spec
+        row = lifecycle.get(session, id)
+        require_readable(row)
+        document = row.spec
         if document["kind"] not in SUBMITTED:
             raise Problem("conflict", "The validation of a dataset is not repeated. Upload the file again.")
         try:
@@ -301,6 +303,69 @@ def retry(
         row = lifecycle.retry(session, id, spec, from_checkpoint=from_ == "checkpoint", rules=rules)
         sweeps.adopt(session, sweep, id, row.id)
     service.relay.poke()
+    response.headers["Location"] = f"/v1/jobs/{row.id}"
+    return view(service, row)
+
+
+CONTINUATION: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"$ref": "#/components/schemas/Continuation"},
+                "examples": {"ten epochs more": {"value": {"epochs": 10, "lr": 0.01}}},
+            }
+        },
+    }
+}
+
+
+@router.post(
+    "/{id}/continue",
+    status_code=201,
+    response_model=Job,
+    summary="Continue a finished training",
+    openapi_extra=CONTINUATION,
+    responses={
+        201: location("job"),
+        200: {"model": Job, "description": "The job that an earlier request with this Idempotency-Key made."},
+        **CHANGES,
+        **documented("bad_json", "body_too_large", "unsupported_media_type", "idempotency_mismatch", "queue_full"),
+    },
+)
+def continue_training(
+    service: ServiceDep, response: Response, id: JobId, document: Document, idempotency_key: IdempotencyKey = None
+) -> Job:
+    """Creates a training that goes on from a finished one's last checkpoint, for further epochs.
+
+    Weights, batch statistics and the optimizer's momentum are kept. The learning rate begins anew at `lr` and follows
+    the schedule over the further `epochs`; all other fields are the finished job's. `continued_from` names that job.
+
+    Errors: 400 `bad_json`; 404 `not_found` for an unknown job; 409 `conflict` for a job that has not finished or is no
+    training, whose dataset or teacher is gone, or whose checkpoints are no longer kept (start from its model by
+    `init_from`); 413 `body_too_large`; 415 `unsupported_media_type`; 422 `invalid` with a pointer to each bad field
+    (RFC 6901); 422 `idempotency_mismatch`; 429 `queue_full` (RFC 6585).
+    """
+    with service.database.write() as session:
+        old = lifecycle.get(session, id)
+        require_readable(old)
+        spec = submission.continued_spec(document, old.spec, session)
+        body = {"continue": id, "with": document}
+        row = lifecycle.submitted_before(session, idempotency_key, body)
+        created = row is None
+        if row is None:
+            try:
+                submission.require_data(service.settings, spec)
+                submission.require_model(session, spec)
+            except Problem as problem:
+                raise Problem("conflict", f"The job cannot be continued: {problem.detail}") from None
+            rules = Rules.of(service.settings)
+            made = lifecycle.continue_training(session, id, spec, key=idempotency_key, body=body, rules=rules)
+            row = made.job
+    if created:
+        service.relay.poke()
+    else:
+        response.status_code = 200
     response.headers["Location"] = f"/v1/jobs/{row.id}"
     return view(service, row)
 

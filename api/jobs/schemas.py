@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import AliasChoices, ConfigDict, Field
+from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field
 
 from api.jobs.queue_positions import QueuePosition
 from api.schemas import Answer, SpecDocument, Time
+from jobs import documents
 from jobs.spec import Kind
 from jobs.states import Cause, Status
 from jobs.tables import Job as JobRow
@@ -91,6 +92,7 @@ class Job(Answer):
                 "model_id": None,
                 "error": None,
                 "retry_of": None,
+                "continued_from": None,
             }
         },
     )
@@ -126,6 +128,8 @@ class Job(Answer):
     error: JobError | None
     retry_of: str | None
     """The job that this one repeats."""
+    continued_from: str | None
+    """The finished training from whose last checkpoint this one goes on."""
 
     @classmethod
     def of(cls, row: JobRow, labels: Mapping[str, str], at: QueuePosition | None, run_seconds: float | None) -> Job:
@@ -217,6 +221,14 @@ class Metric(Answer):
     time: Time
 
 
+def _readable(data: object) -> object:
+    """The data of an event, or a word on why an older version's cannot be sent: its `seq` stays in the history."""
+    if data is None:
+        return None
+    found = documents.fault(data) if isinstance(data, dict) else "it is no object"
+    return data if found is None else {"unreadable": str(found)[:500]}
+
+
 class Event(Answer):
     """A state change or a notable moment."""
 
@@ -226,7 +238,7 @@ class Event(Answer):
     time: Time
     type: str
     message: str
-    data: dict[str, Any] | None
+    data: Annotated[dict[str, Any] | None, BeforeValidator(_readable)]
 
 
 class Attempt(Answer):

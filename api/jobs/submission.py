@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from addercore import arch, config
 from api.datasets.availability import require_dataset
-from api.http.problems import bad_fields, invalid
+from api.http.problems import Problem, bad_fields, invalid
 from jobs.errors import DatasetUnusable, NotFound
 from jobs.ids import ID_PATTERN
 from jobs.repository import datasets, models
 from jobs.settings import Settings
-from jobs.spec import SUBMITTED_SPEC, AnalyzeSpec, EvaluateSpec, SubmittedSpec, TrainSpec
+from jobs.spec import SUBMITTED_SPEC, AnalyzeSpec, Continuation, EvaluateSpec, SubmittedSpec, TrainSpec
 from jobs.tables import Model
 
 DATASET = "/dataset/name"
@@ -37,6 +39,27 @@ def parse_spec(document: object, session: Session) -> SubmittedSpec:
         found = [(DATASET, unusable), *((where, why) for where, why in found if where != DATASET)]
     if found:
         raise invalid(found)
+    return spec
+
+
+def continued_spec(document: object, finished: dict[str, Any], session: Session) -> TrainSpec:
+    """The spec of a training that goes on from a finished job.
+
+    Args:
+        document: the request's body, its own epochs and learning rate.
+        finished: the job's spec.
+
+    Raises:
+        Problem: 422 with a pointer to each bad field of the body; 409 where the finished job is no training.
+    """
+    try:
+        own = Continuation.model_validate(document)
+    except ValidationError as error:
+        raise invalid(bad_fields(error, Continuation)) from None
+    if finished["kind"] != "train":
+        raise Problem("conflict", f"The job is of kind {finished['kind']}; only a training can be continued.")
+    spec = parse_spec(own.spec(finished), session)
+    assert isinstance(spec, TrainSpec)
     return spec
 
 
@@ -83,13 +106,10 @@ def _model(session: Session, model_id: str, field: str) -> Model:
 
 def _fitting_start(session: Session, spec: TrainSpec, model_id: str) -> Model:
     model = _model(session, model_id, "/init_from")
-    info = config.dataset(spec.dataset.name)
-    part = model.manifest["network"]
-    mine = (spec.model.arch, list(info.input_shape), len(info.classes))
-    its = (part["arch"], part["input_shape"], len(model.manifest["classes"]))
-    if mine != its:
-        reason = "{} is {} for images of {} and {} classes; this training has {}, {} and {}"
-        raise invalid([("/init_from", reason.format(model_id, *its, *mine))])
+    try:
+        arch.initialised(model.manifest, spec.network(), config.dataset(spec.dataset.name).classes)
+    except ValueError as error:
+        raise invalid([("/init_from", f"{model_id} {error}")]) from None
     return model
 
 

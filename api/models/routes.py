@@ -91,8 +91,8 @@ def show(service: ServiceDep, id: ModelId) -> Model:
     responses={
         200: {"model": Model, "description": "The model was here already: same bytes, same model."},
         201: location("model"),
-        **documented("bad_request", "bad_json", "body_too_large", "unsupported_media_type", "bad_model", "invalid"),
-        **documented("too_costly"),
+        **documented("bad_request", "bad_json", "body_too_large", "unsupported_media_type"),
+        **documented("bad_model", "invalid", "too_costly"),
         **documented("store_unavailable", "store_full"),
     },
 )

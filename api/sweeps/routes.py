@@ -190,8 +190,14 @@ def trials(service: ServiceDep, id: SweepId, limit: Limit = 20, after: After = N
     return json_response(Page.of(found, str(found[-1].number) if more else None))
 
 
-def _table(session: Session, id: str) -> summary.Table:
+def _readable(session: Session, id: str) -> SweepRow:
     sweep = repository.get(session, id)
+    require_readable(sweep)
+    return sweep
+
+
+def _table(session: Session, id: str) -> summary.Table:
+    sweep = _readable(session, id)
     return summary.tabulate(SweepSpec.model_validate(sweep.spec), repository.trials_of(session, id))
 
 
@@ -206,7 +212,7 @@ def _table(session: Session, id: str) -> summary.Table:
                 "text/markdown": {"schema": {"type": "string"}, "example": "| optimizer.eta | n |\n|---|---|\n"},
             }
         },
-        **documented("not_found", "invalid"),
+        **documented("not_found", "conflict", "invalid"),
     },
 )
 def table(
@@ -220,7 +226,8 @@ def table(
 
     CSV and Markdown show accuracies in per cent; JSON has them as shares, 0 to 1.
 
-    Errors: 404 `not_found` for an unknown sweep; 422 `invalid` for an unknown format.
+    Errors: 404 `not_found` for an unknown sweep; 409 `conflict` for one that is stored and cannot be read; 422
+    `invalid` for an unknown format.
     """
     with service.database.read() as session:
         found = _table(session, id)
@@ -239,17 +246,17 @@ def table(
     summary="Draw a sweep",
     responses={
         200: {"content": {"image/svg+xml": {"schema": {"type": "string"}, "example": "<svg></svg>"}}},
-        **documented("not_found"),
+        **documented("not_found", "conflict"),
     },
 )
 def picture(service: ServiceDep, id: SweepId) -> Response:
     """Returns a picture as SVG. A grid shows the objective over one of its fields, with ± one standard deviation over
     the seeds. A search shows the trials in order, and over each field.
 
-    Errors: 404 `not_found` for an unknown sweep.
+    Errors: 404 `not_found` for an unknown sweep; 409 `conflict` for one that is stored and cannot be read.
     """
     with service.database.read() as session:
-        sweep = repository.get(session, id)
+        sweep = _readable(session, id)
         rows = [trial for trial, _ in repository.trials_of(session, id)]
     text = plot.draw(SweepSpec.model_validate(sweep.spec), rows)
     headers = {"Content-Disposition": f'inline; filename="{id}.svg"', "X-Content-Type-Options": "nosniff"}
@@ -270,6 +277,7 @@ def cancel(service: ServiceDep, id: SweepId) -> Sweep:
     Errors: 404 `not_found` for an unknown sweep; 409 `conflict` for a sweep that has ended otherwise.
     """
     with service.database.write() as session:
+        _readable(session, id)
         row = repository.ask_cancel(session, id)
     _driver(service).advance(row)
     service.relay.poke()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
@@ -124,10 +124,25 @@ def add_checkpoint(session: Session, job: Job, step: int, stored: Stored, keep: 
     )
     fresh = {"sha256": stored.sha256, "bytes": stored.bytes, "created_at": now_ms()}
     session.execute(insertion.on_conflict_do_update(index_elements=["job_id", "step"], set_=fresh))
-    newest = select(Checkpoint.step).where(Checkpoint.job_id == job.id).order_by(Checkpoint.step.desc()).limit(keep)
+    own = (Checkpoint.job_id == job.id, Checkpoint.step > START)
+    newest = select(Checkpoint.step).where(*own).order_by(Checkpoint.step.desc()).limit(keep)
     steps = list(session.execute(newest).scalars())
-    old = delete(Checkpoint).where(Checkpoint.job_id == job.id, Checkpoint.step.not_in(steps))
+    old = delete(Checkpoint).where(*own, Checkpoint.step.not_in(steps))
     return list(session.execute(old.returning(Checkpoint.sha256)).scalars())
+
+
+START: Final = 0
+"""The step of the checkpoint that a job has from the training that it goes on from.
+
+It is kept: should all newer ones be damaged, an attempt begins there again. A training has none of its own before its
+first step.
+"""
+
+
+def resume_points(session: Session, job_id: str) -> tuple[list[tuple[int, Stored]], Stored | None]:
+    """A job's own checkpoints, newest first, and that of the training that it goes on from."""
+    found = checkpoints(session, job_id)
+    return [(step, stored) for step, stored in found if step > START], dict(found).get(START)
 
 
 def checkpoints(session: Session, job_id: str) -> list[tuple[int, Stored]]:

@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 from jobs.clock import now_ms
 from jobs.errors import Conflict, IdempotencyMismatch, NotFound
 from jobs.ids import new_id
-from jobs.repository import datasets, models, queue
+from jobs.repository import attempts, datasets, models, queue
+from jobs.repository.attempts import Stored
 from jobs.repository.core import append_events, change_status, lock_job, now, queue_wakeup
 from jobs.repository.paging import Page, page
 from jobs.scheduling import Rules, needs_memory_mb, share_of, work_of
@@ -37,6 +38,7 @@ def submit(
     key: str | None = None,
     body: object = None,
     retry_of: str | None = None,
+    continued_from: str | None = None,
     rules: Rules = Rules(),
 ) -> Submission:
     """Writes a job's row, labels, first event and wake-up in the caller's transaction.
@@ -78,6 +80,7 @@ def submit(
         last_seq=0,
         log_bytes=0,
         retry_of=retry_of,
+        continued_from=continued_from,
     )
     job.turn = queue.turn_for(session, job, rules)
     session.add(job)
@@ -222,29 +225,77 @@ def retry(
     old = lock_job(session, job_id)
     if old.status not in FINAL:
         raise Conflict(f"The job is {old.status}; only a finished job can be retried. Cancel it first.")
-    checkpoint = None
-    if from_checkpoint:
-        checkpoint = session.execute(
-            select(Checkpoint).where(Checkpoint.job_id == job_id).order_by(Checkpoint.step.desc()).limit(1)
-        ).scalar_one_or_none()
-        if checkpoint is None:
-            raise Conflict("The job left no checkpoint to go on from. Retry it with from=start.")
-    job = submit(session, spec, retry_of=job_id, rules=rules).job
-    if checkpoint is not None:
-        session.execute(
-            insert(Checkpoint).values(
-                job_id=job.id,
-                step=checkpoint.step,
-                sha256=checkpoint.sha256,
-                bytes=checkpoint.bytes,
-                created_at=now_ms(),
-            )
+    own, start = attempts.resume_points(session, job_id)
+    if from_checkpoint and not own:
+        raise Conflict("The job left no checkpoint to go on from. Retry it with from=start.")
+    if old.continued_from is not None and start is None:
+        raise Conflict(
+            f"The checkpoint of {old.continued_from}, from which the job went on, is no longer kept. Submit a training "
+            "with init_from, which starts from that job's model."
         )
-        on = f", which ran on {old.environment_key}; elsewhere the last bits differ" if old.environment_key else ""
-        message = f"Goes on from step {checkpoint.step} of {job_id}{on}."
+    job = submit(session, spec, retry_of=job_id, continued_from=old.continued_from, rules=rules).job
+    if start is not None:
+        _give_checkpoint(session, job, attempts.START, start)
+    if from_checkpoint:
+        step, newest = own[0]
+        _give_checkpoint(session, job, step, newest)
+        message = f"Goes on from step {step} of {job_id}{_on(old)}."
         append_events(session, job, [{"type": "resume", "message": message}])
-        session.flush()
+    session.flush()
     return job
+
+
+def continue_training(
+    session: Session,
+    job_id: str,
+    spec: TrainSpec,
+    *,
+    key: str | None = None,
+    body: object = None,
+    rules: Rules = Rules(),
+) -> Submission:
+    """Makes a new training that goes on from a finished one's newest checkpoint.
+
+    Args:
+        spec: of the new training; the same network on the same dataset, with its own epochs and learning rate.
+        key: as for `submit`.
+
+    Raises:
+        Conflict: the old one has not ended, or its checkpoints are gone.
+        IdempotencyMismatch: the key was used with another body.
+        QueueFull: `rules.max_queued` jobs wait already.
+    """
+    old = lock_job(session, job_id)
+    if old.status not in FINAL:
+        raise Conflict(f"The job is {old.status}; only a finished training can be continued.")
+    found = attempts.checkpoints(session, job_id)
+    if not found:
+        model = f'"init_from": "{old.model_id}"' if old.model_id else "init_from, where it has published a model"
+        raise Conflict(
+            f"The job's checkpoints are no longer kept. Submit a training with {model} instead: it starts from the "
+            "weights alone, without the optimizer's momentum."
+        )
+    made = submit(session, spec, key=key, body=body, continued_from=job_id, rules=rules)
+    if made.created:
+        step, newest = found[0]
+        _give_checkpoint(session, made.job, attempts.START, newest)
+        message = f"Goes on from step {step} of {job_id}{_on(old)}."
+        append_events(session, made.job, [{"type": "continue", "message": message}])
+        session.flush()
+    return made
+
+
+def _give_checkpoint(session: Session, job: Job, step: int, stored: Stored) -> None:
+    """Names a stored checkpoint of another job as one of this job's."""
+    session.execute(
+        insert(Checkpoint).values(
+            job_id=job.id, step=step, sha256=stored.sha256, bytes=stored.bytes, created_at=now_ms()
+        )
+    )
+
+
+def _on(old: Job) -> str:
+    return f", which ran on {old.environment_key}; elsewhere the last bits differ" if old.environment_key else ""
 
 
 def delete_job(session: Session, job_id: str) -> list[str]:

@@ -11,11 +11,10 @@ from pydantic import Field, model_validator
 
 from addercore.config import field_errors
 from addercore.config.fields import WHOLE, Form, PositiveFloat, Section, Seed
-from jobs.spec import LabelKey, LabelValue
+from jobs.spec import SWEEP_LABELS, LabelKey, LabelValue
 from jobs.sweeps.objectives import DEFAULTS, RESULT, Direction, direction_of
 
 MOST_SWEEP_LABELS = 30  # of the 32 that a job may have: the sweep adds two
-RESERVED = ("sweep", "trial")
 """Labels that a sweep gives its jobs."""
 PARALLEL_GRID = 64
 """Jobs of a grid that are unfinished at a time, unless `parallel` says otherwise."""
@@ -194,7 +193,7 @@ class SweepSpec(Section):
             for at, first in repetitions(values):
                 found.append((f"/grid/{name}/{at}", f"repeats value {first} of {name}; give each once"))
         found += [
-            (f"/labels/{key}", "is a label that the sweep itself gives") for key in RESERVED if key in self.labels
+            (f"/labels/{key}", "is a label that the sweep itself gives") for key in SWEEP_LABELS if key in self.labels
         ]
         if found:
             raise field_errors(found)

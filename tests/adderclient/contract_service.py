@@ -274,6 +274,10 @@ class _Handler(BaseHTTPRequestHandler):
                 new = f"job_{len(self.state.jobs) + 1:04d}"
                 self.state.jobs[new] = job(new, retry_of=identity, spec={"from": self.query["from"][0]})
                 self._answer(201, self.state.jobs[new])
+            case ("POST", "continue"):
+                new = f"job_{len(self.state.jobs) + 1:04d}"
+                self.state.jobs[new] = job(new, continued_from=identity, spec=json.loads(self.body))
+                self._answer(201, self.state.jobs[new])
             case ("GET", "metrics"):
                 self._metrics(identity)
             case ("GET", "attempts"):

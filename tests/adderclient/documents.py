@@ -31,6 +31,7 @@ def job(identity: str, status: str = "queued", **more: Any) -> dict[str, Any]:
         "model_id": None,
         "error": None,
         "retry_of": None,
+        "continued_from": None,
         **more,
     }
 

@@ -142,8 +142,10 @@ def test_actions(service: Service, adder: Adder) -> None:
     assert adder("resume", "job_0001").stdout == "job_0001 queued\n"
     assert json.loads(adder("cancel", "job_0001", "--json").stdout)["status"] == "cancelled"
     assert adder("retry", "job_0001", "--from", "checkpoint").stdout == "job_0002\n"
+    assert adder("continue", "job_0001", "--epochs", "10").stdout == "job_0003\n"
+    assert "continued from" in adder("show", "job_0003").stdout
     assert adder("delete", "job_0001").returncode == 0
-    assert list(service.jobs) == ["job_0002"]
+    assert list(service.jobs) == ["job_0002", "job_0003"]
 
 
 def test_watch_to_success_and_failure(service: Service, adder: Adder) -> None:

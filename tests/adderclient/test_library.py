@@ -168,6 +168,8 @@ def test_actions(service: Service, client: Client) -> None:
         client.jobs.resume("job_0001")
     retried = client.jobs.retry("job_0001", "checkpoint")
     assert (retried.retry_of, retried.spec) == ("job_0001", {"from": "checkpoint"})
+    continued = client.jobs.continue_training("job_0001", 10, lr=0.01)
+    assert (continued.continued_from, continued.spec) == ("job_0001", {"epochs": 10, "lr": 0.01})
     client.jobs.delete("job_0001")
     assert "job_0001" not in service.jobs
 

@@ -53,7 +53,13 @@ def document(site: Running, worker: Worker) -> Any:
     ],
     indirect=True,
 )
-@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+@pytest.mark.parametrize(
+    "mode",
+    [
+        GenerationMode.POSITIVE,
+        pytest.param(GenerationMode.NEGATIVE, marks=pytest.mark.long("hundreds of bad requests")),
+    ],
+)
 def test_the_server_keeps_to_its_document(document: Any, mode: GenerationMode) -> None:
     tried = 0
     for found in document.get_all_operations():

@@ -29,16 +29,9 @@ def suite(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("--only", STOPPED, "--times", "1"),
-        pytest.param(("--short",), marks=pytest.mark.long("a dozen kinds of faults, some of them several times")),
-    ],
-    ids=["one", "many"],
-)
-def test_nothing_is_lost_nothing_is_done_twice(arguments: tuple[str, ...]) -> None:
-    done = suite(*arguments)
+@pytest.mark.long("a dozen kinds of faults, some of them several times")
+def test_nothing_is_lost_nothing_is_done_twice() -> None:
+    done = suite("--short")
     assert done.returncode == 0, done.stdout
 
 

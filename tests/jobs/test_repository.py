@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ from jobs.repository import attempts, core, history, lifecycle, outlook, queue, 
 from jobs.repository.attempts import Claim, NewArtifact, Stored
 from jobs.repository.queue import Offer
 from jobs.states import EDGES, FINAL, OWNED, Status
+from jobs.tables import Checkpoint
 from tests.support.specs import train_body, train_spec
 
 LEASE_MS = 60_000
@@ -216,6 +218,49 @@ def test_retry_makes_a_new_job_from_the_checkpoint(database: Database) -> None:
     with database.read() as session:
         assert attempts.checkpoints(session, new.id) == [(12, Stored("a" * 64, 10))]
         assert lifecycle.get(session, new.id).retry_of == claim_.job_id
+
+
+def test_a_finished_training_is_continued_from_its_newest_checkpoint(database: Database) -> None:
+    claim_ = claimed(database)
+    with pytest.raises(Conflict, match="only a finished training"), database.write() as session:
+        lifecycle.continue_training(session, claim_.job_id, train_spec())
+    newest = Stored("b" * 64, 11)
+    with database.write() as session:
+        job = attempts.lock(session, claim_, LEASE_MS)
+        attempts.add_checkpoint(session, job, 12, Stored("a" * 64, 10), keep=2)
+        attempts.add_checkpoint(session, job, 24, newest, keep=2)
+        attempts.finish(session, job, Status.SUCCEEDED, "Done.")
+    body = {"epochs": 3}
+    with database.write() as session:
+        made = lifecycle.continue_training(session, claim_.job_id, train_spec(epochs=3), key="k", body=body)
+        same = lifecycle.continue_training(session, claim_.job_id, train_spec(epochs=3), key="k", body=body)
+    assert (made.created, same.created, made.job.id) == (True, False, same.job.id)
+    assert (made.job.continued_from, made.job.retry_of) == (claim_.job_id, None)
+    with database.read() as session:
+        assert attempts.resume_points(session, made.job.id) == ([], newest)
+
+    again = claim(database)
+    assert again.job_id == made.job.id
+    with database.write() as session:
+        job = attempts.lock(session, again, LEASE_MS)
+        for step in (1, 2, 3):
+            attempts.add_checkpoint(session, job, step, Stored(str(step) * 64, 9), keep=2)
+        attempts.finish(session, job, Status.SUCCEEDED, "Done.")
+    with database.write() as session:
+        anew = lifecycle.retry(session, again.job_id, train_spec(), from_checkpoint=False)
+        later = lifecycle.retry(session, again.job_id, train_spec(), from_checkpoint=True)
+        third, second = (3, Stored("3" * 64, 9)), (2, Stored("2" * 64, 9))
+        assert attempts.resume_points(session, again.job_id) == ([third, second], newest)
+        assert attempts.resume_points(session, anew.id) == ([], newest)
+        assert attempts.resume_points(session, later.id) == ([third], newest)
+        assert {anew.continued_from, later.continued_from} == {claim_.job_id}
+
+    with database.write() as session:
+        session.execute(sa.delete(Checkpoint))
+    with pytest.raises(Conflict, match="init_from"), database.write() as session:
+        lifecycle.continue_training(session, claim_.job_id, train_spec())
+    with pytest.raises(Conflict, match="init_from"), database.write() as session:
+        lifecycle.retry(session, again.job_id, train_spec(), from_checkpoint=False)
 
 
 def test_delete_removes_everything_of_a_finished_job(database: Database) -> None:

@@ -68,8 +68,14 @@ def test_the_code_of_an_exception(error: Exception, code: FailureCode, says: str
     assert says in end.message
 
 
-def test_a_silent_failure_in_limited_memory_is_for_want_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    error = SystemError("<function _find_and_load> returned NULL without setting an exception")
+@pytest.mark.parametrize(
+    "says",
+    ["<function _find_and_load> returned NULL without setting an exception", "error return without exception set"],
+)
+def test_a_silent_failure_in_limited_memory_is_for_want_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str
+) -> None:
+    error = SystemError(says)
     limit = resource.RLIM_INFINITY
     monkeypatch.setattr(resource, "getrlimit", lambda _which: (limit, limit))
     assert getattr(ending(error, tmp_path), "code", None) == FailureCode.CODE_ERROR
@@ -86,6 +92,7 @@ SOON = train_spec(
 )
 
 
+@pytest.mark.long("five starts of a training")
 def test_torn_checkpoints_are_passed_over(tmp_path: Path) -> None:
     job = Attempts(tmp_path, SOON)
 
@@ -123,6 +130,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
+@pytest.mark.long("trainings on a file system of its own; tests/worker/test_stores_away.py has the short form")
 def test_a_full_disk_is_said_and_leaves_the_last_checkpoint(tmp_path: Path, small_disk: Path) -> None:
     job = Attempts(tmp_path / "job", SOON, disk=small_disk)
     ballast = small_disk / "ballast"

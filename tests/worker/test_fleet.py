@@ -62,7 +62,7 @@ def stall_past_lease(running: Fleet, job_id: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("jobs", "real"), [(20, 2), pytest.param(200, 20, marks=pytest.mark.long("220 jobs, 20 of them trainings"))]
+    ("jobs", "real"), [(20, 0), pytest.param(200, 20, marks=pytest.mark.long("220 jobs, 20 of them trainings"))]
 )
 def test_every_job_runs_once(tiny: Settings, valkey: Valkey, jobs: int, real: int) -> None:
     trained = [
@@ -89,6 +89,7 @@ def test_every_job_runs_once(tiny: Settings, valkey: Valkey, jobs: int, real: in
         assert len({(job.result or {}).get("val/loss") for job in running.jobs(real_ids)}) == len(set(real_ids))
 
 
+@pytest.mark.long("a second fleet, to see that the first one's check can fail")
 def test_without_the_fence_a_stalled_worker_corrupts_its_job(
     tmp_path: Path, fresh_postgres_url: str, valkey: Valkey
 ) -> None:

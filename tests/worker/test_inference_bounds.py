@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import resource
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import httpx2
 import pytest
@@ -16,6 +21,7 @@ from jobs.settings import Settings
 from jobs.store import ArtifactStore
 from jobs.store.folder import FolderStore
 from tests.api.attempt import model_file
+from tests.support.servers import wait_until
 from worker import inference
 from worker.inference import Predictor
 
@@ -62,6 +68,36 @@ def test_answers_that_are_no_numbers_are_refused(store: ArtifactStore) -> None:
     with pytest.raises(HTTPException) as refused:
         ask(Predictor(store, 10 * SIZE), put(store, b"\x7e"))  # weights of 8e37: their sums are infinite
     assert refused.value.status_code == 422
+
+
+def test_a_prediction_without_memory_leaves_the_process_alive(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor, sha256 = Predictor(store, 10 * SIZE), put(store, b"\x00")
+    for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes")):
+        with monkeypatch.context() as patch:
+            patch.setattr(inference.addercore, "load", Mock(side_effect=error))
+            with pytest.raises(HTTPException) as refused:
+                ask(predictor, sha256)
+            assert refused.value.status_code == 503
+            assert "ADDER_INFERENCE_MEMORY_GB" in str(refused.value.detail)
+    assert ask(predictor, sha256)["label"]
+
+
+def test_the_process_has_a_limit_of_its_own(tmp_path: Path) -> None:
+    """Also the one that `adder up` starts: it is the same program."""
+    server = tmp_path / "i.sock"
+    environment = {**os.environ, "ADDER_INFERENCE_URL": f"unix:{server}", "ADDER_DATA_DIR": str(tmp_path)}
+    for setting, limit in (({}, 4 << 30), ({"ADDER_INFERENCE_MEMORY_GB": "1.5"}, 3 << 29)):
+        process = subprocess.Popen([sys.executable, "-m", "worker.inference"], env=environment | setting)
+        try:
+            wait_until(server.exists, "the process to listen")
+            found = resource.prlimit(process.pid, resource.RLIMIT_DATA)
+        finally:
+            process.terminate()
+            process.wait(60)
+            server.unlink(missing_ok=True)
+        assert found == (limit, limit)
 
 
 def test_one_image_is_decoded_at_a_time_and_none_without_a_place(

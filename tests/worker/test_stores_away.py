@@ -77,7 +77,9 @@ def ends_well(context: WorkerContext, job_id: str, ended: list[Cause]) -> None:
 
 
 def test_a_full_disk_pauses_the_job_and_room_lets_it_go_on(impatient: WorkerContext, small_disk: Path) -> None:
-    job_id = submit(impatient, {"do": "checkpoint", "seconds": "4", "points": str(POINTS)}, checkpoint={"keep": 2})
+    job_id = submit(
+        impatient, {"do": "checkpoint", "seconds": "60", "later": "1", "points": str(POINTS)}, checkpoint={"keep": 2}
+    )
     thread = run_in_background(impatient)
     wait_until(lambda: bool(events_of(impatient, job_id, "checkpoint")), "a first checkpoint to be stored")
     filler = small_disk / "filler"
@@ -131,7 +133,7 @@ def test_a_store_that_stays_away_pauses_the_job(impatient: WorkerContext) -> Non
 
 
 def test_an_attempt_waits_for_its_checkpoint_instead_of_beginning_anew(lite_context: WorkerContext) -> None:
-    job_id = submit(lite_context, {"do": "checkpoint", "seconds": "3", "points": str(POINTS)})
+    job_id = submit(lite_context, {"do": "checkpoint", "seconds": "60", "later": "1", "points": str(POINTS)})
     thread = run_in_background(lite_context)
     wait_until(lambda: bool(events_of(lite_context, job_id, "checkpoint")), "a checkpoint")
     with lite_context.database.write() as session:

@@ -105,7 +105,9 @@ def test_a_deaf_child_is_killed_after_the_grace(context: WorkerContext) -> None:
 
 
 def test_pause_frees_the_slot_and_resume_goes_on(context: WorkerContext) -> None:
-    job_id = submit(context, {"do": "checkpoint", "seconds": "3", "points": "30"}, checkpoint={"keep": 1})
+    job_id = submit(
+        context, {"do": "checkpoint", "seconds": "60", "later": "1", "points": "30"}, checkpoint={"keep": 1}
+    )
     thread = run_in_background(context)
     wait_step(context, job_id, 3)
     with context.database.write() as session:

@@ -101,6 +101,7 @@ fit(TrainConfig.from_dict({spec!r}), workdir=Path({folder!r}), device="cpu", thr
 """
 
 
+@pytest.mark.long("three processes that load torch; test_stopped_anywhere_it_ends_the_same is the short form")
 def test_killed_twice_it_ends_the_same(tmp_path: Path, config: Any) -> None:
     spec = config(epochs=2, checkpoint={"every_seconds": 0.15})
     fit(spec, workdir=tmp_path / "whole", device="cpu", threads=1)

@@ -15,6 +15,8 @@ import addercore
 from addercore import BadModel, Callbacks, Diverged, fit
 from addercore.arch import read_manifest
 from addercore.io import encode, manifest_of
+from addercore.networks import build
+from addercore.train import checkpoint
 
 pytestmark = pytest.mark.bits
 
@@ -179,6 +181,32 @@ def test_a_run_starts_from_a_stored_model(tmp_path: Path, config: Any, recorder:
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(BadModel, match="cannot be read"):
         fit(tuned, workdir=tmp_path / "b", device="cpu", init_from=path)
+
+
+def test_a_run_starts_from_a_model_of_other_classes(tmp_path: Path, config: Any, recorder: Any) -> None:
+    first, head = config(), ("fc2.", "bn5.")
+    weights = build(first.network(), seed=9).state_dict()
+    two = {name: value[:2] if name.startswith(head) and value.dim() else value for name, value in weights.items()}
+    path = tmp_path / "parity.safetensors"
+    path.write_bytes(encode(two, manifest_of(first, {}) | {"classes": ["even", "odd"]}))
+    tuned = config(init_from="model_1", optimizer={"lr": 1e-6, "weight_decay": 0.0})
+    options: dict[str, Any] = {"workdir": tmp_path / "a", "device": "cpu", "threads": 1, "init_from": path}
+
+    seen = recorder(stop_at=1)
+    stopped = fit(tuned, callbacks=seen, **options)
+    assert seen.events[0][1] == "8 layers start from the stored model, of other classes; fc2, bn5 anew"
+    state = checkpoint.load(seen.checkpoints[0][0]).state["model"]
+    for name, value in weights.items():
+        near = value.dim() == 0 or "running" in name or torch.allclose(state[name], value, atol=1e-3)
+        assert near != (name in ("fc2.weight",)), name
+
+    done = fit(tuned, resume_from=tmp_path / "a/checkpoints", **options)
+    assert stopped.initialised == done.initialised
+    assert done.initialised is not None
+    assert done.initialised.new == ("fc2", "bn5")
+    assert json.loads((tmp_path / "a/summary.json").read_text())["initialised"] == done.initialised.to_dict()
+    with pytest.raises(BadModel, match=r"it is of lenet5_bn, this training of lenet5_bn_2d"):
+        fit(config(model={"arch": "lenet5_bn_2d"}, init_from="model_1"), **options)
 
 
 def test_bf16_and_the_mixed_network_train(tmp_path: Path, config: Any) -> None:

@@ -33,7 +33,11 @@ SQLITE_ONLY = ("NaN", "more than the parser's stack")
 
 @pytest.fixture
 def stored(api: httpx2.Client, worker: Worker) -> dict[str, list[str]]:
-    """Two of each kind of object; the first of each will be broken."""
+    return two_of_each(api)
+
+
+def two_of_each(api: httpx2.Client) -> dict[str, list[str]]:
+    """Ids of two objects of each kind; the first of each will be broken."""
     jobs = [api.post("/v1/jobs", json=train_body()).json()["id"] for _ in range(2)]
     models = []
     for fill in (b"\x00", b"\x01"):
@@ -85,6 +89,43 @@ def test_a_listing_leaves_out_and_names_what_it_cannot_read(
         again = api.get(f"/v1/{table}", params={"limit": 100}).json()
         assert "unreadable" not in again
         assert bad in [row["id"] for row in again["data"]]
+
+
+CALLS = {
+    "jobs": ("/pause", "/retry", "/continue", "/cancel", "/metrics", "/events", "/attempts", "/logs", "/artifacts"),
+    "models": ("/predict", "/download"),
+    "datasets": ("/preview",),
+    "sweeps": ("/cancel", "/trials", "/table", "/figure.svg"),
+}
+
+
+@pytest.mark.parametrize("name", ["300 objects in each other", "an integer beyond Python's limit", "a text"])
+def test_no_call_about_such_a_row_is_the_servers_fault(lite_api: httpx2.Client, lite_worker: Worker, name: str) -> None:
+    rows = two_of_each(lite_api)
+    for table, column in COLUMNS:
+        bad, good = rows[table]
+        set_column(lite_worker.database, table, column, bad, BROKEN[name])
+        paths = [f"/v1/{table}/{bad}", *(f"/v1/{table}/{bad}{call}" for call in CALLS[table])]
+        pages = [f"{PAGES[table].rstrip('/') or '/jobs'}/{bad}", f"/compare?job={bad}&job={good}", "/healthz"]
+        for path in (*paths, *pages, f"/v1/compare?job={bad}&job={good}", "/v1/system"):
+            assert lite_api.get(path).status_code < 500, (table, column, path)
+        for path in paths[1:]:
+            assert lite_api.post(path).status_code < 500, (table, column, path)
+            sent = lite_api.post(path, json={"epochs": 1})
+            assert sent.status_code < 500, (table, column, path)
+        assert lite_api.delete(paths[0]).status_code < 500, (table, column)
+        assert lite_api.get(f"/v1/{table}").status_code == 200
+    assert lite_api.post("/v1/jobs", json=train_body()).status_code == 201
+
+
+def test_the_data_of_an_event_that_cannot_be_read_is_left_out(api: httpx2.Client, worker: Worker) -> None:
+    job = api.post("/v1/jobs", json=train_body()).json()["id"]
+    with worker.database.write() as session:
+        session.execute(text("UPDATE events SET data = :value"), {"value": nested(300)})
+    (event,) = api.get(f"/v1/jobs/{job}/events").json()["data"]
+    assert "deeper than" in event["data"]["unreadable"]
+    api.post(f"/v1/jobs/{job}/cancel")
+    assert api.get(f"/v1/jobs/{job}/stream").text.count("event: event") == 2
 
 
 def test_a_manifest_that_cannot_be_read_is_not_needed_by_the_list_and_its_model_can_be_deleted(

@@ -238,6 +238,24 @@ def test_a_deleted_job_ends_its_streams(api: httpx2.Client, worker: Worker) -> N
         list(lines)
 
 
+@pytest.mark.parametrize("call", ["stream", "logs?follow=true"])
+def test_streams_are_bounded_for_each_client(tmp_path: Any, sqlite_url: str, valkey: Valkey, call: str) -> None:
+    settings = quick_settings(tmp_path, sqlite_url, valkey.url, max_streams=8, max_client_streams=1)
+    with running(settings) as site, site.client() as api:
+        path = submitted(api)
+        with api.stream("GET", f"{path}/stream") as first:
+            next(first.iter_lines())
+            full = api.get(f"{path}/{call}")
+            assert (full.status_code, full.json()["code"]) == (429, "client_limit")
+            assert "ADDER_MAX_CLIENT_STREAMS" in full.json()["detail"]
+            other = httpx2.HTTPTransport(local_address="127.0.0.2")
+            with (
+                httpx2.Client(base_url=site.url, transport=other, timeout=300) as client,
+                client.stream("GET", f"{path}/stream") as second,
+            ):
+                assert second.status_code == 200
+
+
 def test_streams_are_bounded_and_end_with_the_server(tmp_path: Any, sqlite_url: str, valkey: Valkey) -> None:
     settings = quick_settings(tmp_path, sqlite_url, valkey.url, max_streams=2)
     ended: list[float] = []

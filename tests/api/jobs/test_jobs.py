@@ -20,7 +20,7 @@ from tests.support.specs import train_body
 FIELDS = {
     "id", "kind", "status", "spec", "labels", "created_at", "queued_at", "started_at", "finished_at", "attempt",
     "queue_position", "estimated_start_at", "waiting_for", "progress", "environment", "result", "model_id", "error",
-    "retry_of", "run_seconds",
+    "continued_from", "retry_of", "run_seconds",
 }  # fmt: skip
 
 
@@ -210,6 +210,15 @@ def test_what_a_spec_refers_to_must_be_there_and_fit(api: httpx2.Client) -> None
     assert code(answer) == (422, "bad_model")
 
 
+def test_a_training_starts_from_a_model_of_other_classes_but_not_of_another_network(api: httpx2.Client) -> None:
+    letters = model_file(MANIFEST | {"classes": list("abcdefghij")})
+    model = api.post("/v1/models", files={"weights": letters}).json()["id"]
+    assert api.post("/v1/jobs", json=train_body(init_from=model)).status_code == 201
+    refused = api.post("/v1/jobs", json=train_body(init_from=model, model={"arch": "lenet5_bn_2d"}))
+    reason = f"{model} is of lenet5_bn, this training of lenet5_bn_2d: name a model of lenet5_bn_2d"
+    assert refused.json()["errors"] == [{"pointer": "/init_from", "detail": reason}]
+
+
 def test_a_teacher_must_be_there_and_fit(api: httpx2.Client) -> None:
     def pointers(**distill: Any) -> list[tuple[str, str]]:
         for params in ({}, {"validate_only": "true"}):
@@ -272,3 +281,53 @@ def test_a_byte_order_mark_before_json_is_passed_over(lite_api: httpx2.Client) -
     content = b"\xef\xbb\xbf" + json.dumps(train_body()).encode()
     answer = lite_api.post("/v1/jobs", content=content, headers={"content-type": "application/json"})
     assert answer.status_code == 201, answer.text
+
+
+def test_a_finished_training_is_continued_with_its_own_epochs(api: httpx2.Client, worker: Worker) -> None:
+    labels = {"who": "ada", "sweep": "sweep_1", "trial": "3"}
+    job = api.post("/v1/jobs", json=train_body(labels=labels, optimizer={"lr": 0.2})).json()["id"]
+    path = f"/v1/jobs/{job}/continue"
+    assert code(api.post(path, json={"epochs": 3})) == (409, "conflict")
+    claim = worker.claim()
+    worker.checkpoint(claim, 12)
+    worker.finish(claim)
+
+    answer = api.post(path, json={"epochs": 3, "lr": 0.05}, headers={"Idempotency-Key": "more"})
+    assert answer.status_code == 201, answer.text
+    new = answer.json()
+    assert answer.headers["Location"] == f"/v1/jobs/{new['id']}"
+    assert (new["continued_from"], new["retry_of"], new["labels"]) == (job, None, {"who": "ada"})
+    assert (new["spec"]["epochs"], new["spec"]["optimizer"]["lr"], new["spec"]["init_from"]) == (3, 0.05, None)
+    again = api.post(path, json={"epochs": 3, "lr": 0.05}, headers={"Idempotency-Key": "more"})
+    assert (again.status_code, again.json()["id"]) == (200, new["id"])
+    other = api.post(path, json={"epochs": 4}, headers={"Idempotency-Key": "more"})
+    assert code(other) == (422, "idempotency_mismatch")
+    assert api.post(path, json={"epochs": 4}).json()["spec"]["optimizer"]["lr"] == 0.2
+    assert "goes on from" in api.get(f"/jobs/{new['id']}").text
+
+
+def test_what_cannot_be_continued_is_refused_in_words(api: httpx2.Client, worker: Worker) -> None:
+    job = api.post("/v1/jobs", json=train_body()).json()["id"]
+    claim = worker.claim()
+    model = worker.publish(claim)
+    worker.finish(claim)
+    path = f"/v1/jobs/{job}/continue"
+    gone = api.post(path, json={"epochs": 3}).json()
+    assert gone["code"] == "conflict"
+    assert f'"init_from": "{model}"' in gone["detail"]
+    for body, pointer, words in (
+        ({}, "/epochs", "is required"),
+        ({"epochs": 0}, "/epochs", "≥ 1"),
+        ({"epochs": 2, "lr": -1}, "/lr", "number"),
+        ({"epochs": 2, "learning_rate": 1}, "/learning_rate", "did you mean lr?"),
+        ({"num_epochs": 2}, "/num_epochs", "did you mean epochs?"),
+    ):
+        answer = api.post(path, json=body)
+        found = {error["pointer"]: error["detail"] for error in answer.json()["errors"]}
+        assert answer.status_code == 422
+        assert words in found[pointer], found
+    evaluation = {"kind": "evaluate", "model_id": model, "dataset": {"name": "digits"}}
+    other = api.post("/v1/jobs", json=evaluation).json()["id"]
+    worker.finish(worker.claim())
+    assert "only a training" in api.post(f"/v1/jobs/{other}/continue", json={"epochs": 1}).json()["detail"]
+    assert code(api.post("/v1/jobs/job_none/continue", json={"epochs": 1})) == (404, "not_found")

@@ -1,4 +1,4 @@
-"""What a prediction may send: none of it is parsed on the event loop, and what is bad is not called the server's fault."""
+"""What a prediction may send: none of it is parsed on the event loop, and what is bad is no fault of the server."""
 
 from __future__ import annotations
 
