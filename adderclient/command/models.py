@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
 
 from adderclient.command.app import After, AsJson, Limit, Url, connect
+from adderclient.command.conversion import converted
+from adderclient.command.errors import UsageError
 from adderclient.command.formats import DASH, ago, is_number, number, percent
 from adderclient.command.output import collect, fields, note, note_more, print_json, print_list, table
 from adderclient.command.terminal import say
@@ -49,16 +52,35 @@ def models(limit: Limit = 20, after: After = None, url: Url = None, as_json: AsJ
 
 
 def import_model(
-    weights: Annotated[Path, typer.Argument(metavar="FILE", help="A model.safetensors.")],
+    weights: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A model.safetensors, or with --from-authors a .pth or .ckpt.")
+    ],
     manifest: Annotated[
         Path | None, typer.Option(help="Its model.json, to be compared with the one inside FILE.")
+    ] = None,
+    from_authors: Annotated[
+        bool,
+        typer.Option("--from-authors", help="FILE is a state dictionary of the paper's own code."),
+    ] = False,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="With --from-authors: what it was trained on.",
+            show_default="cifar10, cifar100 or imagenet, by its classes",
+        ),
     ] = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Give a downloaded model back to the server; its id goes to stdout."""
-    with connect(url) as client:
-        model = client.models.import_(weights, manifest)
+    """Give a downloaded model back to the server, or one of the paper's authors; its id goes to stdout."""
+    if dataset is not None and not from_authors:
+        raise UsageError("--dataset goes with --from-authors alone; a model.safetensors says what it was trained on")
+    if manifest is not None and from_authors:
+        raise UsageError("--manifest does not go with --from-authors: the conversion makes it")
+    with connect(url) as client, TemporaryDirectory() as folder:
+        file = converted(weights, Path(folder), dataset) if from_authors else weights
+        model = client.models.import_(file, manifest)
     if as_json:
         print_json(model.raw)
     else:

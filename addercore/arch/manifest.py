@@ -47,6 +47,19 @@ class Stored:
     end: int
 
 
+PICKLE: Final = (
+    "is a pickle of PyTorch (.pth, .pt, .ckpt), which is never loaded here. A state dictionary of the paper's own code "
+    "is converted by: adder import --from-authors FILE"
+)
+
+
+def pickled(path: Path) -> bool:
+    """Whether torch.save or pickle wrote the file: a zip archive, or a pickle of protocol 2 or later."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    return start == b"PK\x03\x04" or (start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05")
+
+
 def _fail(path: Path, why: str) -> BadModel:
     return BadModel(f"{path}: {why}")
 
@@ -57,6 +70,8 @@ def read_header(path: Path) -> tuple[dict[str, Any], dict[str, Stored]]:
         size = path.stat().st_size
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
+            if pickled(path):
+                raise _fail(path, PICKLE)
             if size < 8 or length > size - 8:
                 raise _fail(path, "is no safetensors file, or is cut off inside its header")
             if length > MAX_HEADER:

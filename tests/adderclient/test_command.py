@@ -227,6 +227,10 @@ def test_models_predict_and_the_rest(service: Service, adder: Adder, tmp_path: P
     (tmp_path / "m.safetensors").write_bytes(b"tensors")
     assert adder("import", "m.safetensors", "--manifest", "m.json").returncode == 2
     assert adder("import", "m.safetensors").stdout == "model_0001\n"
+    assert "goes with --from-authors alone" in adder("import", "m.safetensors", "--dataset", "mnist").stderr
+    refused = adder("import", "--from-authors", "m.safetensors")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "m.safetensors is no file of torch.save" in refused.stderr
     service.models["model_0001"] |= {"arch": "lenet5_bn", "metrics": {"val/accuracy": 0.5}, "parameters": 61706}
     assert "50.00 %" in adder("models").stdout
     assert json.loads(adder("show", "model_0001", "--json").stdout)["arch"] == "lenet5_bn"

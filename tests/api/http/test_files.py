@@ -130,6 +130,7 @@ def broken_models() -> Iterator[tuple[str, bytes]]:
     yield "cut off", good[:-1]
     yield "longer", good + b"\x00"
     yield "no safetensors", b"\x00" * 1000
+    yield "a pickle", b"\x80\x02}q\x00."
     yield "pickle", b"\x80\x04\x95" + b"x" * 100
     yield "wrong network", model_file(MANIFEST | {"network": MANIFEST["network"] | {"arch": "vgg_tiny"}})
     yield "NaN", model_file(MANIFEST | {"metrics": {"val/loss": float("nan")}})
