@@ -156,9 +156,9 @@ async def upload_dataset(request: Request, response: Response, service: ServiceD
     its problems. The same file with the same options answers 200 with the version that is there. Nothing in an upload
     is unpickled or executed, and no file name in it becomes a path.
 
-    Errors: 400 `bad_request` for a malformed form and `bad_json` for malformed options; 409 `conflict` where the version
-    that is there cannot be read; 413 `body_too_large`; 415 `unsupported_media_type`; 422 `invalid` for a bad name,
-    option or format; 429 `queue_full` (RFC 6585); 503 `store_unavailable`; 507 `store_full` (RFC 4918).
+    Errors: 400 `bad_request` for a malformed form and `bad_json` for malformed options; 409 `conflict` where the
+    version that is there cannot be read; 413 `body_too_large`; 415 `unsupported_media_type`; 422 `invalid` for a bad
+    name, option or format; 429 `queue_full` (RFC 6585); 503 `store_unavailable`; 507 `store_full` (RFC 4918).
     """
     limit = service.settings.max_dataset_bytes
     with service.store.incoming() as upload:

@@ -56,7 +56,7 @@ BODIES: list[tuple[bytes, str, list[str]]] = [
     (json.dumps(train_body()).replace('"digits"', '["digits"]').encode(), "invalid", ["/dataset/name"]),
     (json.dumps(train_body()).replace('"digits"', '"a\\u0000"').encode(), "invalid", ["/dataset/name"]),
     (json.dumps(train_body(labels={"a": "\x00"})).encode(), "invalid", ["/labels/a"]),
-    (json.dumps(train_body(labels={"a/b~": 1})).encode(), "invalid", ["/labels/a~1b~0"]),
+    (json.dumps(train_body(labels={"a/b~": [1]})).encode(), "invalid", ["/labels/a~1b~0"]),
     (json.dumps(train_body(labels={"a:b": "c"})).encode(), "invalid", ["/labels/a:b"]),
     (json.dumps(train_body(labels={"a": "\ud800"})).encode(), "invalid", ["/labels/a"]),
     (json.dumps(train_body(optimizer={"momentum": 0})).encode(), "invalid", ["/optimizer/nesterov"]),
