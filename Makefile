@@ -12,7 +12,7 @@ KERNEL_SOURCES := $(wildcard addercore/ops/c/src/*.[ch] addercore/ops/c/src/*.in
 WORKERS ?= 2
 SIDE_BY_SIDE := -n $(WORKERS) --dist loadgroup
 
-.PHONY: setup kernels demo up test test-all test-five check docs faults format bench bench-service bench-load soak compose-test lock clean
+.PHONY: setup kernels demo up test test-all test-five check docs faults fuzz format bench bench-service bench-load soak compose-test lock clean
 
 setup: $(VENV)/.installed $(KERNELS)
 
@@ -62,6 +62,10 @@ docs: setup
 # Causes every fault on real processes and prints what it cost (docs/faults.md); about 25 minutes.
 faults: setup
 	$(RUN)/python -m tests.faults
+
+# A hundred thousand requests and five thousand mutated uploads, all from one seed; an hour on two cores (docs/limits.md).
+fuzz: setup
+	$(RUN)/python -m tests.fuzz
 
 format: setup
 	$(RUN)/ruff format .

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import socket
 import sys
-from typing import Any
+from typing import Any, Literal
 
 import uvicorn
 from fastapi import FastAPI
@@ -14,13 +15,15 @@ from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.app import create_app
-from api.http.protocol import ProblemDetailsProtocol
+from api.http.protocol import protocol_of
 from jobs.database import Database
 from jobs.errors import JobsError
 from jobs.logs import configure_logging
 from jobs.migrate import require_current
 from jobs.settings import Settings
 
+OTHER_FILES = 300
+"""Files that the API may need beside its connections: the database's, the store's, the broker's."""
 SHUTDOWN_SECONDS = 10
 """How long requests that are under way may take at shutdown. Streams end at once."""
 
@@ -37,18 +40,32 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def server_of(settings: Settings) -> Server:
+def server_of(settings: Settings, loop: Literal["auto", "asyncio"] = "auto") -> Server:
     """The API as a configured uvicorn server. Call `run` with its sockets."""
     app = create_app(settings)
     config = uvicorn.Config(
         app,
-        http=ProblemDetailsProtocol,
+        loop=loop,
+        http=protocol_of(settings, connections(settings)),
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
     return Server(config, app)
+
+
+def connections(settings: Settings) -> int:
+    """How many connections this process can keep open: each is a file, and the rest of the API needs files too."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = settings.max_connections + OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    most = settings.max_connections if soft == resource.RLIM_INFINITY else max(soft // 2, soft - OTHER_FILES)
+    return min(settings.max_connections, most)
 
 
 def main() -> int:

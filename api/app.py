@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -11,13 +12,16 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from api.compare import pages as compare_pages
 from api.compare import routes as compare
 from api.datasets import pages as datasets_pages
 from api.datasets import routes as datasets
 from api.http import problems
+from api.http.compression import CompressionMiddleware
 from api.http.middleware import RequestMiddleware
+from api.http.prefix import with_prefix
 from api.jobs import artifacts, history, stream
 from api.jobs import pages as jobs_pages
 from api.jobs import routes as jobs
@@ -60,6 +64,30 @@ PAGES = (
 """The dashboard. Pages are rendered on the server and only read; their buttons call the REST API."""
 
 
+CORS: dict[str, Any] = {
+    "allow_methods": ("GET", "POST", "PUT", "PATCH", "DELETE"),
+    "allow_headers": (
+        "Authorization",
+        "Content-Encoding",
+        "Idempotency-Key",
+        "If-None-Match",
+        "If-Range",
+        "Last-Event-ID",
+        "Range",
+    ),
+    "expose_headers": (
+        "Accept-Ranges",
+        "Content-Disposition",
+        "Content-Range",
+        "ETag",
+        "Location",
+        "Retry-After",
+        "X-Request-ID",
+    ),
+}
+"""What pages of the origins in ADDER_CORS_ORIGINS may send and read. No cookies: a key is a header."""
+
+
 def create_app(settings: Settings) -> FastAPI:
     """The whole API for the database and stores that `settings` name. It connects when its lifespan begins."""
     service = Service.of(settings)
@@ -78,6 +106,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        openapi_url=None,  # FastAPI's own route would build the document on the event loop
         generate_unique_id_function=lambda route: "_".join([*map(str, route.tags), route.name]),
         redirect_slashes=False,
     )
@@ -92,14 +121,24 @@ def create_app(settings: Settings) -> FastAPI:
     for kind in problems.KNOWN:
         app.add_exception_handler(kind, problems.handle)
     app.add_exception_handler(405, _method_not_allowed(app))
+    app.add_middleware(CompressionMiddleware)
     app.add_middleware(RequestMiddleware, service=service)
+    if settings.cors_origins:
+        app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **CORS)
+    for route in app.routes:  # FastAPI completes included routes when one is first looked for, on the event loop
+        route.matches({"type": "http", "method": "GET", "path": "/", "root_path": "", "headers": []})
     return app
 
 
 def _add_reference(app: FastAPI) -> None:
     @app.get("/docs", include_in_schema=False)
     def docs() -> HTMLResponse:
-        return HTMLResponse(openapi_page.render(app.openapi()))
+        prefix = app.state.service.settings.path_prefix
+        return HTMLResponse(with_prefix(openapi_page.render(app.openapi()), prefix))
+
+    @app.get("/openapi.json", include_in_schema=False)
+    def document() -> Response:
+        return Response(json.dumps(app.openapi()), media_type="application/json")
 
     @app.get(openapi_page.STYLE_PATH, include_in_schema=False)
     async def style() -> Response:
@@ -121,8 +160,8 @@ def _method_not_allowed(app: FastAPI) -> Any:
     def handle(request: Request, error: Exception) -> Response:
         path = request.scope["path"]
         allowed = {m for route in _routes(app.routes) if route.path_regex.match(path) for m in route.methods or ()}
-        if path == app.openapi_url or "GET" in allowed:
-            allowed |= {"GET", "HEAD"}
+        if "GET" in allowed:
+            allowed.add("HEAD")
         return problems.handle(request, HTTPException(405, headers={"Allow": ", ".join(sorted(allowed))}))
 
     return handle

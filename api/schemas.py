@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from jobs.clock import to_datetime
 from jobs.spec import KINDS
@@ -48,8 +49,16 @@ class Page(Answer, Generic[T]):
     """Whether another page follows."""
     next: str | None
     """Pass it as `after` to get the next page; null on the last page."""
+    unreadable: list[str] = Field(default_factory=list, exclude_if=lambda ids: not ids)
+    """Ids of rows that belong on this page and cannot be read. The key is there where there are any."""
 
     @classmethod
-    def of(cls, data: list[T], next: str | None = None) -> Page[T]:
-        """The page with these rows. `next` is the cursor of the page after it, None where there is none."""
-        return cls(data=data, has_more=next is not None, next=next)
+    def of(cls, data: list[T], next: str | None = None, unreadable: Sequence[str] = ()) -> Page[T]:
+        """The page with these rows.
+
+        Args:
+            data: its rows.
+            next: the cursor of the page after it, None where there is none.
+            unreadable: ids of rows that are left out.
+        """
+        return cls(data=data, has_more=next is not None, next=next, unreadable=list(unreadable))

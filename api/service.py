@@ -9,7 +9,7 @@ import httpx2
 from anyio import CapacityLimiter
 from celery import Celery
 
-from api.http.problems import Problem
+from api.http.shares import Shares
 from api.jobs.queue_positions import QueuePositions
 from api.streaming.job_changes import JobChanges
 from api.system.request_metrics import RequestMetrics
@@ -38,13 +38,20 @@ class Service:
     request_metrics: RequestMetrics = field(default_factory=RequestMetrics)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server begins to shut down; open streams then end."""
-    streams: int = 0
-    """Streams that are open now."""
     stream_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(STREAM_THREADS))
     job_changes: JobChanges = field(init=False)
+    streams: Shares = field(init=False)
+    """Open streams. This and the next two have bounds for one client address too."""
+    predictions: Shares = field(init=False)
+    bodies: Shares = field(init=False)
+    """Bytes of request bodies that are held in memory while they arrive."""
 
     def __post_init__(self) -> None:
         self.job_changes = JobChanges(self.database, self.stream_threads, self.closing)
+        bounds = self.settings
+        self.streams = Shares(bounds.max_streams, bounds.max_client_streams)
+        self.predictions = Shares(bounds.max_predictions, -(-bounds.max_predictions // 2))
+        self.bodies = Shares(bounds.max_buffered_bytes, bounds.max_buffered_bytes // 2)
 
     @classmethod
     def of(cls, settings: Settings) -> Service:
@@ -74,15 +81,6 @@ class Service:
         if self.inference is not None:
             await self.inference.aclose()
         self.database.dispose()
-
-    def open_stream(self) -> None:
-        """Counts a stream that opens; the caller calls `close_stream` at its end. Raises Problem at `max_streams`."""
-        if self.streams >= self.settings.max_streams:
-            raise Problem("too_many_streams", f"{self.streams} streams are open here, the most that are allowed.")
-        self.streams += 1
-
-    def close_stream(self) -> None:
-        self.streams -= 1
 
 
 def _inference_client(url: str) -> httpx2.AsyncClient | None:

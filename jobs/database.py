@@ -11,6 +11,8 @@ from typing import Any
 from sqlalchemy import Engine, create_engine, event, exc, make_url
 from sqlalchemy.orm import Session
 
+from jobs import documents
+
 SQLITE_BUSY_MS = 30_000
 POSTGRES_IDLE_MS = 15_000  # transactions here take milliseconds
 POSTGRES_SILENT_MS = 15_000
@@ -74,12 +76,17 @@ def database_away(error: BaseException) -> bool:
     return error.connection_invalidated or code in (READ_ONLY, IDLE_TOO_LONG, TRANSACTION_TOO_LONG)
 
 
+JSON_COLUMNS: dict[str, Any] = {"json_serializer": documents.dumps, "json_deserializer": documents.loads}
+"""Options of the engine: what comes into a JSON column can be read and sent again."""
+
+
 def _engine(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() == "postgresql":
         # psycopg 3 by name, so that a plain postgresql:// URL works.
         return create_engine(
             parsed.set(drivername="postgresql+psycopg"),
+            **JSON_COLUMNS,
             pool_size=POOL_SIZE,
             max_overflow=POOL_SIZE,
             pool_pre_ping=True,
@@ -99,7 +106,11 @@ def _engine(url: str) -> Engine:
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
-        parsed, pool_size=POOL_SIZE, max_overflow=POOL_SIZE, connect_args={"timeout": SQLITE_BUSY_MS / 1000}
+        parsed,
+        **JSON_COLUMNS,
+        pool_size=POOL_SIZE,
+        max_overflow=POOL_SIZE,
+        connect_args={"timeout": SQLITE_BUSY_MS / 1000},
     )
     event.listen(engine, "connect", _sqlite_connect)
     event.listen(engine, "begin", _sqlite_begin)

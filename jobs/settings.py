@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 import sys
 from functools import cached_property
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-MIB = 1024 * 1024
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
 CHILD = (sys.executable, "-m", "worker.child")
-Days = Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(lambda value: None if value == "" else value)]
+_EMPTY_IS_NONE = BeforeValidator(lambda value: None if value == "" else value)
+Days = Annotated[Annotated[float, Field(gt=0)] | None, _EMPTY_IS_NONE]
 """Empty: for ever."""
 
 
@@ -46,6 +50,49 @@ class Settings(BaseSettings):
     """Largest upload of a dataset."""
     max_streams: int = Field(64, ge=1)
     """Streams (SSE and followed logs) one API process keeps open at a time."""
+    max_client_streams: int = Field(16, ge=1)
+    """Of these, streams of one client address."""
+
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
+    """Addresses and networks (comma separated) of proxies in front of the API. From these alone it believes
+    `X-Forwarded-For` and `X-Forwarded-Proto`, and the limits of one client address do not hold for their
+    connections."""
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Origins (comma separated, such as `https://lab.example`) whose pages may call the API from a browser."""
+    path_prefix: str = ""
+    """The path below which a proxy shows the service, such as `/adder`. The proxy may remove it or leave it."""
+    max_connections: int = Field(1000, ge=1)
+    """Connections that one API process keeps open at a time; a further one is answered 503."""
+    max_client_connections: int = Field(256, ge=1)
+    """Of these, connections of one client address; a further one is answered 429."""
+    max_header_bytes: int = Field(64 * KIB, ge=1024)
+    """Longest head of a request: its first line and its header fields; a longer one is answered 431."""
+    header_seconds: float = Field(20, gt=0)
+    """How long a request's head may take, from the connection or from its first byte on."""
+    body_seconds: float = Field(30, gt=0)
+    """In each such time a request's body must bring `min_body_rate` bytes a second; otherwise it is answered 408."""
+    min_body_rate: int = Field(500, ge=0)
+    """Bytes a second, see `body_seconds`."""
+    max_dropped_bytes: int = Field(64 * MIB, ge=0)
+    """Rest of a refused body that is read and dropped, so that ordinary clients see the answer. Beyond it, or beyond
+    `drop_seconds`, the connection is reset."""
+    drop_seconds: float = Field(10, gt=0)
+    """See `max_dropped_bytes`."""
+    max_buffered_bytes: int = Field(128 * MIB, ge=1 * MIB)
+    """Bodies (JSON and images) that one API process holds in memory while they arrive, all together; one client address
+    may have a half. Uploads of files are not held in memory."""
+    max_predictions: int = Field(16, ge=1)
+    """Predictions that one API process has under way at a time; one client address may have a half."""
+    max_predict_values: int = Field(1_000_000, ge=1)
+    """Numbers and lists that the JSON of a prediction may have."""
+    max_predict_operations: int = Field(50_000_000_000, ge=1)
+    """Operations that one image may cost a model; one that costs more is refused at its import and for predictions."""
+    max_predict_bytes: int = Field(1024 * MIB, ge=1 * MIB)
+    """Memory that one image's layers may take, likewise."""
+    inference_models_bytes: int = Field(512 * MIB, ge=1 * MIB)
+    """Model files that the inference process keeps loaded; the last one used stays whatever its size."""
+    inference_memory_gb: Annotated[Annotated[float, Field(gt=0)] | None, _EMPTY_IS_NONE] = 4
+    """Data memory (RLIMIT_DATA, GiB) of the inference process. Empty: no limit."""
 
     queue: str = "adder"
     """Name of the Celery queue that carries wake-ups."""
@@ -138,12 +185,38 @@ class Settings(BaseSettings):
             raise ValueError(f"must name each device once, got {value!r}; ADDER_JOBS_PER_DEVICE lets jobs share one")
         return names
 
-    @field_validator("allowed_hosts", mode="before")
+    @field_validator("allowed_hosts", "trusted_proxies", "cors_origins", mode="before")
     @classmethod
     def _split_names(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         return tuple(name.strip().lower() for name in value.split(",") if name.strip())
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            try:
+                ip_network(name)
+            except ValueError:
+                raise ValueError(f"must be addresses or networks such as 10.0.0.0/8, got {name!r}") from None
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not re.fullmatch(r"https?://[a-z0-9.\[\]:-]+", name):
+                raise ValueError(f"must be origins such as https://lab.example, without a path, got {name!r}")
+        return value
+
+    @field_validator("path_prefix")
+    @classmethod
+    def _prefix(cls, value: str) -> str:
+        value = value.rstrip("/")
+        if value and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value):
+            raise ValueError(f"must be empty or a path such as /adder, got {value!r}")
+        return value
 
     @property
     def forks(self) -> bool:

@@ -6,9 +6,10 @@ job has: resources, priority, limits, labels.
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import Field, TypeAdapter
+from pydantic import BeforeValidator, Field, TypeAdapter
 
 from addercore import config
 from addercore.config.fields import WHOLE, Epochs, Form, PositiveFloat, Section
@@ -18,9 +19,20 @@ LabelKey = Annotated[
     Field(min_length=1, max_length=64, pattern=r"^[^:\x00]+$"),
     Form("a label's name: 1 to 64 characters, none of them a colon"),
 ]
+
+
+def _as_text(value: object) -> object:
+    """Numbers and truth values as JSON writes them: people label a run with 3, and YAML reads it as a number."""
+    return json.dumps(value) if isinstance(value, bool | int | float) else value
+
+
 LabelValue = Annotated[
-    str, Field(max_length=256, pattern=r"^[^\x00]*$"), Form("a label's text of at most 256 characters")
+    str,
+    Field(max_length=256, pattern=r"^[^\x00]*$"),
+    Form("a label's text of at most 256 characters"),
+    BeforeValidator(_as_text),
 ]
+"""A number or a truth value becomes its text."""
 SWEEP_LABELS: Final = ("sweep", "trial")
 """Labels that a sweep gives its jobs."""
 Priority = Annotated[int, Field(ge=-1000, le=1000), WHOLE]

@@ -25,7 +25,7 @@ from rich.table import Table
 from adderclient.client import Client
 from adderclient.command.formats import duration, energy, number, percent, size
 from adderclient.command.models import ranking
-from adderclient.command.output import console, errors_console
+from adderclient.command.terminal import console, errors_console
 from adderclient.command.watching import follow, why_it_waits
 from adderclient.download import sha256_of
 from adderclient.errors import AdderClientError, JobFailed

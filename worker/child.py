@@ -24,13 +24,13 @@ from jobs.states import FailureCode
 from worker import protocol
 from worker.environment import report_environment
 from worker.ingest import ingest
+from worker.memory import limit_memory
 from worker.messages import Messages, die_with_supervisor, stop_on_sigterm
 
 if TYPE_CHECKING:
     import addercore
     from addercore.train import Artifact, Phase
 
-GIB = 1024**3
 Result = TypeVar("Result")
 FAILURES: dict[type[Exception], FailureCode] = {
     BadData: FailureCode.BAD_DATA,
@@ -69,12 +69,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         outcome = ending(error, Path(order.workdir))
     messages.send(outcome)
     return 1 if isinstance(outcome, protocol.Failed) else 0
-
-
-def limit_memory(gigabytes: float | None) -> None:
-    if gigabytes is not None:
-        limit = int(gigabytes * GIB)
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
 def ending(error: Exception, workdir: Path) -> protocol.Outcome:

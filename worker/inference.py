@@ -1,17 +1,20 @@
 """`python -m worker.inference`: the process that computes predictions, so that the API loads no torch.
 
-It listens at `ADDER_INFERENCE_URL`, keeps the few models that were used last, and answers 503 rather than let requests
-queue without a bound. It is an internal service: the API validates what reaches it.
+It listens at `ADDER_INFERENCE_URL`, keeps the models that were used last up to a number of bytes, and answers 503
+rather than let requests queue without a bound. It is an internal service: the API validates what reaches it.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import threading
 from collections import OrderedDict
+from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import uvicorn
 from anyio.to_thread import run_sync
 from fastapi import FastAPI, HTTPException, Request
@@ -19,15 +22,20 @@ from pydantic import Field, ValidationError
 
 import addercore
 from addercore.config import ImageOptions, explain, image_bytes
-from addercore.errors import BadData
+from addercore.errors import BadData, BadModel
 from jobs.errors import StoreError, StoreUnavailable
 from jobs.logs import configure_logging
 from jobs.settings import Settings
 from jobs.store import ArtifactStore, store_of
+from worker.memory import limit_memory
 
-MODELS_HELD = 4
 WAITING = 8
 """Requests that may wait while one is computed; further ones are answered 503."""
+NO_MEMORY = "The prediction needs more memory than there is (ADDER_INFERENCE_MEMORY_GB)."
+NOT_FINITE = (
+    "The model's answer for this image is not a number: its weights or the image's values are too large for float32. "
+    "Send values in the range that the model was trained on, or train it anew."
+)
 
 
 class PredictRequest(ImageOptions):
@@ -43,16 +51,17 @@ class PredictRequest(ImageOptions):
 class Predictor:
     """Loads models by their checksum. It reads one request, decodes one image and computes one prediction at a time."""
 
-    def __init__(self, store: ArtifactStore) -> None:
+    def __init__(self, store: ArtifactStore, most_bytes: int) -> None:
         self._store = store
-        self._models: OrderedDict[str, addercore.Model] = OrderedDict()
+        self._models = Kept(most_bytes)
         self._busy = threading.Lock()
 
     def predict(self, body: bytes) -> dict[str, Any]:
         """Answers a `PredictRequest` in JSON.
 
         Raises:
-            HTTPException: 422 for what is no image, 404 for a model whose file is gone, 503 while the store is away.
+            HTTPException: 422 for what is no image or no number, 404 for a model whose file is gone, 503 while the
+                store is away or memory is short.
         """
         with self._busy:
             try:
@@ -66,27 +75,69 @@ class Predictor:
                 raise HTTPException(404, str(error)) from error
             except (BadData, ValueError) as error:
                 raise HTTPException(422, str(error)) from error
+            except (MemoryError, RuntimeError) as error:
+                if isinstance(error, RuntimeError) and "memory" not in str(error):  # torch has no other word for it
+                    raise
+                raise HTTPException(503, NO_MEMORY) from error
 
     def _answer(self, request: PredictRequest) -> dict[str, Any]:
         if (request.image_b64 is None) == (request.array is None):
             raise HTTPException(422, "give either an image or an array")
         image: Any = request.array if request.image_b64 is None else image_bytes(request.image_b64)
-        model = self._model(request.sha256)
-        return model.predict(image, request.value_range, request.transparent_on).to_dict()
+        found = self._model(request.sha256).predict(image, request.value_range, request.transparent_on)
+        if not all(map(math.isfinite, found.probabilities.values())):
+            raise HTTPException(422, NOT_FINITE)
+        return found.to_dict()
 
     def _model(self, sha256: str) -> addercore.Model:
+        kept = self._models.get(sha256)
+        if kept is not None:
+            return kept
+        with self._store.local(sha256) as path:
+            size = path.stat().st_size
+            self._models.make_room(size)
+            try:
+                model = addercore.load(path)
+            except BadModel as error:
+                raise HTTPException(422, f"The model cannot be used: {_without(path, error)}") from error
+        self._models.put(sha256, model, size)
+        return model
+
+
+def _without(path: Path, error: Exception) -> str:
+    return str(error).replace(f"{path}: ", "")
+
+
+class Kept:
+    """Loaded models, the ones used last, of at most so many bytes together; the very last whatever its size."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most = most_bytes
+        self._models: OrderedDict[str, tuple[addercore.Model, int]] = OrderedDict()
+
+    @property
+    def bytes(self) -> int:
+        return sum(size for _, size in self._models.values())
+
+    def get(self, sha256: str) -> addercore.Model | None:
         if sha256 not in self._models:
-            with self._store.local(sha256) as path:
-                self._models[sha256] = addercore.load(path)
-            if len(self._models) > MODELS_HELD:
-                self._models.popitem(last=False)
+            return None
         self._models.move_to_end(sha256)
-        return self._models[sha256]
+        return self._models[sha256][0]
+
+    def make_room(self, size: int) -> None:
+        """Forgets the models that were not used for the longest time, until one of `size` bytes fits."""
+        while self._models and self.bytes + size > self._most:
+            self._models.popitem(last=False)
+
+    def put(self, sha256: str, model: addercore.Model, size: int) -> None:
+        self.make_room(size)
+        self._models[sha256] = (model, size)
 
 
 def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="Adderworks inference (internal)", docs_url=None, redoc_url=None, openapi_url=None)
-    predictor = Predictor(store_of(settings))
+    predictor = Predictor(store_of(settings), settings.inference_models_bytes)
     places = threading.BoundedSemaphore(WAITING + 1)
 
     @app.post("/predict")
@@ -120,9 +171,8 @@ def main() -> int:
     else:
         print("adder inference: set ADDER_INFERENCE_URL to unix:/path.sock or http://host:port", file=sys.stderr)
         return 2
-    import torch
-
     torch.set_num_threads(1)
+    limit_memory(settings.inference_memory_gb)
     configure_logging(settings.log_level, process="inference")
     uvicorn.run(create_app(settings), **options)
     return 0

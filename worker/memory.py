@@ -6,6 +6,7 @@ Reads cgroup v2, else cgroup v1, else the accounts of the whole machine.
 from __future__ import annotations
 
 import os
+import resource
 import threading
 import time
 from collections import deque
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+GIB = 1 << 30
 UNLIMITED = 1 << 60
 """cgroup v1 writes "no limit" as a number near 2**63."""
 LATE_SECONDS = 30.0
@@ -59,6 +61,13 @@ def own_group(proc: Path = Path("/proc/self")) -> Group | None:
             if (folder / mark).exists():
                 return Group(folder, top, version)
     return None
+
+
+def limit_memory(gigabytes: float | None) -> None:
+    """Bounds the data memory of this process (RLIMIT_DATA), in GiB; None: no bound."""
+    if gigabytes is not None:
+        limit = int(gigabytes * GIB)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
 def oom_kills() -> int:

@@ -11,7 +11,7 @@ import typer
 from adderclient.command import counts, datasets, follow, jobs, models, recipes, sweeps, system, workers
 from adderclient.command.app import app
 from adderclient.command.errors import exit_code_for
-from adderclient.command.output import errors_console
+from adderclient.command.terminal import errors_console
 from adderclient.errors import AdderClientError
 
 __all__ = ["application", "main"]

@@ -10,7 +10,8 @@ import typer
 from adderclient.command.app import AsJson
 from adderclient.command.errors import UsageError
 from adderclient.command.formats import energy, number, shape
-from adderclient.command.output import console, fields, print_json, print_list, table
+from adderclient.command.output import fields, print_json, print_list, table
+from adderclient.command.terminal import console
 
 if TYPE_CHECKING:
     from addercore.arch import Counts, Network

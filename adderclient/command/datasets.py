@@ -16,7 +16,6 @@ from adderclient.command.formats import number, shape, size
 from adderclient.command.output import (
     Bar,
     collect,
-    console,
     fields,
     note,
     note_more,
@@ -25,6 +24,7 @@ from adderclient.command.output import (
     table,
     transfer_bars,
 )
+from adderclient.command.terminal import console, say
 from adderclient.records import Dataset
 
 app = typer.Typer(help="List what can be trained on; upload, show and delete your own; fetch published ones.")
@@ -137,7 +137,7 @@ def upload(
     if as_json:
         print_json(dataset.raw)
     else:
-        print(dataset.id)
+        say(dataset.id)
         note(f"{_title(dataset)} is {dataset.status}")
         for sentence in (*dataset.problems, *dataset.notes):
             note(f"  {sentence}")
@@ -188,7 +188,7 @@ def preview(
 ) -> None:
     """Fetch a contact sheet: images of each class, as the network sees them. Its path goes to stdout."""
     with connect(url) as client, transfer_bars() as bars:
-        print(client.datasets.preview(name, output, progress=Bar(bars)))
+        say(client.datasets.preview(name, output, progress=Bar(bars)))
 
 
 @app.command()

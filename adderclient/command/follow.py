@@ -15,6 +15,7 @@ from adderclient.command.errors import INTERRUPTED, JOB_FAILED, OK, WAITS, Usage
 from adderclient.command.formats import named
 from adderclient.command.output import fields, note, print_json, print_list, table
 from adderclient.command.recipes import show_findings
+from adderclient.command.terminal import plain, say
 
 __all__ = ["register", "watch_to_end"]
 
@@ -82,7 +83,7 @@ def metrics(
     if as_csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows([*row[:-1], row[-1].isoformat() if row[-1] else ""] for row in rows)
+        writer.writerows([row[0], plain(row[1]), *row[2:-1], row[-1].isoformat() if row[-1] else ""] for row in rows)
     elif as_json:
         print_list(
             dict(zip(columns, [*row[:-1], row[-1].isoformat() if row[-1] else None], strict=True)) for row in rows
@@ -111,4 +112,4 @@ def logs(
     """Print a job's log."""
     with connect(url) as client:
         for line in client.jobs.logs(job, tail, follow):
-            print(line, flush=follow)
+            say(line, flush=follow)

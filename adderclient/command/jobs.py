@@ -30,7 +30,6 @@ from adderclient.command.formats import ago, duration, energy, number, percent, 
 from adderclient.command.output import (
     Bar,
     collect,
-    console,
     fields,
     note,
     note_more,
@@ -42,6 +41,7 @@ from adderclient.command.output import (
 )
 from adderclient.command.recipes import DatasetOption, outcome
 from adderclient.command.submitting import refuse_with_validate_only, submitted
+from adderclient.command.terminal import console, say
 from adderclient.errors import NotFoundError
 from adderclient.models import FILES
 from adderclient.records import Job, Status, Validation
@@ -172,7 +172,7 @@ def retry(
     if as_json:
         print_json(new.raw)
     else:
-        print(new.id)
+        say(new.id)
         note(f"{new.status}, a retry of {job}")
 
 
@@ -221,7 +221,7 @@ def download(
         print_json({"data": [{"path": str(path), "bytes": path.stat().st_size} for path in paths]})
     else:
         for path in paths:
-            print(path)
+            say(path)
         if not paths:
             note(f"{name} has no artifacts yet")
 
@@ -249,7 +249,7 @@ def _acted(job: Job, as_json: bool) -> None:
     if as_json:
         print_json(job.raw)
     else:
-        print(f"{job.id} {job.status}")
+        say(f"{job.id} {job.status}")
 
 
 def _subject(job: Job) -> str:

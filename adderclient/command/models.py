@@ -14,6 +14,7 @@ from adderclient.command.conversion import converted
 from adderclient.command.errors import UsageError
 from adderclient.command.formats import DASH, ago, is_number, number, percent
 from adderclient.command.output import collect, fields, note, note_more, print_json, print_list, table
+from adderclient.command.terminal import say
 from adderclient.records import Model
 
 
@@ -83,7 +84,7 @@ def import_model(
     if as_json:
         print_json(model.raw)
     else:
-        print(model.id)
+        say(model.id)
 
 
 def predict(

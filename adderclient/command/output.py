@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
 from adderclient.command.formats import text
+from adderclient.command.terminal import console, errors_console, plain, plain_json
 from adderclient.download import Transfer
 from adderclient.records import Page
 
@@ -31,16 +31,6 @@ STYLES = {
 }
 
 
-def console() -> Console:
-    """Stdout as it is now (a test may have replaced it). A pipe does not cut tables."""
-    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160, highlight=False)
-
-
-def errors_console() -> Console:
-    """Stderr."""
-    return Console(file=sys.stderr, highlight=False)
-
-
 def note(text: str) -> None:
     """A remark for people, on stderr."""
     errors_console().print(text, markup=False, soft_wrap=True)
@@ -48,7 +38,7 @@ def note(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """JSON on stdout, keys in the server's order."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=dict) + "\n")
+    sys.stdout.write(plain_json(json.dumps(value, indent=2, ensure_ascii=False, default=dict)) + "\n")
 
 
 def print_list(items: Iterable[Mapping[str, Any]], more: bool = False, cursor: str | None = None) -> None:
@@ -102,11 +92,11 @@ def fields(pairs: Iterable[tuple[str, Any]]) -> None:
 
 def status(name: str) -> Text:
     """A status in its colour."""
-    return Text(name, style=STYLES.get(name, ""))
+    return Text(plain(name), style=STYLES.get(name, ""))
 
 
 def _cell(value: Any) -> Text:
-    return value if isinstance(value, Text) else Text(text(value))
+    return value if isinstance(value, Text) else Text(plain(text(value)))
 
 
 class Bar:
@@ -125,5 +115,5 @@ class Bar:
 
 def transfer_bars() -> Bars:
     """Where bars of transfers are shown: on a terminal, and nowhere else."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     return Bars(*columns, console=errors_console(), disable=not sys.stderr.isatty(), transient=True)

@@ -14,6 +14,7 @@ from adderclient.client import Client
 from adderclient.command.app import AsJson, Url, connect
 from adderclient.command.formats import operations
 from adderclient.command.output import note, print_json, print_list, table
+from adderclient.command.terminal import say
 from adderclient.records import Job, Recipe
 
 DatasetOption = Annotated[
@@ -61,9 +62,9 @@ def _show(recipe: Recipe, dataset: str | None) -> None:
     if recipe.takes_model:
         facts.append("With `model_id` it is about a model of yours instead of networks that it trains.")
     for fact in facts:
-        print(f"# {fact}")
+        say(f"# {fact}")
     text = yaml.safe_dump(dict(recipe.spec), sort_keys=False, allow_unicode=True, default_flow_style=None, width=WIDTH)
-    print(text, end="")
+    say(text, end="")
     on = f" --dataset {dataset}" if dataset else ""
     note(f"Run it with: adder submit --recipe {recipe.name}{on} --watch")
 
@@ -77,5 +78,5 @@ def show_findings(client: Client, job_id: str) -> None:
     """Prints table and verdict of an analysis as Markdown, and says how to fetch its picture."""
     with TemporaryDirectory() as folder:
         path = client.jobs.download(job_id, "table.md", f"{folder}/")
-        print(Path(path).read_text(encoding="utf-8").strip())
+        say(Path(path).read_text(encoding="utf-8").strip())
     note(f"Its picture: adder download {job_id} --name figure.png")

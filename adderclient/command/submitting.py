@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from adderclient.command.errors import UsageError
 from adderclient.command.output import note, print_json
+from adderclient.command.terminal import say
 from adderclient.records import Job, Sweep
 
 
@@ -20,10 +21,10 @@ def submitted(made: Job | Sweep, as_json: bool, watch: Callable[[], None] | None
     """Prints the id, or the object as JSON, and goes on with ``watch`` where that was asked for."""
     if watch is not None:
         if not as_json:
-            print(made.id, flush=True)
+            say(made.id, flush=True)
         watch()
     elif as_json:
         print_json(made.raw)
     else:
-        print(made.id)
+        say(made.id)
         note(remark)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
@@ -18,18 +16,9 @@ from adderclient.command import specs
 from adderclient.command.app import After, AsJson, IdempotencyKey, Limit, Overrides, Url, ValidateOnly, Watch, connect
 from adderclient.command.errors import INTERRUPTED, JOB_FAILED, OK, UsageError
 from adderclient.command.formats import DASH, ago, duration, energy, named, number, text
-from adderclient.command.output import (
-    collect,
-    console,
-    fields,
-    note,
-    note_more,
-    print_json,
-    print_list,
-    status,
-    table,
-)
+from adderclient.command.output import collect, fields, note, note_more, print_json, print_list, status, table
 from adderclient.command.submitting import refuse_with_validate_only, submitted
+from adderclient.command.terminal import console, errors_console, say
 from adderclient.records import Sweep, Trial
 
 SweepId = Annotated[str, typer.Argument(metavar="SWEEP", help="A sweep's id.")]
@@ -142,7 +131,7 @@ def show_table(
         if figure is not None:
             figure.write_text(client.sweeps.figure(sweep), encoding="utf-8")
         if format is not Format.text:
-            sys.stdout.write(client.sweeps.table_text(sweep, "csv" if format is Format.csv else "md"))
+            say(client.sweeps.table_text(sweep, "csv" if format is Format.csv else "md"), end="")
             return
         found = client.sweeps.table(sweep)
     if as_json:
@@ -168,7 +157,7 @@ def cancel(sweep: SweepId, url: Url = None, as_json: AsJson = False) -> None:
     if as_json:
         print_json(found.raw)
     else:
-        print(f"{found.id} {found.status}")
+        say(f"{found.id} {found.status}")
 
 
 def delete(sweep: SweepId, url: Url = None) -> None:
@@ -252,7 +241,7 @@ def _watch_to_end(client: Client, sweep_id: str, as_json: bool) -> None:
 
 def _follow(client: Client, sweep_id: str) -> Sweep:
     """A line that moves on a terminal, a line for each change elsewhere."""
-    screen = Console(file=sys.stderr, highlight=False)
+    screen = errors_console()
     said = ""
     last: Sweep | None = None
     with Live(console=screen, auto_refresh=False, transient=True) as live:

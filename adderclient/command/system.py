@@ -5,7 +5,8 @@ from __future__ import annotations
 import typer
 
 from adderclient.command.app import AsJson, Url, connect
-from adderclient.command.output import console, fields, print_json, table
+from adderclient.command.output import fields, print_json, table
+from adderclient.command.terminal import console
 
 
 def register(app: typer.Typer) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from rich.text import Text
 from adderclient.client import Client
 from adderclient.command.formats import duration, percent
 from adderclient.command.output import STYLES
+from adderclient.command.terminal import errors_console
 from adderclient.records import Job
 from adderclient.waiting import looks
 
@@ -158,7 +158,7 @@ class PlainDisplay:
 
 def display(title: str) -> Display:
     """The display that suits stderr."""
-    console = Console(file=sys.stderr, highlight=False)
+    console = errors_console()
     return LiveDisplay(console, title) if console.is_terminal else PlainDisplay(console, title)
 
 

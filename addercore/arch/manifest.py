@@ -7,8 +7,8 @@ model's bytes should depend on the model alone).
 """
 
 import json
+import reprlib
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +18,13 @@ from addercore.errors import BadModel
 
 METADATA_KEY: Final = "adderworks"
 FORMAT: Final = 1
-MAX_HEADER: Final = 8 * 2**20  # bytes; a ResNet-50's header is some 40 KiB
+MAX_HEADER: Final = 4 * 2**20  # bytes; a ResNet-50's header is some 40 KiB
+MAX_TENSORS: Final = 10_000  # a ResNet-50 has 320
+MAX_DIMENSIONS: Final = 8
+MAX_COUNT: Final = 2**53
+"""Of bytes and elements: the sender chooses the numbers, and products of huge ones take long."""
+SCALE: Final = (1e-6, 1e6)
+"""Least and greatest `std`, and greatest size of a `mean`: pixels are 0 to 1. Beyond, float32 overflows."""
 _BYTES: Final = {"F32": 4, "I64": 8}
 _REQUIRED: Final = {
     "format": int,
@@ -80,28 +86,47 @@ def read_header(path: Path) -> tuple[dict[str, Any], dict[str, Stored]]:
     if not isinstance(header, dict):
         raise _fail(path, "has a header that is not a JSON object")
     metadata = header.pop("__metadata__", {})
+    if len(header) > MAX_TENSORS:
+        raise _fail(path, f"names {len(header)} tensors; a model has at most {MAX_TENSORS}")
     entries = {name: _entry(path, name, value) for name, value in header.items()}
     _check_cover(path, entries, size - 8 - length)
     return (metadata if isinstance(metadata, dict) else {}), entries
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT
+
+
+def _elements(shape: list[int]) -> int:
+    """The product of a shape, or a number above MAX_COUNT where it is greater than that."""
+    if 0 in shape:
+        return 0
+    found = 1
+    for size in shape:
+        found *= size
+        if found > MAX_COUNT:
+            break
+    return found
 
 
 def _entry(path: Path, name: str, value: object) -> Stored:
     if not isinstance(value, dict):
         raise _fail(path, f"has a header entry for tensor {name!r} that is not an object")
     dtype, shape, offsets = value.get("dtype"), value.get("shape"), value.get("data_offsets")
-    if dtype not in _BYTES:
-        raise _fail(path, f"stores tensor {name!r} as {dtype!r}; a model has {' and '.join(_BYTES)}")
-    if not isinstance(shape, list) or not all(map(_is_count, shape)):
-        raise _fail(path, f"gives tensor {name!r} the shape {shape!r}")
+    called = reprlib.repr(name)
+    if not isinstance(dtype, str) or dtype not in _BYTES:
+        raise _fail(path, f"stores tensor {called} as {reprlib.repr(dtype)}; a model has {' and '.join(_BYTES)}")
+    if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS or not all(map(_is_count, shape)):
+        raise _fail(
+            path,
+            f"gives tensor {called} the shape {reprlib.repr(shape)}; it must be at most {MAX_DIMENSIONS} "
+            "sizes, each an integer from 0 to 2^53",
+        )
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_is_count, offsets)):
-        raise _fail(path, f"gives tensor {name!r} the offsets {offsets!r}")
+        raise _fail(path, f"gives tensor {called} the offsets {reprlib.repr(offsets)}")
     stored = Stored(dtype, tuple(shape), *offsets)
-    if stored.end - stored.begin != prod(stored.shape) * _BYTES[dtype]:
-        raise _fail(path, f"gives tensor {name!r} of shape {shape} and type {dtype} {stored.end - stored.begin} bytes")
+    if stored.end - stored.begin != _elements(shape) * _BYTES[dtype]:
+        raise _fail(path, f"gives tensor {called} of shape {shape} and type {dtype} {stored.end - stored.begin} bytes")
     return stored
 
 
@@ -157,14 +182,16 @@ def _network(manifest: dict[str, Any], source: str) -> Network:
         raise BadModel(f"{source}: the manifest's network lacks {', '.join(sorted(missing))}")
     for key in ("arch", "method", "first_last", "gradient"):
         if not isinstance(part[key], str):
-            raise BadModel(f"{source}: the manifest's {key} must be a string, got {part[key]!r}")
+            raise BadModel(f"{source}: the manifest's {key} must be a string, got {reprlib.repr(part[key])}")
     classes, shape = manifest["classes"], part["input_shape"]
     if len(set(map(str, classes))) != len(classes) or not all(isinstance(name, str) for name in classes):
-        raise BadModel(f"{source}: the manifest's classes must be distinct strings, got {classes!r}")
-    if not isinstance(shape, list) or not all(map(_is_count, shape)):
-        raise BadModel(f"{source}: the manifest's input_shape must be three integers, got {shape!r}")
+        raise BadModel(f"{source}: the manifest's classes must be distinct strings, got {reprlib.repr(classes)}")
+    if not isinstance(shape, list) or len(shape) != 3 or not all(map(_is_count, shape)):
+        raise BadModel(f"{source}: the manifest's input_shape must be three integers, got {reprlib.repr(shape)}")
     if part["gradient"] not in ("full_precision", "sign"):
-        raise BadModel(f"{source}: the manifest's gradient is {part['gradient']!r}; known: full_precision, sign")
+        raise BadModel(
+            f"{source}: the manifest's gradient is {reprlib.repr(part['gradient'])}; known: full_precision, sign"
+        )
     try:
         check_method(part["method"], part["first_last"])
         return network(part["arch"], tuple(shape), len(classes))
@@ -176,7 +203,8 @@ def _check_preprocessing(part: dict[str, Any], net: Network, source: str) -> Non
     channels, *size = net.input_shape
     if part.get("resize") != size or part.get("channels") != channels:
         raise BadModel(
-            f"{source}: the manifest resizes to {part.get('channels')!r} channels of {part.get('resize')!r}, "
+            f"{source}: the manifest resizes to {reprlib.repr(part.get('channels'))} channels of "
+            f"{reprlib.repr(part.get('resize'))}, "
             f"but the network takes {channels} of {size}"
         )
     for key in ("mean", "std"):
@@ -186,9 +214,16 @@ def _check_preprocessing(part: dict[str, Any], net: Network, source: str) -> Non
             or len(values) != channels
             or not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
         ):
-            raise BadModel(f"{source}: the manifest's {key} must be {channels} numbers, got {values!r}")
-    if not all(value > 0 for value in part["std"]):
-        raise BadModel(f"{source}: the manifest's std must be > 0, got {part['std']!r}")
+            raise BadModel(f"{source}: the manifest's {key} must be {channels} numbers, got {reprlib.repr(values)}")
+    least, most = SCALE
+    if not all(least <= value <= most for value in part["std"]):
+        raise BadModel(
+            f"{source}: the manifest's std must be from {least:g} to {most:g}, got {reprlib.repr(part['std'])}"
+        )
+    if not all(abs(value) <= most for value in part["mean"]):
+        raise BadModel(
+            f"{source}: the manifest's mean must be from {-most:g} to {most:g}, got {reprlib.repr(part['mean'])}"
+        )
 
 
 def _check_tensors(net: Network, stored: dict[str, Stored], source: str) -> None:

@@ -17,6 +17,8 @@ from addercore.config.schema import Source, Walk
 
 Path = tuple[str | int, ...]
 
+MOST_EXPLAINED: Final = 1000
+"""Errors that are explained; the sender chooses how many a document has."""
 MAX_SHOWN: Final = 60
 """Characters of a bad value that a sentence repeats; of longer values it says nothing."""
 
@@ -110,7 +112,7 @@ def explain(
             are left out of the paths.
         show: writes a bad value as the reader would: Python's `repr`, or JSON.
     """
-    items = list(error.errors(include_url=False) if isinstance(error, ValidationError) else error)
+    items = list(error.errors(include_url=False) if isinstance(error, ValidationError) else error)[:MOST_EXPLAINED]
     root = None if of is None else schema.schema_of(of)
     found: list[FieldError] = []
     for item in items:

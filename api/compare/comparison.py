@@ -15,6 +15,7 @@ from addercore.errors import AdderError
 from api.http.dependencies import known_id
 from api.jobs.submission import counts_of
 from api.web.formats import is_number
+from jobs.documents import require_readable
 from jobs.errors import NotFound
 from jobs.repository import attempts, lifecycle
 from jobs.repository.models import get_model
@@ -75,6 +76,8 @@ class JobComparison:
 def compare(session: Session, ids: Sequence[str]) -> JobComparison:
     """The jobs with these ids, in this order. Raises NotFound naming the first that is not there."""
     jobs = [lifecycle.get(session, known_id("job", id)) for id in ids]
+    for job in jobs:
+        require_readable(job)
     labels = lifecycle.labels_of(session, ids)
     seconds = attempts.run_seconds(session, ids)
     sides = [

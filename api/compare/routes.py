@@ -16,7 +16,9 @@ from api.jobs.schemas import JOB_ID
 router = APIRouter(prefix="/v1/compare", tags=["compare"], dependencies=[Depends(known_query)])
 
 
-@router.get("", response_model=Comparison, summary="Compare jobs", responses=documented("not_found", "invalid"))
+@router.get(
+    "", response_model=Comparison, summary="Compare jobs", responses=documented("not_found", "conflict", "invalid")
+)
 def compare_jobs(
     service: ServiceDep,
     job: Annotated[
@@ -33,7 +35,8 @@ def compare_jobs(
 
     `differences` names fields by JSON pointers (RFC 6901). Labels are not compared.
 
-    Errors: 404 `not_found` for an unknown job; 422 `invalid` for fewer than 2 or more than 20 jobs, or one named twice.
+    Errors: 404 `not_found` for an unknown job; 409 `conflict` for one that is stored and cannot be read; 422 `invalid`
+    for fewer than 2 or more than 20 jobs, or one named twice.
     """
     repeated = next((at for at, id in enumerate(job) if id in job[:at]), None)
     if repeated is not None:

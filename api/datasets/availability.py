@@ -10,6 +10,7 @@ from addercore import config
 from addercore.config import DATASETS
 from addercore.config import datasets as known
 from api.datasets.schemas import Dataset
+from api.http.listing import readable
 from api.http.problems import invalid
 from api.schemas import Page
 from api.service import Service
@@ -55,4 +56,5 @@ def datasets_page(service: Service, session: Session, limit: int, after: str | N
     page = datasets.list_page(session, limit=max(1, limit - len(data)), after=after if own else None)
     rows = page.rows if len(data) < limit else []
     more = (data[-1].name if page.rows else None) if len(data) == limit else page.next
-    return Page.of([*data, *(Dataset.of(row) for row in rows)], more)
+    found = readable(rows, Dataset.of)
+    return Page.of([*data, *found.views], more, found.unreadable)

@@ -31,6 +31,7 @@ def dataset_list(request: Request, service: ServiceDep, after: str = "") -> HTML
             context = {
                 **page_header(session, service.settings, section="datasets"),
                 "datasets": found.data,
+                "unreadable": found.unreadable,
                 "next": found.next,
                 "after": after,
                 "shown": SHOWN,

@@ -18,6 +18,7 @@ from api.http.files import FILE_HEADERS, FILE_PARAMETERS, FILE_RESPONSES, file_r
 from api.http.forms import read_form
 from api.http.problems import Problem, documented
 from api.schemas import Page
+from jobs.documents import require_readable
 from jobs.repository import datasets, history
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], dependencies=[Depends(known_query)])
@@ -89,17 +90,19 @@ def list_datasets(service: ServiceDep, limit: Limit = 20, after: After = None) -
         return datasets_page(service, session, limit, after)
 
 
-@router.get("/{id}", response_model=Dataset, summary="Show a dataset", responses=documented("not_found"))
+@router.get("/{id}", response_model=Dataset, summary="Show a dataset", responses=documented("not_found", "conflict"))
 def show(service: ServiceDep, id: Reference, version: Version = None) -> Dataset:
     """Returns one dataset, ready or not: its classes, sizes and problems, and how to get its files.
 
-    Errors: 404 `not_found` for an unknown id, name or version.
+    Errors: 404 `not_found` for an unknown id, name or version; 409 `conflict` where what is stored cannot be read.
     """
     name = id.removeprefix(ID_PREFIX)
     if name in DATASETS and version is None:
         return published(service, name)
     with service.database.read() as session:
-        return Dataset.of(datasets.find(session, id, version))
+        row = datasets.find(session, id, version)
+    require_readable(row)
+    return Dataset.of(row)
 
 
 @router.get(
@@ -143,7 +146,7 @@ def preview(request: Request, service: ServiceDep, id: Reference, version: Versi
         200: {"model": Dataset, "description": "This upload, with these options, is a version of that name already."},
         201: location("dataset"),
         **documented("bad_request", "bad_json", "body_too_large", "unsupported_media_type", "invalid"),
-        **documented("queue_full", "store_unavailable", "store_full"),
+        **documented("conflict", "queue_full", "store_unavailable", "store_full"),
     },
 )
 async def upload_dataset(request: Request, response: Response, service: ServiceDep) -> Dataset:
@@ -153,9 +156,9 @@ async def upload_dataset(request: Request, response: Response, service: ServiceD
     its problems. The same file with the same options answers 200 with the version that is there. Nothing in an upload
     is unpickled or executed, and no file name in it becomes a path.
 
-    Errors: 400 `bad_request` for a malformed form and `bad_json` for malformed options; 413 `body_too_large`; 415
-    `unsupported_media_type`; 422 `invalid` for a bad name, option or format; 429 `queue_full` (RFC 6585); 503
-    `store_unavailable`; 507 `store_full` (RFC 4918).
+    Errors: 400 `bad_request` for a malformed form and `bad_json` for malformed options; 409 `conflict` where the
+    version that is there cannot be read; 413 `body_too_large`; 415 `unsupported_media_type`; 422 `invalid` for a bad
+    name, option or format; 429 `queue_full` (RFC 6585); 503 `store_unavailable`; 507 `store_full` (RFC 4918).
     """
     limit = service.settings.max_dataset_bytes
     with service.store.incoming() as upload:

@@ -13,6 +13,7 @@ from api.datasets.schemas import Dataset
 from api.http.bodies import parse_json
 from api.http.problems import Problem, bad_fields, invalid
 from api.service import Service
+from jobs.documents import require_readable
 from jobs.ids import new_id
 from jobs.repository import datasets, lifecycle
 from jobs.scheduling import Rules
@@ -58,7 +59,6 @@ class Form:
             raise Problem(
                 "body_too_large",
                 f"The file is longer than {self.limit} bytes (ADDER_MAX_DATASET_BYTES).",
-                headers={"Connection": "close"},
             )
 
     def name(self) -> str:
@@ -101,6 +101,7 @@ def accept(service: Service, form: Form) -> tuple[Dataset, bool]:
         datasets.lock_name(session, name)
         found = datasets.same_upload(session, name, stored.sha256, chosen)
         if found is not None:
+            require_readable(found)
             return Dataset.of(found), False
         id_ = new_id("ds")
         spec = IngestSpec(kind="ingest", dataset_id=id_, options=options, labels={"dataset": name})

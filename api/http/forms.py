@@ -11,9 +11,11 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from addercore.config.schema import nearest
-from api.http.bodies import chunks, media_type
+from api.http.bodies import chunks, content_encoding, media_type
 from api.http.problems import Problem, invalid
 
+MAX_STATED = 1000
+"""Characters of a Content-Type that is read."""
 Sink = Callable[[bytes], object]
 
 
@@ -78,7 +80,12 @@ async def read_form(request: Request, sinks: Mapping[str, Sink], *, required: st
     Raises:
         Problem: 413 over `limit` bytes, 415 for another media type, 400 or 422 for a malformed form.
     """
-    _, options = parse_options_header(request.headers.get("content-type", ""))
+    if encoding := content_encoding(request):
+        raise Problem(
+            "unsupported_media_type", f"Content-Encoding {encoding[:40]!r} is not taken in forms. Send it as it is."
+        )
+    stated = request.headers.get("content-type", "")
+    _, options = parse_options_header(stated if len(stated) <= MAX_STATED else "")
     boundary = options.get(b"boundary")
     if media_type(request) != "multipart/form-data" or not boundary or len(boundary) > 200:
         raise Problem("unsupported_media_type", "This call takes multipart/form-data with a boundary.")

@@ -8,10 +8,12 @@ import time
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
 from api.http.dependencies import HEAD
+from api.http.prefix import without_prefix
 from api.http.problems import Problem
 from api.service import Service
 from jobs.settings import Settings
@@ -41,6 +43,7 @@ class RequestMiddleware:
         head = scope["method"] == "HEAD"
         # The routes see a copy of the scope. In the server's own, HEAD stays HEAD.
         scope = {**scope, "method": "GET", HEAD: True} if head else dict(scope)
+        without_prefix(scope, self.service.settings.path_prefix)
         answer = _Answer(self.service, scope, send, without_body=head)
         # Every log line of this request has its id, and the id of the job where the path has one.
         with bound_contextvars(request=answer.id):
@@ -53,6 +56,8 @@ class RequestMiddleware:
                 await self.app(scope, receive, answer.send)
             else:
                 await refusal.response()(scope, receive, answer.send)
+        except ClientDisconnect:
+            log.info("request.broken_off", method=scope["method"], path=scope["path"])
         except Exception as error:
             log.exception("request.failed", method=scope["method"], path=scope["path"])
             if answer.status is not None:
@@ -71,7 +76,9 @@ class RequestMiddleware:
         if self._hosts and host_name(host) not in self._hosts:
             return Problem("unknown_host", "This server does not answer to that host name.")
         origin = headers.get("origin")
-        if origin is not None and scope["method"] not in SAFE_METHODS and origin.partition("://")[2].lower() != host:
+        if origin is None or scope["method"] in SAFE_METHODS or origin.lower() in self.service.settings.cors_origins:
+            return None
+        if origin.partition("://")[2].lower() != host:
             return Problem("foreign_origin", "A page of another origin must not change anything here.")
         return None
 
@@ -114,6 +121,9 @@ class _Answer:
         headers["X-Request-ID"] = self.id
         headers["X-Content-Type-Options"] = "nosniff"
         headers.setdefault("Referrer-Policy", "no-referrer")
+        location = headers.get("location", "")
+        if location.startswith("/"):
+            headers["Location"] = self._service.settings.path_prefix + location
         kind = headers.get("content-type", "")
         if kind.startswith("text/html"):
             headers.setdefault("Content-Security-Policy", HTML_POLICY)

@@ -23,6 +23,7 @@ from addercore.config import explain
 from addercore.config.schema import Source
 from jobs import errors as jobs
 from jobs.database import database_away
+from jobs.documents import Unreadable
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
@@ -48,6 +49,7 @@ KINDS: dict[str, Kind] = {
     "not_found": Kind(404, "Not found", "Check the id or the path."),
     "method_not_allowed": Kind(405, "Method not allowed", "Use a method of the Allow header."),
     "not_acceptable": Kind(406, "Not acceptable", "Ask for a media type that the call offers."),
+    "request_timeout": Kind(408, "The request came too slowly", "Send it again, faster."),
     "conflict": Kind(409, "The state forbids it", "Read the detail; wait for another state or choose another call."),
     "body_too_large": Kind(413, "The body is too large", "Send less, or raise the server's limit."),
     "unsupported_media_type": Kind(415, "Unsupported media type", "Set the Content-Type that the call takes."),
@@ -58,11 +60,17 @@ KINDS: dict[str, Kind] = {
     "bad_cursor": Kind(422, "The cursor does not fit", "Start the list again without after."),
     "bad_model": Kind(422, "Not a model of addercore", "Send a model.safetensors as it was downloaded."),
     "bad_image": Kind(422, "Not an image the model takes", "Read the detail."),
+    "too_costly": Kind(
+        422, "The model costs too much here", "Use smaller images, or raise ADDER_MAX_PREDICT_OPERATIONS or …_BYTES."
+    ),
+    "client_limit": Kind(429, "Too much at once from one client", "Try again after Retry-After seconds, with less."),
     "queue_full": Kind(
         429, "The queue is full", "Try again after Retry-After seconds, or raise ADDER_MAX_QUEUED_JOBS."
     ),
+    "head_too_long": Kind(431, "The request's head is too long", "Send shorter header fields and a shorter address."),
     "internal": Kind(500, "Internal error", "Report the id; the server's log has the cause under it."),
     "stored_file_missing": Kind(500, "A stored file is missing", "Restore the artifact store from its backup."),
+    "busy": Kind(503, "Too much at once", "Try again after Retry-After seconds."),
     "database_unavailable": Kind(503, "The database is away", "Try again after Retry-After seconds."),
     "store_unavailable": Kind(503, "The artifact store is away", "Try again after Retry-After seconds."),
     "too_many_streams": Kind(503, "Too many open streams", "Close one, or raise ADDER_MAX_STREAMS."),
@@ -102,7 +110,7 @@ class Problem(Exception):
 
     def response(self) -> Response:
         headers = dict(self.headers)
-        if self.status == 503:
+        if self.status in (429, 503):
             headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
         # Own bytes, ASCII only: a lone surrogate of somebody's field name cannot be written as UTF-8.
         return Response(json.dumps(self.body()).encode(), self.status, headers, media_type=MEDIA_TYPE)
@@ -137,6 +145,8 @@ def as_problem(error: Exception) -> Problem | None:
             return error
         case jobs.NotFound():
             return Problem("not_found", str(error))
+        case Unreadable():
+            return Problem("conflict", f"What is stored of it cannot be read: {error}. Delete it.")
         case jobs.Conflict():
             return Problem("conflict", str(error))
         case jobs.IdempotencyMismatch():
@@ -171,6 +181,7 @@ def _of_http(error: HTTPException) -> Problem:
 KNOWN: tuple[type[Exception], ...] = (
     Problem,
     jobs.JobsError,
+    Unreadable,
     RequestValidationError,
     sql.SQLAlchemyError,
     HTTPException,

@@ -165,7 +165,7 @@ def list_attempts(service: ServiceDep, id: JobId) -> Page[Attempt]:
     summary="A job's log",
     responses={
         200: {"content": {"text/plain": {"example": "epoch 1/30: loss 2.1, accuracy 0.31\n"}}},
-        **documented("not_found", "too_many_streams"),
+        **documented("not_found", "client_limit", "too_many_streams"),
     },
 )
 def logs(
@@ -181,7 +181,8 @@ def logs(
 ) -> Response:
     """Returns what the job's process wrote, as text. A log that was cut at the server's limit says so at the cut.
 
-    Errors: 404 `not_found` for an unknown job; 503 `too_many_streams` where `follow` would open one stream too many.
+    Errors: 404 `not_found` for an unknown job; where `follow` would open one stream too many 429 `client_limit`
+    (RFC 6585) of one address, 503 `too_many_streams` in all.
     """
     if tail is None:
         text, end = _whole_log(service, id)
@@ -191,7 +192,7 @@ def logs(
             text, end = history.log_tail(session, id, tail)
     if not follow or is_head(request):
         return PlainTextResponse(text)
-    return StreamResponse(service, _follow(service, id, text, end), "text/plain; charset=utf-8")
+    return StreamResponse(service, request, _follow(service, id, text, end), "text/plain; charset=utf-8")
 
 
 def _whole_log(service: Service, id: str) -> tuple[str, int]:

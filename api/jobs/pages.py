@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from addercore.config import dataset, is_dataset
 from api.http.dependencies import ServiceDep, known_id
+from api.http.listing import readable, readable_rows
 from api.jobs.analysis_view import analysis_view, run_names
 from api.jobs.filters import Filters, parse_filters
 from api.jobs.job_view import FAILURES, GROUPS, JobView, actions, job_view
@@ -20,6 +21,7 @@ from api.jobs.queue_positions import QueuePositions
 from api.service import Service
 from api.web.header import PAGE_SIZE, page_header
 from api.web.html import error_page, page
+from jobs.documents import require_readable
 from jobs.errors import BadCursor, NotFound
 from jobs.repository import attempts, core, datasets, history, lifecycle
 from jobs.spec import KINDS
@@ -62,6 +64,8 @@ def _list_context(session: Session, service: Service, filters: Filters, after: s
         limit=PAGE_SIZE,
         after=after or None,
     )
+    rows = readable_rows(found.rows)
+    views = readable(rows.views, _job_viewer(session, service.queue_positions, rows.views))
     header = page_header(session, service.settings, section="jobs")
     counts = header["service"].counts
     groups = []
@@ -74,24 +78,26 @@ def _list_context(session: Session, service: Service, filters: Filters, after: s
         "groups": groups,
         "counted": not (filters.kind or filters.labels),  # the counts are of all jobs
         "kinds": sorted({*KINDS, filters.kind} - {""}),
-        "jobs": _job_views(session, service.queue_positions, found.rows),
+        "jobs": views.views,
+        "unreadable": [*rows.unreadable, *views.unreadable],
         "next": found.next,
         "after": after,
     }
 
 
-def _job_views(session: Session, queue_positions: QueuePositions, rows: Sequence[Job]) -> list[JobView]:
+def _job_viewer(session: Session, queue_positions: QueuePositions, rows: Sequence[Job]) -> Callable[[Job], JobView]:
+    """What makes the view of each of these jobs."""
     labels = lifecycle.labels_of(session, [job.id for job in rows])
     positions = queue_positions.of(session, rows)
     now = core.now(session)
     names = datasets.names_by_id(session, [(job.spec.get("dataset") or {}).get("name") for job in rows])
     seconds = attempts.run_seconds(session, [job.id for job in rows])
-    return [
-        job_view(
-            job, labels[job.id], positions.get(job.id), _latest_accuracy(session, job), now, seconds.get(job.id), names
-        )
-        for job in rows
-    ]
+
+    def make(job: Job) -> JobView:
+        accuracy = _latest_accuracy(session, job)
+        return job_view(job, labels[job.id], positions.get(job.id), accuracy, now, seconds.get(job.id), names)
+
+    return make
 
 
 def _latest_accuracy(session: Session, job: Job) -> float | None:
@@ -114,7 +120,8 @@ def job_detail(job_id: str, request: Request, service: ServiceDep) -> HTMLRespon
 
 
 def _detail_context(session: Session, service: Service, job: Job) -> dict[str, Any]:
-    view = _job_views(session, service.queue_positions, [job])[0]
+    require_readable(job)
+    view = _job_viewer(session, service.queue_positions, [job])(job)
     log, _ = history.log_tail(session, job.id, LOG_LINES)
     has_checkpoint = bool(attempts.checkpoints(session, job.id))
     artifacts = history.artifacts(session, job.id)

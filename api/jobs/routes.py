@@ -13,11 +13,13 @@ from addercore.config.fields import Form
 from api.http.bodies import NO_BODY, json_response
 from api.http.dependencies import After, Document, IdempotencyKey, JobId, Limit, ServiceDep, known_query
 from api.http.documents import location
+from api.http.listing import readable, readable_rows
 from api.http.problems import Problem, documented
 from api.jobs import submission
 from api.jobs.schemas import Job, Validation
 from api.schemas import Page
 from api.service import Service
+from jobs.documents import require_readable
 from jobs.files import remove_tree
 from jobs.repository import attempts, lifecycle
 from jobs.scheduling import Rules
@@ -63,10 +65,18 @@ SPEC_BODY: dict[str, Any] = {
 
 def views(service: Service, session: Session, rows: list[JobRow]) -> list[Job]:
     """Jobs as the API answers them. The number of queries does not grow with the number of jobs."""
+    for row in rows:
+        require_readable(row)
+    make = _viewer(service, session, rows)
+    return [make(row) for row in rows]
+
+
+def _viewer(service: Service, session: Session, rows: list[JobRow]) -> Callable[[JobRow], Job]:
+    """What makes the answer of each of these rows."""
     labels = lifecycle.labels_of(session, [row.id for row in rows])
     positions = service.queue_positions.of(session, rows)
     seconds = attempts.run_seconds(session, [row.id for row in rows])
-    return [Job.of(row, labels[row.id], positions.get(row.id), seconds.get(row.id)) for row in rows]
+    return lambda row: Job.of(row, labels[row.id], positions.get(row.id), seconds.get(row.id))
 
 
 def view(service: Service, row: JobRow) -> Job:
@@ -170,15 +180,16 @@ def list_jobs(
     """
     with service.database.read() as session:
         page = lifecycle.list_jobs(session, status=status, kind=kind, labels=labels, limit=limit, after=after)
-        jobs = views(service, session, list(page.rows))
-    return json_response(Page.of(jobs, page.next))
+        rows = readable_rows(page.rows)
+        found = readable(rows.views, _viewer(service, session, rows.views))
+    return json_response(Page.of(found.views, page.next, [*rows.unreadable, *found.unreadable]))
 
 
-@router.get("/{id}", response_model=Job, summary="Show a job", responses=documented("not_found"))
+@router.get("/{id}", response_model=Job, summary="Show a job", responses=documented("not_found", "conflict"))
 def show(service: ServiceDep, id: JobId) -> Response:
     """Returns one job: its spec, state, progress and result. Fields that do not apply are null.
 
-    Errors: 404 `not_found` for an unknown job.
+    Errors: 404 `not_found` for an unknown job; 409 `conflict` for one whose stored documents cannot be read.
     """
     with service.database.read() as session:
         job = views(service, session, [lifecycle.get(session, id)])[0]
@@ -276,7 +287,9 @@ def retry(
     checkpoint, or whose model or dataset is gone; 429 `queue_full` (RFC 6585).
     """
     with service.database.write() as session:
-        document = lifecycle.get(session, id).spec
+        row = lifecycle.get(session, id)
+        require_readable(row)
+        document = row.spec
         if document["kind"] not in SUBMITTED:
             raise Problem("conflict", "The validation of a dataset is not repeated. Upload the file again.")
         try:
@@ -334,7 +347,9 @@ def continue_training(
     (RFC 6901); 422 `idempotency_mismatch`; 429 `queue_full` (RFC 6585).
     """
     with service.database.write() as session:
-        spec = submission.continued_spec(document, lifecycle.get(session, id).spec, session)
+        old = lifecycle.get(session, id)
+        require_readable(old)
+        spec = submission.continued_spec(document, old.spec, session)
         body = {"continue": id, "with": document}
         row = lifecycle.submitted_before(session, idempotency_key, body)
         created = row is None

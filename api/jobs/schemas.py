@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, ConfigDict, Field
+from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field
 
 from api.jobs.queue_positions import QueuePosition
 from api.schemas import Answer, SpecDocument, Time
+from jobs import documents
 from jobs.spec import Kind
 from jobs.states import Cause, Phase, Status, shown_progress
 from jobs.tables import Job as JobRow
@@ -225,6 +226,14 @@ class Metric(Answer):
     time: Time
 
 
+def _readable(data: object) -> object:
+    """The data of an event, or a word on why an older version's cannot be sent: its `seq` stays in the history."""
+    if data is None:
+        return None
+    found = documents.fault(data) if isinstance(data, dict) else "it is no object"
+    return data if found is None else {"unreadable": str(found)[:500]}
+
+
 class Event(Answer):
     """A state change or a notable moment."""
 
@@ -234,7 +243,7 @@ class Event(Answer):
     time: Time
     type: str
     message: str
-    data: dict[str, Any] | None
+    data: Annotated[dict[str, Any] | None, BeforeValidator(_readable)]
 
 
 class Attempt(Answer):

@@ -53,7 +53,7 @@ id: 7
             "description": "Events `metric`, `event` (id = seq) and `status`; ends after the final status.",
             "content": {MEDIA_TYPE: {"schema": {"type": "string"}, "example": EXAMPLE}},
         },
-        **documented("not_found", "invalid", "too_many_streams"),
+        **documented("not_found", "invalid", "client_limit", "too_many_streams"),
     },
 )
 def stream(
@@ -72,14 +72,15 @@ def stream(
     The stream begins with the history after `Last-Event-ID` and ends after the final status. A comment every
     15 seconds keeps an idle connection alive.
 
-    Errors: 404 `not_found` for an unknown job; 422 `invalid` for a malformed `Last-Event-ID`; 503 `too_many_streams`.
+    Errors: 404 `not_found` for an unknown job; 422 `invalid` for a malformed `Last-Event-ID`; 429 `client_limit`
+    (RFC 6585) where too many streams of one address are open; 503 `too_many_streams` where too many are in all.
     """
     with service.database.read() as session:
         job = lifecycle.get(session, id)
         cursor = Cursor(id, min(last_event_id, job.last_seq), service.queue_positions)
     if is_head(request):
         return Response(media_type=MEDIA_TYPE)
-    return StreamResponse(service, _frames(service, cursor), MEDIA_TYPE)
+    return StreamResponse(service, request, _frames(service, cursor), MEDIA_TYPE)
 
 
 async def _frames(service: Service, cursor: Cursor) -> AsyncIterator[bytes]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from addercore.arch import read_manifest
+from addercore.arch import check_manifest, count, read_manifest
 from addercore.errors import BadModel
+from api.http.bodies import parse_json
 from api.http.problems import Problem
 from api.models.schemas import Model
 from api.service import Service
+from jobs import documents
 from jobs.repository import models
+from jobs.settings import Settings
 from jobs.store import Upload
 
 MAX_MANIFEST_BYTES = 1024 * 1024
@@ -18,7 +21,7 @@ MAX_NAME = 100
 """Characters that the name of the dataset in a manifest may have (column `models.dataset`)."""
 
 
-def publish(service: Service, upload: Upload, given: object | None) -> tuple[Model, bool]:
+def publish(service: Service, upload: Upload, given: bytes | None) -> tuple[Model, bool]:
     """Stores an uploaded model. The same bytes are one model, however often they are imported.
 
     Args:
@@ -30,10 +33,10 @@ def publish(service: Service, upload: Upload, given: object | None) -> tuple[Mod
         The model, and whether it is new.
 
     Raises:
-        Problem: 422 where the file is not a model of addercore, or the manifests differ.
+        Problem: 422 where the file is not a model of addercore, costs too much here, or the manifests differ.
     """
     upload.flush()
-    manifest = _checked(upload, given)
+    manifest = _checked(service, upload, given)
     stored = upload.commit()
     # If the transaction fails, the file stays in the store without a row. The sweep removes it later.
     with service.database.write() as session:
@@ -47,24 +50,44 @@ def publish(service: Service, upload: Upload, given: object | None) -> tuple[Mod
     return model, True
 
 
-def _checked(upload: Upload, given: object | None) -> dict[str, Any]:
+def _checked(service: Service, upload: Upload, given: bytes | None) -> dict[str, Any]:
+    beside = None if given is None else parse_json(given)
     try:
         manifest = read_manifest(upload.path)
     except BadModel as error:
         raise Problem("bad_model", str(error).replace(str(upload.path), "weights")) from None
-    try:
-        # The manifest is stored and sent as JSON, which has neither NaN nor lone surrogates.
-        text = json.dumps(manifest, allow_nan=False, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
-        raise Problem("bad_model", "weights: the manifest holds values that JSON does not have.") from None
-    if len(text) > MAX_MANIFEST_BYTES:
+    found = documents.fault(manifest)
+    if found is not None:
+        raise Problem("bad_model", f"weights: the manifest's {found.pointer or 'document'} {found.reason}.")
+    if len(json.dumps(manifest, ensure_ascii=False).encode()) > MAX_MANIFEST_BYTES:
         raise Problem("bad_model", f"weights: the manifest is longer than {MAX_MANIFEST_BYTES} bytes.")
     if len(manifest["dataset"]) > MAX_NAME or "\x00" in manifest["dataset"]:
         raise Problem(
             "bad_model", f"weights: the manifest names a dataset with more than {MAX_NAME} characters or with NUL."
         )
-    if given is not None and given != manifest:
+    dear = too_costly(service.settings, manifest)
+    if dear is not None:
+        raise Problem("too_costly", f"weights: {dear}")
+    if given is not None and beside != manifest:
         raise Problem(
             "bad_model", "manifest: this is not the manifest of these weights. Send the two files of one model."
         )
     return manifest
+
+
+def too_costly(settings: Settings, manifest: dict[str, Any]) -> str | None:
+    """Says where one image costs a model more than this service pays for a prediction; None where it does not.
+
+    Some networks take images of any size with the same weights: what they cost follows from the manifest alone.
+    """
+    part = manifest["network"]
+    costs = count(check_manifest(manifest), part["method"], part["first_last"])
+    operations = sum(costs.operations.to_dict().values())
+    for cost, most, unit, name in (
+        (operations, settings.max_predict_operations, "operations", "ADDER_MAX_PREDICT_OPERATIONS"),
+        (costs.activation_bytes, settings.max_predict_bytes, "bytes of activations", "ADDER_MAX_PREDICT_BYTES"),
+    ):
+        if cost > most:
+            shape = "×".join(map(str, part["input_shape"]))
+            return f"one image of its input_shape {shape} takes {cost:,} {unit}; at most {most:,} are allowed ({name})."
+    return None

@@ -10,9 +10,11 @@ from fastapi.responses import HTMLResponse
 
 from addercore.config import RECIPES
 from api.http.dependencies import ServiceDep, known_id
+from api.http.listing import readable
 from api.jobs.job_view import accuracy
 from api.web.header import PAGE_SIZE, page_header
 from api.web.html import error_page, page
+from jobs.documents import require_readable
 from jobs.errors import BadCursor, NotFound
 from jobs.repository import models
 from jobs.tables import Model
@@ -56,9 +58,11 @@ def model_list(request: Request, service: ServiceDep, after: str = "") -> HTMLRe
     try:
         with service.database.read() as session:
             found = models.list_models(session, limit=PAGE_SIZE, after=after or None)
+            views = readable(found.rows, model_view)
             context = {
                 **page_header(session, service.settings, section="models"),
-                "models": [model_view(model) for model in found.rows],
+                "models": views.views,
+                "unreadable": views.unreadable,
                 "next": found.next,
                 "after": after,
             }
@@ -73,6 +77,7 @@ def model_detail(model_id: str, request: Request, service: ServiceDep) -> HTMLRe
     try:
         with service.database.read() as session:
             model = models.get_model(session, known_id("model", model_id))
+            require_readable(model)
             context = {
                 **page_header(session, service.settings, section="models"),
                 "model": model,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import Request
@@ -62,23 +63,36 @@ PREDICT_BODY: dict[str, Any] = {
 }
 
 
-async def read_image(request: Request) -> dict[str, Any]:
-    """Reads the image as the inference process takes it: `{"image_b64": …}` or `{"array": …}`, with its options.
+Image = dict[str, Any]
+"""An image as the inference process takes it: `{"image_b64": …}` or `{"array": …}`, with its options."""
+
+
+async def read_image(request: Request, most_values: int) -> Callable[[], Image]:
+    """Reads the body of a prediction, and leaves the parsing to a thread: it takes longer and more memory.
+
+    Args:
+        request: the request.
+        most_values: numbers and lists that its JSON may have.
+
+    Returns:
+        What parses the body. It raises Problem: 400 for malformed JSON, 413 for one of too many values, 422 for a bad
+        field.
 
     Raises:
-        Problem: 400 for a malformed body, 413 for a long one, 415 for another media type, 422 for a bad field.
+        Problem: 400 for a malformed form, 413 for a long body, 415 for another media type.
     """
     kind = media_type(request)
     if is_json(kind):
-        return _of_document(parse_json(await read(request, MAX_JSON_BYTES)))
+        body = await read(request, MAX_JSON_BYTES)
+        return lambda: _of_document(_parsed(body, most_values))
     if kind.startswith("image/"):
-        return _encoded(await read(request, MAX_IMAGE_BYTES))
+        body = await read(request, MAX_IMAGE_BYTES)
+        return lambda: _encoded(body)
     if kind == "multipart/form-data":
         image, options = bytearray(), bytearray()
         limit = MAX_IMAGE_BYTES + MAX_OPTIONS_BYTES
         await read_form(request, {"image": image.extend, "options": options.extend}, required="image", limit=limit)
-        chosen = parse_json(bytes(options)) if options else {}
-        return {**_encoded(bytes(image)), **_options(chosen, ImageOptions, "/options")}
+        return lambda: {**_encoded(bytes(image)), **_options(_chosen(options), ImageOptions, "/options")}
     raise Problem(
         "unsupported_media_type",
         "Send JSON, multipart/form-data with a part `image`, or an image file as image/png, image/jpeg or another "
@@ -86,7 +100,21 @@ async def read_image(request: Request) -> dict[str, Any]:
     )
 
 
-def _encoded(image: bytes) -> dict[str, Any]:
+def _parsed(body: bytes, most_values: int) -> Any:
+    """The JSON document. A short text can have millions of values, which take fifty times its memory."""
+    if body.count(b",") + body.count(b"[") + body.count(b"{") > most_values:
+        detail = f"The JSON has more than {most_values} values (ADDER_MAX_PREDICT_VALUES). Send an image file instead."
+        raise Problem("body_too_large", detail)
+    return parse_json(body)
+
+
+def _chosen(options: bytearray) -> Any:
+    if len(options) > MAX_OPTIONS_BYTES:
+        raise Problem("body_too_large", f"The options are longer than {MAX_OPTIONS_BYTES} bytes.")
+    return parse_json(bytes(options)) if options else {}
+
+
+def _encoded(image: bytes) -> Image:
     if not image:
         raise Problem("bad_image", "The image is empty; send the bytes of an image file.")
     return {"image_b64": base64.b64encode(image).decode()}
@@ -99,7 +127,7 @@ class PredictBody(ImageOptions):
     array: list[Any] | None = None
 
 
-def _of_document(document: object) -> dict[str, Any]:
+def _of_document(document: object) -> Image:
     """The image and the options of a JSON body. `image` may be an array too, as people write it."""
     body = _options(document, PredictBody, "")
     image, array = body.pop("image", None), body.pop("array", None)

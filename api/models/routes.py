@@ -5,23 +5,28 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import httpx2
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic_core import to_json
 
-from api.http.bodies import parse_json
+from api.http.bodies import json_response
 from api.http.dependencies import After, Limit, ModelId, ServiceDep, known_query
 from api.http.documents import location
 from api.http.files import FILE_PARAMETERS, FILE_RESPONSES, file_response
 from api.http.forms import read_form
-from api.http.problems import Problem, documented
-from api.models.imports import MAX_MANIFEST_BYTES, publish
-from api.models.predict_bodies import PREDICT_BODY, read_image
-from api.models.schemas import Model, Prediction
+from api.http.listing import readable
+from api.http.problems import Problem, documented, invalid
+from api.http.shares import Exhausted, client_of
+from api.models.imports import MAX_MANIFEST_BYTES, publish, too_costly
+from api.models.predict_bodies import PREDICT_BODY, Image, read_image
+from api.models.schemas import Model, ModelRow, Prediction
 from api.schemas import Page
 from api.service import Service
+from jobs import documents
 from jobs.repository import models
 
 router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[Depends(known_query)])
@@ -53,26 +58,28 @@ IMPORT_BODY: dict[str, Any] = {
 }
 
 
-@router.get("", response_model=Page[Model], summary="List models", responses=documented("bad_cursor"))
-def list_models(service: ServiceDep, limit: Limit = 20, after: After = None) -> Page[Model]:
-    """Returns trained and imported models with their manifests, newest first.
+@router.get("", response_model=Page[ModelRow], summary="List models", responses=documented("bad_cursor"))
+def list_models(service: ServiceDep, limit: Limit = 20, after: After = None) -> Response:
+    """Returns trained and imported models, newest first. A model's manifest comes with the model alone.
 
     Errors: 422 `bad_cursor` for an `after` that is not a `next` of this list.
     """
     with service.database.read() as session:
         page = models.list_models(session, limit=limit, after=after)
-        found = [Model.model_validate(row) for row in page.rows]
-    return Page.of(found, page.next)
+        found = readable(page.rows, ModelRow.model_validate)
+    return json_response(Page.of(found.views, page.next, found.unreadable))
 
 
-@router.get("/{id}", response_model=Model, summary="Show a model", responses=documented("not_found"))
+@router.get("/{id}", response_model=Model, summary="Show a model", responses=documented("not_found", "conflict"))
 def show(service: ServiceDep, id: ModelId) -> Model:
     """Returns one model: what it is, its accuracy, its size and its manifest.
 
-    Errors: 404 `not_found` for an unknown model.
+    Errors: 404 `not_found` for an unknown model; 409 `conflict` for one whose stored manifest cannot be read.
     """
     with service.database.read() as session:
-        return Model.model_validate(models.get_model(session, id))
+        model = models.get_model(session, id)
+    documents.require_readable(model)
+    return Model.model_validate(model)
 
 
 @router.post(
@@ -84,7 +91,8 @@ def show(service: ServiceDep, id: ModelId) -> Model:
     responses={
         200: {"model": Model, "description": "The model was here already: same bytes, same model."},
         201: location("model"),
-        **documented("bad_request", "bad_json", "body_too_large", "unsupported_media_type", "bad_model", "invalid"),
+        **documented("bad_request", "bad_json", "body_too_large", "unsupported_media_type"),
+        **documented("bad_model", "invalid", "too_costly"),
         **documented("store_unavailable", "store_full"),
     },
 )
@@ -94,7 +102,8 @@ async def import_model(request: Request, response: Response, service: ServiceDep
     The same bytes answer 200 with the model that is there.
 
     Errors: 400 `bad_request` for a malformed form and `bad_json` for a malformed manifest; 413 `body_too_large`; 415
-    `unsupported_media_type`; 422 `invalid` for an unknown part and `bad_model` for a file that is not a model; 503
+    `unsupported_media_type`; 422 `invalid` for an unknown part, `bad_model` for a file that is not a model, and
+    `too_costly` for one whose predictions would take more time or memory than this server allows; 503
     `store_unavailable`; 507 `store_full` (RFC 4918).
     """
     manifest = bytearray()
@@ -111,7 +120,7 @@ async def import_model(request: Request, response: Response, service: ServiceDep
         )
         if upload.bytes > service.settings.max_upload_bytes:
             raise Problem("body_too_large", f"The weights are longer than {service.settings.max_upload_bytes} bytes.")
-        given = parse_json(bytes(manifest)) if "manifest" in seen else None
+        given = bytes(manifest) if "manifest" in seen else None
         model, created = await run_sync(publish, service, upload, given)
     response.status_code = 201 if created else 200
     response.headers["Location"] = f"/v1/models/{model.id}"
@@ -151,6 +160,7 @@ def download(
             name=f"{id}.safetensors",
             media_type="application/octet-stream",
         )
+    documents.require_readable(model)
     text = json.dumps(model.manifest, indent=2).encode()
     return file_response(
         request,
@@ -175,6 +185,9 @@ def download(
         "unsupported_media_type",
         "bad_image",
         "invalid",
+        "too_costly",
+        "client_limit",
+        "busy",
         "inference_unavailable",
     ),
 )
@@ -187,27 +200,64 @@ async def predict(request: Request, service: ServiceDep, id: ModelId) -> Any:
     decided about it. `value_range` and `transparent_on` stand in the JSON, or in a form's part `options`.
 
     Errors: 400 `bad_request` for a malformed form and `bad_json` for malformed JSON; 404 `not_found` for an unknown
-    model; 413 `body_too_large`; 415 `unsupported_media_type`; 422 `invalid` for a bad field and `bad_image` for an
-    image that the model cannot take; 503 `inference_unavailable`.
+    model; 413 `body_too_large`; 415 `unsupported_media_type`; 422 `invalid` for a bad field, `bad_image` for an
+    image that the model cannot take and `too_costly` for a model that this server does not pay for; 429
+    `client_limit` (RFC 6585) for too many at once from one address; 503 `busy` for too many in all and
+    `inference_unavailable`.
     """
     sha256 = await run_sync(_sha256_of, service, id)
-    question = {"sha256": sha256, **await read_image(request)}
+    image = await read_image(request, service.settings.max_predict_values)
     if service.inference is None:
         raise Problem("inference_unavailable", "This server has no inference process (ADDER_INFERENCE_URL is not set).")
+    client = client_of(request)
     try:
-        answer = await service.inference.post("/predict", json=question)
-    except (httpx2.TransportError, ValueError):
+        service.predictions.take(client)
+    except Exhausted as full:
+        of = " of this address" if full.of_client else ""
+        detail = f"{full.most} predictions{of} are under way, the most that may be (ADDER_MAX_PREDICTIONS)."
+        raise Problem("client_limit" if full.of_client else "busy", detail) from None
+    try:
+        question = await run_sync(_question, sha256, image)
+        answer = await service.inference.post(
+            "/predict", content=question, headers={"Content-Type": "application/json"}
+        )
+        return await run_sync(_answered, answer)
+    except httpx2.TransportError:
         raise Problem("inference_unavailable", "The inference process does not answer.") from None
+    finally:
+        service.predictions.give_back(client)
+
+
+def _question(sha256: str, image: Callable[[], Image]) -> bytes:
+    """What the inference process is asked. Raises Problem as `image` does."""
+    parsed = image()
+    try:
+        return to_json({"sha256": sha256, **parsed})
+    except ValueError:  # too deep, or a lone surrogate
+        raise invalid([("/array", "must be nested lists of numbers")]) from None
+
+
+def _answered(answer: httpx2.Response) -> Any:
+    """The prediction that the inference process answered. Raises Problem where it answered something else."""
+    try:
+        document = answer.json()
+    except ValueError:
+        document = {}
     if answer.status_code == 200:
-        return answer.json()
+        return document
     if answer.status_code == 422:
-        raise Problem("bad_image", str(answer.json().get("detail", "The image cannot be read.")))
+        raise Problem("bad_image", str(document.get("detail", "The image cannot be read.")))
     raise Problem("inference_unavailable", "The inference process is busy or failed; try again.")
 
 
 def _sha256_of(service: Service, id: str) -> str:
     with service.database.read() as session:
-        return models.get_model(session, id).sha256
+        model = models.get_model(session, id)
+    documents.require_readable(model)
+    dear = too_costly(service.settings, model.manifest)
+    if dear is not None:
+        raise Problem("too_costly", f"{id}: {dear}")
+    return model.sha256
 
 
 @router.delete("/{id}", status_code=204, summary="Delete a model", responses=documented("not_found", "conflict"))

@@ -9,8 +9,8 @@ from pydantic import ConfigDict
 from api.schemas import Answer, Time
 
 
-class Model(Answer):
-    """A trained or imported model."""
+class ModelRow(Answer):
+    """A trained or imported model as it stands in the list."""
 
     model_config = ConfigDict(from_attributes=True, use_attribute_docstrings=True)
 
@@ -28,6 +28,11 @@ class Model(Answer):
     """Size of the weights file."""
     sha256: str
     created_at: Time
+
+
+class Model(ModelRow):
+    """A trained or imported model."""
+
     manifest: dict[str, Any]
     """Network, preprocessing and classes: all that is needed to rebuild the model."""
 

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 
 import anyio.to_thread
 import structlog
+from fastapi import Request
 from fastapi.responses import StreamingResponse
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import Receive, Scope, Send
 
+from api.http.problems import Problem
+from api.http.shares import Exhausted, client_of
 from api.service import Service
 from jobs.database import database_away
 from jobs.errors import NotFound
@@ -24,20 +27,31 @@ log = structlog.get_logger()
 
 
 class StreamResponse(StreamingResponse):
-    """Counts as an open stream from its construction to its end. Raises Problem (503) where too many are open."""
+    """Counts as an open stream from its construction to its end. Raises Problem where too many are open."""
 
-    def __init__(self, service: Service, content: AsyncIterator[bytes], media_type: str) -> None:
+    def __init__(self, service: Service, request: Request, content: AsyncIterator[bytes], media_type: str) -> None:
         super().__init__(
             content, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}, media_type=media_type
         )
         self._service = service
-        service.open_stream()
+        self._client = client_of(request)
+        try:
+            service.streams.take(self._client)
+        except Exhausted as full:
+            raise _too_many(full) from None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._service.close_stream()
+            self._service.streams.give_back(self._client)
+
+
+def _too_many(full: Exhausted) -> Problem:
+    if full.of_client:
+        detail = f"{full.most} streams of this address are open, the most that may be (ADDER_MAX_CLIENT_STREAMS)."
+        return Problem("client_limit", detail)
+    return Problem("too_many_streams", f"{full.most} streams are open here, the most that are allowed.")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -13,11 +13,13 @@ from markupsafe import Markup
 from sqlalchemy.orm import Session
 
 from api.http.dependencies import ServiceDep, known_id
+from api.http.listing import readable, readable_rows
 from api.service import Service
 from api.web.actions import Action
 from api.web.formats import duration, is_number, metric
 from api.web.header import PAGE_SIZE, page_header
 from api.web.html import error_page, page
+from jobs.documents import require_readable
 from jobs.errors import BadCursor, NotFound
 from jobs.states import SWEEP_FINAL, SweepStatus, TrialStatus
 from jobs.sweeps import plot, repository, summary
@@ -114,9 +116,12 @@ def sweep_list(request: Request, service: ServiceDep, after: str = "") -> HTMLRe
         with service.database.read() as session:
             found = repository.list_sweeps(session, limit=PAGE_SIZE, after=after or None)
             header = page_header(session, service.settings, section="sweeps")
+            rows = readable_rows(found.rows)
+            views = readable(rows.views, _viewer(session, rows.views, header["now"]))
             context = {
                 **header,
-                "sweeps": _views(session, found.rows, header["now"]),
+                "sweeps": views.views,
+                "unreadable": [*rows.unreadable, *views.unreadable],
                 "next": found.next,
                 "after": after,
             }
@@ -138,12 +143,13 @@ def sweep_detail(sweep_id: str, request: Request, service: ServiceDep) -> HTMLRe
 
 
 def _detail_context(session: Session, service: Service, sweep: Sweep) -> dict[str, Any]:
+    require_readable(sweep)
     header = page_header(session, service.settings, section="sweeps")
     spec = SweepSpec.model_validate(sweep.spec)
     rows = repository.trials_of(session, sweep.id)
     trials = [trial for trial, _ in rows]
     table = summary.tabulate(spec, rows)
-    view = _views(session, [sweep], header["now"])[0]
+    view = _viewer(session, [sweep], header["now"])(sweep)
     return {
         **header,
         "sweep": sweep,
@@ -161,9 +167,10 @@ def _detail_context(session: Session, service: Service, sweep: Sweep) -> dict[st
     }
 
 
-def _views(session: Session, rows: Sequence[Sweep], now: int) -> list[SweepView]:
+def _viewer(session: Session, rows: Sequence[Sweep], now: int) -> Callable[[Sweep], SweepView]:
+    """What makes the view of each of these sweeps."""
     progress = repository.progress_of(session, rows)
-    return [_view(row, progress[row.id], repository.best_of(session, row), now) for row in rows]
+    return lambda row: _view(row, progress[row.id], repository.best_of(session, row), now)
 
 
 def _view(sweep: Sweep, progress: Progress, best: Best | None, now: int) -> SweepView:

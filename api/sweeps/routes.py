@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -12,11 +12,13 @@ from sqlalchemy.orm import Session
 from api.http.bodies import NO_BODY, json_response
 from api.http.dependencies import After, Document, IdempotencyKey, Limit, ServiceDep, SweepId, known_query
 from api.http.documents import location
+from api.http.listing import readable, readable_rows
 from api.http.problems import documented
 from api.schemas import Page
 from api.service import Service
 from api.sweeps.schemas import Child, Sweep, SweepTable, SweepValidation, Trial
 from api.sweeps.submission import parse_sweep, plan_children, require_references
+from jobs.documents import require_readable
 from jobs.errors import BadCursor
 from jobs.scheduling import Rules
 from jobs.states import SweepStatus
@@ -66,14 +68,17 @@ def _driver(service: Service) -> Driver:
     return Driver(service.database, Rules.of(service.settings), searching=False)
 
 
-def _views(session: Session, rows: Sequence[SweepRow]) -> list[Sweep]:
+def _viewer(session: Session, rows: Sequence[SweepRow]) -> Callable[[SweepRow], Sweep]:
+    """What makes the answer of each of these sweeps."""
     progress = repository.progress_of(session, rows)
-    return [Sweep.of(row, progress[row.id], repository.best_of(session, row)) for row in rows]
+    return lambda row: Sweep.of(row, progress[row.id], repository.best_of(session, row))
 
 
 def _view(service: Service, id: str) -> Sweep:
     with service.database.read() as session:
-        return _views(session, [repository.get(session, id)])[0]
+        row = repository.get(session, id)
+        require_readable(row)
+        return _viewer(session, [row])(row)
 
 
 @router.post(
@@ -148,15 +153,16 @@ def list_sweeps(
     """
     with service.database.read() as session:
         page = repository.list_sweeps(session, status=status, limit=limit, after=after)
-        found = _views(session, list(page.rows))
-    return json_response(Page.of(found, page.next))
+        rows = readable_rows(page.rows)
+        found = readable(rows.views, _viewer(session, rows.views))
+    return json_response(Page.of(found.views, page.next, [*rows.unreadable, *found.unreadable]))
 
 
-@router.get("/{id}", response_model=Sweep, summary="Show a sweep", responses=documented("not_found"))
+@router.get("/{id}", response_model=Sweep, summary="Show a sweep", responses=documented("not_found", "conflict"))
 def show(service: ServiceDep, id: SweepId) -> Response:
     """Returns one sweep with its progress and its best trial.
 
-    Errors: 404 `not_found` for an unknown sweep.
+    Errors: 404 `not_found` for an unknown sweep; 409 `conflict` for one that is stored and cannot be read.
     """
     return json_response(_view(service, id))
 
@@ -184,8 +190,14 @@ def trials(service: ServiceDep, id: SweepId, limit: Limit = 20, after: After = N
     return json_response(Page.of(found, str(found[-1].number) if more else None))
 
 
-def _table(session: Session, id: str) -> summary.Table:
+def _readable(session: Session, id: str) -> SweepRow:
     sweep = repository.get(session, id)
+    require_readable(sweep)
+    return sweep
+
+
+def _table(session: Session, id: str) -> summary.Table:
+    sweep = _readable(session, id)
     return summary.tabulate(SweepSpec.model_validate(sweep.spec), repository.trials_of(session, id))
 
 
@@ -200,7 +212,7 @@ def _table(session: Session, id: str) -> summary.Table:
                 "text/markdown": {"schema": {"type": "string"}, "example": "| optimizer.eta | n |\n|---|---|\n"},
             }
         },
-        **documented("not_found", "invalid"),
+        **documented("not_found", "conflict", "invalid"),
     },
 )
 def table(
@@ -214,7 +226,8 @@ def table(
 
     CSV and Markdown show accuracies in per cent; JSON has them as shares, 0 to 1.
 
-    Errors: 404 `not_found` for an unknown sweep; 422 `invalid` for an unknown format.
+    Errors: 404 `not_found` for an unknown sweep; 409 `conflict` for one that is stored and cannot be read; 422
+    `invalid` for an unknown format.
     """
     with service.database.read() as session:
         found = _table(session, id)
@@ -233,17 +246,17 @@ def table(
     summary="Draw a sweep",
     responses={
         200: {"content": {"image/svg+xml": {"schema": {"type": "string"}, "example": "<svg></svg>"}}},
-        **documented("not_found"),
+        **documented("not_found", "conflict"),
     },
 )
 def picture(service: ServiceDep, id: SweepId) -> Response:
     """Returns a picture as SVG. A grid shows the objective over one of its fields, with ± one standard deviation over
     the seeds. A search shows the trials in order, and over each field.
 
-    Errors: 404 `not_found` for an unknown sweep.
+    Errors: 404 `not_found` for an unknown sweep; 409 `conflict` for one that is stored and cannot be read.
     """
     with service.database.read() as session:
-        sweep = repository.get(session, id)
+        sweep = _readable(session, id)
         rows = [trial for trial, _ in repository.trials_of(session, id)]
     text = plot.draw(SweepSpec.model_validate(sweep.spec), rows)
     headers = {"Content-Disposition": f'inline; filename="{id}.svg"', "X-Content-Type-Options": "nosniff"}
@@ -264,6 +277,7 @@ def cancel(service: ServiceDep, id: SweepId) -> Sweep:
     Errors: 404 `not_found` for an unknown sweep; 409 `conflict` for a sweep that has ended otherwise.
     """
     with service.database.write() as session:
+        _readable(session, id)
         row = repository.ask_cancel(session, id)
     _driver(service).advance(row)
     service.relay.poke()

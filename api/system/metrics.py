@@ -50,7 +50,7 @@ class _ServiceCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield _gauge("adder_build_info", "Version of this API process.", [([version("adderworks")], 1)], ["version"])
-        yield _gauge("adder_streams_open", "Streams that this API process keeps open.", self._service.streams)
+        yield _gauge("adder_streams_open", "Streams that this API process keeps open.", self._service.streams.used)
         most = self._service.settings.max_streams
         yield _gauge("adder_streams_limit", "Streams that it may keep open.", most)
         yield from _stores(self._results)

@@ -12,6 +12,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
+from api.http.prefix import with_prefix
 from api.web import formats
 
 # Scripts, styles and data come from here alone, and none of them is inline: a label that says <script> stays text.
@@ -63,8 +64,9 @@ def page(request: Request, template: str, context: dict[str, Any], status: int =
     base = str(request.base_url).rstrip("/")
     if not PLAIN_ADDRESS.fullmatch(base):
         base = DEFAULT_ADDRESS
-    text = templates().get_template(template).render(base_url=base, **context)
-    return HTMLResponse(text, status, HEADERS)
+    prefix = request.app.state.service.settings.path_prefix
+    text = templates().get_template(template).render(base_url=base + prefix, **context)
+    return HTMLResponse(with_prefix(text, prefix), status, HEADERS)
 
 
 def error_page(request: Request, status: int, title: str, detail: str) -> HTMLResponse:

@@ -34,7 +34,9 @@ JOB_SECONDS = 3600  # of a running job that says one point a second, if it were 
 def measure(setup: Setup) -> Iterator[Row]:
     child = f"{sys.executable} -I -S {TINY_CHILD}"
     for database in setup.databases:
-        settings = {"child_command": child, "max_streams": str(max(streams for _, streams in CROWDS))}
+        most = str(max(streams for _, streams in CROWDS))
+        settings = {"child_command": child, "max_streams": most, "max_client_streams": most}
+        settings["max_client_connections"] = "1000"  # all clients have one address
         with api_alone(setup, database, **settings) as service, running(service, JOB_SECONDS) as busy:
             for pollers, streams in CROWDS:
                 yield from _crowd(setup, database, service, busy.jobs, pollers, streams)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import exists, func, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from addercore.arch import check_manifest, count
 from jobs.clock import now_ms
@@ -110,7 +110,9 @@ def add_model(session: Session, model: Model) -> None:
 
 
 def list_models(session: Session, *, limit: int, after: str | None) -> Page:
-    return page(session, select(Model), Model.id, {"list": "models"}, limit, after)
+    """Models without their manifests, newest first: a manifest may have a MiB."""
+    query = select(Model).options(defer(Model.manifest, raiseload=True))
+    return page(session, query, Model.id, {"list": "models"}, limit, after)
 
 
 def unreferenced(session: Session, digests: Iterable[str]) -> set[str]:

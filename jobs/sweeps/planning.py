@@ -19,6 +19,8 @@ Parameters = dict[str, Any]
 Fields = Sequence[tuple[str, str]]
 """`(pointer, sentence)` of each bad field."""
 MOST_ERRORS = 50
+MOST_CORNERS = 1000
+"""Specs that are checked of a search."""
 
 
 class InvalidSweep(ValueError):
@@ -102,6 +104,9 @@ def plan(spec: SweepSpec, most: int) -> list[tuple[Parameters, SubmittedSpec]]:
     require_size(spec, most)
     _require_kind(spec)
     candidates = list(combinations(spec)) if spec.grid is not None else _corners(spec)
+    if len(candidates) > MOST_CORNERS and spec.grid is None:
+        reason = f"has {len(candidates):,} choices and ends of ranges in all; each is checked, at most {MOST_CORNERS:,}"
+        raise InvalidSweep([("/search", reason)])
     found: dict[tuple[str, str], None] = {}  # in order, each once
     planned: list[tuple[Parameters, SubmittedSpec]] = []
     seen: dict[str, Parameters] = {}

@@ -21,6 +21,13 @@ PARALLEL_GRID = 64
 PARALLEL_SEARCH = 2
 """Of a search: few, as each trial is chosen by the results before it, and more than one keeps a slot busy meanwhile."""
 TRIALS = 20
+MOST_FIELDS = 50
+"""Fields that one sweep varies."""
+MOST_VALUES = 10_000
+"""Values of one field of a grid."""
+
+MOST_POINTS = 2**53
+"""Values of a range with a step."""
 
 FieldName = Annotated[
     str,
@@ -126,9 +133,15 @@ class SweepSpec(Section):
     """For people."""
     base: dict[str, Any]
     """A job's spec, as `POST /v1/jobs` takes it; fields left out get their defaults for each child by itself."""
-    grid: Annotated[dict[FieldName, Annotated[list[Any], Field(min_length=1)]], Field(min_length=1)] | None = None
+    grid: (
+        Annotated[
+            dict[FieldName, Annotated[list[Any], Field(min_length=1, max_length=MOST_VALUES)]],
+            Field(min_length=1, max_length=MOST_FIELDS),
+        ]
+        | None
+    ) = None
     """Dotted name of a field → its values. Each combination is a child, the last field changing fastest."""
-    search: Annotated[dict[FieldName, Space], Field(min_length=1, max_length=50)] | None = None
+    search: Annotated[dict[FieldName, Space], Field(min_length=1, max_length=MOST_FIELDS)] | None = None
     """Dotted name of a field → where to look for its best value."""
     objective: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00]*$")] = "val/accuracy"
     """What counts: a metric's final value, or a number of the job's result by its path (`result.counts.add`). By
@@ -230,6 +243,8 @@ def _check_step(space: FloatRange | IntRange, span: Decimal, step: Decimal) -> N
     """Raises the error under `step`: a range in the logarithm has none, and a step divides the range."""
     if space.log:
         raise field_errors([("/step", f"must be left out where log is true, got {space.step}")])
+    if span / step > MOST_POINTS:  # beyond, the remainder is none that Decimal has
+        raise field_errors([("/step", f"must leave at most 2^53 values between low and high, got {space.step}")])
     if span % step:
         reason = f"must divide high − low = {span.normalize():f}, got {space.step}: change step or high"
         raise field_errors([("/step", reason)])

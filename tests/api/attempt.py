@@ -110,11 +110,11 @@ MANIFEST: dict[str, Any] = {
 }
 
 
-def model_file(manifest: dict[str, Any] = MANIFEST, fill: bytes = b"\x00") -> bytes:
-    """A `model.safetensors` of LeNet-5-BN whose weights are all the same byte, written without torch."""
+def model_file(manifest: dict[str, Any] = MANIFEST, fill: bytes = b"\x00", network: arch.Network = NETWORK) -> bytes:
+    """A `model.safetensors` whose weights are all the same byte, written without torch."""
     entries: dict[str, Any] = {"__metadata__": {"adderworks": json.dumps(manifest)}}
     at = 0
-    for name, (dtype, shape) in arch.tensors(NETWORK).items():
+    for name, (dtype, shape) in arch.tensors(network).items():
         size = prod(shape) * (4 if dtype == "F32" else 8)
         entries[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [at, at + size]}
         at += size

@@ -21,6 +21,7 @@ from jobs.store import store_of
 from tests.api.attempt import Worker
 from tests.api.dashboard import PATIENT, browser, dashboard, visit
 from tests.conftest import quick_settings
+from tests.support.loop_time import long_callbacks
 from tests.support.servers import Valkey, wait_until
 
 __all__ = ["browser", "dashboard", "visit"]  # fixtures of the pages
@@ -52,11 +53,19 @@ def threaded(server: uvicorn.Server, listener: socket.socket) -> Iterator[None]:
 
 @contextmanager
 def running(settings: Settings) -> Iterator[Running]:
-    server = server_of(settings)
+    server = server_of(settings, loop="asyncio")  # on uvloop nobody could measure the callbacks
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         with threaded(server, listener):
             yield Running(url, settings, server)
+
+
+@pytest.fixture(autouse=True)
+def _the_loop_stays_free() -> Iterator[None]:
+    """No test makes a server's event loop work for long in one callback: it would answer nobody meanwhile."""
+    with long_callbacks() as found:
+        yield
+    assert not found, "\n".join(found)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Zip and tar archives: members are read one by one, and never written out under a name of theirs."""
 
 import bz2
+import errno
 import gzip
 import stat
 import struct
@@ -63,6 +64,10 @@ def whole(member: Member, most: int) -> bytes:
     return b"".join(pieces)
 
 
+OUTSIDE = "its directory names a place that is not in the file"
+"""What EINVAL means where an archive is read: zipfile seeks to the place that a damaged directory names."""
+
+
 @contextmanager
 def damage() -> Iterator[None]:
     """Says of what the libraries raise at damaged archives that they are."""
@@ -74,6 +79,10 @@ def damage() -> Iterator[None]:
         raise refuse(DAMAGED.format("a name in it is said to be UTF-8 and is not")) from None
     except (NotImplementedError, RuntimeError) as error:  # zipfile's, of versions and passwords
         raise refuse(f"The archive cannot be read: {error}.") from None
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise refuse(DAMAGED.format(OUTSIDE)) from None
 
 
 class Zip:
@@ -125,6 +134,10 @@ class ZipMember:
                     yield piece
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise BadImage(f"is damaged in the archive: {error}") from None
+        except OSError as error:
+            raise (
+                BadImage(f"is damaged in the archive: {OUTSIDE}") if error.errno == errno.EINVAL else error
+            ) from None
 
 
 def _unicode_path(extra: bytes, raw: bytes) -> str | None:

@@ -101,7 +101,7 @@ def _check(each: ArraySet, problems: Problems, limits: Limits) -> None:
 def _shape_hint(each: ArraySet) -> str | None:
     """What mends a shape that is none of images; None where it is one."""
     name, x = each.images, each.x
-    if x.ndim in (3, 4) and len(each.y) == x.shape[-1] != x.shape[0]:
+    if x.ndim in (3, 4) and each.y.shape[:1] == x.shape[-1:] != x.shape[:1]:
         return f". The number of the image is its last axis: {name} = np.moveaxis({name}, -1, 0)"
     if x.ndim == 2 and x.shape[1]:
         return _flat_hint(name, x.shape[1])

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from addercore.data.intake.archives import Archive, Member
+from addercore.data.intake.images import BadImage
 from addercore.data.intake.limits import Limits
 from addercore.data.intake.names import Names, Parts, parts_of, system_file, written_note
 from addercore.data.intake.problems import listed, refuse
@@ -72,6 +73,9 @@ class Contents:
             if key not in places:
                 continue
             with places[key].open("wb") as file:
-                for piece in member.pieces():
-                    between()
-                    file.write(piece)
+                try:
+                    for piece in member.pieces():
+                        between()
+                        file.write(piece)
+                except BadImage as error:
+                    raise refuse(f"{key} {error}. Pack the file again, or download it again.") from None

@@ -5,6 +5,7 @@ import zipfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Final
 
 import numpy as np
@@ -152,7 +153,7 @@ def _mapped(name: str, path: Path) -> Array:
     """Refuses Python objects by the header alone: nothing is unpickled to find out."""
     try:
         array: Array = np.lib.format.open_memmap(path, mode="r")
-    except ValueError as error:
+    except (ValueError, OverflowError, TypeError, TokenError) as error:  # numpy's and mmap's, of a header that is none
         if "Python objects" in str(error):
             key = _key(name)
             line = (

@@ -1,6 +1,7 @@
 // Buttons that call the API: cancel, pause, resume, retry, delete, run a recipe.
 
 import { live } from "./live.js";
+import { prefix } from "./prefix.js";
 import { call, showProblem } from "./problems.js";
 
 function confirmed(question, word) {
@@ -23,7 +24,7 @@ document.addEventListener("click", async (event) => {
     const headers = body ? { "Content-Type": "application/json" } : {};
     const response = await call(path, { method, headers, body });
     if (then) live.stop();
-    if (then === "job") location.assign(`/jobs/${encodeURIComponent((await response.json()).id)}`);
+    if (then === "job") location.assign(`${prefix}/jobs/${encodeURIComponent((await response.json()).id)}`);
     else if (then) location.assign(then);
   } catch (error) {
     showProblem(error.message);

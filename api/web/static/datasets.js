@@ -3,6 +3,7 @@
 import "./page.js";
 import "./actions.js";
 import { live } from "./live.js";
+import { prefix } from "./prefix.js";
 import { showProblem } from "./problems.js";
 
 const form = document.getElementById("upload");
@@ -37,7 +38,7 @@ form.addEventListener("submit", (event) => {
   event.preventDefault();
   const button = form.querySelector("button");
   const request = new XMLHttpRequest();
-  request.open("POST", "/v1/datasets");
+  request.open("POST", `${prefix}/v1/datasets`);
   request.upload.addEventListener("progress", ({ loaded, total }) => (sent.value = total ? loaded / total : 0));
   request.addEventListener("loadend", () => {
     sent.hidden = true;

@@ -1,6 +1,8 @@
 // A job's metrics: read once by GET, then followed by the stream. EventSource cannot begin after a given event, which
 // would send everything twice; so the stream is read with fetch, which can say Last-Event-ID from the start.
 
+import { prefix } from "./prefix.js";
+
 const PAGE = 10_000; // points a GET
 const PROBE = 2000; // points in which every metric's name is expected
 const PAUSES = [500, 1000, 2000, 5000, 10_000]; // ms between connections that brought nothing
@@ -17,7 +19,7 @@ export class Metrics {
 
   /** `changed(names)` after new points, `event()` after a change of the job. */
   constructor(job, changed, event) {
-    this.#base = `/v1/jobs/${encodeURIComponent(job)}`;
+    this.#base = `${prefix}/v1/jobs/${encodeURIComponent(job)}`;
     this.#changed = changed;
     this.#event = event;
   }

@@ -2,6 +2,7 @@
 
 import "./page.js";
 import "./actions.js";
+import { prefix } from "./prefix.js";
 import { call, showProblem } from "./problems.js";
 
 const SHOWN = 10; // classes
@@ -19,7 +20,7 @@ async function predict(file) {
   document.getElementById("drop-text").textContent = file.name || "pasted image";
   try {
     const headers = { "Content-Type": file.type || "application/octet-stream" };
-    const response = await call(`/v1/models/${encodeURIComponent(model)}/predict`, { method: "POST", headers, body: file });
+    const response = await call(`${prefix}/v1/models/${encodeURIComponent(model)}/predict`, { method: "POST", headers, body: file });
     showAnswer(await response.json());
   } catch (error) {
     answer.replaceChildren();

@@ -1,6 +1,7 @@
 // On every page: live regions, the service's health, buttons that copy.
 
 import { live } from "./live.js";
+import { prefix } from "./prefix.js";
 
 const HEALTH_EVERY = 10_000; // ms
 
@@ -35,7 +36,7 @@ document.addEventListener("keydown", (event) => {
 async function readiness() {
   if (!document.hidden) {
     try {
-      const response = await fetch("/readyz", { headers: { Accept: "application/json" } });
+      const response = await fetch(`${prefix}/readyz`, { headers: { Accept: "application/json" } });
       showReadiness(response.ok, await response.json());
     } catch {
       showReadiness(false, {});

@@ -37,6 +37,8 @@ BODIES: list[tuple[bytes, str, list[str]]] = [
     (b"\xff\xfe", "bad_json", []),
     (b'\xef\xbb\xbf{"kind": "train"}', "invalid", ["/model", "/dataset"]),  # a byte order mark is passed over
     (b"\xef\xbb\xbf", "bad_json", []),
+    (b'{"a": ' * 40 + b"1" + b"}" * 40, "invalid", ["/a" * 32]),
+    (b'{"kind": "train", "x": 9223372036854775808}', "invalid", ["/x"]),
     (b'{"optimizer": {"lr": NaN}}', "bad_json", []),
     (b'{"optimizer": {"lr": -Infinity}}', "bad_json", []),
     (b"[" * 200_000, "bad_json", []),
@@ -54,7 +56,7 @@ BODIES: list[tuple[bytes, str, list[str]]] = [
     (json.dumps(train_body()).replace('"digits"', '["digits"]').encode(), "invalid", ["/dataset/name"]),
     (json.dumps(train_body()).replace('"digits"', '"a\\u0000"').encode(), "invalid", ["/dataset/name"]),
     (json.dumps(train_body(labels={"a": "\x00"})).encode(), "invalid", ["/labels/a"]),
-    (json.dumps(train_body(labels={"a/b~": 1})).encode(), "invalid", ["/labels/a~1b~0"]),
+    (json.dumps(train_body(labels={"a/b~": [1]})).encode(), "invalid", ["/labels/a~1b~0"]),
     (json.dumps(train_body(labels={"a:b": "c"})).encode(), "invalid", ["/labels/a:b"]),
     (json.dumps(train_body(labels={"a": "\ud800"})).encode(), "invalid", ["/labels/a"]),
     (json.dumps(train_body(optimizer={"momentum": 0})).encode(), "invalid", ["/optimizer/nesterov"]),

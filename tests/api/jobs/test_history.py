@@ -221,10 +221,10 @@ def test_a_client_that_leaves_frees_its_place(site: Running, api: httpx2.Client)
     with api.stream("GET", f"{path}/stream") as answer:
         lines = answer.iter_lines()
         next(lines)
-        assert service.streams == 1
-    wait_until(lambda: service.streams == 0, "the place to be free")
+        assert service.streams.used == 1
+    wait_until(lambda: service.streams.used == 0, "the place to be free")
     assert api.head(f"{path}/stream").status_code == 200
-    assert service.streams == 0
+    assert service.streams.used == 0
 
 
 def test_a_deleted_job_ends_its_streams(api: httpx2.Client, worker: Worker) -> None:
@@ -236,6 +236,24 @@ def test_a_deleted_job_ends_its_streams(api: httpx2.Client, worker: Worker) -> N
         with worker.database.write() as session:
             session.connection().exec_driver_sql("DELETE FROM jobs")
         list(lines)
+
+
+@pytest.mark.parametrize("call", ["stream", "logs?follow=true"])
+def test_streams_are_bounded_for_each_client(tmp_path: Any, sqlite_url: str, valkey: Valkey, call: str) -> None:
+    settings = quick_settings(tmp_path, sqlite_url, valkey.url, max_streams=8, max_client_streams=1)
+    with running(settings) as site, site.client() as api:
+        path = submitted(api)
+        with api.stream("GET", f"{path}/stream") as first:
+            next(first.iter_lines())
+            full = api.get(f"{path}/{call}")
+            assert (full.status_code, full.json()["code"]) == (429, "client_limit")
+            assert "ADDER_MAX_CLIENT_STREAMS" in full.json()["detail"]
+            other = httpx2.HTTPTransport(local_address="127.0.0.2")
+            with (
+                httpx2.Client(base_url=site.url, transport=other, timeout=300) as client,
+                client.stream("GET", f"{path}/stream") as second,
+            ):
+                assert second.status_code == 200
 
 
 def test_streams_are_bounded_and_end_with_the_server(tmp_path: Any, sqlite_url: str, valkey: Valkey) -> None:
@@ -254,7 +272,7 @@ def test_streams_are_bounded_and_end_with_the_server(tmp_path: Any, sqlite_url: 
             watchers = [threading.Thread(target=watch, args=(site.url, path)) for _ in range(2)]
             for watcher in watchers:
                 watcher.start()
-            wait_until(lambda: service.streams == 2, "two streams")
+            wait_until(lambda: service.streams.used == 2, "two streams")
             for call in ("stream", "logs?follow=true"):
                 full = api.get(f"{path}/{call}")
                 assert (full.status_code, full.json()["code"]) == (503, "too_many_streams")

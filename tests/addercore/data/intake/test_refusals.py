@@ -323,3 +323,36 @@ def test_arrays_that_are_missing_empty_or_cut_off(tmp_path: Path) -> None:
 
 def test_too_few_to_validate(tmp_path: Path) -> None:
     refused(tmp_path, zipped(folders("cat", "dog", images=1)), "none is left to validate")
+
+
+def header_changed(data: bytes, member: str, old: bytes, new: bytes) -> bytes:
+    """An npz whose array has other words in its header, of the same length."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    assert len(old) == len(new)
+    assert old in files[member]
+    return zipped(files | {member: files[member].replace(old, new, 1)})
+
+
+def test_headers_of_arrays_that_no_library_expects(tmp_path: Path) -> None:
+    given = npz(**arrays())
+    for old, new in ((b"(40, 8, 8)", b"(-9, 8, 8)"), (b"(40, 8, 8)", b"(9**9,8,8)"), (b"{'descr'", b"{{descr'"),
+                     (b"(40, 8, 8)", b"(40, 8, 8,"), (b"'shape'", b"'shap'e")):  # fmt: skip
+        refused(tmp_path, header_changed(given, "images.npy", old, new), "cut off or damaged", "images")
+
+
+def test_labels_that_are_one_number(tmp_path: Path) -> None:
+    refused(tmp_path, npz(images=arrays()["images"], labels=np.int64(3)), "labels")
+
+
+def test_archives_whose_directory_lies(tmp_path: Path) -> None:
+    outside = bytearray(zipped(GOOD))
+    struct.pack_into("<I", outside, outside.rindex(b"PK\x05\x06") + 16, 2**31 - 1)  # where the directory begins
+    assert "damaged" in " ".join(problems(tmp_path, bytes(outside)))
+    content = b"\x00\x00\x08\x01\x00\x00\x00\x02\x00\x01"
+    idx = dict.fromkeys(("train-labels-idx1-ubyte", "train-images-idx3-ubyte"), content)
+        ("train-labels-idx1-ubyte", "train-images-idx3-ubyte"), b"\x00\x00\x08\x01\x00\x00\x00\x02\x00\x01"
+    )
+    torn = bytearray(zipped(idx, zipfile.ZIP_STORED))
+    torn[torn.index(b"\x00\x00\x08\x01") + 9] ^= 1  # the content no longer has the checksum
+    refused(tmp_path, bytes(torn), "is damaged in the archive", "Bad CRC-32")

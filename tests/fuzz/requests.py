@@ -1,0 +1,85 @@
+"""Requests that schemathesis makes from the OpenAPI document, half of them such as the document forbids."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+
+from tests.fuzz.objects import LISTS
+from tests.fuzz.server import Server
+from tests.fuzz.watch import Watch
+
+EXPECTED = {("/readyz", 503)}
+"""Answers of 5xx that are right: no worker runs here."""
+PATIENCE_SECONDS = 30.0
+
+
+def operations(server: Server) -> list[Any]:
+    """Every operation of the document."""
+    document = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+    return [found.ok() for found in document.get_all_operations()]
+
+
+def send(server: Server, watch: Watch, number: int, start: int, answers: Counter[int]) -> Iterator[str]:
+    """Sends about `number` requests; yields what is wrong with an answer.
+
+    Args:
+        number: of requests in all.
+        start: the seed from which all of them follow.
+        answers: counts the answers by status.
+    """
+    found, known = operations(server), _known(server)
+    share = max(1, number // (2 * len(found)))
+    for operation in found:
+        for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+            watch.doing(f"{operation.method.upper()} {operation.path} was asked")
+            yield from _try(operation, mode, share, start, answers, known)
+
+
+def _known(server: Server) -> dict[str, str]:
+    """An id that leads somewhere, by the first part of the path behind `/v1/`."""
+    with httpx2.Client(base_url=server.url) as api:
+        return {name: api.get(f"/v1/{name}").json()["data"][0]["id"] for name in LISTS}
+
+
+def _try(
+    operation: Any, mode: GenerationMode, number: int, start: int, answers: Counter[int], known: dict[str, str]
+) -> list[str]:
+    wrong: list[str] = []
+    room = operation.path.split("/")[2] if operation.path.startswith("/v1/") else ""
+    leads = room in known and operation.method != "delete"
+
+    @seed(start)
+    @settings(
+        max_examples=number,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def ask(case: Any) -> None:
+        # An id that the document allows is one of an object that is not there; two of three shall lead somewhere.
+        if leads and "id" in (case.path_parameters or {}) and sum(answers.values()) % 3:
+            case.path_parameters["id"] = known[room]
+        try:
+            answer = case.call(timeout=PATIENCE_SECONDS)
+        except Exception as error:  # noqa: BLE001  (a finding, whatever it is)
+            wrong.append(f"{case.method} {case.path}: {type(error).__name__}: {error}\n{case.as_curl_command()}")
+            return
+        answers[answer.status_code] += 1
+        if answer.status_code >= 500 and (operation.path, answer.status_code) not in EXPECTED:
+            wrong.append(f"{answer.status_code} {answer.text[:300]}\n{case.as_curl_command()[:1000]}")
+
+    try:
+        ask()
+    except Unsatisfiable:
+        return []  # nothing can be wrong with a call that takes nothing
+    return wrong

@@ -1,0 +1,91 @@
+"""`python -m tests.fuzz.watch HOST PORT`: asks `/healthz` ten times a second, until its input ends.
+
+A process of its own, so that the fuzzer's work does not make the answers late. The machine is shared: what a sleep of
+this process was late by just before is not counted as the API's. It prints one JSON document at its end.
+"""
+
+from __future__ import annotations
+
+import bisect
+import http.client
+import json
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+EVERY_SECONDS = 0.1
+HEALTH_SECONDS = 0.2
+"""Longest answer of `/healthz` that is right, whatever else is asked."""
+
+
+def main() -> int:
+    host, port = sys.argv[1], int(sys.argv[2])
+    over = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
+    asked, slowest, slow = 0, 0.0, []
+    while not over.is_set():
+        began = time.monotonic()
+        time.sleep(EVERY_SECONDS)
+        late = time.monotonic() - began - EVERY_SECONDS
+        status, took = ask(host, port)
+        took = max(0.0, took - late)
+        asked, slowest = asked + 1, max(slowest, took)
+        if took > HEALTH_SECONDS or status != "200":
+            slow.append((time.monotonic(), status, took))
+    print(json.dumps({"asked": asked, "slowest": slowest, "slow": slow}))
+    return 0
+
+
+def ask(host: str, port: int) -> tuple[str, float]:
+    """The status, or the error's name, and how long that took in seconds."""
+    began = time.monotonic()
+    connection = http.client.HTTPConnection(host, port, timeout=60)
+    try:
+        connection.request("GET", "/healthz")
+        status = str(connection.getresponse().status)
+    except OSError as error:
+        status = type(error).__name__
+    finally:
+        connection.close()
+    return status, time.monotonic() - began
+
+
+@dataclass(frozen=True)
+class Health:
+    asked: int
+    slowest: float
+    slow: list[str]
+    """The answers that were late or none, with what was done then."""
+
+
+class Watch:
+    """The process that asks, and what the fuzzer does meanwhile."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        command = [sys.executable, "-m", "tests.fuzz.watch", address[0], str(address[1])]
+        root = Path(__file__).parents[2]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root)
+        self._since: list[float] = [0.0]
+        self._what: list[str] = ["it started"]
+
+    def doing(self, what: str) -> None:
+        """Notes what is being tried from now on."""
+        self._since.append(time.monotonic())
+        self._what.append(what)
+
+    def stop(self) -> Health:
+        """Ends the process and says what it saw."""
+        said, _ = self._process.communicate()
+        found = json.loads(said)
+        slow = [
+            f"/healthz: {status} after {took * 1000:.0f} ms, while {self._what[bisect.bisect(self._since, at) - 1]}"
+            for at, status, took in found["slow"]
+        ]
+        return Health(found["asked"], found["slowest"], slow)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
