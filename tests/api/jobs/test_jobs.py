@@ -318,7 +318,7 @@ def test_what_cannot_be_continued_is_refused_in_words(api: httpx2.Client, worker
     for body, pointer, words in (
         ({}, "/epochs", "is required"),
         ({"epochs": 0}, "/epochs", "≥ 1"),
-        ({"epochs": 2, "lr": -1}, "/lr", "number"),
+        ({"epochs": 2, "lr": -1}, "/lr", "> 0"),
         ({"epochs": 2, "learning_rate": 1}, "/learning_rate", "did you mean lr?"),
         ({"num_epochs": 2}, "/num_epochs", "did you mean epochs?"),
     ):
