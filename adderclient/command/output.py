@@ -58,9 +58,7 @@ def collect(
         page = fetch(min(limit - len(found), LARGEST_PAGE), after)
         found += page
         if page.unreadable:
-            note(
-                f"The server cannot read {', '.join(page.unreadable)}; the list leaves it out. Delete it, or ask its operator."
-            )
+            note(f"The server cannot read {', '.join(page.unreadable)}: left out here; delete it, or ask its operator")
         after = page.next if page.has_more else None
         if after is None or len(found) >= limit:
             return found, after
