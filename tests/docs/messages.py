@@ -26,8 +26,8 @@ DOORS = (
 INTRODUCTION = """# Messages
 
 Every sentence that the service, the command and the library can say, by where it is met; `{…}` is filled in. Made from
-the code by `python -m tests.docs.messages`, and compared with it by a test. A refusal names the thing, the value and
-the remedy.
+the code by `python -m tests.docs.messages`, and compared with it by a test. A refusal should name the thing, the value
+and the remedy; that is read here by people, not by the test.
 """
 EXPLAINS = {"help", "description", "summary", "title", "metavar", "show_default", "prog", "epilog", "json_schema_extra"}
 """Keywords whose texts describe an interface before anything happens."""
