@@ -63,7 +63,7 @@ docs: setup
 faults: setup
 	$(RUN)/python -m tests.faults
 
-# A hundred thousand requests and five thousand mutated uploads, all from one seed; an hour on two cores (docs/limits.md).
+# A hundred thousand requests and five thousand mutated uploads, all from one seed (docs/request-limits.md).
 fuzz: setup
 	$(RUN)/python -m tests.fuzz
 

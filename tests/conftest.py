@@ -12,6 +12,7 @@ from typing import Any
 import hypothesis
 import psycopg
 import pytest
+import structlog
 
 from jobs.database import Database
 from jobs.migrate import migrate
@@ -34,6 +35,13 @@ hypothesis.settings.register_profile(
     "adder", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
 )
 hypothesis.settings.load_profile("adder")
+# Drawing a traceback in colours takes seconds, which tests of the event loop would count.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 @pytest.fixture(scope="session", autouse=True)

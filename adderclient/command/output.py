@@ -57,6 +57,8 @@ def collect(
     while True:
         page = fetch(min(limit - len(found), LARGEST_PAGE), after)
         found += page
+        if page.unreadable:
+            note(f"The server cannot read {', '.join(page.unreadable)}: left out here; delete it, or ask its operator")
         after = page.next if page.has_more else None
         if after is None or len(found) >= limit:
             return found, after

@@ -88,6 +88,8 @@ class Page(Generic[T]):
     """Whether the listing goes on after this part."""
     next: str | None = None
     """The cursor of the following part: pass it as ``after``."""
+    unreadable: tuple[str, ...] = ()
+    """Ids of objects that belong here and that the server cannot read; each can be deleted."""
     raw: Json = field(default_factory=dict, repr=False, compare=False)
     """The JSON object as it came."""
 
@@ -107,6 +109,7 @@ class Page(Generic[T]):
             data=tuple(parse(item) for item in data.get("data", [])),
             has_more=bool(data.get("has_more")),
             next=None if cursor is None else str(cursor),
+            unreadable=tuple(map(str, data.get("unreadable") or ())),
             raw=data,
         )
 

@@ -48,8 +48,8 @@ class Stored:
 
 
 PICKLE: Final = (
-    "is a pickle of PyTorch (.pth, .pt, .ckpt), which is never loaded here. A state dictionary of the paper's own code "
-    "is converted by: adder import --from-authors FILE"
+    "is no safetensors file but a pickle of PyTorch (.pth, .pt, .ckpt), which is never loaded here. A state dictionary "
+    "of the paper's own code is converted by: adder import --from-authors FILE"
 )
 
 

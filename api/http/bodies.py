@@ -141,7 +141,7 @@ def parse_json(body: bytes) -> Any:
         where = f"line {error.lineno}, column {error.colno}"
         raise Problem("bad_json", f"The body is not JSON: {error.msg} at {where}.") from None
     except RecursionError:
-        raise Problem("bad_json", "The body is nested too deeply.") from None
+        raise Problem("bad_json", "The body is nested too deeply; at most 32 levels may be stored.") from None
     except ValueError as error:
         raise Problem("bad_json", f"The body is not JSON: {error}.") from None
 

@@ -156,7 +156,8 @@ def as_problem(error: Exception) -> Problem | None:
         case jobs.StoreUnavailable():
             return Problem("store_unavailable", "The artifact store does not answer. Nothing was changed; try again.")
         case jobs.StoreFull():
-            return Problem("store_full", "The artifact store takes no more bytes. Nothing was changed.")
+            room = "make room in it (ADDER_DATA_DIR or ADDER_ARTIFACTS_URL)"
+            return Problem("store_full", f"The artifact store takes no more bytes. Nothing was changed; {room}.")
         case jobs.QueueFull():
             return Problem("queue_full", str(error), headers={"Retry-After": str(QUEUE_RETRY_SECONDS)})
         case jobs.StoreError():

@@ -123,7 +123,7 @@ def _detail_context(session: Session, service: Service, job: Job) -> dict[str, A
     require_readable(job)
     view = _job_viewer(session, service.queue_positions, [job])(job)
     log, _ = history.log_tail(session, job.id, LOG_LINES)
-    has_checkpoint = bool(attempts.checkpoints(session, job.id))
+    has_checkpoint = bool(attempts.resume_points(session, job.id)[0])
     artifacts = history.artifacts(session, job.id)
     analysis = analysis_view(job, artifacts)
     return {

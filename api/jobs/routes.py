@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from addercore.config.fields import Form
 from api.http.bodies import NO_BODY, json_response
 from api.http.dependencies import After, Document, IdempotencyKey, JobId, Limit, ServiceDep, known_query
-from api.http.documents import location
+from api.http.documents import json_body, location
 from api.http.listing import readable, readable_rows
 from api.http.problems import Problem, documented
 from api.jobs import submission
@@ -32,35 +32,25 @@ from jobs.tables import Job as JobRow
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(known_query)])
 
 SCHEMAS = {kind: f"#/components/schemas/{KINDS[kind].__name__}" for kind in SUBMITTED}
-SPEC_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "oneOf": [{"$ref": where} for where in SCHEMAS.values()],
-                    "discriminator": {"propertyName": "kind", "mapping": SCHEMAS},
-                },
-                "examples": {
-                    "smallest": {
-                        "value": {"kind": "train", "model": {"arch": "lenet5_bn"}, "dataset": {"name": "digits"}}
-                    },
-                    "some fields": {
-                        "value": {
-                            "kind": "train",
-                            "model": {"arch": "lenet5_bn", "method": "adder"},
-                            "dataset": {"name": "digits"},
-                            "optimizer": {"lr": 0.1, "eta": 0.2},
-                            "epochs": 5,
-                            "labels": {"study": "eta"},
-                        }
-                    },
-                    "a table of the paper": {"value": {"kind": "analyze", "recipe": "table1"}},
-                },
-            }
+SPEC_BODY = json_body(
+    {
+        "oneOf": [{"$ref": where} for where in SCHEMAS.values()],
+        "discriminator": {"propertyName": "kind", "mapping": SCHEMAS},
+    },
+    {
+        "smallest": {"kind": "train", "model": {"arch": "lenet5_bn"}, "dataset": {"name": "digits"}},
+        "some fields": {
+            "kind": "train",
+            "model": {"arch": "lenet5_bn", "method": "adder"},
+            "dataset": {"name": "digits"},
+            "optimizer": {"lr": 0.1, "eta": 0.2},
+            "epochs": 5,
+            "labels": {"study": "eta"},
         },
-    }
-}
+        "a table of the paper": {"kind": "analyze", "recipe": "table1"},
+    },
+)
+CONTINUATION = json_body({"$ref": "#/components/schemas/Continuation"}, {"ten epochs more": {"epochs": 10, "lr": 0.01}})
 
 
 def views(service: Service, session: Session, rows: list[JobRow]) -> list[Job]:
@@ -305,19 +295,6 @@ def retry(
     service.relay.poke()
     response.headers["Location"] = f"/v1/jobs/{row.id}"
     return view(service, row)
-
-
-CONTINUATION: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {"$ref": "#/components/schemas/Continuation"},
-                "examples": {"ten epochs more": {"value": {"epochs": 10, "lr": 0.01}}},
-            }
-        },
-    }
-}
 
 
 @router.post(

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from api.http.bodies import NO_BODY, json_response
 from api.http.dependencies import After, Document, IdempotencyKey, Limit, ServiceDep, SweepId, known_query
-from api.http.documents import location
+from api.http.documents import json_body, location
 from api.http.listing import readable, readable_rows
 from api.http.problems import documented
 from api.schemas import Page
@@ -30,36 +30,21 @@ from jobs.tables import Sweep as SweepRow
 router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"], dependencies=[Depends(known_query)])
 
 BASE = {"kind": "train", "model": {"arch": "lenet5_bn"}, "dataset": {"name": "digits"}, "epochs": 5}
-BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {"$ref": "#/components/schemas/SweepSpec"},
-                "examples": {
-                    "a grid": {
-                        "value": {
-                            "name": "eta",
-                            "base": BASE,
-                            "grid": {"optimizer.eta": [1, 0.5, 0.1], "seed": [0, 1, 2]},
-                        }
-                    },
-                    "a search": {
-                        "value": {
-                            "base": BASE,
-                            "search": {
-                                "optimizer.lr": {"type": "float", "low": 0.001, "high": 1, "log": True},
-                                "model.method": {"type": "categorical", "choices": ["adder", "conv"]},
-                            },
-                            "trials": 20,
-                            "budget": {"max_seconds": 3600},
-                        }
-                    },
-                },
-            }
+BODY = json_body(
+    {"$ref": "#/components/schemas/SweepSpec"},
+    {
+        "a grid": {"name": "eta", "base": BASE, "grid": {"optimizer.eta": [1, 0.5, 0.1], "seed": [0, 1, 2]}},
+        "a search": {
+            "base": BASE,
+            "search": {
+                "optimizer.lr": {"type": "float", "low": 0.001, "high": 1, "log": True},
+                "model.method": {"type": "categorical", "choices": ["adder", "conv"]},
+            },
+            "trials": 20,
+            "budget": {"max_seconds": 3600},
         },
-    }
-}
+    },
+)
 FIRST_STEPS = 1
 """Steps that the request itself takes, so that the first jobs exist when it answers. Workers take the others."""
 

@@ -133,7 +133,7 @@ def rename(header: dict[str, Any]) -> None:
         (with_manifest(lambda m: m["network"].update(input_shape="1")), "input_shape"),
         (with_manifest(lambda m: m["preprocessing"].update(resize=[28, 28])), "resizes"),
         (with_manifest(lambda m: m["preprocessing"].update(mean=[])), "mean must be 1 numbers"),
-        (with_manifest(lambda m: m["preprocessing"].update(std=[0])), "std must be > 0"),
+        (with_manifest(lambda m: m["preprocessing"].update(std=[0])), "std must be from 1e-06"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_named(path: Path, damage: Callable[[Path], bytes], says: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs import check, commands
+from tests.docs import check, commands, messages
 from tests.docs.markdown import Page, slug_of
 
 Check = Callable[[Page], Iterator[tuple[int, str]]]
@@ -88,3 +88,26 @@ def test_a_problem_names_the_line_on_which_it_stands(tmp_path: Path) -> None:
 )
 def test_a_heading_has_the_fragment_that_github_gives_it(heading: str, slug: str) -> None:
     assert slug_of(heading) == slug
+
+
+def test_the_list_of_messages_is_what_the_code_says() -> None:
+    assert messages.PAGE.read_text() == messages.page(), "run python -m tests.docs.messages"
+
+
+def test_messages_are_found_wherever_they_stand(tmp_path: Path) -> None:
+    code = tmp_path / "code.py"
+    code.write_text(
+        '"""A docstring of several words."""\n'
+        "LIMIT = 3\n"
+        'ADVICE = "Use a smaller batch."\n'
+        "def check(x, log):\n"
+        '    log.info("a line of a log")\n'
+        "    if x > LIMIT:\n"
+        '        raise ValueError(f"x must be at most {LIMIT}, got {x}. " + ADVICE)\n'
+        '    return "is no number at all" if x is None else x["two words"]\n'
+    )
+    assert list(messages.sentences(code)) == [
+        "Use a smaller batch.",
+        "x must be at most {LIMIT}, got {x}. {ADVICE}",
+        "is no number at all",
+    ]

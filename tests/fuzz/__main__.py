@@ -26,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--requests", type=int, default=100_000, help="in all (%(default)s)")
     parser.add_argument("--uploads", type=int, default=5_000, help="mutated uploads (%(default)s)")
     parser.add_argument("--seed", type=int, default=SEED, help="all choices come from it (%(default)s)")
+    parser.add_argument("--health-ms", type=float, default=200, help="longest answer of /healthz (%(default)s)")
     parser.add_argument("--only", type=int, metavar="N", help="only the upload of this number, which is kept")
     options = parser.parse_args(arguments)
     numbers = range(options.uploads) if options.only is None else range(options.only, options.only + 1)
@@ -35,7 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{kept}: {uploads.case(options.seed, options.only)[0]}")
     nice(5)
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-        found = run(Path(folder), 0 if options.only is not None else options.requests, numbers, options.seed)
+        number = 0 if options.only is not None else options.requests
+        found = run(Path(folder), number, numbers, options.seed, options.health_ms / 1000)
         if options.only is not None:
             print((Path(folder) / "intake/intake.log").read_text(errors="replace"))
     for wrong in found[:SHOWN]:
@@ -44,14 +46,22 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if found else 0
 
 
-def run(folder: Path, number: int, numbers: range, seed: int) -> list[str]:
-    """Does all of it on a server of its own, and prints what was done. Returns what is wrong."""
+def run(folder: Path, number: int, numbers: range, seed: int, most: float) -> list[str]:
+    """Does all of it on a server of its own, and prints what was done. Returns what is wrong.
+
+    Args:
+        folder: for the server's files.
+        number: of requests.
+        numbers: of the uploads.
+        seed: all choices come from it.
+        most: seconds of the longest answer of `/healthz` that is right.
+    """
     found: list[str] = []
     answers: Counter[int] = Counter()
     became: Counter[str] = Counter()
     began = time.monotonic()
     with api_server(folder) as server:
-        watch = Watch(server.address)
+        watch = Watch(server.address, most)
         if number:
             found += requests.send(server, watch, number, seed, answers)
             print(f"{sum(answers.values())} requests: {_counts(answers)}", flush=True)

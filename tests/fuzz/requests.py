@@ -19,6 +19,8 @@ from tests.fuzz.watch import Watch
 EXPECTED = {("/readyz", 503)}
 """Answers of 5xx that are right: no worker runs here."""
 PATIENCE_SECONDS = 30.0
+MOST_AT_ONCE = 200
+"""Requests of one operation in a row, so that objects of other rooms come in between."""
 
 
 def operations(server: Server) -> list[Any]:
@@ -36,11 +38,15 @@ def send(server: Server, watch: Watch, number: int, start: int, answers: Counter
         answers: counts the answers by status.
     """
     found, known = operations(server), _known(server)
-    share = max(1, number // (2 * len(found)))
-    for operation in found:
-        for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
-            watch.doing(f"{operation.method.upper()} {operation.path} was asked")
-            yield from _try(operation, mode, share, start, answers, known)
+    round_ = 0
+    while sum(answers.values()) < number:
+        left = number - sum(answers.values())
+        share = min(MOST_AT_ONCE, max(1, left // (2 * len(found))))
+        for operation in found:
+            for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+                watch.doing(f"{operation.method.upper()} {operation.path} was asked")
+                yield from _try(operation, mode, share, start + round_, answers, known)
+        round_ += 1
 
 
 def _known(server: Server) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz.watch HOST PORT`: asks `/healthz` ten times a second, until its input ends.
+"""`python -m tests.fuzz.watch HOST PORT SECONDS`: asks `/healthz` ten times a second, until its input ends.
 
 A process of its own, so that the fuzzer's work does not make the answers late. The machine is shared: what a sleep of
 this process was late by just before is not counted as the API's. It prints one JSON document at its end.
@@ -17,12 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 EVERY_SECONDS = 0.1
-HEALTH_SECONDS = 0.2
-"""Longest answer of `/healthz` that is right, whatever else is asked."""
 
 
 def main() -> int:
-    host, port = sys.argv[1], int(sys.argv[2])
+    host, port, most = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
     over = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
     asked, slowest, slow = 0, 0.0, []
@@ -33,7 +31,7 @@ def main() -> int:
         status, took = ask(host, port)
         took = max(0.0, took - late)
         asked, slowest = asked + 1, max(slowest, took)
-        if took > HEALTH_SECONDS or status != "200":
+        if took > most or status != "200":
             slow.append((time.monotonic(), status, took))
     print(json.dumps({"asked": asked, "slowest": slowest, "slow": slow}))
     return 0
@@ -62,10 +60,15 @@ class Health:
 
 
 class Watch:
-    """The process that asks, and what the fuzzer does meanwhile."""
+    """The process that asks, and what the fuzzer does meanwhile.
 
-    def __init__(self, address: tuple[str, int]) -> None:
-        command = [sys.executable, "-m", "tests.fuzz.watch", address[0], str(address[1])]
+    Args:
+        address: of the API.
+        most: seconds of the longest answer of `/healthz` that is right.
+    """
+
+    def __init__(self, address: tuple[str, int], most: float) -> None:
+        command = [sys.executable, "-m", "tests.fuzz.watch", address[0], str(address[1]), str(most)]
         root = Path(__file__).parents[2]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root)
         self._since: list[float] = [0.0]

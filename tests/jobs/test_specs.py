@@ -53,7 +53,7 @@ def test_a_stored_spec_reads_back_as_itself() -> None:
 
 
 def test_all_bad_fields_of_a_body_are_told_at_once() -> None:
-    body = {**TRAIN, "optimizer": {"lr": 0, "learning_rate": 1}, "batch_size": 5000, "labels": {"a:b": "", "c.d": 1},
+    body = {**TRAIN, "optimizer": {"lr": 0, "learning_rate": 1}, "batch_size": 5000, "labels": {"a:b": "", "c.d": [1]},
             "resources": {"threads": 0}, "priority": "high"}  # fmt: skip
     with pytest.raises(ValidationError) as caught:
         SUBMITTED_SPEC.validate_python(body)

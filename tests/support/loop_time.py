@@ -27,12 +27,16 @@ def _collected(phase: str, _info: dict[str, int]) -> None:
 def long_callbacks(most: float = MOST_SECONDS) -> Iterator[list[str]]:
     """Collects a line for each callback of an asyncio loop that takes more than `most` seconds of CPU time.
 
+    Loops of the main thread are not looked at: they are those of the tests, such as Playwright's.
     uvloop has callbacks of its own that this does not see: run the server on asyncio's loop.
     """
     found: list[str] = []
     run = asyncio.events.Handle._run
 
     def timed(handle: Any) -> None:
+        if threading.current_thread() is threading.main_thread():
+            run(handle)
+            return
         paused, began = getattr(_paused, "total", 0.0), time.thread_time()
         run(handle)
         took = time.thread_time() - began - (getattr(_paused, "total", 0.0) - paused)

@@ -151,9 +151,8 @@ def test_a_run_that_diverges_before_its_first_loss_leaves_what_there_is(
     """Its panel of losses is empty, which is no reason to fail otherwise."""
     seen = recorder()
     start = config(model={"method": "conv"})
-    weights = {
-        name: 1e38 * torch.ones_like(t) for name, t in addercore.build(start.network(), "conv").state_dict().items()
-    }
+    state = addercore.build(start.network(), "conv").state_dict()
+    weights = {name: torch.full_like(value, 1e38 if value.is_floating_point() else 0) for name, value in state.items()}
     (tmp_path / "start.safetensors").write_bytes(encode(weights, manifest_of(start, {})))
     with pytest.raises(Diverged, match="by step 1 "):
         fit(

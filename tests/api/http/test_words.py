@@ -44,7 +44,7 @@ def test_parameters_are_refused_in_words(lite_api: httpx2.Client, path: str, poi
     ("changes", "pointer", "says"),
     [
         ({"labels": {"a:b": "x"}}, "/labels/a:b", "none of them a colon"),
-        ({"labels": {"a": 7}}, "/labels/a", "must be a label's text"),
+        ({"labels": {"a": [7]}}, "/labels/a", "must be a label's text"),
         ({"optimizer": {"learning_rate": 1}}, "/optimizer/learning_rate", "did you mean optimizer.lr?"),
         ({"num_workers": 2}, "/num_workers", "did you mean resources.loader_workers?"),
         ({"amp": True}, "/amp", "did you mean precision?"),

@@ -244,7 +244,8 @@ def test_streams_are_bounded_for_each_client(tmp_path: Any, sqlite_url: str, val
     with running(settings) as site, site.client() as api:
         path = submitted(api)
         with api.stream("GET", f"{path}/stream") as first:
-            next(first.iter_lines())
+            lines = first.iter_lines()  # kept: without it the answer would be closed at once
+            next(lines)
             full = api.get(f"{path}/{call}")
             assert (full.status_code, full.json()["code"]) == (429, "client_limit")
             assert "ADDER_MAX_CLIENT_STREAMS" in full.json()["detail"]

@@ -317,6 +317,8 @@ def test_a_finished_training_is_continued_with_its_own_epochs(api: httpx2.Client
     assert code(other) == (422, "idempotency_mismatch")
     assert api.post(path, json={"epochs": 4}).json()["spec"]["optimizer"]["lr"] == 0.2
     assert "goes on from" in api.get(f"/jobs/{new['id']}").text
+    assert api.post(f"/v1/jobs/{new['id']}/cancel").status_code == 202
+    assert "from=checkpoint" not in api.get(f"/jobs/{new['id']}").text, "it has none of its own"
 
 
 def test_what_cannot_be_continued_is_refused_in_words(api: httpx2.Client, worker: Worker) -> None:
@@ -331,7 +333,7 @@ def test_what_cannot_be_continued_is_refused_in_words(api: httpx2.Client, worker
     for body, pointer, words in (
         ({}, "/epochs", "is required"),
         ({"epochs": 0}, "/epochs", "≥ 1"),
-        ({"epochs": 2, "lr": -1}, "/lr", "number"),
+        ({"epochs": 2, "lr": -1}, "/lr", "> 0"),
         ({"epochs": 2, "learning_rate": 1}, "/learning_rate", "did you mean lr?"),
         ({"num_epochs": 2}, "/num_epochs", "did you mean epochs?"),
     ):

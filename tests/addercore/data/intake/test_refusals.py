@@ -351,8 +351,6 @@ def test_archives_whose_directory_lies(tmp_path: Path) -> None:
     assert "damaged" in " ".join(problems(tmp_path, bytes(outside)))
     content = b"\x00\x00\x08\x01\x00\x00\x00\x02\x00\x01"
     idx = dict.fromkeys(("train-labels-idx1-ubyte", "train-images-idx3-ubyte"), content)
-        ("train-labels-idx1-ubyte", "train-images-idx3-ubyte"), b"\x00\x00\x08\x01\x00\x00\x00\x02\x00\x01"
-    )
     torn = bytearray(zipped(idx, zipfile.ZIP_STORED))
     torn[torn.index(b"\x00\x00\x08\x01") + 9] ^= 1  # the content no longer has the checksum
     refused(tmp_path, bytes(torn), "is damaged in the archive", "Bad CRC-32")
