@@ -43,6 +43,8 @@ OPTIONAL: Final = ("PIL.Image", "matplotlib.backends.backend_agg", "matplotlib.f
 NAME: Final = "adder-job"
 """What `ps -o comm` and `top` show for a forked process until it names itself after its job: its command line is still
 the template's."""
+INTERRUPT: Final = signal.getsignal(signal.SIGINT)
+"""What SIGINT does to a program that the worker starts: a worker in the background may have it ignored."""
 
 
 def main() -> int:
@@ -152,7 +154,7 @@ def _make_independent() -> None:
     import numpy as np
     import torch
 
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, INTERRUPT)
     np.random.seed()  # drawn from the system at import, so all forks would share it; Python reseeds `random` itself
     # OMP_NUM_THREADS was read when the library was loaded, in the template.
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
