@@ -35,7 +35,7 @@ from api.sweeps import pages as sweeps_pages
 from api.sweeps import routes as sweeps
 from api.system import routes as system
 from api.system.probes import Probes
-from api.web import openapi_page, static_files
+from api.web import errors, openapi_page, static_files
 from api.workers import routes as workers
 from jobs.settings import Settings
 
@@ -119,10 +119,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.openapi = document_of(app)  # type: ignore[method-assign]
     _add_reference(app)
     for kind in problems.KNOWN:
-        app.add_exception_handler(kind, problems.handle)
+        app.add_exception_handler(kind, errors.handle)
     app.add_exception_handler(405, _method_not_allowed(app))
     app.add_middleware(CompressionMiddleware)
-    app.add_middleware(RequestMiddleware, service=service)
+    app.add_middleware(RequestMiddleware, service=service, respond=errors.respond)
     if settings.cors_origins:
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **CORS)
     for route in app.routes:  # FastAPI completes included routes when one is first looked for, on the event loop
@@ -162,6 +162,6 @@ def _method_not_allowed(app: FastAPI) -> Any:
         allowed = {m for route in _routes(app.routes) if route.path_regex.match(path) for m in route.methods or ()}
         if "GET" in allowed:
             allowed.add("HEAD")
-        return problems.handle(request, HTTPException(405, headers={"Allow": ", ".join(sorted(allowed))}))
+        return errors.handle(request, HTTPException(405, headers={"Allow": ", ".join(sorted(allowed))}))
 
     return handle

@@ -128,6 +128,10 @@ class Broken:
     reason: str
 
 
+class JsonArray(JSON):
+    """The type of a column whose document is a list; that of any other JSON column is an object."""
+
+
 def require_readable(row: Any) -> None:
     """Raises Unreadable where a JSON column of a row holds what could not be stored today.
 
@@ -139,8 +143,9 @@ def require_readable(row: Any) -> None:
         value = row.__dict__[column.key]
         if isinstance(value, Broken):
             raise Unreadable(f"{column.key} cannot be read: {value.reason}")
-        if not isinstance(value, dict | list):
-            raise Unreadable(f"{column.key} is neither an object nor a list")
+        expected = list if isinstance(column.type, JsonArray) else dict
+        if not isinstance(value, expected):
+            raise Unreadable(f"{column.key} is not {'a list' if expected is list else 'an object'}")
         found = fault(value)
         if found is not None:
             raise Unreadable(f"{column.key}{found.pointer} {found.reason}")

@@ -41,6 +41,13 @@ class DatasetUnusable(JobsError):
     """A spec names a dataset that is not there, or not ready."""
 
 
+class SpecUnreadable(JobsError):
+    """What is stored as a job's spec is none of this version."""
+
+    def __init__(self, pointer: str, reason: str) -> None:
+        super().__init__(f"The job's spec cannot be read: {pointer or 'it'} {reason}. Submit it again.")
+
+
 class FenceLost(JobsError):
     """Somebody else owns the job: this attempt may write nothing more."""
 

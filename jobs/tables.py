@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from jobs.documents import JsonArray
 from jobs.states import (
     FINAL,
     OWNED,
@@ -50,7 +51,7 @@ class Base(DeclarativeBase):
     )
     type_annotation_map = {  # noqa: RUF012
         dict[str, Any]: JSON(none_as_null=True),
-        list[str]: JSON(none_as_null=True),
+        list[str]: JsonArray(none_as_null=True),
         int: BigInteger,
         float: Double,
     }

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
+from addercore.config import explain
+from jobs.errors import SpecUnreadable
 from jobs.ids import ID_PATTERN
 from jobs.repository import attempts, datasets, models
 from jobs.repository.attempts import Claim
+from jobs.spec import SPEC
 
 
 @dataclass(frozen=True)
@@ -36,8 +41,14 @@ def inputs_of(session: Session, claim: Claim) -> Inputs:
     """What the spec of a claimed job names, and its checkpoints.
 
     Raises:
+        SpecUnreadable: another version stored the spec.
         NotFound: something that it names has been deleted.
     """
+    try:
+        SPEC.validate_python(claim.spec)
+    except ValidationError as error:
+        first = explain(error, SPEC, json.dumps)[0]
+        raise SpecUnreadable(first.pointer, first.reason) from None
     own, start = attempts.resume_points(session, claim.job_id)
     spec = claim.spec
     model_id = spec.get("model_id") or spec.get("init_from")

@@ -211,7 +211,7 @@ def _unknown(path: Path, outer: schema.Schema, document: schema.Schema | None) -
     elif where:
         meant = f"{where}.{meant}"
     asked = "" if meant is None else f" (did you mean {meant}?)"
-    return f"is not a field of {where or 'the spec'}{asked}; known: {', '.join(known)}"
+    return f"is not a field{f' of {where}' if where else ''}{asked}; known: {', '.join(known)}"
 
 
 def _got(value: Any, show: Callable[[Any], str]) -> str:

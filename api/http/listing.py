@@ -26,9 +26,14 @@ class Readable(Generic[View]):
     """Ids of the rows that are left out."""
 
 
-def readable_rows(rows: Iterable[Any]) -> Readable[Any]:
-    """The rows whose documents can be read."""
-    return readable(rows, lambda row: row)
+def readable_rows(rows: Iterable[Any], check: Callable[[Any], object] = require_readable) -> Readable[Any]:
+    """The rows whose documents can be read: `check` raises for the others."""
+
+    def checked(row: Any) -> Any:
+        check(row)
+        return row
+
+    return readable(rows, checked)
 
 
 def readable(rows: Iterable[Any], make: Callable[[Any], View]) -> Readable[View]:

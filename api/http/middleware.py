@@ -5,10 +5,12 @@ from __future__ import annotations
 import ipaddress
 import secrets
 import time
+from collections.abc import Callable
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
@@ -31,9 +33,11 @@ log = structlog.get_logger()
 class RequestMiddleware:
     """Wraps every request. It is plain ASGI, because streams pass through it."""
 
-    def __init__(self, app: ASGIApp, service: Service) -> None:
+    def __init__(self, app: ASGIApp, service: Service, respond: Callable[[Request, Problem], Response]) -> None:
+        """`respond` makes the answer to a request that met a problem."""
         self.app = app
         self.service = service
+        self._respond = respond
         self._hosts = allowed_hosts(service.settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,7 +59,7 @@ class RequestMiddleware:
             if refusal is None:
                 await self.app(scope, receive, answer.send)
             else:
-                await refusal.response()(scope, receive, answer.send)
+                await self._respond(Request(scope), refusal)(scope, receive, answer.send)
         except ClientDisconnect:
             log.info("request.broken_off", method=scope["method"], path=scope["path"])
         except Exception as error:
@@ -68,7 +72,7 @@ class RequestMiddleware:
                 extra={"id": answer.id},
             )
             del error
-            await problem.response()(scope, receive, answer.send)
+            await self._respond(Request(scope), problem)(scope, receive, answer.send)
 
     def _refusal(self, scope: Scope) -> Problem | None:
         headers = Headers(scope=scope)

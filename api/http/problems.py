@@ -1,4 +1,4 @@
-"""Every error of the API as RFC 9457 problem details: one exception, one table of codes, one handler.
+"""Every error of the API as RFC 9457 problem details: one exception and one table of codes.
 
 A problem is `{type, title, status, detail, code}`; `errors` lists bad fields as `{pointer, detail}`. A pointer goes
 into the body (`/optimizer/lr`); parameters stand under `/query/…` and `/header/…`. A problem repeats of what was sent
@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -93,10 +92,11 @@ class Problem(Exception):
     def status(self) -> int:
         return KINDS[self.code].status
 
-    def body(self) -> dict[str, Any]:
+    def body(self, prefix: str = "") -> dict[str, Any]:
+        """The document. `prefix` stands before the paths of the service (ADDER_PATH_PREFIX)."""
         kind = KINDS[self.code]
         document: dict[str, Any] = {
-            "type": f"/docs#{self.code}",
+            "type": f"{prefix}/docs#{self.code}",
             "title": kind.title,
             "status": kind.status,
             "detail": shorten(self.detail),
@@ -108,12 +108,12 @@ class Problem(Exception):
             document["errors"] = found
         return document
 
-    def response(self) -> Response:
+    def response(self, prefix: str = "") -> Response:
         headers = dict(self.headers)
         if self.status in (429, 503):
             headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
         # Own bytes, ASCII only: a lone surrogate of somebody's field name cannot be written as UTF-8.
-        return Response(json.dumps(self.body()).encode(), self.status, headers, media_type=MEDIA_TYPE)
+        return Response(json.dumps(self.body(prefix)).encode(), self.status, headers, media_type=MEDIA_TYPE)
 
 
 def invalid(errors: Iterable[tuple[str, str]]) -> Problem:
@@ -187,14 +187,6 @@ KNOWN: tuple[type[Exception], ...] = (
     sql.SQLAlchemyError,
     HTTPException,
 )
-
-
-def handle(_request: Request, error: Exception) -> Response:
-    """The one handler, registered for all of `KNOWN`."""
-    problem = as_problem(error)
-    if problem is None:
-        raise error
-    return problem.response()
 
 
 class FieldProblem(BaseModel):

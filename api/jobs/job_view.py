@@ -107,9 +107,14 @@ def job_view(
     )
 
 
+def dataset_name(spec: Mapping[str, Any]) -> object:
+    """What a job's spec names as its dataset."""
+    return _object(spec.get("dataset")).get("name")
+
+
 def job_title(kind: str, spec: Mapping[str, Any], datasets: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """The parts of a job's title, from its spec. `datasets` has the names of users' datasets by id."""
-    model, dataset = _object(spec.get("model")), _object(spec.get("dataset")).get("name")
+    model, dataset = _object(spec.get("model")), dataset_name(spec)
     dataset = (datasets or {}).get(str(dataset), dataset)
     if kind == "analyze":
         parts: tuple[Any, ...] = (spec.get("recipe"), dataset)

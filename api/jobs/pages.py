@@ -16,7 +16,7 @@ from api.http.dependencies import ServiceDep, known_id
 from api.http.listing import readable, readable_rows
 from api.jobs.analysis_view import analysis_view, run_names
 from api.jobs.filters import Filters, parse_filters
-from api.jobs.job_view import FAILURES, GROUPS, JobView, actions, job_view
+from api.jobs.job_view import FAILURES, GROUPS, JobView, actions, dataset_name, job_view
 from api.jobs.queue_positions import QueuePositions
 from api.service import Service
 from api.web.header import PAGE_SIZE, page_header
@@ -90,7 +90,7 @@ def _job_viewer(session: Session, queue_positions: QueuePositions, rows: Sequenc
     labels = lifecycle.labels_of(session, [job.id for job in rows])
     positions = queue_positions.of(session, rows)
     now = core.now(session)
-    names = datasets.names_by_id(session, [(job.spec.get("dataset") or {}).get("name") for job in rows])
+    names = datasets.names_by_id(session, [dataset_name(job.spec) for job in rows])
     seconds = attempts.run_seconds(session, [job.id for job in rows])
 
     def make(job: Job) -> JobView:
@@ -176,7 +176,7 @@ def _confusion(job: Job) -> Confusion | None:
         return None
     if not all(isinstance(cell, int) and cell >= 0 for row in matrix for cell in row):
         return None
-    name = (job.spec.get("dataset") or {}).get("name")
+    name = dataset_name(job.spec)
     known = dataset(name).classes if is_dataset(name) else ()
     classes = known if len(known) == len(matrix) else [str(i) for i in range(len(matrix))]
     return Confusion(classes, [[(cell, _shade(cell, sum(row))) for cell in row] for row in matrix])

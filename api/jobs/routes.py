@@ -279,11 +279,10 @@ def retry(
     with service.database.write() as session:
         row = lifecycle.get(session, id)
         require_readable(row)
-        document = row.spec
-        if document["kind"] not in SUBMITTED:
+        if row.kind not in SUBMITTED:
             raise Problem("conflict", "The validation of a dataset is not repeated. Upload the file again.")
         try:
-            spec = submission.parse_spec(document, session)
+            spec = submission.parse_spec(row.spec, session)
             submission.require_data(service.settings, spec)
             submission.require_model(session, spec)
         except Problem as problem:
@@ -326,7 +325,7 @@ def continue_training(
     with service.database.write() as session:
         old = lifecycle.get(session, id)
         require_readable(old)
-        spec = submission.continued_spec(document, old.spec, session)
+        spec = submission.continued_spec(document, old, session)
         body = {"continue": id, "with": document}
         row = lifecycle.submitted_before(session, idempotency_key, body)
         created = row is None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
@@ -15,7 +13,7 @@ from jobs.ids import ID_PATTERN
 from jobs.repository import datasets, models
 from jobs.settings import Settings
 from jobs.spec import SUBMITTED_SPEC, AnalyzeSpec, Continuation, EvaluateSpec, SubmittedSpec, TrainSpec
-from jobs.tables import Model
+from jobs.tables import Job, Model
 
 DATASET = "/dataset/name"
 
@@ -42,12 +40,12 @@ def parse_spec(document: object, session: Session) -> SubmittedSpec:
     return spec
 
 
-def continued_spec(document: object, finished: dict[str, Any], session: Session) -> TrainSpec:
+def continued_spec(document: object, finished: Job, session: Session) -> TrainSpec:
     """The spec of a training that goes on from a finished job.
 
     Args:
         document: the request's body, its own epochs and learning rate.
-        finished: the job's spec.
+        finished: the job.
 
     Raises:
         Problem: 422 with a pointer to each bad field of the body; 409 where the finished job is no training.
@@ -56,9 +54,16 @@ def continued_spec(document: object, finished: dict[str, Any], session: Session)
         own = Continuation.model_validate(document)
     except ValidationError as error:
         raise invalid(bad_fields(error, Continuation)) from None
-    if finished["kind"] != "train":
-        raise Problem("conflict", f"The job is of kind {finished['kind']}; only a training can be continued.")
-    spec = parse_spec(own.spec(finished), session)
+    if finished.kind != "train":
+        raise Problem("conflict", f"The job is of kind {finished.kind}; only a training can be continued.")
+    try:
+        SUBMITTED_SPEC.validate_python(finished.spec)
+    except ValidationError as error:
+        (where, why), *_ = bad_fields(error, SUBMITTED_SPEC)
+        raise Problem(
+            "conflict", f"The job cannot be continued, as its spec is of another version: {where} {why}"
+        ) from None
+    spec = parse_spec(own.spec(finished.spec), session)
     assert isinstance(spec, TrainSpec)
     return spec
 

@@ -19,7 +19,6 @@ from api.web.actions import Action
 from api.web.formats import duration, is_number, metric
 from api.web.header import PAGE_SIZE, page_header
 from api.web.html import error_page, page
-from jobs.documents import require_readable
 from jobs.errors import BadCursor, NotFound
 from jobs.states import SWEEP_FINAL, SweepStatus, TrialStatus
 from jobs.sweeps import plot, repository, summary
@@ -116,7 +115,7 @@ def sweep_list(request: Request, service: ServiceDep, after: str = "") -> HTMLRe
         with service.database.read() as session:
             found = repository.list_sweeps(session, limit=PAGE_SIZE, after=after or None)
             header = page_header(session, service.settings, section="sweeps")
-            rows = readable_rows(found.rows)
+            rows = readable_rows(found.rows, repository.spec_of)
             views = readable(rows.views, _viewer(session, rows.views, header["now"]))
             context = {
                 **header,
@@ -143,9 +142,8 @@ def sweep_detail(sweep_id: str, request: Request, service: ServiceDep) -> HTMLRe
 
 
 def _detail_context(session: Session, service: Service, sweep: Sweep) -> dict[str, Any]:
-    require_readable(sweep)
+    spec = repository.spec_of(sweep)
     header = page_header(session, service.settings, section="sweeps")
-    spec = SweepSpec.model_validate(sweep.spec)
     rows = repository.trials_of(session, sweep.id)
     trials = [trial for trial, _ in rows]
     table = summary.tabulate(spec, rows)
@@ -174,7 +172,7 @@ def _viewer(session: Session, rows: Sequence[Sweep], now: int) -> Callable[[Swee
 
 
 def _view(sweep: Sweep, progress: Progress, best: Best | None, now: int) -> SweepView:
-    spec = SweepSpec.model_validate(sweep.spec)
+    spec = repository.spec_of(sweep)
     kind = "Grid" if spec.grid is not None else "Search"
     return SweepView(
         id=sweep.id,

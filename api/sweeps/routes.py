@@ -18,13 +18,11 @@ from api.schemas import Page
 from api.service import Service
 from api.sweeps.schemas import Child, Sweep, SweepTable, SweepValidation, Trial
 from api.sweeps.submission import parse_sweep, plan_children, require_references
-from jobs.documents import require_readable
 from jobs.errors import BadCursor
 from jobs.scheduling import Rules
 from jobs.states import SweepStatus
 from jobs.sweeps import plot, references, repository, summary
 from jobs.sweeps.driver import Driver
-from jobs.sweeps.spec import SweepSpec
 from jobs.tables import Sweep as SweepRow
 
 router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"], dependencies=[Depends(known_query)])
@@ -62,7 +60,6 @@ def _viewer(session: Session, rows: Sequence[SweepRow]) -> Callable[[SweepRow], 
 def _view(service: Service, id: str) -> Sweep:
     with service.database.read() as session:
         row = repository.get(session, id)
-        require_readable(row)
         return _viewer(session, [row])(row)
 
 
@@ -138,7 +135,7 @@ def list_sweeps(
     """
     with service.database.read() as session:
         page = repository.list_sweeps(session, status=status, limit=limit, after=after)
-        rows = readable_rows(page.rows)
+        rows = readable_rows(page.rows, repository.spec_of)
         found = readable(rows.views, _viewer(session, rows.views))
     return json_response(Page.of(found.views, page.next, [*rows.unreadable, *found.unreadable]))
 
@@ -175,15 +172,9 @@ def trials(service: ServiceDep, id: SweepId, limit: Limit = 20, after: After = N
     return json_response(Page.of(found, str(found[-1].number) if more else None))
 
 
-def _readable(session: Session, id: str) -> SweepRow:
-    sweep = repository.get(session, id)
-    require_readable(sweep)
-    return sweep
-
-
 def _table(session: Session, id: str) -> summary.Table:
-    sweep = _readable(session, id)
-    return summary.tabulate(SweepSpec.model_validate(sweep.spec), repository.trials_of(session, id))
+    spec = repository.spec_of(repository.get(session, id))
+    return summary.tabulate(spec, repository.trials_of(session, id))
 
 
 @router.get(
@@ -241,9 +232,9 @@ def picture(service: ServiceDep, id: SweepId) -> Response:
     Errors: 404 `not_found` for an unknown sweep; 409 `conflict` for one that is stored and cannot be read.
     """
     with service.database.read() as session:
-        sweep = _readable(session, id)
+        spec = repository.spec_of(repository.get(session, id))
         rows = [trial for trial, _ in repository.trials_of(session, id)]
-    text = plot.draw(SweepSpec.model_validate(sweep.spec), rows)
+    text = plot.draw(spec, rows)
     headers = {"Content-Disposition": f'inline; filename="{id}.svg"', "X-Content-Type-Options": "nosniff"}
     return Response(text, headers=headers, media_type="image/svg+xml")
 
@@ -262,7 +253,7 @@ def cancel(service: ServiceDep, id: SweepId) -> Sweep:
     Errors: 404 `not_found` for an unknown sweep; 409 `conflict` for a sweep that has ended otherwise.
     """
     with service.database.write() as session:
-        _readable(session, id)
+        repository.spec_of(repository.get(session, id))
         row = repository.ask_cancel(session, id)
     _driver(service).advance(row)
     service.relay.poke()

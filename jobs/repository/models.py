@@ -93,8 +93,10 @@ def delete_model(session: Session, model_id: str) -> str:
     return model.sha256
 
 
-def models_of(spec: Mapping[str, Any]) -> set[str]:
-    """Ids of the models that a job needs while it runs."""
+def models_of(spec: object) -> set[str]:
+    """Ids of the models that a job needs while it runs. A spec that cannot be read names none."""
+    if not isinstance(spec, dict):
+        return set()
     named = (spec.get("init_from"), spec.get("model_id"), teacher_of(spec))
     return {model_id for model_id in named if model_id}
 

@@ -9,12 +9,14 @@ changed nothing, and the next process does the same step.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import structlog
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from jobs.database import Database, database_away
+from jobs.documents import Unreadable
 from jobs.errors import Conflict, QueueFull
 from jobs.repository import attempts, datasets, history, lifecycle
 from jobs.repository.core import append_events, now
@@ -68,7 +70,7 @@ class Driver:
 
     def advance(self, sweep: Sweep, most_steps: int = MOST_STEPS) -> None:
         """Moves this sweep as far as possible now."""
-        if self._searching and sweep.spec.get("search"):
+        if self._searching and isinstance(sweep.spec, dict) and sweep.spec.get("search"):
             search.load()
         for _ in range(most_steps):
             with self._database.write() as session:
@@ -81,22 +83,29 @@ def step(session: Session, sweep_id: str, rules: Rules, *, searching: bool = Tru
     sweep = repository.try_lock(session, sweep_id)
     if sweep is None or sweep.status in SWEEP_FINAL:
         return False
-    return _Step(session, sweep, rules, searching).run()
+    try:
+        spec = repository.spec_of(sweep)
+    except Unreadable as error:
+        repository.fail_unreadable(session, sweep, str(error))
+        return False
+    return _Step(session, sweep, spec, rules, searching).run()
 
 
 def record(session: Session, sweep: Sweep | None) -> None:
     """Records the results of a *locked* sweep's jobs, before one of them is deleted or replaced."""
-    if sweep is not None and sweep.status not in SWEEP_FINAL:
-        _Step(session, sweep, Rules(), searching=False).record()
+    if sweep is None or sweep.status in SWEEP_FINAL:
+        return
+    with suppress(Unreadable):  # the next step ends such a sweep
+        _Step(session, sweep, repository.spec_of(sweep), Rules(), searching=False).record()
 
 
 class _Step:
-    def __init__(self, session: Session, sweep: Sweep, rules: Rules, searching: bool) -> None:
+    def __init__(self, session: Session, sweep: Sweep, spec: SweepSpec, rules: Rules, searching: bool) -> None:
         self.session = session
         self.sweep = sweep
         self.rules = rules
         self.searching = searching
-        self.spec = SweepSpec.model_validate(sweep.spec)
+        self.spec = spec
         rows = repository.trials_of(session, sweep.id)
         self.trials = [row[0] for row in rows]
         self.states: dict[str, str] = {trial.job_id: status for trial, status in rows if trial.job_id and status}

@@ -11,9 +11,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pydantic import ValidationError
 from sqlalchemy import Row, case, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
+from addercore.config import explain
+from jobs.documents import Unreadable, require_readable
 from jobs.errors import Conflict, IdempotencyMismatch, NotFound
 from jobs.ids import new_id
 from jobs.repository.core import now
@@ -161,8 +164,35 @@ def shown_status(trial: Trial, job_status: str | None) -> TrialStatus:
     return TrialStatus(trial.status)
 
 
+def spec_of(sweep: Sweep) -> SweepSpec:
+    """A sweep's stored spec.
+
+    Raises:
+        Unreadable: another version stored it.
+    """
+    require_readable(sweep)
+    try:
+        return SweepSpec.model_validate(sweep.spec)
+    except ValidationError as error:
+        (where, why), *_ = [(one.pointer, one.reason) for one in explain(error, None, json.dumps)]
+        raise Unreadable(f"spec{where}: {why}") from None
+
+
+def fail_unreadable(session: Session, sweep: Sweep, reason: str) -> None:
+    """Ends a *locked* sweep whose spec cannot be read, so that it can be deleted. Its jobs go on."""
+    session.execute(
+        update(Trial)
+        .where(Trial.sweep_id == sweep.id, Trial.status.in_((TrialStatus.WAITING, TrialStatus.RUNNING)))
+        .values(status=TrialStatus.CANCELLED, message="The sweep's spec cannot be read.")
+    )
+    stamp = now(session)  # before any change: a query flushes, and half a change breaks the constraints
+    message = f"What is stored of the sweep cannot be read: {reason}. Its jobs go on."
+    sweep.status, sweep.message, sweep.finished_at = SweepStatus.FAILED, message, stamp
+    session.flush()
+
+
 def progress_of(session: Session, sweeps: Sequence[Sweep]) -> dict[str, Progress]:
-    """By the sweep's id."""
+    """By the sweep's id. Raises Unreadable for a sweep whose spec cannot be read."""
     ids = [sweep.id for sweep in sweeps]
     idle = (Trial.status == TrialStatus.RUNNING) & Job.status.in_(IDLE)
     at = case((idle, TrialStatus.WAITING.value), else_=Trial.status).label("at")
@@ -175,7 +205,7 @@ def progress_of(session: Session, sweeps: Sequence[Sweep]) -> dict[str, Progress
     counts: dict[str, dict[str, int]] = {id: {} for id in ids}
     for sweep_id, status, count in rows:
         counts[sweep_id][status] = count
-    return {sweep.id: _progress(counts[sweep.id], SweepSpec.model_validate(sweep.spec).size) for sweep in sweeps}
+    return {sweep.id: _progress(counts[sweep.id], spec_of(sweep).size) for sweep in sweeps}
 
 
 def _progress(counts: Mapping[str, int], total: int) -> Progress:

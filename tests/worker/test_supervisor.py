@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from sqlalchemy import text
 
 from jobs.repository import attempts, history, lifecycle, queue, recovery
 from jobs.repository.queue import Offer
@@ -65,6 +66,21 @@ def test_a_failure_of_its_own_making_is_not_retried(context: WorkerContext, do: 
     assert job.error["code"] == code
     assert words in job.error["message"]
     assert "tiny child of" in job.error["log_tail"]
+
+
+@pytest.mark.parametrize("stored", ["[1]", "{}", '{"kind": "train", "dataset": [1]}', '{"seed": 1' + "0" * 5000 + "}"])
+def test_a_spec_that_cannot_be_read_fails_its_own_job_at_once(lite_context: WorkerContext, stored: str) -> None:
+    context = lite_context
+    bad, good = submit(context), submit(context)
+    with context.database.write() as session:
+        session.execute(text("UPDATE jobs SET spec = :spec WHERE id = :id"), {"spec": stored, "id": bad})
+    run_available(context)
+    assert job_of(context, good).status == Status.SUCCEEDED
+    job = job_of(context, bad)
+    assert (job.status, job.attempt) == (Status.FAILED, 1)
+    assert job.error is not None
+    assert job.error["code"] == FailureCode.BAD_DATA
+    assert "The job's spec cannot be read: " in job.error["message"]
 
 
 def test_a_killed_child_is_retried_from_its_checkpoint_until_the_limit(context: WorkerContext) -> None:

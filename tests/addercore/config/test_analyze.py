@@ -87,7 +87,7 @@ def test_steps_are_those_of_the_trainer() -> None:
         ({"recipe": "table4", "dataset": {"name": "nowhere"}}, "dataset.name", "must be one of"),
         ({"recipe": "table4", "dataset": {"name": "digits", "x": 1}}, "dataset.x", "not a field"),
         ({"recipe": "table4", "dataset": "digits"}, "dataset", "must be an object"),
-        ({"recipe": "table4", "colour": 1}, "colour", "not a field of the spec"),
+        ({"recipe": "table4", "colour": 1}, "colour", "is not a field"),
         ({"recipe": "table4", "seeds": []}, "seeds", "at least 1 entry, got 0"),
         ({"recipe": "table4", "seeds": None}, "seeds", "must be a list"),
         ({"recipe": "table4", "seeds": [1, 1]}, "seeds", "each entry once"),
