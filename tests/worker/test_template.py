@@ -20,6 +20,7 @@ from tests.support.attempts import Attempts, kill_process
 from tests.support.servers import wait_until
 from tests.support.shared import ROOT
 from tests.support.specs import train_spec
+from tests.worker.conftest import ready, restarted
 from worker import protocol
 from worker.process import ChildProcess
 from worker.template.client import Template, TemplateLost, code_stamp
@@ -30,30 +31,11 @@ LOOKING = "tests.support.looking_child"
 
 
 @pytest.fixture(scope="module")
-def template() -> Iterator[Template]:
-    """A template of the real child."""
-    yield from ready(Template())
-
-
-@pytest.fixture(scope="module")
 def kept() -> Iterator[Template]:
     """A template of a child that says what it sees, of a worker that has a secret."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ADDER_DATABASE_URL", "postgresql://secret")
         yield from ready(Template(LOOKING))
-
-
-def ready(template: Template) -> Iterator[Template]:
-    restarted(template)
-    yield template
-    template.close()
-
-
-def restarted(template: Template) -> int:
-    template.keep()
-    wait_until(lambda: template.settled and template.pid is not None, "the template to be ready", 120)
-    assert template.pid is not None
-    return template.pid
 
 
 class Looking:
