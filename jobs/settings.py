@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
+CHILD = (sys.executable, "-m", "worker.child")
 _EMPTY_IS_NONE = BeforeValidator(lambda value: None if value == "" else value)
 Days = Annotated[Annotated[float, Field(gt=0)] | None, _EMPTY_IS_NONE]
 """Empty: for ever."""
@@ -113,8 +114,12 @@ class Settings(BaseSettings):
     """Jobs that one sweep may make."""
     worker_threads: int | None = Field(None, ge=1)
     """Threads of one job that does not say `resources.threads`; by default the cores shared among the slots."""
-    child_command: Annotated[tuple[str, ...], NoDecode] = (sys.executable, "-m", "worker.child")
-    """Program that runs one attempt (space separated); see ``worker/protocol.py`` for what it must speak."""
+    child_command: Annotated[tuple[str, ...], NoDecode] = CHILD
+    """Program that runs one attempt (space separated); see ``worker/protocol.py`` for what it must speak. One that is
+    named here is spawned for each attempt."""
+    template: bool = True
+    """Whether attempts are forked from a process that has imported torch already (Linux), which saves seconds each.
+    Off: each is spawned by its command."""
     lease_seconds: float = Field(60, gt=0)
     """How long an attempt owns its job without renewing the lease."""
     renew_seconds: float = Field(10, gt=0)
@@ -212,6 +217,11 @@ class Settings(BaseSettings):
         if value and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value):
             raise ValueError(f"must be empty or a path such as /adder, got {value!r}")
         return value
+
+    @property
+    def forks(self) -> bool:
+        """Whether attempts are forked from a template."""
+        return self.template and self.child_command == CHILD and sys.platform == "linux"
 
     @cached_property
     def resolved_database_url(self) -> str:

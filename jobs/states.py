@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any, Final, Literal, get_args
+
+Phase = Literal["starting", "reading_data", "training", "validating", "storing"]
+"""What an attempt does just now, in their order."""
+PHASES: Final[tuple[Phase, ...]] = get_args(Phase)
 
 
 class Status(StrEnum):
@@ -108,3 +114,15 @@ class TrialStatus(StrEnum):
     """Ended early because other trials did better at the same epoch."""
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+def shown_progress(status: Status, progress: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The stored progress of a job, with the phase of the attempt that runs; None where there is nothing to tell.
+
+    Args:
+        status: of the job. Only one that an attempt owns has a phase.
+        progress: as the attempt has stored it; None until a job's first process speaks.
+    """
+    if status.owned:
+        return {"phase": PHASES[0]} if progress is None else dict(progress)
+    return None if progress is None else {name: value for name, value in progress.items() if name != "phase"}

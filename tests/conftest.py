@@ -140,5 +140,6 @@ def quick_settings(data_dir: Path, database_url: str, broker_url: str, **changes
         "lease_seconds": 2.0,
         "reconcile_seconds": 0.3,
         "cancel_grace_seconds": 2.0,
+        "template": False,  # a test has one job or two: their processes are spawned sooner than a template is ready
     }
     return Settings(**(values | changes))

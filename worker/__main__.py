@@ -38,6 +38,8 @@ def main() -> int:
         print(f"adder worker: {error}", file=sys.stderr)
         return 2
     build(context)
+    if context.template is not None:
+        context.template.keep()
     housekeeping = Housekeeping(context)
     housekeeping.start()
     log.info("worker.ready", slots=context.slots.devices, memory_mb=context.slots.memory_mb)
@@ -46,6 +48,8 @@ def main() -> int:
     finally:
         context.draining.set()
         housekeeping.stop()
+        if context.template is not None:
+            context.template.close()
     return 0
 
 

@@ -20,6 +20,7 @@ from jobs.states import Status
 from jobs.tables import Job
 from worker import protocol
 from worker.context import WorkerContext
+from worker.handle import Way
 from worker.judgement import Conclusion
 from worker.transfers import Transfer, Transfers
 
@@ -74,6 +75,9 @@ class AttemptWriter:
         self._checkpoints: list[tuple[protocol.CheckpointSaved, Copy]] = []
         self._log_room = 0
         self._cursor: dict[str, int] = {}
+        self._progress: dict[str, Any] = {}
+        self.way: Way = "spawned"
+        """How the process was started, once it is."""
         self.tail = ""
         self.started = False
         """Whether the training has sent a message (log text does not count)."""
@@ -88,6 +92,9 @@ class AttemptWriter:
             self._cursor = attempts.metric_cursor(session, self._claim.job_id)
             job = session.get_one(Job, self._claim.job_id)
             self._log_room = self._context.settings.max_log_bytes - job.log_bytes
+            self._progress = dict(job.progress or {})
+        if self._progress:  # of an earlier attempt; the first is known to be starting while it has none
+            self._advance({"phase": "starting"})
 
     def absorb(self, items: Sequence[protocol.Message | str]) -> None:
         """Adds messages and log text (strings) to the batch, and has the files that they name copied to the store."""
@@ -98,9 +105,9 @@ class AttemptWriter:
             elif isinstance(item, protocol.Metrics):
                 self._absorb_points(item.points)
             elif isinstance(item, protocol.Progress):
-                self._pending.progress = item.progress
+                self._advance(item.progress)
             elif isinstance(item, protocol.Environment):
-                self._pending.environment = item.environment
+                self._pending.environment = item.environment | {"process": self.way}
             elif isinstance(item, protocol.Note):
                 self.event(item.event, item.message, item.data)
             elif isinstance(item, protocol.CheckpointSaved):
@@ -113,6 +120,10 @@ class AttemptWriter:
                 self.dataset = (item, self._copy(item.path))
             else:
                 self.outcome = item
+
+    def _advance(self, changed: dict[str, Any]) -> None:
+        self._progress = self._progress | changed
+        self._pending.progress = self._progress
 
     def event(self, type_: str, message: str, data: dict[str, Any] | None = None) -> None:
         self._pending.events.append({"type": type_, "message": message, "data": data})

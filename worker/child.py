@@ -12,7 +12,8 @@ import shutil
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,7 +29,7 @@ from worker.messages import Messages, die_with_supervisor, stop_on_sigterm
 
 if TYPE_CHECKING:
     import addercore
-    from addercore.train import Artifact
+    from addercore.train import Artifact, Phase
 
 Result = TypeVar("Result")
 FAILURES: dict[type[Exception], FailureCode] = {
@@ -42,17 +43,20 @@ FAILURES: dict[type[Exception], FailureCode] = {
 """Failure codes by exception; the first class that fits counts. `ending` handles all others."""
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the attempt that the arguments name; None: those of the command line. Returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--job", type=Path, required=True)
     parser.add_argument("--messages-fd", type=int, required=True)
     parser.add_argument("--lifeline-fd", type=int, required=True)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     faulthandler.enable()
     die_with_supervisor(arguments.lifeline_fd)
     stop = stop_on_sigterm()
     messages = Messages(arguments.messages_fd)
     order = protocol.JobOrder.model_validate_json(arguments.job.read_text())
+    with suppress(OSError):  # what `ps -o comm` and `top` show; another system than Linux has no such file
+        Path("/proc/self/comm").write_text(f"job {order.job_id[-11:]}")
     limit_memory(order.spec["resources"]["memory_gb"])
     if order.dataset is not None:
         register(DatasetInfo.from_dict(order.dataset))
@@ -257,6 +261,9 @@ def training_callbacks(messages: Messages, stop: threading.Event) -> addercore.C
     class ToSupervisor(addercore.Callbacks):
         def on_start(self, environment: dict[str, Any]) -> None:
             messages.send(protocol.Environment(environment=environment))
+
+        def on_phase(self, phase: Phase) -> None:
+            messages.send(protocol.Progress(progress={"phase": phase}))
 
         def on_metrics(self, points: list[addercore.MetricPoint]) -> None:
             log_epochs(points)

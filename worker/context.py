@@ -24,6 +24,7 @@ from worker.probe import probe
 from worker.running import Running
 from worker.slots import Free, Slots, may_have_gpu, slot_devices
 from worker.stats import Stats
+from worker.template.client import ANSWER_SECONDS, Template
 
 log = structlog.get_logger()
 
@@ -50,6 +51,8 @@ class WorkerContext:
     """The last reading of each GPU's use (`worker.probe.gpu_use`)."""
     slots: Slots = field(init=False)
     """Slots of the CPU alone until `open_slots` has been called."""
+    template: Template | None = None
+    """The process from which attempts are forked. None: each is spawned."""
     running: Running = field(default_factory=Running)
     stats: Stats = field(default_factory=Stats)
 
@@ -63,6 +66,9 @@ class WorkerContext:
             Database(settings.resolved_database_url),
             store_of(settings),
             celery_app(settings),
+            template=Template(answer_seconds=min(ANSWER_SECONDS, settings.lease_seconds / 4))
+            if settings.forks
+            else None,
         )
 
     @property

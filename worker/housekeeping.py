@@ -145,6 +145,8 @@ class Housekeeping:
         with self._context.database.write() as session:
             recovery.heartbeat(session, self._context.row())
             recovery.forget_dead_workers(session, FORGET_AFTER_LEASES * self._context.lease_ms)
+        if self._context.template is not None:
+            self._context.template.keep()
         self.heed_drain()
         self.reclaim()
         self.release_unheard()

@@ -29,6 +29,7 @@ def ingest(order: protocol.JobOrder, messages: Messages, stop: threading.Event) 
     report_environment(messages, "cpu", computes=False)
     options = IntakeOptions.model_validate(order.spec["options"])
     sheet = Path(order.workdir) / PREVIEW_NAME
+    messages.send(protocol.Progress(progress={"phase": "reading_data"}))
     report = Report(messages)
     report(0.0, 0)
     try:
@@ -41,6 +42,7 @@ def ingest(order: protocol.JobOrder, messages: Messages, stop: threading.Event) 
         for sentence in error.problems:
             print(sentence, flush=True)
         return protocol.Failed(code=FailureCode.BAD_DATA, message=str(error), problems=tuple(error.problems))
+    messages.send(protocol.Progress(progress={"phase": "storing"}))
     for sentence in made.notes:
         print(sentence, flush=True)
     messages.send(protocol.ArtifactReady(path=str(sheet), name=PREVIEW_NAME, kind="preview", media_type="image/png"))

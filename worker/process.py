@@ -5,34 +5,35 @@ from __future__ import annotations
 import codecs
 import os
 import signal
-import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import structlog
+
+from worker.handle import Files, Handle, Spawned, Way, offer_to_oom_killer, reap_orphans
 from worker.memory import OomWatch
+from worker.template.client import Template, TemplateLost
+from worker.variables import child_environment
 
 READ_BYTES = 64 * 1024
-OOM_SCORE = "500"
-"""`oom_score_adj` of a training, of 1000: the kernel kills it before any process that uses less than half of the
-memory."""
-SECRETS = (
-    "ADDER_DATABASE_URL",
-    "ADDER_BROKER_URL",
-    "ADDER_API_KEY",
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-)
+
+log = structlog.get_logger()
 
 
 class ChildProcess:
-    """A program that is spawned. It is not a fork, which would copy the worker's threads, locks and CUDA state.
+    """A process that runs one attempt: forked from the worker's template, or spawned by a command. It is never a fork
+    of the worker, which would copy the worker's threads, locks and CUDA state.
 
     Args:
+        command: starts the program where a process is spawned.
+        order: the file with the child's orders (`protocol.JobOrder`).
         device: the worker's device that the child may use, `cpu` or `cuda:1`. It sees no other GPU.
         backend: the kernel backend that the child must use; None: the child chooses.
+        template: what the child is forked from. The child is spawned if this is None or cannot fork just now, and on a
+            GPU, where starting CUDA takes longer than what a fork saves.
         on_message: called with each line of the messages pipe, in order, on one thread. While it blocks, the pipe
             fills up and the child waits.
         on_log: called with pieces of stdout and stderr, on another thread.
@@ -47,40 +48,28 @@ class ChildProcess:
         threads: int,
         device: str = "cpu",
         backend: str | None = None,
+        template: Template | None = None,
         on_message: Callable[[bytes], None],
         on_log: Callable[[str], None],
         on_end: Callable[[], None],
     ) -> None:
         self._oom = OomWatch()
-        messages_read, messages_write = os.pipe()
-        lifeline_read, self._lifeline = os.pipe()
-        try:
-            self._popen = subprocess.Popen(
-                [
-                    *command, "--job", str(order),
-                    "--messages-fd", str(messages_write), "--lifeline-fd", str(lifeline_read),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=(messages_write, lifeline_read),
-                process_group=0,
-                env=child_environment(os.environ, threads, device, backend),
-            )  # fmt: skip
-        except BaseException:
-            for handle in (messages_read, self._lifeline):
-                os.close(handle)
-            raise
-        finally:
-            os.close(messages_write)
-            os.close(lifeline_read)
+        self._process, pipes = start(
+            command,
+            ("--job", str(order)),
+            child_environment(os.environ, threads, device, backend),
+            template if device == "cpu" else None,
+        )
+        self._lifeline = pipes.lifeline
+        self.returncode: int | None = None
+        """Exit status; negative: the signal that ended it. None while it runs."""
         self._signals = threading.Lock()
         """Held to send a signal and to reap the child: a signal finds either the child or its `returncode`."""
         self._reaped = threading.Event()
-        _offer_to_oom_killer(self._popen.pid)
+        offer_to_oom_killer(self.pid)
         self._threads = [
-            threading.Thread(target=self._read_messages, args=(messages_read, on_message), daemon=True),
-            threading.Thread(target=self._read_log, args=(on_log,), daemon=True),
+            threading.Thread(target=self._read_messages, args=(pipes.messages, on_message), daemon=True),
+            threading.Thread(target=self._read_log, args=(pipes.output, on_log), daemon=True),
         ]
         for thread in self._threads:
             thread.start()
@@ -88,24 +77,24 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
-        return self._popen.pid
+        return self._process.pid
 
     @property
-    def returncode(self) -> int | None:
-        """Exit status; negative: the signal that ended it. None while it runs."""
-        return self._popen.returncode
+    def way(self) -> Way:
+        """How it was started."""
+        return self._process.way
 
     def terminate(self) -> None:
         """Asks the child to save its state and exit. Does nothing once the child has been reaped."""
         with self._signals:
-            if self._popen.returncode is None:  # not `Popen.send_signal`: that may reap the child by itself
+            if self.returncode is None:
                 os.kill(self.pid, signal.SIGTERM)
 
     def kill(self) -> None:
         """Kills the whole process group, data-loader processes included. Does nothing once the child has been reaped:
         `_reap` has killed the group by then, and the kernel may have given its number to somebody else."""
         with self._signals:
-            if self._popen.returncode is None:
+            if self.returncode is None:
                 os.killpg(self.pid, signal.SIGKILL)
 
     def sample_oom_kills(self) -> None:
@@ -115,7 +104,7 @@ class ChildProcess:
     def data_bytes(self) -> int:
         """Bytes of the child that RLIMIT_DATA counts, 0 once it has ended."""
         with self._signals:
-            if self._popen.returncode is not None:
+            if self.returncode is not None:
                 return 0
             try:
                 lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
@@ -140,10 +129,9 @@ class ChildProcess:
             for line in pipe:
                 on_message(line)
 
-    def _read_log(self, on_log: Callable[[str], None]) -> None:
+    def _read_log(self, handle: int, on_log: Callable[[str], None]) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        assert self._popen.stdout is not None
-        with self._popen.stdout as pipe:
+        with os.fdopen(handle, "rb") as pipe:
             while piece := os.read(pipe.fileno(), READ_BYTES):
                 # PostgreSQL's text holds no NUL.
                 on_log(decoder.decode(piece).replace("\x00", "�"))
@@ -151,43 +139,62 @@ class ChildProcess:
     def _reap(self, on_end: Callable[[], None]) -> None:
         # The child stays a zombie until it is reaped under the lock: until then its pid and its group stay its own, so
         # that no signal reaches another process.
-        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        self._process.wait_ended()
         # Grandchildren may hold the pipes open: without their parent they have nothing left to do.
         self.kill()
         with self._signals:
-            self._popen.wait()
+            self.returncode = self._process.reap()
+            reap_orphans(self.pid)
         self._reaped.set()
         for thread in self._threads:
             thread.join()
         on_end()
 
 
-def _offer_to_oom_killer(pid: int) -> None:
-    """Makes the OOM killer choose the training rather than the worker, which would take all its trainings along."""
-    with suppress(OSError):  # ended already, or a system without it
-        Path(f"/proc/{pid}/oom_score_adj").write_text(OOM_SCORE)
+@dataclass(frozen=True)
+class Pipes:
+    """The worker's ends of the pipes to a job's process."""
+
+    output: int
+    messages: int
+    lifeline: int
+
+    def close(self) -> None:
+        """Ends the process too, if there is one, as it has lost its lifeline."""
+        for handle in (self.output, self.messages, self.lifeline):
+            os.close(handle)
 
 
-def child_environment(
-    inherited: Mapping[str, str], threads: int, device: str = "cpu", backend: str | None = None
-) -> dict[str, str]:
-    """The worker's environment variables without its secrets, with the thread count that numeric libraries read."""
-    environment = {name: value for name, value in inherited.items() if name not in SECRETS}
-    environment |= {
-        "OMP_NUM_THREADS": str(threads),
-        "MKL_NUM_THREADS": str(threads),
-        "OMP_WAIT_POLICY": "PASSIVE",  # a thread that waits must not use a core that another job needs
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONHASHSEED": "0",
-        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # deterministic cuBLAS; read when CUDA starts
-        "CUDA_VISIBLE_DEVICES": _visible(inherited.get("CUDA_VISIBLE_DEVICES"), device),
-    }
-    return environment | ({} if backend is None else {"ADDER_BACKEND": backend})
+def start(
+    command: Sequence[str],
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    template: Template | None,
+) -> tuple[Handle, Pipes]:
+    """Starts the process of one attempt: forks it from the template, or else spawns it by the command.
+
+    Each try has pipes of its own. A template that is given up may have forked the process before it could say so; that
+    process dies with its pipes.
+    """
+    if template is not None:
+        try:
+            return connected(partial(template.fork, arguments, environment))
+        except TemplateLost as error:
+            log.warning("child.spawned", reason=str(error))
+    return connected(partial(Spawned, command, arguments, environment))
 
 
-def _visible(inherited: str | None, device: str) -> str:
-    """CUDA_VISIBLE_DEVICES of a child: its one GPU, by its number among those that the worker itself may see."""
-    kind, _, number = device.partition(":")
-    if kind != "cuda":
-        return ""
-    return number if inherited is None else inherited.split(",")[int(number)].strip()
+def connected(begin: Callable[[Files], Handle]) -> tuple[Handle, Pipes]:
+    """Has `begin` start a process with the other ends of new pipes."""
+    output, output_write = os.pipe()
+    messages, messages_write = os.pipe()
+    lifeline_read, lifeline = os.pipe()
+    pipes = Pipes(output, messages, lifeline)
+    try:
+        return begin(Files(output_write, messages_write, lifeline_read)), pipes
+    except BaseException:
+        pipes.close()
+        raise
+    finally:
+        for handle in (output_write, messages_write, lifeline_read):
+            os.close(handle)

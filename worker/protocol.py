@@ -62,6 +62,8 @@ class Metrics(_Frozen):
 
 
 class Progress(_Frozen):
+    """What has changed of the job's progress; `phase` comes by itself."""
+
     type: Literal["progress"] = "progress"
     progress: dict[str, Any]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -34,6 +35,10 @@ waits."""
 SPOOL_BYTES = 64 * 1024 * 1024
 DRAIN_SECONDS = 0.05
 """Pause between two reads of the last messages of a child that has been killed."""
+HOLD_SECONDS = 0.2
+"""Longest pause between two looks whether a copy or the template is ready."""
+TEMPLATE_SECONDS = 10.0
+"""How long an attempt waits for a template that starts. Then its process is spawned."""
 STARVED_SECONDS = 60.0
 """How long a training that has used up `resources.memory_gb` may take until its first message."""
 
@@ -61,6 +66,10 @@ class Supervisor:
         self._ended = threading.Event()
         self._workdir = self._settings.work_dir.resolve() / claim.job_id / f"{claim.attempt}-{claim.fence}"
         self._protocol_error = ""
+        self._heard: set[type[protocol.Message]] = set()
+        """Kinds of messages that the child has sent."""
+        self._urgent = False
+        """Whether what it said is written at once."""
         self._renewed = self._written = time.monotonic()
         self._stop_sent: float | None = None
         self._timed_out = False
@@ -94,7 +103,9 @@ class Supervisor:
     def _run(self) -> None:
         try:
             self._outage.bear(self._writer.begin)
-            end = self._run_child(self._spawn(self._prepare()))
+            order = self._prepare()
+            self._await_template()
+            end = self._run_child(self._start(order))
         except Interrupted as interruption:
             end = interruption.end
         except (FenceLost, Abandoned):
@@ -201,30 +212,53 @@ class Supervisor:
     def _threads(self) -> int:
         return self._claim.threads or self._context.threads(self._claim.spec["resources"]["threads"])
 
-    def _spawn(self, order: Path) -> ChildProcess:
+    def _await_template(self) -> None:
+        """Waits while the template starts, as it is ready sooner than a spawned process would be."""
+        template = self._context.template
+        if template is not None and self._claim.device == "cpu":
+            template.keep()
+            until = time.monotonic() + TEMPLATE_SECONDS
+            self._hold_until(lambda: template.settled or time.monotonic() > until)
+
+    def _start(self, order: Path) -> ChildProcess:
         key = self._claim.environment_key
-        return ChildProcess(
+        child = ChildProcess(
             self._settings.child_command,
             order,
             threads=self._threads,
             device=self._claim.device,
             backend=backend_of(key) if key in self._context.offers and key is not None else None,
+            template=self._context.template,
             on_message=self._receive,
             on_log=lambda text: self._spool.put(text, len(text.encode())),
             on_end=self._child_ended,
         )
+        self._writer.way = child.way
+        self._log.debug("attempt.process", way=child.way, pid=child.pid)
+        return child
 
     # While it runs
 
     def _child_ended(self) -> None:
+        self._log.debug("attempt.process_ended")
         self._ended.set()
         self._wake.set()
 
     def _receive(self, line: bytes) -> None:
         try:
-            self._spool.put(protocol.MESSAGE.validate_json(line), len(line))
+            message = protocol.MESSAGE.validate_json(line)
         except ValidationError as error:
             self._protocol_error = f"{error.errors()[0]['msg']}: {line[:200]!r}"
+            return
+        self._spool.put(message, len(line))
+        if isinstance(message, protocol.Progress) and "phase" in message.progress:
+            self._log.debug("attempt.phase", phase=message.progress["phase"])
+        if type(message) not in self._heard:
+            # The first of its kind is what people wait for: that it runs, its first metrics, its result.
+            self._heard.add(type(message))
+            self._log.debug("attempt.heard", kind=message.type)
+            self._urgent = True
+            self._wake.set()
 
     def _watch(self, child: ChildProcess) -> None:
         """Writes messages, renews the lease and stops the child on request, until it has ended and its messages are
@@ -255,9 +289,11 @@ class Supervisor:
             return None  # messages wait in the spool, which is bounded
         try:
             stuck = self._writer.stuck
+            urgent, self._urgent = self._urgent, False  # before the messages are taken: one that comes now counts next
             if absorb and not stuck:
                 self._writer.absorb(self._spool.take())
-            due = stuck or (self._writer.pending and now - self._written >= self._settings.write_seconds)
+            since = now - self._written
+            due = stuck or (self._writer.pending and (urgent or since >= self._settings.write_seconds))
             if due or now - self._renewed >= self._settings.renew_seconds:
                 asked = self._writer.flush()
                 self._renewed = self._written = now
@@ -343,6 +379,7 @@ class Supervisor:
             keeps_log = not end.hands_back or asked is Status.CANCELLING
             log_file = self._store_log() if keeps_log else None
             self._await_copies(end=end)
+            self._log.debug("attempt.stored")
             end = self._after_copies(end)
             if self._writer.pending:
                 self._outage.bear(self._writer.flush)
@@ -376,9 +413,13 @@ class Supervisor:
         Gives up if the store is away for too long, the job has failed or is cancelled, or the worker stops. Before the
         training (no `end`) it raises Interrupted when the attempt is to stop.
         """
+        self._hold_until(lambda: transfer.done if transfer else self._transfers.idle, end=end)
+
+    def _hold_until(self, done: Callable[[], bool], *, end: Conclusion | None = None) -> None:
+        """Renews the lease until `done`, with the exceptions of `_await_copies`."""
         leaving_since: float | None = None
-        while not (transfer.done if transfer else self._transfers.idle):
-            self._wake.wait(timeout=self._settings.poll_seconds)
+        while not done():
+            self._wake.wait(timeout=min(self._settings.poll_seconds, HOLD_SECONDS))
             self._wake.clear()
             asked = self._tick()
             self._heed_trouble()

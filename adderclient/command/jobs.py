@@ -268,7 +268,7 @@ def _done(job: Job) -> str:
     if job.status == "failed" and job.error:
         return job.error.code
     if progress.fraction is None:
-        return ""
+        return (progress.phase or "").replace("_", " ")
     left = f", {duration(progress.eta_seconds)} left" if job.status == "running" and progress.eta_seconds else ""
     return f"{percent(progress.fraction, 0)}{left}"
 
@@ -302,6 +302,7 @@ def _show_job(client: Client, job: Job) -> None:
         ("queue position", job.queue_position),
         ("expected to start", job.estimated_start_at),
         ("waits because", job.waiting_for),
+        ("phase", progress.phase),
         ("progress", at),
         ("result", outcome(job)),
         ("model", job.model_id),

@@ -45,6 +45,8 @@ class View:
         parts = [job.status]
         if job.status == "queued":
             parts.append(job.waiting_for or f"position {job.queue_position}")
+        if progress.phase and progress.phase != "training":
+            parts.append(progress.phase.replace("_", " "))
         if progress.epochs:
             parts.append(f"epoch {progress.epoch or 0}/{progress.epochs}")
         if "train/loss" in self.metrics:

@@ -31,6 +31,8 @@ FINAL = frozenset({"succeeded", "failed", "cancelled"})
 class Progress(Record):
     """How far a running job is."""
 
+    phase: str | None = None
+    """What it does just now: `starting`, `reading_data`, `training`, `validating` or `storing`; None unless it runs."""
     epoch: int | None = None
     """Finished epochs."""
     epochs: int | None = None

@@ -141,6 +141,7 @@ def analyze(
         findings = _findings(context, workdir, options, callbacks, resume_from, model)
         if findings is None:
             return AnalyzeResult(True, {}, [])
+        callbacks.on_phase("storing")
         report = STUDIES[config.recipe].report(config, findings)
         result = _result(config, report)
         seconds = time.monotonic() - began

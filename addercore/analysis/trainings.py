@@ -16,7 +16,7 @@ from addercore.analysis.images import shuffled_labels
 from addercore.config import AnalyzeConfig, Run
 from addercore.errors import Diverged
 from addercore.train.callbacks import Callbacks
-from addercore.train.reports import MetricPoint, Progress
+from addercore.train.reports import MetricPoint, Phase, Progress
 from addercore.train.run import fit
 
 CURVES: Final = ("train/loss", "val/loss", "val/accuracy")
@@ -53,6 +53,10 @@ class _TrainingCallbacks(Callbacks):
         ]
         if told:
             self.owner.callbacks.on_metrics(told)
+
+    def on_phase(self, phase: Phase) -> None:
+        if phase != "storing":  # the analysis stores, when all its trainings have ended
+            self.owner.callbacks.on_phase(phase)
 
     def on_progress(self, progress: Progress) -> None:
         self.owner.tell_progress(self, progress)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from addercore.train.reports import Artifact, MetricPoint, Progress
+from addercore.train.reports import Artifact, MetricPoint, Phase, Progress
 
 
 class Callbacks:
@@ -18,6 +18,13 @@ class Callbacks:
 
         Args:
             environment: what the numbers depend on beside the configuration: device, backend, versions, threads.
+        """
+
+    def on_phase(self, phase: Phase) -> None:
+        """Called when the run turns to something else.
+
+        Args:
+            phase: `reading_data`, `training`, `validating`, or `storing` while the files of a finished run are written.
         """
 
     def on_metrics(self, points: list[MetricPoint]) -> None:

@@ -193,10 +193,13 @@ def evaluate(
         )
     target = resolve_device(device)
     preprocess = Preprocess(model.network.input_shape[1:], model.mean, model.std, info.top, target)
+    callbacks = callbacks or Callbacks()
+    callbacks.on_phase("reading_data")
     examples = EvaluationBatches(source(dataset, split, data_dir), preprocess, target, loader_workers)
     home = next(model.module.parameters()).device
     try:
         module = model.module.to(target)
+        callbacks.on_phase("validating")
         found = score(module, examples, len(info.classes), "fp32", _after_batch(callbacks), batch_size)
     finally:
         model.module.to(home)
@@ -209,10 +212,8 @@ def evaluate(
     )
 
 
-def _after_batch(callbacks: Callbacks | None) -> AfterBatch | None:
+def _after_batch(callbacks: Callbacks) -> AfterBatch:
     """Reports the progress and asks whether to stop, after each batch."""
-    if callbacks is None:
-        return None
 
     def between(done: int, batches: int) -> None:
         callbacks.on_progress(Progress(1, 1, done, batches, done / batches, None, None))

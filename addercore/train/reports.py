@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+Phase = Literal["reading_data", "training", "validating", "storing"]
+"""What a run does just now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,6 +125,7 @@ def fit(
             message = f"{len(start.layers.taken)} layers start from the stored model, of other classes; {new} anew"
             callbacks.on_event("initialised", message, start.layers.to_dict())
         taught_by = load_teacher(config, None if teacher is None else Path(teacher), target, chosen.backend.name)
+        callbacks.on_phase("reading_data")
         train = source(config.dataset.name, "train", data_dir)
         if relabel is not None:
             train = train.relabelled(relabel(train.labels))
@@ -209,6 +210,7 @@ def _result(
     position = trainer.position
     if trainer.stopped:
         return FitResult(True, position.step, position.epoch, dict(trainer.metrics), [], start)
+    callbacks.on_phase("storing")
     best = trainer.best
     weights = trainer.model.state_dict() if best is None else best.weights
     metrics = trainer.metrics if best is None else best.metrics

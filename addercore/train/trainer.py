@@ -112,6 +112,7 @@ class Trainer:
         lr = learning_rate(self.config.optimizer, self.position.epoch, self.config.epochs)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
+        self.callbacks.on_phase("training")
         while self.position.step_in_epoch < self.batches.steps_per_epoch and not self.stopped:
             with self.pace.running():
                 self._step(order, lr)
@@ -160,6 +161,7 @@ class Trainer:
         with self.pace.running():
             loss, accuracy = self.whole_epoch.means()  # waits for the steps that a GPU still computes
         self._check_finite(loss)
+        self.callbacks.on_phase("validating")
         found = score(self.model, self.validation, self.classes, self.config.precision, self._between_batches)
         val_accuracy = found.accuracy
         validated = {"val/loss": found.loss, "val/accuracy": val_accuracy}

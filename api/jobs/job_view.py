@@ -12,7 +12,7 @@ from typing import Any
 from api.jobs.queue_positions import QueuePosition
 from api.web.actions import Action
 from api.web.formats import duration, is_number, number, percent
-from jobs.states import Status
+from jobs.states import Status, shown_progress
 from jobs.tables import Job
 
 FAILURES = {
@@ -88,7 +88,7 @@ def job_view(
         datasets: names of users' datasets by id.
     """
     status = Status(job.status)
-    progress = job.progress or {}
+    progress = shown_progress(status, job.progress) or {}
     return JobView(
         id=job.id,
         kind=job.kind,
@@ -174,7 +174,8 @@ def _progress_text(
         return share
     eta = progress.get("eta_seconds")
     left = f"{duration(eta)} left" if is_number(eta) and status is Status.RUNNING else ""
-    return " · ".join(part for part in (share, left) if part) or "starting"
+    phase = str(progress.get("phase") or "").replace("_", " ")
+    return " · ".join(part for part in (phase, share, left) if part) or "starting"
 
 
 def actions(job: Job, has_checkpoint: bool) -> Sequence[Action]:

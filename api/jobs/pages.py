@@ -25,7 +25,7 @@ from jobs.documents import require_readable
 from jobs.errors import BadCursor, NotFound
 from jobs.repository import attempts, core, datasets, history, lifecycle
 from jobs.spec import KINDS
-from jobs.states import Status
+from jobs.states import Status, shown_progress
 from jobs.tables import Job
 
 router = APIRouter()
@@ -130,7 +130,7 @@ def _detail_context(session: Session, service: Service, job: Job) -> dict[str, A
         **page_header(session, service.settings, section="jobs"),
         "job": job,
         "view": view,
-        "progress": job.progress or {},
+        "progress": shown_progress(view.status, job.progress) or {},
         "actions": actions(job, has_checkpoint),
         "final": view.status.final,
         "error": _error(job),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field
 
@@ -11,7 +11,7 @@ from api.jobs.queue_positions import QueuePosition
 from api.schemas import Answer, SpecDocument, Time
 from jobs import documents
 from jobs.spec import Kind
-from jobs.states import Cause, Status
+from jobs.states import Cause, Phase, Status, shown_progress
 from jobs.tables import Job as JobRow
 
 JOB_ID = "job_01jv3m8z4k6wq0x9t2rhf5ybcd"
@@ -22,6 +22,8 @@ class Progress(Answer):
 
     model_config = ConfigDict(extra="allow")
 
+    phase: Phase | None = None
+    """What the attempt does just now; null while none runs."""
     epoch: int | None = None
     """Epochs that are finished."""
     epochs: int | None = None
@@ -46,6 +48,8 @@ class Environment(Answer):
     addercore: str | None = None
     threads: int | None = None
     commit: str | None = None
+    process: Literal["forked", "spawned"] | None = None
+    """How the process of the last attempt was started."""
 
 
 class JobError(Answer):
@@ -136,6 +140,7 @@ class Job(Answer):
         """The answer for a row. `at` is where a queued job stands."""
         apart = {
             "labels": labels,
+            "progress": shown_progress(Status(row.status), row.progress),
             "run_seconds": run_seconds,
             "queue_position": at and at.position,
             "estimated_start_at": at and at.starts_at,
@@ -271,8 +276,8 @@ class StatusFrame(Answer):
 
     @classmethod
     def of(cls, row: JobRow, queue_position: int | None) -> StatusFrame:
-        values = {name: getattr(row, name) for name in cls.model_fields if name != "queue_position"}
-        return cls.model_validate({**values, "queue_position": queue_position})
+        apart = {"queue_position": queue_position, "progress": shown_progress(Status(row.status), row.progress)}
+        return cls.model_validate(apart | {name: getattr(row, name) for name in cls.model_fields if name not in apart})
 
 
 class Artifact(Answer):

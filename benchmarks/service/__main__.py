@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from benchmarks import rows
-from benchmarks.service import claims, clients, drain, latency, overhead, points, soak, throughput, upkeep
+from benchmarks.service import claims, clients, drain, latency, overhead, points, soak, start, throughput, upkeep
 from benchmarks.service.setup import DATABASES, QUICK, Amounts, Setup, prepared
 
 BENCHMARKS: dict[str, Callable[[Setup], Iterator[rows.Row]]] = {
@@ -20,6 +20,8 @@ BENCHMARKS: dict[str, Callable[[Setup], Iterator[rows.Row]]] = {
     "claims": claims.measure,
     "queue": drain.measure_tiny,
     "real": drain.measure_real,
+    "start": start.measure,
+    "sweep": start.measure_sweep,
     "points": points.measure,
     "clients": clients.measure,
     "upkeep": upkeep.measure,

@@ -26,6 +26,7 @@ RUN_SECONDS = 900.0
 CHILD_VARIABLES = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
     "OMP_WAIT_POLICY": "PASSIVE",
     "PYTHONUNBUFFERED": "1",
     "PYTHONHASHSEED": "0",
@@ -125,8 +126,11 @@ def _training_process(worker: int) -> int:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         for pid in children(worker):
-            if "worker.child" in command_line(pid):
+            command = command_line(pid)
+            if "worker.child" in command:
                 return pid
+            if "worker.template" in command and (forked := children(pid)):
+                return forked[0]
         time.sleep(0.02)
     raise RuntimeError("the worker started no training process within 60 s")
 

@@ -90,6 +90,8 @@ class Running:
     url: str
     parts: dict[str, int]
     """Process ids by role: up, api, worker, broker, inference."""
+    log: Path
+    """What the worker says."""
 
 
 @contextmanager
@@ -102,8 +104,13 @@ def adder_up(setup: Setup, database: str, **settings: str) -> Iterator[Running]:
     with program(command, environment, log) as process:
         url = _announced(process, log)
         parts = {_role(command_line(pid)): pid for pid in children(process.pid)} | {"up": process.pid}
-        _wait(lambda: not children(parts["worker"]), "the worker's probe to end", process, log)
-        yield Running(url, parts)
+        _wait(lambda: not _probing(parts["worker"]), "the worker's probe to end", process, log)
+        yield Running(url, parts, folder / "data" / "logs" / "worker.log")
+
+
+def _probing(worker: int) -> bool:
+    """Whether the worker still looks at its machine. Its template stays."""
+    return any("worker.template" not in command_line(pid) for pid in children(worker))
 
 
 def _announced(process: Popen[bytes], log: Path) -> str:

@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -64,9 +64,9 @@ class Service:
         return Client(self.url)
 
     def processes(self, *words: str) -> list[int]:
-        """Process ids below `up` whose command line holds all words."""
+        """Process ids below `up` whose command line holds all words, or the ends of those that are ids of jobs."""
         assert self._process is not None
-        return [pid for pid in descendants(self._process.pid) if all(word in command_of(pid) for word in words)]
+        return [pid for pid in descendants(self._process.pid) if _holds(command_of(pid), words)]
 
     def kill(self, *words: str) -> None:
         """kill -9 of every such process; there must be one."""
@@ -75,8 +75,16 @@ class Service:
             os.kill(pid, signal.SIGKILL)
 
 
+def _holds(command: str, words: Sequence[str]) -> bool:
+    return all(word in command or (word.startswith("job_") and word[-11:] in command) for word in words)
+
+
 def command_of(pid: int) -> str:
+    """The command line of a process. A forked training has that of its template, and is known by its name."""
     try:
+        name = Path(f"/proc/{pid}/comm").read_text().strip()
+        if name.startswith(("adder-job", "job ")):
+            return f"worker.child {name}"
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except OSError:
         return ""

@@ -9,7 +9,15 @@ MOMENT = "2026-11-20T10:00:00.123Z"
 
 def job(identity: str, status: str = "queued", **more: Any) -> dict[str, Any]:
     """A training at its second epoch of four."""
-    progress = {"epoch": 1, "epochs": 4, "step": 12, "steps": 48, "fraction": 0.25, "images_per_second": 900.5}
+    progress = {
+        "phase": "training",
+        "epoch": 1,
+        "epochs": 4,
+        "step": 12,
+        "steps": 48,
+        "fraction": 0.25,
+        "images_per_second": 900.5,
+    }
     return {
         "id": identity,
         "kind": "train",

@@ -37,11 +37,15 @@ class Recorder(Callbacks):
         self.events: list[tuple[str, str, dict[str, Any]]] = []
         self.checkpoints: list[Any] = []
         self.progress: list[Any] = []
+        self.phases: list[str] = []
         self.environment: dict[str, Any] = {}
         self.left: list[Any] = []
 
     def on_start(self, environment: dict[str, Any]) -> None:
         self.environment = environment
+
+    def on_phase(self, phase: str) -> None:
+        self.phases.append(phase)
 
     def on_metrics(self, points: list[MetricPoint]) -> None:
         self.points += points

@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,15 +122,20 @@ def journal(order: dict[str, Any]) -> None:
     os.close(handle)
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the attempt that the arguments name; None: those of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--job", type=Path)
     parser.add_argument("--messages-fd", type=int)
     parser.add_argument("--lifeline-fd", type=int)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     order = json.loads(arguments.job.read_text())
     journal(order)
     if "real" in order["spec"]["labels"]:  # this one shall train: become the real child, with the same pipes
+        if argv is not None:  # forked
+            from worker.child import main as train
+
+            return train(argv)
         os.execv(sys.executable, [sys.executable, "-m", "worker.child", *sys.argv[1:]])
     die_with_supervisor(arguments.lifeline_fd)
     child = Child(order, arguments.messages_fd)

@@ -4,6 +4,8 @@
   matter which function sends them.
 - It need not load torch at each start: what the probe found once is in the file that `FAULTS_PROBE` names.
 - A worker says which messages it gets (`message.received`): its own log leaves wake-ups out.
+- With `FAULTS_TEMPLATE` a worker forks the suite's child from a template, which it replaces when the package `CODE`
+  changes.
 - With `FAULTS_WITHOUT_FENCE` a worker ignores its fence.
 """
 
@@ -34,6 +36,8 @@ EDGES = {
 }
 """`before-NAME`: inside the transaction, before that statement. `after-NAME`: that transaction is committed."""
 RECEIVED = "message.received"
+CODE = "faults_upgraded_code"
+"""A package that a row makes on its own path, and changes."""
 
 
 class Edges(threading.local):
@@ -85,6 +89,20 @@ def say_messages() -> None:
     signals.task_received.connect(received, weak=False)
 
 
+def fork_the_child() -> None:
+    """Has this worker fork what `ADDER_CHILD_COMMAND` would spawn."""
+    import worker.context
+    from jobs.settings import Settings
+    from worker.template.client import Template
+
+    class ChildTemplate(Template):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(child="tests.faults.chain_child", packages=(CODE,), **options)
+
+    worker.context.Template = ChildTemplate  # type: ignore[misc]
+    Settings.forks = property(lambda _: True)  # type: ignore[assignment,method-assign]
+
+
 def main() -> int:
     role = sys.argv.pop(1)
     if found := os.environ.get("FAULTS_PROBE"):
@@ -93,6 +111,8 @@ def main() -> int:
         from tests.support.unfenced_worker import remove_fence
 
         remove_fence()
+    if os.environ.get("FAULTS_TEMPLATE"):
+        fork_the_child()
     hold_transactions()
     say_messages()
     if role == "worker":

@@ -14,6 +14,7 @@ from typing import Any
 from jobs.spec import Spec
 from worker import protocol
 from worker.process import ChildProcess
+from worker.template.client import Template
 
 COMMAND = (sys.executable, "-m", "worker.child")
 
@@ -24,8 +25,18 @@ class Attempts:
     Every checkpoint is copied when it is announced; the next attempt gets the copies, newest first.
     """
 
-    def __init__(self, folder: Path, spec: Spec, *, model: Path | None = None, disk: Path | None = None) -> None:
-        """`disk`: where the work folders lie, if not in `folder`."""
+    def __init__(
+        self,
+        folder: Path,
+        spec: Spec,
+        *,
+        model: Path | None = None,
+        disk: Path | None = None,
+        template: Template | None = None,
+        threads: int = 1,
+    ) -> None:
+        """`disk`: where the work folders lie, if not in `folder`; `template`: what the processes are forked from."""
+        self.template, self.threads = template, threads
         self.folder, self.disk, self.spec, self.model = folder, disk or folder, spec.model_dump(mode="json"), model
         self.store = folder / "store"
         self.store.mkdir(parents=True)
@@ -55,7 +66,7 @@ class Attempts:
             spec=self.spec,
             workdir=str(self.workdir),
             datasets_dir=str(self.folder),
-            threads=1,
+            threads=self.threads,
             checkpoints=tuple(str(path) for path in reversed(self.checkpoints())),
             model=str(self.model) if self.model else None,
         )
@@ -76,7 +87,15 @@ class Attempts:
         def log(text: str) -> None:
             self.log += text
 
-        child = ChildProcess(COMMAND, path, threads=1, on_message=receive, on_log=log, on_end=ended.set)
+        child = ChildProcess(
+            COMMAND,
+            path,
+            threads=self.threads,
+            template=self.template,
+            on_message=receive,
+            on_log=log,
+            on_end=ended.set,
+        )
         started.set()
         try:
             assert ended.wait(300), self.log

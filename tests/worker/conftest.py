@@ -10,8 +10,28 @@ import pytest
 from jobs.settings import Settings
 from tests.conftest import quick_settings
 from tests.support.fleet import TINY_CHILD
-from tests.support.servers import Valkey
+from tests.support.servers import Valkey, wait_until
 from worker.context import WorkerContext
+from worker.template.client import Template
+
+
+@pytest.fixture(scope="session")
+def template() -> Iterator[Template]:
+    """A template of the real child: tests that train fork from it, as importing torch takes longer than they do."""
+    yield from ready(Template())
+
+
+def ready(template: Template) -> Iterator[Template]:
+    restarted(template)
+    yield template
+    template.close()
+
+
+def restarted(template: Template) -> int:
+    template.keep()
+    wait_until(lambda: template.settled and template.pid is not None, "the template to be ready", 120)
+    assert template.pid is not None
+    return template.pid
 
 
 @pytest.fixture

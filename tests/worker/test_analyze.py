@@ -16,6 +16,7 @@ from jobs.states import FailureCode
 from tests.support.attempts import Attempts, kill_process
 from worker import protocol
 from worker.process import ChildProcess
+from worker.template.client import Template
 
 pytestmark = pytest.mark.bits
 
@@ -41,8 +42,8 @@ def result_of(attempts: Attempts) -> dict[str, Any]:
 
 
 @pytest.mark.long("five starts of a table of trainings")
-def test_killed_and_stopped_in_the_middle_it_ends_the_same(tmp_path: Path) -> None:
-    untouched = Attempts(tmp_path / "untouched", spec())
+def test_killed_and_stopped_in_the_middle_it_ends_the_same(tmp_path: Path, template: Template) -> None:
+    untouched = Attempts(tmp_path / "untouched", spec(), template=template)
     assert untouched.run() == 0, untouched.log
     done = untouched.said[-1]
     assert isinstance(done, protocol.Done)
@@ -52,7 +53,7 @@ def test_killed_and_stopped_in_the_middle_it_ends_the_same(tmp_path: Path) -> No
     assert {name.split("/")[0] for name, _ in untouched.rows} == {"adder-0", "conv-0"}
     assert [line for line in untouched.log.splitlines() if "conv-0/val/accuracy" in line]
 
-    touched = Attempts(tmp_path / "touched", spec())
+    touched = Attempts(tmp_path / "touched", spec(), template=template)
 
     def strike(saved: int, blow: Any) -> Any:
         """After so many checkpoints of this attempt."""
@@ -76,19 +77,19 @@ def test_killed_and_stopped_in_the_middle_it_ends_the_same(tmp_path: Path) -> No
         assert (touched.workdir / name).read_bytes() == (untouched.workdir / name).read_bytes()
 
 
-def test_a_model_is_looked_at_and_nothing_trained(tmp_path: Path) -> None:
+def test_a_model_is_looked_at_and_nothing_trained(tmp_path: Path, template: Template) -> None:
     config = TrainConfig.default("lenet5_bn", "digits")
     model = tmp_path / "model.safetensors"
     model.write_bytes(encode(build(config.network(), seed=0).state_dict(), manifest_of(config, {})))
-    job = Attempts(tmp_path / "job", spec(model_id="model_1", epochs=None), model=model)
+    job = Attempts(tmp_path / "job", spec(model_id="model_1", epochs=None), model=model, template=template)
     assert job.run() == 0, job.log
     assert isinstance(job.said[-1], protocol.Done)
     assert job.rows == {}
     assert {item.name for item in job.heard(protocol.ArtifactReady)} == FILES
 
 
-def test_data_that_is_not_there_is_the_jobs_failure(tmp_path: Path) -> None:
-    job = Attempts(tmp_path, spec(dataset={"name": "mnist"}))
+def test_data_that_is_not_there_is_the_jobs_failure(tmp_path: Path, template: Template) -> None:
+    job = Attempts(tmp_path, spec(dataset={"name": "mnist"}), template=template)
     assert job.run() == 1
     end = job.said[-1]
     assert isinstance(end, protocol.Failed)

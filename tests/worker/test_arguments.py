@@ -21,6 +21,7 @@ PROGRAMS = (
     "worker.child",
     "worker.inference",
     "worker.probe",
+    "worker.template.program",
 )
 
 

@@ -30,6 +30,7 @@ from worker.app import run_available
 from worker.child import ending
 from worker.context import WorkerContext
 from worker.process import ChildProcess
+from worker.template.client import Template
 
 pytestmark = pytest.mark.bits
 
@@ -93,8 +94,8 @@ SOON = train_spec(
 
 
 @pytest.mark.long("five starts of a training")
-def test_torn_checkpoints_are_passed_over(tmp_path: Path) -> None:
-    job = Attempts(tmp_path, SOON)
+def test_torn_checkpoints_are_passed_over(tmp_path: Path, template: Template) -> None:
+    job = Attempts(tmp_path, SOON, template=template)
 
     def pause(child: ChildProcess, message: protocol.Message) -> None:
         if isinstance(message, protocol.CheckpointSaved) and len(job.heard(protocol.CheckpointSaved)) == 3:
@@ -131,8 +132,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.long("trainings on a file system of its own; tests/worker/test_stores_away.py has the short form")
-def test_a_full_disk_is_said_and_leaves_the_last_checkpoint(tmp_path: Path, small_disk: Path) -> None:
-    job = Attempts(tmp_path / "job", SOON, disk=small_disk)
+def test_a_full_disk_is_said_and_leaves_the_last_checkpoint(
+    tmp_path: Path, small_disk: Path, template: Template
+) -> None:
+    job = Attempts(tmp_path / "job", SOON, disk=small_disk, template=template)
     ballast = small_disk / "ballast"
 
     def fill(child: ChildProcess, message: protocol.Message) -> None:
@@ -158,9 +161,9 @@ def test_a_full_disk_is_said_and_leaves_the_last_checkpoint(tmp_path: Path, smal
     assert isinstance(job.said[-1], protocol.Done)
 
 
-def test_a_killed_loader_is_no_fault_of_the_job(tmp_path: Path) -> None:
+def test_a_killed_loader_is_no_fault_of_the_job(tmp_path: Path, template: Template) -> None:
     changes = {"resources": {"device": "cpu", "loader_workers": 2}, "epochs": 20}
-    job = Attempts(tmp_path, SPEC.validate_python({**SOON.model_dump(mode="json"), **changes}))
+    job = Attempts(tmp_path, SPEC.validate_python({**SOON.model_dump(mode="json"), **changes}), template=template)
 
     def kill_one(child: ChildProcess, message: protocol.Message) -> None:
         if isinstance(message, protocol.CheckpointSaved) and len(job.heard(protocol.CheckpointSaved)) == 2:
@@ -173,12 +176,14 @@ def test_a_killed_loader_is_no_fault_of_the_job(tmp_path: Path) -> None:
     assert "was ended by signal 9" in end.message
 
 
-def test_an_evaluation_can_be_stopped(tmp_path: Path) -> None:
+def test_an_evaluation_can_be_stopped(tmp_path: Path, template: Template) -> None:
     config = TrainConfig.default("lenet5_bn", "digits")
     model = tmp_path / "model.safetensors"
     model.write_bytes(encode(build(config.network(), seed=0).state_dict(), manifest_of(config, {})))
     spec = {"kind": "evaluate", "model_id": "model_1", "dataset": {"name": "digits"}, "split": "train", "batch_size": 1}
-    job = Attempts(tmp_path / "job", SPEC.validate_python({**spec, "resources": {"device": "cpu"}}), model=model)
+    job = Attempts(
+        tmp_path / "job", SPEC.validate_python({**spec, "resources": {"device": "cpu"}}), model=model, template=template
+    )
 
     def stop(child: ChildProcess, message: protocol.Message) -> None:
         if len(job.said) == 1:

@@ -24,14 +24,16 @@ from tests.support.specs import train_spec
 from tests.worker.steps import job_of, submit
 from worker.app import run_available
 from worker.context import WorkerContext
+from worker.template.client import Template
 
 pytestmark = pytest.mark.bits
 
 
 @pytest.fixture
-def real_context(tmp_path: Path, sqlite_url: str, valkey: Valkey) -> Iterator[WorkerContext]:
+def real_context(tmp_path: Path, sqlite_url: str, valkey: Valkey, template: Template) -> Iterator[WorkerContext]:
     """On SQLite, with the child that trains."""
     context = WorkerContext.create(quick_settings(tmp_path, sqlite_url, valkey.url))
+    context.template = template
     yield context
     context.app.close()
     context.database.dispose()

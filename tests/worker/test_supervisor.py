@@ -15,15 +15,18 @@ from sqlalchemy import text
 from jobs.repository import attempts, history, lifecycle, queue, recovery
 from jobs.repository.queue import Offer
 from jobs.states import FailureCode, Status
+from jobs.tables import Job
 from tests.conftest import quick_settings
 from tests.support.fleet import TINY_CHILD, violations
 from tests.support.servers import Valkey, wait_until
 from tests.support.specs import train_spec
 from tests.worker.steps import job_of, run_in_background, submit, wait_step
-from worker import supervisor
-from worker.app import run_available
+from worker import protocol, supervisor
+from worker.app import claim_next, run_available
+from worker.attempt import AttemptWriter
 from worker.context import WorkerContext
 from worker.housekeeping import Housekeeping
+from worker.transfers import Transfers
 
 
 def test_a_job_that_succeeds_leaves_everything(context: WorkerContext) -> None:
@@ -32,7 +35,7 @@ def test_a_job_that_succeeds_leaves_everything(context: WorkerContext) -> None:
     job = job_of(context, job_id)
     assert violations(context.database, job_id, 5) == []
     assert job.result == {"attempt": 1, "checkpoints": 0}
-    assert job.environment == {"device": "cpu", "backend": "tiny"}
+    assert job.environment == {"device": "cpu", "backend": "tiny", "process": "spawned"}
     assert job.progress is not None
     assert job.progress["fraction"] == 1
     with context.database.read() as session:
@@ -94,6 +97,21 @@ def test_a_killed_child_is_retried_from_its_checkpoint_until_the_limit(context: 
     assert [step for step, _ in kept] == [3, 2]
     assert all(context.store.path(stored.sha256).exists() for _, stored in kept)
     assert steps == [1, 2, 3], "the second attempt repeated no point of the first"
+
+
+def test_a_further_attempt_starts_again_from_the_progress_of_the_last_one(context: WorkerContext) -> None:
+    job_id = submit(context)
+    with context.database.write() as session:
+        session.get_one(Job, job_id).progress = {"phase": "storing", "step": 3}
+    claim = claim_next(context)
+    assert claim is not None
+    writer = AttemptWriter(context, claim, Transfers())
+    writer.begin()
+    writer.flush()
+    assert job_of(context, job_id).progress == {"phase": "starting", "step": 3}
+    writer.absorb([protocol.Progress(progress={"phase": "training"})])
+    writer.flush()
+    assert job_of(context, job_id).progress == {"phase": "training", "step": 3}
 
 
 def test_cancel_stops_a_running_job_and_keeps_its_metrics(context: WorkerContext) -> None:

@@ -114,6 +114,12 @@ def test_fit_leaves_the_process_as_it_was(tmp_path: Path, config: Any) -> None:
     assert torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
 
 
+def test_fit_says_what_it_does_just_now(tmp_path: Path, config: Any, recorder: Any) -> None:
+    seen = recorder()
+    fit(config(epochs=2, batch_size=512), workdir=tmp_path, device="cpu", threads=1, callbacks=seen, curves=False)
+    assert seen.phases == ["reading_data", *["training", "validating"] * 2, "storing"]
+
+
 def test_divergence_is_reported_after_its_last_metrics(tmp_path: Path, config: Any, recorder: Any) -> None:
     seen = recorder()
     bad = config(

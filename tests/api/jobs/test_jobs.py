@@ -154,6 +154,19 @@ def test_a_running_job_pauses_and_resumes(api: httpx2.Client, worker: Worker) ->
     assert code(api.post(f"{path}/cancel")) == (409, "conflict")
 
 
+def test_a_job_says_its_phase_while_an_attempt_runs(api: httpx2.Client, worker: Worker) -> None:
+    path = f"/v1/jobs/{submit(api)['id']}"
+    assert api.get(path).json()["progress"] is None
+    claim = worker.claim()
+    assert api.get(path).json()["progress"]["phase"] == "starting"
+    with worker.writing(claim) as (_, job):
+        job.progress = {"phase": "validating", "fraction": 0.5}
+    assert api.get(path).json()["progress"]["phase"] == "validating"
+    worker.finish(claim)
+    left = api.get(path).json()["progress"]
+    assert (left["phase"], left["fraction"]) == (None, 0.5)
+
+
 def test_a_finished_job_is_retried_from_start_or_checkpoint(api: httpx2.Client, worker: Worker) -> None:
     path = f"/v1/jobs/{submit(api, seed=7)['id']}"
     claim = worker.claim()

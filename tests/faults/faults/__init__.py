@@ -17,12 +17,14 @@ from tests.faults.faults import (
     real,
     stops,
     storm,
+    template,
 )
 
 ALL: tuple[Fault, ...] = tuple(
     fault
     for module in (
-        kills, edges, stops, clocks, memory, broker, messages, database, disk, checkpoints, api, real, storm,
+        kills, edges, stops, clocks, memory, broker, messages, database, disk, checkpoints, api, real, template,
+        storm,
     )
     for fault in module.FAULTS
 )  # fmt: skip

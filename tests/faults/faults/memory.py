@@ -22,11 +22,11 @@ V1, V2 = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
 class Group:
     """A memory cgroup of our own: version 2 where it has the controller, else version 1."""
 
-    def __init__(self) -> None:
+    def __init__(self, megabytes: int = LIMIT_MB) -> None:
         self.v2 = (V2 / "cgroup.controllers").exists() and "memory" in (V2 / "cgroup.controllers").read_text()
         self.folder = (V2 if self.v2 else V1) / f"adder-faults-{os.getpid()}"
         self.folder.mkdir()
-        (self.folder / ("memory.max" if self.v2 else "memory.limit_in_bytes")).write_text(str(LIMIT_MB * 2**20))
+        (self.folder / ("memory.max" if self.v2 else "memory.limit_in_bytes")).write_text(str(megabytes * 2**20))
 
     def enter(self) -> None:
         """Moves the calling process there."""
@@ -46,8 +46,8 @@ class Group:
 
 
 @contextmanager
-def group() -> Iterator[Group]:
-    made = Group()
+def group(megabytes: int = LIMIT_MB) -> Iterator[Group]:
+    made = Group(megabytes)
     try:
         yield made
     finally:
