@@ -8,8 +8,8 @@ RUN := $(VENV)/bin
 KERNELS := addercore/ops/c/libadder.so
 KERNEL_SOURCES := $(wildcard addercore/ops/c/src/*.[ch] addercore/ops/c/src/*.inc) addercore/ops/c/build.py
 
-# The tests run in so many processes side by side.
-WORKERS ?= 2
+# The tests run in so many processes side by side: one more than two cores, as many tests wait for servers and leases.
+WORKERS ?= 3
 SIDE_BY_SIDE := -n $(WORKERS) --dist loadgroup
 
 .PHONY: setup kernels demo up test test-all test-five check docs faults fuzz format bench bench-service bench-load soak compose-test lock clean

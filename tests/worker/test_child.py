@@ -35,8 +35,11 @@ from worker.template.client import Template
 pytestmark = pytest.mark.bits
 
 
-def test_a_training_beyond_its_memory_says_so(tmp_path: Path, sqlite_url: str, valkey: Valkey) -> None:
+def test_a_training_beyond_its_memory_says_so(
+    tmp_path: Path, sqlite_url: str, valkey: Valkey, template: Template
+) -> None:
     context = WorkerContext.create(quick_settings(tmp_path, sqlite_url, valkey.url))
+    context.template = template
     with context.database.write() as session:
         job_id = lifecycle.submit(session, train_spec(epochs=1, resources={"memory_gb": 0.3})).job.id
     run_available(context)
