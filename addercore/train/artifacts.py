@@ -83,35 +83,46 @@ def draw_curves(history: History, title: str) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 4), layout="constrained")
+    local = [name for name in history.names() if name.startswith("local_lr/")]
+    names = ["global γ", *(f"α {name.removeprefix('local_lr/')}" for name in local)]
+    figure = Figure(figsize=(12, 4))
     FigureCanvasAgg(figure)
     figure.suptitle(title)
-    loss, accuracy, rates = figure.subplots(1, 3)
+    # Fixed margins: matplotlib's layout engines draw everything once more, which is half of a short training's end.
+    right = 0.93 - 0.0065 * max(map(len, names))
+    margins = {"left": 0.05, "right": right, "bottom": 0.13, "top": 0.84, "wspace": 0.24}
+    loss, accuracy, rates = figure.subplots(1, 3, gridspec_kw=margins)
     for axes, what in ((loss, "loss"), (accuracy, "accuracy")):
         _line(axes, history, f"train/{what}", "training")
         _line(axes, history, f"val/{what}", "validation")
         axes.set(title=what, xlabel="step")
     _line(loss, history, "train/distill_loss", "from the teacher")
-    if loss.lines:
-        loss.set_yscale("log")
     accuracy.yaxis.set_major_formatter("{x:.0%}")
-    local = [name for name in history.names() if name.startswith("local_lr/")]
-    _line(rates, history, "lr", "global γ")
-    for name in local:
-        _line(rates, history, name, f"α {name.removeprefix('local_lr/')}")
+    for name, label in zip(["lr", *local], names, strict=True):
+        _line(rates, history, name, label)
     rates.set(title="learning rates", xlabel="step")
-    if local:
-        rates.set_yscale("log")
     for axes in (loss, accuracy, rates):
         axes.grid(alpha=0.3)
+    if loss.lines:  # a run that diverged at once has no loss to show
+        _log_scale(loss)
+    if local:
+        _log_scale(rates)
     for axes in (loss, accuracy):
-        if axes.lines:  # a run that diverged at once has no loss to show
+        if axes.lines:
             axes.legend(fontsize="small")
     if rates.lines:
         rates.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()
+
+
+def _log_scale(axes: "Axes") -> None:
+    """A logarithmic y axis with plain numbers; numbers between powers of ten only where fewer than two powers show."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}" if high < 10 * low else "")
 
 
 def _line(axes: "Axes", history: History, name: str, label: str) -> None:
