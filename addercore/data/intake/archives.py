@@ -156,6 +156,8 @@ def _unicode_path(extra: bytes, raw: bytes) -> str | None:
 def _is_folder(info: zipfile.ZipInfo) -> bool:
     """Whether an entry is a folder, else a regular file; what is neither, or cannot be read, is refused by name."""
     kind = stat.S_IFMT(info.external_attr >> 16)
+    if not info.filename:  # zipfile cuts a name at its first NUL, and asks for its last character
+        raise refuse(DAMAGED.format("an entry of it has no name"))
     if info.flag_bits & _ENCRYPTED:
         raise refuse(f"The archive is encrypted ({info.filename!r} needs a password). Pack it without one.")
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):

@@ -354,3 +354,14 @@ def test_archives_whose_directory_lies(tmp_path: Path) -> None:
     torn = bytearray(zipped(idx, zipfile.ZIP_STORED))
     torn[torn.index(b"\x00\x00\x08\x01") + 9] ^= 1  # the content no longer has the checksum
     refused(tmp_path, bytes(torn), "is damaged in the archive", "Bad CRC-32")
+
+
+@pytest.mark.parametrize("name", ["", "\0cat/1.png"])
+@pytest.mark.parametrize("suffix", [".zip", ".npz"])
+def test_an_entry_without_a_name(tmp_path: Path, name: str, suffix: str) -> None:
+    data = io.BytesIO(zipped(GOOD) if suffix == ".zip" else npz(**arrays()))
+    with zipfile.ZipFile(data, "a") as archive:
+        info = zipfile.ZipInfo()
+        info.filename = name
+        archive.writestr(info, b"x")
+    refused(tmp_path, data.getvalue(), "cut off or damaged", "no name")
