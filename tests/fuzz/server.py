@@ -27,6 +27,8 @@ from tests.support.specs import train_body
 class Server:
     url: str
     address: tuple[str, int]
+    pid: int
+    """Of the API."""
     folder: Path
     database: Database
 
@@ -47,14 +49,14 @@ def api_server(folder: Path) -> Iterator[Server]:
     database = Database(settings.resolved_database_url)
     migrate(database)
     host, port = listener.getsockname()[:2]
-    server = Server(f"http://{host}:{port}", (host, port), folder, database)
     command = python("-m", "api", "--fd", str(listener.fileno()))
     try:
         with (
             program(python("-m", "worker.inference"), environment(settings), folder / "inference.log"),
-            program(command, environment(settings), folder / "api.log", fds=(listener.fileno(),)),
-            Client(server.url) as client,
+            program(command, environment(settings), folder / "api.log", fds=(listener.fileno(),)) as api,
+            Client(f"http://{host}:{port}") as client,
         ):
+            server = Server(f"http://{host}:{port}", (host, port), api.pid, folder, database)
             wait_until(lambda: _healthy(server.url), "the API to answer", 60)
             client.jobs.submit(train_body())
             client.sweeps.submit({"base": train_body(), "grid": {"seed": [0, 1]}})
