@@ -39,7 +39,7 @@ def _digits(info: DatasetInfo, split: Split) -> Stored:
     try:
         from sklearn.datasets import load_digits
     except ModuleNotFoundError as error:
-        raise BadData("digits come with scikit-learn: pip install 'adderworks[data]'") from error
+        raise BadData("digits come with scikit-learn: pip install 'adderworks[core]'") from error
     bunch = load_digits()
     part = slice(0, info.train_size) if split == "train" else slice(info.train_size, None)
     images = torch.tensor(bunch.images[part], dtype=torch.uint8)
