@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from jobs.upgrade_copies import KEPT, copies_of
+from jobs.upgrade_copies import KEPT, copies_of, save_before_upgrade
 from tests.upgrade.unpacking import FIXTURES, OldService, old_service, unpack
 
 ARCHIVE = next(iter(sorted(FIXTURES.glob("*.tar.xz"))))
@@ -50,7 +50,7 @@ def old_postgres(tmp_path: Path, postgres_url: str) -> Iterator[OldService]:
         yield found
 
 
-def test_an_older_sqlite_database_is_copied_as_it_was_before_the_upgrade(folder: Path) -> None:
+def test_an_older_sqlite_database_is_copied_before_the_upgrade_and_the_copy_can_take_its_place(folder: Path) -> None:
     database = folder / "adder.db"
     before, old = content(database), revision(database)
     done = migrate(f"sqlite:///{database}")
@@ -66,30 +66,26 @@ def test_an_older_sqlite_database_is_copied_as_it_was_before_the_upgrade(folder:
     assert (again.returncode, again.stdout) == (0, "")
     assert copies_of(database) == [copy]
 
-
-def test_an_upgrade_is_undone_by_putting_the_copy_in_its_place(folder: Path) -> None:
-    database = folder / "adder.db"
-    before = content(database)
-    migrate(f"sqlite:///{database}")
-    (copy,) = copies_of(database)
     for end in ("", "-wal", "-shm"):
         database.with_name(database.name + end).unlink(missing_ok=True)
     shutil.copy2(copy, database)
     assert content(database) == before
-    done = migrate(f"sqlite:///{database}")
-    assert done.returncode == 0, done.stderr
+    assert migrate(f"sqlite:///{database}").returncode == 0
     assert len(copies_of(database)) == 2
 
 
-def test_the_newest_copies_stay(folder: Path) -> None:
-    database = folder / "adder.db"
-    old = [database.with_name(f"adder.db.revision-{number}.2025010{number}T000000.000000Z") for number in (4, 3, 2, 1)]
+def test_the_newest_copies_stay(tmp_path: Path) -> None:
+    database = tmp_path / "adder.db"
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("CREATE TABLE alembic_version AS SELECT '0005' AS version_num")
+    # The revisions' order is not that of the times: what counts is the time.
+    old = [database.with_name(f"adder.db.revision-{9 - day}.2025010{day}T000000.000000Z") for day in (4, 3, 2, 1)]
     left = database.with_name("adder.db.revision-0001.20250101T000000.000000Z.partial")
     for path in (*old, left):
         path.write_bytes(b"of an earlier upgrade")
-    assert migrate(f"sqlite:///{database}").returncode == 0
-    assert len(copies_of(database)) == KEPT == 3
-    assert [path.exists() for path in old] == [True, True, False, False]
+    newest = save_before_upgrade(database, "0005")
+    assert copies_of(database) == [old[1], old[0], newest]
+    assert KEPT == 3
     assert not left.exists()
 
 
