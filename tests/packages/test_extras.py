@@ -6,7 +6,6 @@ torch alone is not installed anew: it is linked from the environment of the test
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -150,12 +149,11 @@ def pages_come_whole(url: str, job_id: str) -> None:
 
 def test_dev_runs_the_tests_and_builds(with_torch: Environment, released: Release) -> None:
     with_torch.install(released.wheel, "dev")
-    checkout = with_torch.work / "checkout"
-    checkout.mkdir()
-    for name in ("tests", "pyproject.toml", "benchmarks", "addercore"):
-        os.symlink(ROOT / name, checkout / name)
-    test = "tests/addercore/config/test_train.py"
-    said = with_torch.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(checkout), test)
+    for name in ("tests", "benchmarks"):
+        leave = shutil.ignore_patterns("__pycache__", "fixtures", "results")
+        shutil.copytree(ROOT / name, with_torch.work / name, ignore=leave)
+    shutil.copy2(ROOT / "pyproject.toml", with_torch.work)
+    said = with_torch.run("python", "-m", "pytest", "-q", "tests/addercore/config/test_train.py")
     assert " passed" in said.stdout
     for program in ("ruff", "mypy"):
         with_torch.run(program, "--version")
