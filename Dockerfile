@@ -26,7 +26,7 @@ WORKDIR /src
 COPY pyproject.toml README.md constraints.txt ./
 RUN sed -E '/^-e /d; s/^(torch==[0-9.]+)\+.*/\1/' constraints.txt >/tmp/constraints.txt \
  && pip install ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} --constraint /tmp/constraints.txt torch
-RUN pip install --constraint /tmp/constraints.txt '.[server,client,parquet]'
+RUN pip install --constraint /tmp/constraints.txt '.[server]'
 
 # What nothing here runs: torch's C++ headers, CMake files and test programs, the packages' own test suites.
 RUN site=$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
@@ -87,7 +87,7 @@ HEALTHCHECK --interval=15s --timeout=10s --start-period=60s --retries=3 \
 CMD ["python", "-m", "api"]
 
 # Last, since a commit changes it.
-ARG ADDER_VERSION=0.1.0
+ARG ADDER_VERSION=unknown
 ARG GIT_COMMIT=unknown
 ENV ADDER_COMMIT=${GIT_COMMIT}
 LABEL org.opencontainers.image.title="Adderworks" \

@@ -12,7 +12,7 @@ KERNEL_SOURCES := $(wildcard addercore/ops/c/src/*.[ch] addercore/ops/c/src/*.in
 WORKERS ?= 3
 SIDE_BY_SIDE := -n $(WORKERS) --dist loadgroup
 
-.PHONY: setup kernels demo up test test-all test-five check docs faults fuzz format bench bench-service bench-load soak compose-test lock clean
+.PHONY: setup kernels demo up test test-all test-five check docs faults fuzz format bench bench-service bench-load soak compose-test lock release clean
 
 setup: $(VENV)/.installed $(KERNELS)
 
@@ -87,9 +87,13 @@ soak: setup
 compose-test: setup
 	$(RUN)/python -m tests.deploy.compose_trial
 
+# Wheel, source distribution, checksums and the changelog's part into dist/; uploads nothing (docs/installing.md).
+release: setup
+	$(RUN)/python deploy/release.py
+
 lock: setup
 	{ echo '# Exact versions of everything that `make setup` installs; made by `make lock`.'; \
 	  $(RUN)/pip freeze --exclude-editable | sed 's/^torch==\([0-9.]*\).*/torch==\1/'; } > constraints.new && mv constraints.new constraints.txt
 
 clean:
-	rm -rf $(VENV) $(KERNELS) demo-data data .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) $(KERNELS) demo-data data .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

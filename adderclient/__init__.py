@@ -49,6 +49,7 @@ from adderclient.records import (
     Validation,
     Worker,
 )
+from adderclient.version import __version__
 
 __all__ = [
     "FINAL",
@@ -86,4 +87,5 @@ __all__ = [
     "WaitTimeout",
     "Worker",
     "WorkerBusy",
+    "__version__",
 ]

@@ -13,6 +13,7 @@ from typing import Any
 import httpx2
 
 from adderclient.errors import AdderClientError, ApiError, ConnectionFailed
+from adderclient.version import __version__
 
 Params = Sequence[tuple[str, str]]
 
@@ -34,7 +35,7 @@ class Transport:
     def __init__(self, url: str, api_key: str | None, timeout: float) -> None:
         self.url = url.rstrip("/").removesuffix("/v1")  # people copy the address of the API
         self._timeout = timeout
-        headers = {"User-Agent": "adderclient"}
+        headers = {"User-Agent": f"adderclient/{__version__}"}
         if api_key:
             headers["Authorization"] = f"Bearer {api_key}"
         try:

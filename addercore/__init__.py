@@ -77,10 +77,22 @@ _HOME = {
 __all__ = list(_HOME)
 
 
+_EXTRA = ("torch", "numpy", "safetensors")
+"""What `pip install adderworks` leaves to the extra `core`."""
+
+
 def __getattr__(name: str) -> Any:
-    if name in _HOME:
+    if name not in _HOME:
+        raise AttributeError(f"module 'addercore' has no attribute {name!r}")
+    try:
         return getattr(import_module(f"addercore.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'addercore' has no attribute {name!r}")
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRA:
+            raise
+        raise ModuleNotFoundError(
+            f"addercore.{name} needs {error.name}, which is not installed here: pip install 'adderworks[core]'",
+            name=error.name,
+        ) from error
 
 
 def __dir__() -> list[str]:

@@ -98,7 +98,7 @@ def backup(settings: Settings, target: Path) -> Backup:
     try:
         partial.mkdir(parents=True, mode=0o700)
         with FolderStore(settings.artifacts_dir, settings.store_grace_seconds).holding():
-            made = Backup(_now(), version("adderworks"), _copy_database(database, partial / DATABASE))
+            made = Backup(_now(), version("adderworks"), copy_database(database, partial / DATABASE))
             made.files[DATABASE] = _entry(partial / DATABASE)
             for sha256 in _blobs(partial / DATABASE):
                 _copy_blob(settings.artifacts_dir, partial, sha256, made)
@@ -136,7 +136,7 @@ def sync_tree(folder: Path) -> None:
         sync_folder(Path(root))
 
 
-def _copy_database(source: Path, target: Path) -> str:
+def copy_database(source: Path, target: Path) -> str:
     """A consistent copy of a database that is in use, in one file. Returns the revision of its schema."""
     with closing(sqlite3.connect(source, timeout=30)) as live, closing(sqlite3.connect(target)) as copy:
         live.backup(copy)  # in one step: in several steps it would start again with every write of the service

@@ -89,3 +89,12 @@ class DatabaseNotMigrated(JobsError):
         super().__init__(
             f"The database is at revision {found or 'none'}, this version needs {wanted}. Run `python -m jobs.migrate`."
         )
+
+
+class DatabaseNeedsBackup(JobsError):
+    def __init__(self, found: str) -> None:
+        super().__init__(
+            f"The database is at revision {found}, which is older than this version, and Adderworks makes no copy of a "
+            "PostgreSQL database. Save it (pg_dump --format=custom --file=adder.dump DATABASE), run `python -m "
+            "jobs.migrate` with the same ADDER_DATABASE_URL, and start again. docs/upgrading.md has all steps."
+        )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sqlite3
 import sys
+from collections.abc import Callable
 from importlib.resources import files
+from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
@@ -13,9 +16,11 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
+from jobs.backup import leave_on_signals
 from jobs.database import Database
-from jobs.errors import DatabaseNotMigrated, DatabaseTooNew, JobsError
+from jobs.errors import DatabaseNeedsBackup, DatabaseNotMigrated, DatabaseTooNew, JobsError
 from jobs.settings import Settings
+from jobs.upgrade_copies import save_before_upgrade
 
 
 def alembic_config() -> Config:
@@ -36,16 +41,33 @@ def current_revision(database: Database) -> str | None:
         return MigrationContext.configure(connection).get_current_revision()
 
 
-def migrate(database: Database) -> None:
-    """Upgrades to the newest revision. Raises DatabaseTooNew if the database is newer than the code."""
+def migrate(database: Database, save: Callable[[str], None] | None = None) -> str | None:
+    """Upgrades to the newest revision.
+
+    Args:
+        save: is called with the revision of an older database before anything changes and while nobody else can write;
+            what it raises leaves the database as it was.
+
+    Returns:
+        The revision that was upgraded; None where there was nothing to upgrade, or nothing in the database.
+
+    Raises:
+        DatabaseTooNew: the database is newer than the code.
+    """
     config = alembic_config()
-    found = current_revision(database)
-    if found is not None and not _known(ScriptDirectory.from_config(config), found):
-        raise DatabaseTooNew(found)
+    script = ScriptDirectory.from_config(config)
     # The write engine: on SQLite two migrations at once must queue up at BEGIN.
     with database.engine.execution_options(adder_write=True).begin() as connection:
+        found = MigrationContext.configure(connection).get_current_revision()
+        if found == script.get_current_head():
+            return None
+        if found is not None and not _known(script, found):
+            raise DatabaseTooNew(found)
+        if found is not None and save is not None:
+            save(found)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+    return found
 
 
 def require_current(database: Database) -> None:
@@ -60,13 +82,50 @@ def require_current(database: Database) -> None:
 
 
 def main() -> int:
-    argparse.ArgumentParser(prog="python -m jobs.migrate", description=__doc__).parse_args()
+    parser = argparse.ArgumentParser(prog="python -m jobs.migrate", description=__doc__)
+    parser.add_argument(
+        "--only-with-backup", action="store_true", help="refuse to upgrade a database that this program cannot copy"
+    )
+    arguments = parser.parse_args()
+    leave_on_signals()
     try:
-        migrate(Database(Settings().resolved_database_url))
-    except (JobsError, SQLAlchemyError, ValueError) as error:
+        said = upgrade(Database(Settings().resolved_database_url), arguments.only_with_backup)
+    except (JobsError, SQLAlchemyError, sqlite3.Error, OSError, ValueError) as error:
         print(f"adder: migration failed: {error}", file=sys.stderr)
         return 2
+    if said:
+        print(said)
     return 0
+
+
+def upgrade(database: Database, only_with_backup: bool = False) -> str | None:
+    """Upgrades a database after a copy of its own, where it is SQLite's.
+
+    Args:
+        only_with_backup: refuse another database instead of upgrading it without a copy.
+
+    Returns:
+        What was done, for the operator; None where there was nothing to do.
+
+    Raises:
+        BackupError: the copy could not be made; nothing was changed.
+        DatabaseNeedsBackup: it is an older database on PostgreSQL, and `only_with_backup` is set.
+        DatabaseTooNew: the database is newer than the code.
+    """
+    file = database.engine.url.database if database.sqlite else None
+    copies: list[Path] = []
+
+    def save(revision: str) -> None:
+        if file:
+            copies.append(save_before_upgrade(Path(file), revision))
+        elif only_with_backup:
+            raise DatabaseNeedsBackup(revision)
+
+    found = migrate(database, save)
+    if found is None:
+        return None
+    copy = f"its copy from before is {copies[0]}" if copies else "no copy was made"
+    return f"the database was at revision {found} and is now at {current_revision(database)}; {copy}"
 
 
 if __name__ == "__main__":

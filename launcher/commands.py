@@ -6,18 +6,15 @@ import os
 import subprocess
 import sys
 from enum import StrEnum
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from adderclient.command import datasets, workers
-from adderclient.command.errors import CommandError
+from adderclient.command.extras import need
 
 Data = Annotated[Path | None, typer.Option(help="The service's data folder.", show_default="$ADDER_DATA_DIR or ./data")]
-NEEDED = ("celery", "fastapi", "sqlalchemy", "torch")
-"""What the server's programs import that a plain client has not installed."""
 
 
 class Published(StrEnum):
@@ -72,6 +69,7 @@ def backup(
     data: Data = None,
 ) -> None:
     """Copy database, artifacts and datasets of `adder up`, which may be running."""
+    _need_the_server()
     _run("jobs.backup", str(target), ADDER_DATA_DIR=str(_folder(data)))
 
 
@@ -81,6 +79,7 @@ def restore(
     force: Annotated[bool, typer.Option("--force", help="Move a data folder that is not empty aside.")] = False,
 ) -> None:
     """Check a backup and make a data folder of it; `adder up` then goes on with its jobs."""
+    _need_the_server()
     _run("jobs.restore", str(source), *(["--force"] if force else []), ADDER_DATA_DIR=str(_folder(data)))
 
 
@@ -103,6 +102,7 @@ def fetch(
 ) -> None:
     """Bring a published dataset to the server: a copy of this machine, from a folder or downloaded, and verified."""
     arguments = ["fetch", name.value, "--data", str(_folder(data) / "datasets")]
+    need("core", "this command reads datasets with the library")
     _run("addercore.data", *arguments, *(["--from", str(source)] if source is not None else []))
 
 
@@ -116,16 +116,10 @@ def _python(module: str, *arguments: str) -> list[str]:
 
 
 def _run(module: str, *arguments: str, **environment: str) -> None:
-    """Runs a program of the server and exits with its exit code."""
-    _need_the_server()
+    """Runs a program and exits with its exit code."""
     done = subprocess.run(_python(module, *arguments), env=os.environ | environment, check=False)
     raise typer.Exit(done.returncode)
 
 
 def _need_the_server() -> None:
-    missing = [name for name in NEEDED if find_spec(name) is None]
-    if missing:
-        raise CommandError(
-            f"this command starts programs of the server, and {', '.join(missing)} is not installed here; "
-            "install the server with: pip install 'adderworks[server]'"
-        )
+    need("server", "this command starts programs of the server")

@@ -137,7 +137,8 @@ class _Service:
         print(f"Adderworks is ready at {self.url}", flush=True)
 
     def _migrate(self) -> None:
-        migration = self._child("migrate", ("-m", "jobs.migrate"), signal.SIGKILL)
+        """Brings the database to this version, after a copy where it is older, and says what was done."""
+        migration = self._child("migrate", ("-m", "jobs.migrate", "--only-with-backup"), signal.SIGKILL)
         offset = migration.log.stat().st_size if migration.log.exists() else 0
         migration.start()
         try:
@@ -145,14 +146,16 @@ class _Service:
                 self._pause()
         finally:
             migration.kill()
+        with migration.log.open("rb") as log:
+            log.seek(offset)
+            lines = log.read().decode(errors="replace").splitlines()
+        said = "\n".join(line for line in lines if not line.startswith("--- "))[-4000:].strip()
         if migration.exit_code:
-            with migration.log.open("rb") as log:
-                log.seek(offset)
-                lines = log.read().decode(errors="replace").splitlines()
-            said = "\n".join(line for line in lines if not line.startswith("--- "))[-4000:].strip()
             raise UpError(
                 f"the database of {self.folder.path} cannot be used:\n{said or describe(migration.exit_code)}"
             )
+        if said:
+            _say(said)
 
     def _await_ready(self) -> None:
         """Waits until ``/readyz`` answers 200 and all its checks pass, those too that are not required."""

@@ -9,6 +9,7 @@ import typer
 
 from adderclient.client import Client
 from adderclient.command.errors import HELP
+from adderclient.version import __version__
 
 app = typer.Typer(
     name="adder",
@@ -39,8 +40,19 @@ IdempotencyKey = Annotated[
 ]
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"adderworks {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the installed version and exit.")
+]
+
+
 @app.callback()
-def _shared(url: Url = None) -> None:
+def _shared(url: Url = None, version: Version = False) -> None:
     """Takes ``--url`` before the command as well as after it."""
     if url:
         os.environ["ADDER_URL"] = url

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 from adderclient.command.errors import CommandError
-
-NEEDED = ("addercore", "torch", "safetensors")
+from adderclient.command.extras import need
 
 
 def converted(source: Path, folder: Path, dataset: str | None) -> Path:
@@ -18,12 +16,7 @@ def converted(source: Path, folder: Path, dataset: str | None) -> Path:
     Raises:
         CommandError: the file is none, or what converts it is not installed here.
     """
-    missing = [name for name in NEEDED if find_spec(name) is None]
-    if missing:
-        raise CommandError(
-            f"--from-authors converts the file on this machine, and {', '.join(missing)} is not installed here; "
-            "install it with: pip install 'adderworks[core]'"
-        )
+    need("core", "--from-authors converts the file on this machine")
     target = folder / "model.safetensors"
     named = [] if dataset is None else ["--dataset", dataset]
     # -P: a folder named addercore/ in the current directory is not ours.

@@ -84,7 +84,7 @@ def _of_file(image: "str | Path | bytes | Image", options: ImageOptions) -> _Dec
     try:
         from addercore.data.intake.images import BadImage, decode, decoded
     except ModuleNotFoundError as error:
-        raise BadData("reading image files needs Pillow: pip install 'adderworks[data]'") from error
+        raise BadData("reading image files needs Pillow: pip install 'adderworks[core]'") from error
     if isinstance(image, str) and is_data_uri(image):
         try:
             image = image_bytes(image)
@@ -144,7 +144,7 @@ def _on_ground(array: Values, options: ImageOptions) -> _Decoded:
     try:
         from addercore.data.intake.images import BadImage, on_ground
     except ModuleNotFoundError as error:
-        raise BadData("laying an image on a ground needs Pillow: pip install 'adderworks[data]'") from error
+        raise BadData("laying an image on a ground needs Pillow: pip install 'adderworks[core]'") from error
     try:
         picture = on_ground(np.ascontiguousarray(array), options.transparent_on)
     except BadImage as error:

@@ -46,7 +46,7 @@ def _digits(info: DatasetInfo, split: Split) -> Stored:
     """
     package = find_spec("sklearn")
     if package is None or package.submodule_search_locations is None:
-        raise BadData("digits come with scikit-learn: pip install 'adderworks[data]'")
+        raise BadData("digits come with scikit-learn: pip install 'adderworks[core]'")
     path = Path(package.submodule_search_locations[0], *DIGITS)
     try:
         with gzip.open(path, "rt", encoding="ascii") as file:

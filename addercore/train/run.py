@@ -222,7 +222,7 @@ def _result(
         **({} if start is None else {"initialised": start.to_dict()}),
     }
     if curves and not can_draw():
-        callbacks.on_event("no_curves", "curves.png needs matplotlib: pip install 'adderworks[data]'", {})
+        callbacks.on_event("no_curves", "curves.png needs matplotlib: pip install 'adderworks[core]'", {})
     teacher = None if trainer.teacher is None else trainer.teacher.record()
     history = trainer.history
     artifacts = write_artifacts(workdir, trainer.config, weights, dict(metrics), history, summary, teacher, curves)

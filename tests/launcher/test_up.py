@@ -157,6 +157,13 @@ def test_a_database_that_is_refused(up: Callable[..., Up]) -> None:
     assert service.pids("api starts") == []
 
 
+def test_what_the_upgrade_of_the_database_says_is_repeated(up: Callable[..., Up]) -> None:
+    service = up(fault="migrate:upgrades")
+    service.ready()
+    until(lambda: "adder up: the database was at revision 1\n" in service.errors)
+    assert service.end(signal.SIGTERM) == 0
+
+
 @pytest.mark.parametrize("name", ["broker", "api", "worker", "inference"])
 def test_a_part_that_does_not_start(up: Callable[..., Up], name: str) -> None:
     service = up(fault=f"{name}:dies")

@@ -22,7 +22,7 @@ NEEDS: Final = (
     "It needs a column of images (bytes, or a struct with the field bytes; image or img) and one of labels (integers "
     "or text; label or labels). Say with columns which they are."
 )
-INSTALL: Final = "Parquet needs pyarrow on the workers: pip install 'adderworks[parquet]'. Or upload a zip or an .npz."
+INSTALL: Final = "Parquet needs pyarrow on the workers: pip install 'adderworks[server]'. Or upload a zip or an .npz."
 _IMAGES: Final = ("image", "img", "images", "picture", "photo", "png", "jpg", "jpeg")
 _LABELS: Final = ("label", "labels", "fine_label", "coarse_label", "class", "target", "category", "y")
 _SHARD: Final = re.compile(r"(.*)-(\d{5})-of-(\d{5})(?:-[0-9a-f]+)?")

@@ -87,7 +87,7 @@ def test_tables_that_are_too_much(tmp_path: Path) -> None:
 
 def test_a_worker_without_pyarrow_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(BadDataset, match=r"pip install 'adderworks\[parquet\]'"):
+    with pytest.raises(BadDataset, match=r"pip install 'adderworks\[server\]'"):
         taken(tmp_path, table())
 
 
