@@ -15,7 +15,7 @@ from jobs.errors import JobsError
 from jobs.logs import configure_logging
 from jobs.migrate import require_current
 from jobs.settings import Settings
-from worker.app import build
+from worker.app import build, leave_on_signals
 from worker.context import WorkerContext
 from worker.housekeeping import Housekeeping
 
@@ -38,6 +38,7 @@ def main() -> int:
         print(f"adder worker: {error}", file=sys.stderr)
         return 2
     build(context)
+    leave_on_signals(context)
     if context.template is not None:
         context.template.keep()
     housekeeping = Housekeeping(context)

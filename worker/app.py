@@ -5,10 +5,13 @@ Messages only save time: `Housekeeping` looks at the queue by itself, so that a 
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import structlog
 from celery import Celery, signals
+from celery.platforms import EX_OK
+from celery.worker import state
 from sqlalchemy.exc import SQLAlchemyError
 from structlog.contextvars import bound_contextvars
 
@@ -45,6 +48,17 @@ def build(context: WorkerContext) -> Celery:
     signals.worker_ready.connect(ready, weak=False)
     signals.worker_shutting_down.connect(stopping, weak=False)
     return context.app
+
+
+def leave_on_signals(context: WorkerContext) -> None:
+    """Has SIGTERM and SIGINT drain this worker also before Celery has handlers of its own, when jobs run already."""
+
+    def leave(*_: object) -> None:
+        context.draining.set()
+        state.should_stop = EX_OK  # Celery looks at it once it has started
+
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGINT, leave)
 
 
 def run_available(context: WorkerContext) -> None:

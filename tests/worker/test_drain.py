@@ -133,6 +133,19 @@ def test_a_worker_starts_and_stops_without_a_broker(tiny: Settings, broker: Valk
         assert (running.job(held).status, running.job(held).faults) == (Status.QUEUED, 0)
 
 
+def test_a_worker_that_is_stopped_before_its_consumer_runs_hands_its_job_back(tiny: Settings) -> None:
+    with fleet(tiny, 0) as running:
+        held = queue_silently(running)[0]
+        with running.database.write() as session:
+            job = lifecycle.get(session, held)
+            job.spec = job.spec | {"labels": {"seconds": "60", "points": "600"}}
+        running.start()
+        running.wait_status(held, Status.RUNNING)
+        running.workers[0].terminate()
+        assert running.workers[0].wait(timeout=300) == 0
+        assert (running.job(held).status, running.job(held).faults) == (Status.QUEUED, 0)
+
+
 @pytest.mark.long("three workers die one after the other")
 def test_a_job_that_kills_its_workers_fails_and_takes_nobody_along(tiny: Settings) -> None:
     settings = tiny.model_copy(update={"worker_slots": 3, "lease_seconds": 1.5})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -55,10 +56,15 @@ def test_the_spool_counts_the_bytes_of_a_log_and_not_its_characters(
 ) -> None:
     """Text that is not ASCII takes two to four times as many bytes: the bound of the memory is one of bytes."""
     given: dict[str, object] = {}
-    monkeypatch.setattr(supervisor, "ChildProcess", lambda *_, **options: given.update(options))
+
+    def child(*_: object, **options: object) -> SimpleNamespace:
+        given.update(options)
+        return SimpleNamespace(way="spawned", pid=1)
+
+    monkeypatch.setattr(supervisor, "ChildProcess", child)
     spec = {"resources": {"threads": 1, "memory_gb": None}, "limits": {"max_seconds": None}}
     one = supervisor.Supervisor(lite_context, Claim("job_1", 1, 1, "train", spec, 3, 0, "cpu", 1))
-    one._spawn(lite_context.settings.data_dir / "job.json")
+    one._start(lite_context.settings.data_dir / "job.json")
     on_log = given["on_log"]
     assert callable(on_log)
     on_log("× 猫" * 100)

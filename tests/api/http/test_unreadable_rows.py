@@ -208,4 +208,4 @@ def test_nothing_is_written_that_could_not_be_read_back(api: httpx2.Client, work
     for value in values:
         with pytest.raises(Exception, match=r"finite|64 bits|surrogate|nested"), worker.writing(claim) as (_, job):
             job.progress = {"step": value}
-    assert api.get(f"/v1/jobs/{claim.job_id}").json()["progress"] is None
+    assert api.get(f"/v1/jobs/{claim.job_id}").json()["progress"]["step"] is None
