@@ -84,6 +84,7 @@ def test_a_prediction_without_memory_leaves_the_process_alive(
     assert ask(predictor, sha256)["label"]
 
 
+@pytest.mark.long("a program that imports torch starts, twice")
 def test_the_process_has_a_limit_of_its_own(tmp_path: Path) -> None:
     """Also the one that `adder up` starts: it is the same program."""
     server = tmp_path / "i.sock"

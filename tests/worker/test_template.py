@@ -90,6 +90,7 @@ def test_a_forked_training_gives_the_same_bytes_as_a_spawned_one(tmp_path: Path,
     assert found[0] == found[1]
 
 
+@pytest.mark.long("three trainings")
 def test_a_forked_training_that_is_killed_resumes_spawned_to_the_same_bytes(tmp_path: Path, template: Template) -> None:
     spec = train_spec(epochs=3, seed=1, checkpoint={"every_epochs": 1})
     whole = Attempts(tmp_path / "whole", spec, template=template)
@@ -185,7 +186,9 @@ def stop(pid: int) -> None:
     os.kill(pid, signal.SIGSTOP)
 
 
-@pytest.mark.parametrize("blow", [kill, stop])
+@pytest.mark.parametrize(
+    "blow", [kill, pytest.param(stop, marks=pytest.mark.long("a template that hangs is waited for"))]
+)
 def test_a_job_outlives_its_template_and_the_next_one_starts(
     tmp_path: Path, kept: Template, blow: Callable[[int], None]
 ) -> None:
@@ -306,6 +309,7 @@ def test_template_and_jobs_end_with_their_worker(tmp_path: Path) -> None:
         wait_until(lambda pid=pid: state_of(pid) in ("gone", "Z"), "it to end", 60)  # type: ignore[misc]
 
 
+@pytest.mark.long("two templates start")
 def test_a_template_is_replaced_when_the_code_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "changing"
     package.mkdir()

@@ -124,6 +124,7 @@ def test_a_training_step_keeps_no_more_than_the_convolutional_twin_s(arch: str) 
     assert 0 < adder <= 1.02 * conv
 
 
+@pytest.mark.long("twenty layers")
 def test_a_job_trains_resnet20(tmp_path: Path, recorder: Any) -> None:
     spec = {
         "model": {"arch": "resnet20"},

@@ -183,6 +183,7 @@ def halves_config(**changes: Any) -> TrainConfig:
     return TrainConfig.from_dict(base | changes)
 
 
+@pytest.mark.long("three trainings, loader processes")
 def test_an_upload_trains_to_the_same_bytes_wherever_it_lies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uploaded: DatasetInfo
 ) -> None:

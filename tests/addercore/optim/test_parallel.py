@@ -64,7 +64,7 @@ def in_parallel(folder: Path, frozen: bool = False, authors: bool = False, steps
     return dict(first)
 
 
-@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize("frozen", [True, pytest.param(False, marks=pytest.mark.long("two processes import torch"))])
 def test_two_processes_follow_eq_13_on_their_mean_gradient(tmp_path: Path, frozen: bool) -> None:
     reference, whole = small(), small()
     for model in (reference, whole):
@@ -85,6 +85,7 @@ def test_two_processes_follow_eq_13_on_their_mean_gradient(tmp_path: Path, froze
         assert furthest(got, values(whole), before) > 0.01
 
 
+@pytest.mark.long("two processes import torch")
 def test_inside_backward_two_processes_average_normalised_pieces(tmp_path: Path) -> None:
     reference = small()
     before = values(reference)

@@ -206,7 +206,7 @@ def test_no_more_connections_than_the_system_has_files_for() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-@pytest.mark.parametrize("megabytes", [2, 8, 64])
+@pytest.mark.parametrize("megabytes", [2, *(pytest.param(n, marks=pytest.mark.long("a slow sender")) for n in (8, 64))])
 @pytest.mark.parametrize("close", [False, True])
 def test_a_body_over_its_limit_gets_its_413(serve: Serve, megabytes: int, close: bool) -> None:
     body = b" " * (megabytes * 10**6)

@@ -114,7 +114,15 @@ CALLS = {
 
 
 @pytest.mark.parametrize(
-    "name", ["300 objects in each other", "an integer beyond Python's limit", "a text", "a list", *OF_ANOTHER_VERSION]
+    "name",
+    [
+        "an integer beyond Python's limit",
+        "an unknown object",
+        *(
+            pytest.param(name, marks=pytest.mark.long("every call about every kind of row"))
+            for name in ("300 objects in each other", "a text", "a list", "an empty object")
+        ),
+    ],
 )
 def test_no_call_about_such_a_row_is_the_servers_fault(lite_api: httpx2.Client, lite_worker: Worker, name: str) -> None:
     rows = two_of_each(lite_api)

@@ -54,6 +54,7 @@ def emulated(shared_run: Run) -> Path:
     return shared_run.once("emulated", lambda folder: compile_driver(tools, folder, defines=["-DADDER_GUARD"])) / DRIVER
 
 
+@pytest.mark.long("a sanitizer's build")
 def test_the_generic_kernels_step_over_no_edge(shared_run: Run) -> None:
     """The short form: one unit of the library in an ordinary build."""
     native()
