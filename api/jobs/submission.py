@@ -12,7 +12,7 @@ from api.datasets.availability import require_dataset
 from api.http.problems import Problem, bad_fields, invalid
 from jobs.errors import DatasetUnusable, NotFound
 from jobs.ids import ID_PATTERN
-from jobs.repository import datasets, models
+from jobs.repository import datasets, keeping, models
 from jobs.settings import Settings
 from jobs.spec import SUBMITTED_SPEC, AnalyzeSpec, Continuation, EvaluateSpec, SubmittedSpec, TrainSpec
 from jobs.tables import Model
@@ -26,6 +26,7 @@ def parse_spec(document: object, session: Session) -> SubmittedSpec:
     Raises Problem with a pointer to each bad field.
     """
     unusable: str | None = None
+    document = keeping.with_ids(session, document)
     try:
         document = datasets.resolved(session, _on_its_models_dataset(session, document))
     except DatasetUnusable as error:
