@@ -130,7 +130,7 @@ class Job(Base):
         Index("ix_jobs_listing", "id", "status", "kind", "dataset", "starred"),
         Index("ix_jobs_finished", "finished_at", "id", "status", "kind", "dataset", "starred"),
         Index("ix_jobs_dataset_id", "dataset", "id"),
-        Index("ix_jobs_starred", "id", **STARRED),
+        Index("ix_jobs_starred", "starred", "id", **STARRED),
         Index("ix_jobs_model_id", "model_id"),
     )
 
@@ -276,7 +276,7 @@ class Model(Base):
         CheckConstraint("source IN ('trained', 'imported')", name="source"),
         Index("ix_models_listing", "id", "dataset", "starred", "job_id"),
         Index("ix_models_dataset_id", "dataset", "id"),
-        Index("ix_models_starred", "id", **STARRED),
+        Index("ix_models_starred", "starred", "id", **STARRED),
     )
 
 

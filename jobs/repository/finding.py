@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Row, Select, false, func, null, select, true
-from sqlalchemy.orm import InstrumentedAttribute, Session, defer
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased, defer
 
 from jobs.errors import TooManyWords
 from jobs.finding_tables import JobMetric, JobWord, ModelLabel, ModelMetric, ModelWord
-from jobs.repository.paging import Keys, Page, sorted_page
+from jobs.repository.paging import Conditions, Keys, Page, sorted_page
+from jobs.states import Status
 from jobs.sweeps.objectives import direction_of
 from jobs.tables import TAIL, Dataset, Job, Label, Model, Sweep, Trial
 from jobs.words import MOST_ASKED, asked
@@ -99,13 +100,14 @@ def list_jobs(
         BadCursor: `after` is none of this list.
         TooManyWords: the search has too many words.
     """
-    conditions = _conditions(session, JOBS, wanted)
-    if status:
-        conditions.append(Job.status.in_(status))
-    if kind is not None:
-        conditions.append(Job.kind == kind)
+    own = [Job.status.in_(status)] if status else []
+    own += [Job.kind == kind] if kind is not None else []
+    conditions = _conditions(session, JOBS, wanted, *own)
     scope = {"list": "jobs", "status": sorted(status), "kind": kind, "labels": sorted(wanted.labels)} | wanted.scope()
-    return sorted_page(session, select(Job), Job.id, _keys(JOBS, wanted), conditions, scope, limit, after)
+    keys = _keys(JOBS, wanted)
+    if wanted.metric is not None and status and Status.SUCCEEDED not in status:
+        keys = replace(keys, having=None, lacking=select(Job.id))  # jobs that succeeded alone have final metrics
+    return sorted_page(session, select(Job), Job.id, keys, conditions, scope, limit, after)
 
 
 def list_models(session: Session, wanted: Wanted = Wanted(), *, limit: int = 20, after: str | None = None) -> Page:
@@ -122,42 +124,70 @@ def list_models(session: Session, wanted: Wanted = Wanted(), *, limit: int = 20,
     return sorted_page(session, rows, Model.id, _keys(MODELS, wanted), conditions, scope, limit, after)
 
 
-def _conditions(session: Session, subject: Subject, wanted: Wanted) -> list[ColumnElement[bool]]:
-    row, found = subject.row, []
-    if wanted.starred is not None:
-        found.append(row.starred == (true() if wanted.starred else false()))
+@dataclass(frozen=True)
+class _Members:
+    """The objects that have a label, a word, a star or a place in a sweep."""
+
+    ids: Select[Any]
+    owner: Any
+    """The column of `ids`."""
+    few: bool
+    """Whether they are looked up first, or each row is asked. The databases' own guesses differ."""
+
+    def have(self, id_column: Any) -> ColumnElement[bool]:
+        if self.few:
+            found: ColumnElement[bool] = id_column.in_(self.ids)
+            return found
+        return self.ids.where(self.owner == id_column).exists()
+
+
+def _conditions(session: Session, subject: Subject, wanted: Wanted, *more: ColumnElement[bool]) -> Conditions:
+    row, own = subject.row, list(more)
     if wanted.dataset is not None:
-        found.append(row.dataset.in_(_datasets(session, wanted.dataset)))
-    if wanted.sweep is not None:
-        trials = select(Trial.job_id).where(Trial.sweep_id == wanted.sweep, Trial.job_id.is_not(None))
-        found.append((Job.id if row is Job else Model.job_id).in_(trials))
-    for key, value in wanted.labels:
-        table = subject.labels
-        members = select(subject.of(table)).where(table.key == key, table.value == value)
-        found.append(_among(session, row, members, subject.of(table)))
-    return found + _search(session, subject, wanted.q)
-
-
-def _search(session: Session, subject: Subject, q: str) -> list[ColumnElement[bool]]:
-    words = asked(q)
+        own.append(row.dataset.in_(_datasets(session, wanted.dataset)))
+    if wanted.starred is False:
+        own.append(row.starred == false())
+    words = asked(wanted.q)
     if len(words) > MOST_ASKED:
         raise TooManyWords(len(words), MOST_ASKED)
-    if q.strip() and not words:  # signs alone, which no word has
-        return [false()]
-    table, found = subject.words, []
+    if wanted.q.strip() and not words:  # signs alone, which no word has
+        own.append(false())
+    sets = [
+        _Members(ids, owner, _are_few(session, ids))
+        for ids, owner in (*_sets(subject, wanted), *_words(subject, words))
+    ]
+    return lambda id_column: [*own, *(members.have(id_column) for members in sets)]
+
+
+def _sets(subject: Subject, wanted: Wanted) -> Iterator[tuple[Select[Any], Any]]:
+    """The ids of the objects that have a label, a star, a place in a sweep; with the column of each."""
+    row, labels = subject.row, subject.labels
+    if wanted.starred:
+        other = aliased(row)
+        yield select(other.id).where(other.starred == true()), other.id
+    if wanted.sweep is not None:
+        trials = select(Trial.job_id).where(Trial.sweep_id == wanted.sweep, Trial.job_id.is_not(None))
+        if row is Job:
+            yield trials, Trial.job_id
+        else:
+            trained = aliased(Model)
+            yield select(trained.id).where(trained.job_id.in_(trials)), trained.id
+    for key, value in wanted.labels:
+        owner = subject.of(labels)
+        yield select(owner).where(labels.key == key, labels.value == value), owner
+
+
+def _words(subject: Subject, words: Sequence[str]) -> Iterator[tuple[Select[Any], Any]]:
+    """The ids of the objects with a word that begins with each of these; with the column of each."""
+    table, owner = subject.words, subject.of(subject.words)
     for word in words:
         # Code points above all others end the words with this beginning: they are compared byte by byte.
-        members = select(subject.of(table)).where(table.word >= word, table.word <= word + "\U0010ffff")
-        found.append(_among(session, subject.row, members, subject.of(table)))
-    return found
+        yield select(owner).where(table.word >= word, table.word <= word + "\U0010ffff"), owner
 
 
-def _among(session: Session, row: type[Job] | type[Model], members: Select[Any], owner: Any) -> ColumnElement[bool]:
-    """Whether a row is one of `members`, asked in the way that suits their number."""
-    known = select(func.count()).select_from(members.limit(FEW + 1).subquery())
-    if session.execute(known).scalar_one() <= FEW:
-        return row.id.in_(members)
-    return members.where(owner == row.id).exists()
+def _are_few(session: Session, ids: Select[Any]) -> bool:
+    known = select(func.count()).select_from(ids.limit(FEW + 1).subquery())
+    return session.execute(known).scalar_one() <= FEW
 
 
 def _datasets(session: Session, name: str) -> list[str]:

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,9 @@ from jobs.ids import ID_PATTERN
 
 MOST = 2**63
 """Values of a cursor lie below it: the database compares no others."""
+
+
+Conditions = Callable[[Any], Sequence[ColumnElement[bool]]]
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def sorted_page(
     rows: Select[Any],
     id_column: Any,
     keys: Keys,
-    conditions: Sequence[ColumnElement[bool]],
+    conditions: Conditions,
     scope: Mapping[str, Any],
     limit: int,
     after: str | None,
@@ -87,7 +90,7 @@ def sorted_page(
         rows: the query of whole rows, to which their ids are added.
         id_column: of these rows.
         keys: the order.
-        conditions: of the rows that are listed.
+        conditions: of the rows that are listed, given the column that has their ids in one half of `keys`.
         scope: names the list, its filters and its order; a cursor is valid for these alone.
         limit: number of rows.
         after: the cursor of the page before.
@@ -105,12 +108,10 @@ def sorted_page(
     return Page(ordered, _make_cursor(places[-1], scope) if more else None)
 
 
-def _places(
-    session: Session, keys: Keys, conditions: Sequence[ColumnElement[bool]], wanted: int, at: Place | None
-) -> list[Place]:
+def _places(session: Session, keys: Keys, conditions: Conditions, wanted: int, at: Place | None) -> list[Place]:
     found: list[Place] = []
     if keys.having is not None and (at is None or at.value is not None):
-        query = keys.having.where(*conditions)
+        query = keys.having.where(*conditions(keys.having_order[-1]))
         if at is not None:
             here = tuple_(*keys.having_order)
             query = query.where(here < (at.value, at.id) if keys.descending else here > (at.value, at.id))
@@ -118,7 +119,7 @@ def _places(
         found = [Place(id_, value) for id_, value in session.execute(ordered)]
         at = None
     if len(found) < wanted:
-        query = keys.lacking.where(*conditions)
+        query = keys.lacking.where(*conditions(keys.lacking_order[-1]))
         if at is not None:
             id_column = keys.lacking_order[-1]
             query = query.where(id_column < at.id if keys.descending else id_column > at.id)

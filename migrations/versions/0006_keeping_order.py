@@ -84,7 +84,8 @@ def _fill_jobs() -> None:
     names = _pairs("SELECT id, name FROM datasets")
     archs = _pairs("SELECT id, arch FROM models")
     batch = sa.text(
-        "SELECT id, CAST(spec AS TEXT), CAST(result AS TEXT) FROM jobs WHERE id > :last ORDER BY id LIMIT :rows"
+        "SELECT id, CAST(spec AS TEXT), CASE WHEN status = 'succeeded' THEN CAST(result AS TEXT) END"
+        " FROM jobs WHERE id > :last ORDER BY id LIMIT :rows"
     )
     labels = sa.text("SELECT job_id, key, value FROM job_labels WHERE job_id > :first AND job_id <= :last")
     last = ""
@@ -190,7 +191,7 @@ def _indices() -> None:
         op.create_index(
             f"ix_{table}_starred",
             table,
-            ["id"],
+            ["starred", "id"],
             postgresql_where=sa.text("starred"),
             sqlite_where=sa.text("starred = 1"),
         )
