@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from benchmarks import rows
-from benchmarks.service import claims, clients, drain, latency, overhead, points, soak, throughput, upkeep
+from benchmarks.service import claims, clients, drain, latency, lists, overhead, points, soak, throughput, upkeep
 from benchmarks.service.setup import DATABASES, QUICK, Amounts, Setup, prepared
 
 BENCHMARKS: dict[str, Callable[[Setup], Iterator[rows.Row]]] = {
@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, Callable[[Setup], Iterator[rows.Row]]] = {
     "queue": drain.measure_tiny,
     "real": drain.measure_real,
     "points": points.measure,
+    "lists": lists.measure,
     "clients": clients.measure,
     "upkeep": upkeep.measure,
     "soak": soak.measure,

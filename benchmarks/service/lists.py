@@ -124,7 +124,7 @@ def _addresses(store: Database, count: int, sweep: str) -> Iterator[tuple[str, s
 
 def fill(store: Database, count: int) -> str:
     """Writes so many jobs, most of them finished, as the repository leaves them; returns the id of a sweep of some."""
-    chance, sweep, first = random.Random(0), new_id("sweep"), [job_id for job_id in ()]
+    chance, sweep, first = random.Random(0), new_id("sweep"), list[str]()
     for begin in range(0, count, FILL):
         made = [_job(chance, number) for number in range(begin, min(begin + FILL, count))]
         with store.write() as session:

@@ -184,7 +184,9 @@ def _point(number: int) -> dict[str, Any]:
     }
 
 
-def get_timed(connection: http.client.HTTPConnection, target: str, accept: str = "application/json") -> tuple[float, int]:
+def get_timed(
+    connection: http.client.HTTPConnection, target: str, accept: str = "application/json"
+) -> tuple[float, int]:
     """ms to the last byte, and the number of bytes."""
     began = time.perf_counter()
     connection.request("GET", target, headers={"Accept": accept})
