@@ -67,7 +67,7 @@ def _pages(setup: Setup, database: str, service: Alone) -> Iterator[Row]:
 def _addresses(store: Database, count: int, sweep: str) -> Iterator[tuple[str, str]]:
     """Each kind of page by what it shows."""
     accuracy, deep = "metric:val/accuracy", min(DEEP, count // 3)
-    for name, query in {
+    kinds: dict[str, dict[str, Any]] = {
         "newest": {},
         "oldest": {"order": "asc"},
         "last finished": {"sort": "finished"},
@@ -104,7 +104,8 @@ def _addresses(store: Database, count: int, sweep: str) -> Iterator[tuple[str, s
             "dataset": "mnist", "label": "user:user-1", "q": "vgg", "sort": accuracy,
         },
         "an empty combination": {"dataset": "mnist", "status": "failed", "starred": "true", "q": "vgg"},
-    }.items():  # fmt: skip
+    }  # fmt: skip
+    for name, query in kinds.items():
         yield name, f"/v1/jobs?{urlencode(query, doseq=True)}"
     for name, wanted in {
         "newest, deep": Wanted(),

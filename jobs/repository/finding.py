@@ -100,8 +100,9 @@ def list_jobs(
         BadCursor: `after` is none of this list.
         TooManyWords: the search has too many words.
     """
-    own = [Job.status.in_(status)] if status else []
-    own += [Job.kind == kind] if kind is not None else []
+    own: list[ColumnElement[bool]] = [Job.status.in_(status)] if status else []
+    if kind is not None:
+        own.append(Job.kind == kind)
     conditions = _conditions(session, JOBS, wanted, *own)
     scope = {"list": "jobs", "status": sorted(status), "kind": kind, "labels": sorted(wanted.labels)} | wanted.scope()
     keys = _keys(JOBS, wanted)
