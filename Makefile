@@ -78,7 +78,7 @@ bench-service: setup
 	$(RUN)/python -m benchmarks.service
 
 bench-load: setup
-	$(RUN)/python -m benchmarks.service --only claims,queue,points,clients,upkeep
+	$(RUN)/python -m benchmarks.service --only claims,queue,points,lists,clients,upkeep
 	$(RUN)/python -m benchmarks.service --only real --databases postgresql
 
 soak: setup

@@ -27,6 +27,7 @@ from adderclient.errors import (
     WaitTimeout,
     WorkerBusy,
 )
+from adderclient.keeping import Filters
 from adderclient.records import (
     FINAL,
     Artifact,
@@ -34,6 +35,7 @@ from adderclient.records import (
     Best,
     Dataset,
     Event,
+    Found,
     Job,
     JobError,
     MetricPoint,
@@ -66,6 +68,8 @@ __all__ = [
     "Dataset",
     "Event",
     "FieldError",
+    "Filters",
+    "Found",
     "InvalidRequestError",
     "Job",
     "JobError",

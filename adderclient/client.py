@@ -10,7 +10,7 @@ from adderclient.datasets import Datasets
 from adderclient.jobs import Jobs
 from adderclient.models import Models
 from adderclient.recipes import Recipes
-from adderclient.records import Json, Readiness
+from adderclient.records import Found, Json, Page, Readiness
 from adderclient.sweeps import Sweeps, compare
 from adderclient.transport import Transport, problem
 from adderclient.workers import Workers
@@ -73,6 +73,20 @@ class Client:
             InvalidRequestError: they are too few, too many, or one is named twice.
         """
         return compare(self._transport, list(jobs))
+
+    def resolve(self, text: str) -> Page[Found]:
+        """Finds objects by a part of their ids.
+
+        Args:
+            text: the end of an id, or its beginning: at least 6 characters.
+
+        Returns:
+            Jobs, models, sweeps and datasets, at most 20, the newest first; ``has_more`` says whether there are others.
+
+        Raises:
+            InvalidRequestError: it is shorter, or has characters that no id has.
+        """
+        return Page.from_json(self._transport.json("GET", "/v1/resolve", params=[("id", text)]), Found.from_json)
 
     def system(self) -> Json:
         """Asks what the service is made of.

@@ -6,12 +6,13 @@ import builtins
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, Unpack
 from urllib.parse import quote
 
 from adderclient import stream
 from adderclient.download import Transfer, fetch
 from adderclient.errors import JobFailed, NotFoundError
+from adderclient.keeping import Filters, changes, listing
 from adderclient.records import Artifact, Attempt, Event, Job, MetricPoint, Page, StreamEvent, Validation, pages
 from adderclient.records.jobs import ran
 from adderclient.transport import Params, Transport, given
@@ -91,18 +92,18 @@ class Jobs:
         *,
         status: str | None = None,
         kind: str | None = None,
-        labels: Mapping[str, str] | None = None,
         limit: int | None = None,
         after: str | None = None,
+        **filters: Unpack[Filters],
     ) -> Page[Job]:
-        """Asks for one page of the jobs, newest first.
+        """Asks for one page of the jobs, newest first unless ``sort`` says otherwise.
 
         Args:
             status: only jobs with this status.
             kind: only jobs of this kind.
-            labels: only jobs that have all these labels.
             limit: jobs on the page, 1 to 100; None: the server's 20.
             after: the ``next`` of the page before.
+            filters: which of them, and in which order (:class:`~adderclient.Filters`).
 
         Returns:
             The page.
@@ -110,19 +111,18 @@ class Jobs:
         Raises:
             InvalidRequestError: a filter or the cursor is none.
         """
-        params = given(status=status, kind=kind, limit=limit, after=after)
-        params += [("label", f"{key}:{value}") for key, value in (labels or {}).items()]
+        params = [*given(status=status, kind=kind, limit=limit, after=after), *listing(filters)]
         return Page.from_json(self._transport.json("GET", "/v1/jobs", params=params), Job.from_json)
 
     def iterate(
-        self, *, status: str | None = None, kind: str | None = None, labels: Mapping[str, str] | None = None
+        self, *, status: str | None = None, kind: str | None = None, **filters: Unpack[Filters]
     ) -> Iterator[Job]:
-        """Walks through all jobs that match, newest first.
+        """Walks through all jobs that match, in the order of :meth:`list`.
 
         Args:
             status: only jobs with this status.
             kind: only jobs of this kind.
-            labels: only jobs that have all these labels.
+            filters: which of them, and in which order (:class:`~adderclient.Filters`).
 
         Returns:
             The jobs; each page is fetched when it is reached.
@@ -130,8 +130,37 @@ class Jobs:
         Raises:
             InvalidRequestError: a filter is none.
         """
-        for page in pages(lambda after: self.list(status=status, kind=kind, labels=labels, limit=100, after=after)):
+        for page in pages(lambda after: self.list(status=status, kind=kind, limit=100, after=after, **filters)):
             yield from page
+
+    def edit(
+        self,
+        job_id: str,
+        *,
+        name: str | None = None,
+        notes: str | None = None,
+        labels: Mapping[str, str | None] | None = None,
+        starred: bool | None = None,
+    ) -> Job:
+        """Changes what is kept with a job; what is None stays.
+
+        Args:
+            job_id: the job's id.
+            name: a title on one line, at most 100 characters; empty: none.
+            notes: any text of at most 4000 characters; empty: none.
+            labels: labels to set by their names; the value None takes one away. Others stay.
+            starred: whether it has a star.
+
+        Returns:
+            The job as it is now.
+
+        Raises:
+            InvalidRequestError: a text is too long or has control characters; ``errors`` names each bad field.
+            ConflictError: it would have more than 32 labels, or a label that its sweep gave would change.
+            NotFoundError: there is no such job.
+        """
+        body = changes(name, notes, labels, starred)
+        return Job.from_json(self._transport.json("PATCH", _path(job_id), json=body, repeatable=True))
 
     def cancel(self, job_id: str) -> Job:
         """Asks the job to stop for good; cancelling it twice is no error.

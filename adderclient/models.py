@@ -6,11 +6,12 @@ import json
 import mimetypes
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Unpack
 from urllib.parse import quote
 
 from adderclient.download import Transfer, fetch
 from adderclient.errors import AdderClientError
+from adderclient.keeping import Filters, changes, listing
 from adderclient.records import Model, Page, pages
 from adderclient.transport import Transport, given
 
@@ -29,39 +30,108 @@ class Models:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def list(self, *, limit: int | None = None, after: str | None = None) -> Page[Model]:
-        """Asks for one page of the models, newest first.
+    def list(
+        self,
+        *,
+        limit: int | None = None,
+        after: str | None = None,
+        **filters: Unpack[Filters],
+    ) -> Page[Model]:
+        """Asks for one page of the models, newest first unless ``sort`` says otherwise.
 
         Args:
             limit: models on the page, 1 to 100; None: the server's 20.
             after: the ``next`` of the page before.
+            filters: which of them, and in which order (:class:`~adderclient.Filters`).
 
         Returns:
             The page.
 
         Raises:
-            InvalidRequestError: the cursor is none.
+            InvalidRequestError: a filter or the cursor is none.
         """
-        params = given(limit=limit, after=after)
+        params = [*given(limit=limit, after=after), *listing(filters)]
         return Page.from_json(self._transport.json("GET", "/v1/models", params=params), Model.from_json)
 
-    def iterate(self) -> Iterator[Model]:
-        """Walks through all models, newest first.
+    def iterate(self, **filters: Unpack[Filters]) -> Iterator[Model]:
+        """Walks through all models that match, in the order of :meth:`list`.
+
+        Args:
+            filters: which of them, and in which order (:class:`~adderclient.Filters`).
 
         Returns:
             The models; each page is fetched when it is reached.
 
         Raises:
-            ServerError: the server fails on the way.
+            InvalidRequestError: a filter is none.
         """
-        for page in pages(lambda after: self.list(limit=100, after=after)):
+        for page in pages(lambda after: self.list(limit=100, after=after, **filters)):
             yield from page
+
+    def edit(
+        self,
+        model_id: str,
+        *,
+        name: str | None = None,
+        notes: str | None = None,
+        labels: Mapping[str, str | None] | None = None,
+        starred: bool | None = None,
+    ) -> Model:
+        """Changes what is kept with a model; what is None stays.
+
+        Args:
+            model_id: the model's id, or an alias.
+            name: a title on one line, at most 100 characters; empty: none.
+            notes: any text of at most 4000 characters; empty: none.
+            labels: labels to set by their names; the value None takes one away. Others stay.
+            starred: whether it has a star.
+
+        Returns:
+            The model as it is now.
+
+        Raises:
+            InvalidRequestError: a text is too long or has control characters; ``errors`` names each bad field.
+            ConflictError: it would have more than 32 labels.
+            NotFoundError: there is no such model.
+        """
+        body = changes(name, notes, labels, starred)
+        return Model.from_json(self._transport.json("PATCH", _path(model_id), json=body, repeatable=True))
+
+    def set_alias(self, model_id: str, alias: str) -> Model:
+        """Points an alias to a model, also where it pointed to another one.
+
+        Args:
+            model_id: the model's id, or another alias of it.
+            alias: a lower-case letter, then at most 63 lower-case letters, digits, points, ``_`` and ``-``. It stands
+                wherever a model's id may, in specs too; a job stores the id.
+
+        Returns:
+            The model, with all its ``aliases``.
+
+        Raises:
+            InvalidRequestError: the name cannot be an alias.
+            ConflictError: the model has 32 aliases already.
+            NotFoundError: there is no such model.
+        """
+        return Model.from_json(self._transport.json("PUT", _alias(model_id, alias), repeatable=True))
+
+    def remove_alias(self, model_id: str, alias: str) -> None:
+        """Takes an alias from a model; jobs that were submitted with it keep the model's id.
+
+        Args:
+            model_id: the model's id, or an alias.
+            alias: the alias to take away.
+
+        Raises:
+            NotFoundError: there is no such model, or it has no such alias.
+        """
+        self._transport.request("DELETE", _alias(model_id, alias))
 
     def get(self, model_id: str) -> Model:
         """Asks for one model.
 
         Args:
-            model_id: the model's id.
+            model_id: the model's id, or an alias.
 
         Returns:
             The model.
@@ -190,3 +260,7 @@ def _file(path: str | Path) -> Path:
 
 def _path(model_id: str) -> str:
     return f"/v1/models/{quote(model_id, safe='')}"
+
+
+def _alias(model_id: str, alias: str) -> str:
+    return f"{_path(model_id)}/aliases/{quote(alias, safe='')}"

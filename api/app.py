@@ -30,6 +30,7 @@ from api.models import routes as models
 from api.openapi import document_of
 from api.recipes import pages as recipes_pages
 from api.recipes import routes as recipes
+from api.resolve import routes as resolve
 from api.service import Service
 from api.sweeps import pages as sweeps_pages
 from api.sweeps import routes as sweeps
@@ -49,6 +50,7 @@ ROUTERS = (
     recipes.router,
     sweeps.router,
     compare.router,
+    resolve.router,
     workers.router,
     system.router,
 )

@@ -11,6 +11,7 @@ from pydantic.json_schema import models_json_schema
 
 from api.http.problems import ProblemDetails, documented
 from api.jobs.schemas import StatusFrame
+from jobs.keeping import Edit
 from jobs.spec import KINDS, Continuation
 from jobs.sweeps.spec import SweepSpec
 
@@ -33,6 +34,7 @@ TAGS = [
     {"name": "recipes", "description": "Tables and figures of the paper, each with a spec that computes it."},
     {"name": "sweeps", "description": "Jobs that vary a spec, by a grid or a search."},
     {"name": "compare", "description": "Jobs side by side."},
+    {"name": "resolve", "description": "Objects by a part of their ids."},
     {"name": "workers", "description": "Who runs the jobs."},
     {"name": "system", "description": "The service itself."},
 ]
@@ -64,7 +66,7 @@ def _build(app: FastAPI) -> dict[str, Any]:
 
 def _own_schemas() -> dict[str, Any]:
     _, found = models_json_schema(
-        [(model, "validation") for model in (*KINDS.values(), Continuation, SweepSpec, ProblemDetails)],
+        [(model, "validation") for model in (*KINDS.values(), Continuation, Edit, SweepSpec, ProblemDetails)],
         ref_template="#/components/schemas/{model}",
     )
     _, sent = models_json_schema([(StatusFrame, "serialization")], ref_template="#/components/schemas/{model}")

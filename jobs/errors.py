@@ -29,6 +29,13 @@ class BadCursor(JobsError):
         )
 
 
+class TooManyWords(JobsError):
+    """A search has more words than one may have."""
+
+    def __init__(self, words: int, most: int) -> None:
+        super().__init__(f"A search has at most {most} words, this one has {words}.")
+
+
 class QueueFull(JobsError):
     def __init__(self, most: int) -> None:
         super().__init__(

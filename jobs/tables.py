@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    CheckConstraint,
-    Double,
-    ForeignKey,
-    Index,
-    Integer,
-    MetaData,
-    String,
-    Text,
-    false,
-    text,
-)
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, false, text
+from sqlalchemy.orm import Mapped, mapped_column
 
-from jobs.documents import JsonArray
+from jobs import finding_tables as finding_tables  # which belong to the same metadata
 from jobs.states import (
     FINAL,
     OWNED,
@@ -34,38 +19,28 @@ from jobs.states import (
     SweepStatus,
     TrialStatus,
 )
+from jobs.table_base import Base as Base
+from jobs.table_base import BigKey, job_fk, one_of
 
-# SQLite gives rowid keys to INTEGER columns only.
-BigKey = BigInteger().with_variant(Integer, "sqlite")
-
-
-class Base(DeclarativeBase):
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-    type_annotation_map = {  # noqa: RUF012
-        dict[str, Any]: JSON(none_as_null=True),
-        list[str]: JsonArray(none_as_null=True),
-        int: BigInteger,
-        float: Double,
-    }
+TAIL = 6
+"""Characters at the end of an id by which it is found."""
 
 
-def _job_fk() -> ForeignKey:
-    return ForeignKey("jobs.id", ondelete="CASCADE")
+def _tail(context: Any) -> str:
+    return str(context.get_current_parameters()["id"])[-TAIL:]
 
 
-def _one_of(column: str, values: Iterable[StrEnum]) -> str:
-    """An SQL condition with the values in the order of their enum."""
-    chosen = set(values)
-    ordered = [value for value in type(next(iter(chosen))) if value in chosen]
-    return f"{column} IN (" + ", ".join(f"'{value}'" for value in ordered) + ")"
+def _tail_column() -> Mapped[str]:
+    """The end of the row's id; an index on it finds a row by the end of its id."""
+    return mapped_column(String(TAIL), default=_tail, server_default=text("''"), index=True)
+
+
+def _starred_column() -> Mapped[bool]:
+    return mapped_column(default=False, server_default=false())
+
+
+STARRED: dict[str, Any] = {"postgresql_where": text("starred"), "sqlite_where": text("starred = 1")}
+"""Of an index that has starred rows alone: there are few of them."""
 
 
 class Job(Base):
@@ -124,10 +99,17 @@ class Job(Base):
     continued_from: Mapped[str | None] = mapped_column(String(40))
     """The finished training from whose last checkpoint this one goes on; the job has it as that of step 0."""
 
+    name: Mapped[str | None] = mapped_column(String(100))
+    notes: Mapped[str | None] = mapped_column(Text)
+    starred: Mapped[bool] = _starred_column()
+    dataset: Mapped[str | None] = mapped_column(String(100))
+    """The spec's `dataset.name`, for filters: a published name, or the id of a user's dataset."""
+    tail: Mapped[str] = _tail_column()
+
     __table_args__ = (
-        CheckConstraint(_one_of("status", Status), name="status"),
-        CheckConstraint(f"(lease_expires_at IS NOT NULL) = ({_one_of('status', OWNED)})", name="lease"),
-        CheckConstraint(f"(finished_at IS NOT NULL) = ({_one_of('status', FINAL)})", name="finished"),
+        CheckConstraint(one_of("status", Status), name="status"),
+        CheckConstraint(f"(lease_expires_at IS NOT NULL) = ({one_of('status', OWNED)})", name="lease"),
+        CheckConstraint(f"(finished_at IS NOT NULL) = ({one_of('status', FINAL)})", name="finished"),
         CheckConstraint("needs_device IN ('auto', 'cpu', 'cuda')", name="needs_device"),
         # Lists, newest first, by filter.
         Index("ix_jobs_status_id", "status", "id"),
@@ -143,7 +125,12 @@ class Job(Base):
             postgresql_where=text("attempt > 0"),
             sqlite_where=text("attempt > 0"),
         ),
-        Index("ix_jobs_finished_at", "finished_at"),
+        # Lists by time and by end. They have all columns that filters look at: a filter that few rows pass reads the
+        # index from end to end and no row of the table.
+        Index("ix_jobs_listing", "id", "status", "kind", "dataset", "starred"),
+        Index("ix_jobs_finished", "finished_at", "id", "status", "kind", "dataset", "starred"),
+        Index("ix_jobs_dataset_id", "dataset", "id"),
+        Index("ix_jobs_starred", "starred", "id", **STARRED),
         Index("ix_jobs_model_id", "model_id"),
     )
 
@@ -153,7 +140,7 @@ class Attempt(Base):
 
     __tablename__ = "attempts"
 
-    job_id: Mapped[str] = mapped_column(_job_fk(), primary_key=True)
+    job_id: Mapped[str] = mapped_column(job_fk(), primary_key=True)
     attempt: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     fence: Mapped[int]
     worker_id: Mapped[str] = mapped_column(String(40))
@@ -165,7 +152,7 @@ class Attempt(Base):
     message: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (
-        CheckConstraint(_one_of("cause", Cause), name="cause"),
+        CheckConstraint(one_of("cause", Cause), name="cause"),
         CheckConstraint("(ended_at IS NULL) = (cause IS NULL)", name="ended"),
         Index("ix_attempts_cause", "cause"),
     )
@@ -174,7 +161,7 @@ class Attempt(Base):
 class Label(Base):
     __tablename__ = "job_labels"
 
-    job_id: Mapped[str] = mapped_column(_job_fk(), primary_key=True)
+    job_id: Mapped[str] = mapped_column(job_fk(), primary_key=True)
     key: Mapped[str] = mapped_column(String(64), primary_key=True)
     value: Mapped[str] = mapped_column(String(256))
 
@@ -186,7 +173,7 @@ class IdempotencyKey(Base):
 
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
     body_sha256: Mapped[str] = mapped_column(String(64))
-    job_id: Mapped[str] = mapped_column(_job_fk(), index=True)
+    job_id: Mapped[str] = mapped_column(job_fk(), index=True)
     created_at: Mapped[int]
 
 
@@ -197,14 +184,14 @@ class Outbox(Base):
     __tablename__ = "outbox"
 
     id: Mapped[int] = mapped_column(BigKey, primary_key=True, autoincrement=True)
-    job_id: Mapped[str] = mapped_column(_job_fk(), index=True)
+    job_id: Mapped[str] = mapped_column(job_fk(), index=True)
     created_at: Mapped[int]
 
 
 class Metric(Base):
     __tablename__ = "metrics"
 
-    job_id: Mapped[str] = mapped_column(_job_fk(), primary_key=True)
+    job_id: Mapped[str] = mapped_column(job_fk(), primary_key=True)
     seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     name: Mapped[str] = mapped_column(String(100))
     step: Mapped[int]
@@ -219,7 +206,7 @@ class Metric(Base):
 class Event(Base):
     __tablename__ = "events"
 
-    job_id: Mapped[str] = mapped_column(_job_fk(), primary_key=True)
+    job_id: Mapped[str] = mapped_column(job_fk(), primary_key=True)
     seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     time: Mapped[int]
     type: Mapped[str] = mapped_column(String(40))
@@ -232,7 +219,7 @@ class LogChunk(Base):
 
     __tablename__ = "log_chunks"
 
-    job_id: Mapped[str] = mapped_column(_job_fk(), primary_key=True)
+    job_id: Mapped[str] = mapped_column(job_fk(), primary_key=True)
     offset: Mapped[int] = mapped_column("start_byte", primary_key=True, autoincrement=False)
     text: Mapped[str] = mapped_column(Text)
 
@@ -242,7 +229,7 @@ class Checkpoint(Base):
 
     __tablename__ = "checkpoints"
 
-    job_id: Mapped[str] = mapped_column(_job_fk(), primary_key=True)
+    job_id: Mapped[str] = mapped_column(job_fk(), primary_key=True)
     step: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     sha256: Mapped[str] = mapped_column(String(64), index=True)
     bytes: Mapped[int]
@@ -252,7 +239,7 @@ class Checkpoint(Base):
 class Artifact(Base):
     __tablename__ = "artifacts"
 
-    job_id: Mapped[str] = mapped_column(_job_fk(), primary_key=True)
+    job_id: Mapped[str] = mapped_column(job_fk(), primary_key=True)
     name: Mapped[str] = mapped_column(String(100), primary_key=True)
     kind: Mapped[str] = mapped_column(String(20))
     media_type: Mapped[str] = mapped_column(String(100))
@@ -280,7 +267,17 @@ class Model(Base):
     bytes: Mapped[int]
     created_at: Mapped[int]
 
-    __table_args__ = (CheckConstraint("source IN ('trained', 'imported')", name="source"),)
+    name: Mapped[str | None] = mapped_column(String(100))
+    notes: Mapped[str | None] = mapped_column(Text)
+    starred: Mapped[bool] = _starred_column()
+    tail: Mapped[str] = _tail_column()
+
+    __table_args__ = (
+        CheckConstraint("source IN ('trained', 'imported')", name="source"),
+        Index("ix_models_listing", "id", "dataset", "starred", "job_id"),
+        Index("ix_models_dataset_id", "dataset", "id"),
+        Index("ix_models_starred", "starred", "id", **STARRED),
+    )
 
 
 class Worker(Base):
@@ -311,7 +308,7 @@ class Worker(Base):
 
     __table_args__ = (
         CheckConstraint("device IN ('cpu', 'cuda')", name="device"),
-        CheckConstraint(_one_of("draining", Drain), name="draining"),
+        CheckConstraint(one_of("draining", Drain), name="draining"),
     )
 
 
@@ -344,9 +341,10 @@ class Dataset(Base):
     job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"), index=True)
     """The job that validates it."""
     created_at: Mapped[int]
+    tail: Mapped[str] = _tail_column()
 
     __table_args__ = (
-        CheckConstraint(_one_of("status", DatasetStatus), name="status"),
+        CheckConstraint(one_of("status", DatasetStatus), name="status"),
         CheckConstraint("status != 'ready' OR (sha256 IS NOT NULL AND info IS NOT NULL)", name="ready"),
         Index("uq_datasets_name_version", "name", "version", unique=True),
     )
@@ -368,10 +366,11 @@ class Sweep(Base):
     """Of that request."""
     created_at: Mapped[int]
     finished_at: Mapped[int | None]
+    tail: Mapped[str] = _tail_column()
 
     __table_args__ = (
-        CheckConstraint(_one_of("status", SweepStatus), name="status"),
-        CheckConstraint(f"(finished_at IS NOT NULL) = ({_one_of('status', SWEEP_FINAL)})", name="finished"),
+        CheckConstraint(one_of("status", SweepStatus), name="status"),
+        CheckConstraint(f"(finished_at IS NOT NULL) = ({one_of('status', SWEEP_FINAL)})", name="finished"),
         Index("ix_sweeps_status_id", "status", "id"),
         Index("uq_sweeps_idempotency_key", "idempotency_key", unique=True),
     )
@@ -400,4 +399,4 @@ class Trial(Base):
     curve_seq: Mapped[int] = mapped_column(default=0, server_default="0")
     """`seq` of the last metric that is in `curve`."""
 
-    __table_args__ = (CheckConstraint(_one_of("status", TrialStatus), name="status"),)
+    __table_args__ = (CheckConstraint(one_of("status", TrialStatus), name="status"),)

@@ -26,7 +26,7 @@ Url = Annotated[
     typer.Option("--url", envvar="ADDER_URL", help="The server.", show_default="http://127.0.0.1:8000"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, and nothing else there.")]
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job's id.")]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="A job's id, its end (6 characters or more), or @last.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")]
 After = Annotated[str | None, typer.Option(help="Go on after this cursor (`next` of a --json listing).")]
 Overrides = Annotated[

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from adderclient.command import watching
+from adderclient.command import ids, watching
 from adderclient.command.app import After, AsJson, Limit, Url, connect
 from adderclient.command.errors import INTERRUPTED, JOB_FAILED, WAITS, UsageError
 from adderclient.command.formats import number, shape, size
@@ -29,7 +29,9 @@ from adderclient.records import Dataset
 
 app = typer.Typer(help="List what can be trained on; upload, show and delete your own; fetch published ones.")
 
-Name = Annotated[str, typer.Argument(metavar="DATASET", help="An id, a name (the newest version), or NAME@VERSION.")]
+Name = Annotated[
+    str, typer.Argument(metavar="DATASET", help="An id, a name (the newest version), NAME@VERSION, or @last.")
+]
 SIZE = re.compile(r"(\d{1,4})(?:[x×](\d{1,4}))?")
 BadImages = Literal["fail", "skip"]
 Ground = Literal["white", "black", "refuse"]
@@ -153,7 +155,7 @@ def upload(
 def show(name: Name, url: Url = None, as_json: AsJson = False) -> None:
     """Show a dataset, with its problems if it failed."""
     with connect(url) as client:
-        dataset = client.datasets.get(name)
+        dataset = client.datasets.get(ids.dataset_id(client, name))
     if as_json:
         print_json(dataset.raw)
         return
@@ -188,14 +190,14 @@ def preview(
 ) -> None:
     """Fetch a contact sheet: images of each class, as the network sees them. Its path goes to stdout."""
     with connect(url) as client, transfer_bars() as bars:
-        say(client.datasets.preview(name, output, progress=Bar(bars)))
+        say(client.datasets.preview(ids.dataset_id(client, name), output, progress=Bar(bars)))
 
 
 @app.command()
 def delete(name: Name, url: Url = None) -> None:
     """Delete one version of your own dataset; models trained on it stay."""
     with connect(url) as client:
-        client.datasets.delete(name)
+        client.datasets.delete(ids.dataset_id(client, name))
     note(f"{name} is deleted")
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from adderclient.client import Client
-from adderclient.command import watching
+from adderclient.command import ids, watching
 from adderclient.command.app import AsJson, JobId, Url, connect
 from adderclient.command.errors import INTERRUPTED, JOB_FAILED, OK, WAITS, UsageError
 from adderclient.command.formats import named
@@ -34,7 +34,7 @@ def watch(
 ) -> None:
     """Show a job's progress until it has ended; exit code 1 if it did not succeed, 5 if it is paused."""
     with connect(url) as client:
-        watch_to_end(client, job, as_json, interval)
+        watch_to_end(client, ids.job_id(client, job), as_json, interval)
 
 
 def watch_to_end(client: Client, job_id: str, as_json: bool, interval: float = 0.5) -> None:
@@ -77,7 +77,7 @@ def metrics(
     if as_csv and as_json:
         raise UsageError("--csv and --json exclude each other")
     with connect(url) as client:
-        points = client.jobs.metrics(job, name or (), after_seq, limit)
+        points = client.jobs.metrics(ids.job_id(client, job), name or (), after_seq, limit)
     rows = [(point.seq, point.name, point.step, point.epoch, point.value, point.time) for point in points]
     columns = ("seq", "name", "step", "epoch", "value", "time")
     if as_csv:
@@ -96,7 +96,7 @@ def metrics(
 def events(job: JobId, url: Url = None, as_json: AsJson = False) -> None:
     """Show a job's state changes and notable moments."""
     with connect(url) as client:
-        found = client.jobs.events(job)
+        found = client.jobs.events(ids.job_id(client, job))
     if as_json:
         print_list(event.raw for event in found)
     else:
@@ -111,5 +111,5 @@ def logs(
 ) -> None:
     """Print a job's log."""
     with connect(url) as client:
-        for line in client.jobs.logs(job, tail, follow):
+        for line in client.jobs.logs(ids.job_id(client, job), tail, follow):
             say(line, flush=follow)

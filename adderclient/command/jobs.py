@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from adderclient.client import Client
-from adderclient.command import specs
+from adderclient.command import ids, keeping, specs
 from adderclient.command.app import (
     After,
     AsJson,
@@ -100,32 +100,50 @@ def _document(spec: str | None, recipe: str | None, dataset: str | None, overrid
 def jobs(
     status_: Annotated[Status | None, typer.Option("--status", "-s", help="Only these.")] = None,
     kind: Annotated[str | None, typer.Option("--kind", "-k", help="train, evaluate, …")] = None,
-    label: Annotated[list[str] | None, typer.Option("--label", "-l", metavar="KEY:VALUE", help="Repeatable.")] = None,
+    label: keeping.Labels = None,
+    search: keeping.Search = None,
+    starred: keeping.Starred = None,
+    dataset: keeping.OfDataset = None,
+    sweep: keeping.OfSweep = None,
+    sort: keeping.Sort = None,
+    order: keeping.InOrder = None,
     limit: Limit = 20,
     after: After = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """List jobs, newest first."""
-    filters: Any = {"status": status_, "kind": kind, "labels": specs.labels(label or ())}
+    """List jobs, newest first or as --sort says."""
+    filters = keeping.filters(label, search, starred, dataset, sweep, sort, order)
     with connect(url) as client:
-        found, cursor = collect(lambda size, at: client.jobs.list(**filters, limit=size, after=at), limit, after)
+        if sweep is not None:
+            filters["sweep"] = ids.sweep_id(client, sweep)
+        found, cursor = collect(
+            lambda size, at: client.jobs.list(status=status_, kind=kind, limit=size, after=at, **filters), limit, after
+        )
     if as_json:
         print_list((job.raw for job in found), cursor is not None, cursor)
         return
-    rows = ((job.id, status(job.status), job.kind, _subject(job), _done(job), ago(job.created_at)) for job in found)
-    table(["JOB", "STATUS", "KIND", "SUBJECT", "PROGRESS", "CREATED"], rows)
+    metric = keeping.metric_of(sort)
+    columns = ["JOB", "STATUS", "KIND", "SUBJECT", "PROGRESS", "CREATED"]
+    table([*columns, f"{metric.upper()}>"] if metric else columns, (_row(job, metric) for job in found))
     note_more(limit, cursor)
 
 
+def _row(job: Job, metric: str | None) -> list[Any]:
+    subject = keeping.titled(job, _subject(job))
+    row = [job.id, status(job.status), job.kind, subject, _done(job), ago(job.created_at)]
+    return [*row, keeping.value_of(job.result, metric)] if metric else row
+
+
 def show(
-    name: Annotated[str, typer.Argument(metavar="ID", help="A job's id, or a model's.")],
+    name: Annotated[str, typer.Argument(metavar="ID", help="A job's id, or a model's; its end, or @last.")],
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """Show everything about a job or a model."""
     with connect(url) as client:
-        if name.startswith("model_"):
+        name = ids.job_or_model_id(client, name)
+        if not ids.is_job(name):
             model = client.models.get(name).raw
             if as_json:
                 print_json(model)
@@ -145,19 +163,19 @@ def show(
 def cancel(job: JobId, url: Url = None, as_json: AsJson = False) -> None:
     """Stop a job for good; it saves a checkpoint first."""
     with connect(url) as client:
-        _acted(client.jobs.cancel(job), as_json)
+        _acted(client.jobs.cancel(ids.job_id(client, job)), as_json)
 
 
 def pause(job: JobId, url: Url = None, as_json: AsJson = False) -> None:
     """Save a checkpoint and hold a running job."""
     with connect(url) as client:
-        _acted(client.jobs.pause(job), as_json)
+        _acted(client.jobs.pause(ids.job_id(client, job)), as_json)
 
 
 def resume(job: JobId, url: Url = None, as_json: AsJson = False) -> None:
     """Go on with a paused job."""
     with connect(url) as client:
-        _acted(client.jobs.resume(job), as_json)
+        _acted(client.jobs.resume(ids.job_id(client, job)), as_json)
 
 
 def retry(
@@ -168,6 +186,7 @@ def retry(
 ) -> None:
     """Make a new job like a finished one; its id goes to stdout."""
     with connect(url) as client:
+        job = ids.job_id(client, job)
         new = client.jobs.retry(job, "checkpoint" if from_ is From.checkpoint else "start")
     if as_json:
         print_json(new.raw)
@@ -189,6 +208,7 @@ def continue_training(
 ) -> None:
     """Train a finished training on, from its last checkpoint; the new job's id goes to stdout."""
     with connect(url) as client:
+        job = ids.job_id(client, job)
         new = client.jobs.continue_training(job, epochs, lr, idempotency_key)
         follow = (lambda: watch_to_end(client, new.id, as_json)) if watch else None
         submitted(new, as_json, follow, f"{new.status}, goes on from {job}; follow it with: adder watch {new.id}")
@@ -197,12 +217,13 @@ def continue_training(
 def delete(job: JobId, url: Url = None) -> None:
     """Delete a finished job with all that it stored."""
     with connect(url) as client:
+        job = ids.job_id(client, job)
         client.jobs.delete(job)
     note(f"{job} deleted")
 
 
 def download(
-    name: Annotated[str, typer.Argument(metavar="ID", help="A job's id, or a model's.")],
+    name: Annotated[str, typer.Argument(metavar="ID", help="A job's id, or a model's; its end, or @last.")],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder.", show_default="./ID")
     ] = None,
@@ -211,11 +232,12 @@ def download(
     as_json: AsJson = False,
 ) -> None:
     """Fetch a job's artifacts: resumes what was interrupted, verifies checksums, skips what is there."""
-    folder = output or Path(name)
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file; --output names a folder")
     with connect(url) as client, transfer_bars() as bars:
-        fetch = _fetch_of_model if name.startswith("model_") else _fetch_of_job
+        name = ids.job_or_model_id(client, name)
+        folder = output or Path(name)
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder} is a file; --output names a folder")
+        fetch = _fetch_of_job if ids.is_job(name) else _fetch_of_model
         paths = fetch(client, name, only, f"{folder}/", Bar(bars))
     if as_json:
         print_json({"data": [{"path": str(path), "bytes": path.stat().st_size} for path in paths]})
@@ -293,7 +315,10 @@ def _show_job(client: Client, job: Job) -> None:
         ("status", status(job.status)),
         ("kind", job.kind),
         ("subject", _subject(job)),
+        ("name", job.name),
+        ("starred", True if job.starred else None),
         ("labels", job.labels),
+        ("notes", job.notes),
         ("created", job.created_at),
         ("started", job.started_at),
         ("finished", job.finished_at),

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from adderclient.command import ids, keeping
 from adderclient.command.app import After, AsJson, Limit, Url, connect
 from adderclient.command.conversion import converted
 from adderclient.command.errors import UsageError
@@ -16,6 +17,8 @@ from adderclient.command.formats import DASH, ago, is_number, number, percent
 from adderclient.command.output import collect, fields, note, note_more, print_json, print_list, table
 from adderclient.command.terminal import say
 from adderclient.records import Model
+
+ACCURACIES = ("val/accuracy", "accuracy")
 
 
 def register(app: typer.Typer) -> None:
@@ -25,30 +28,47 @@ def register(app: typer.Typer) -> None:
     app.command()(predict)
 
 
-def models(limit: Limit = 20, after: After = None, url: Url = None, as_json: AsJson = False) -> None:
-    """List models, newest first."""
+def models(
+    label: keeping.Labels = None,
+    search: keeping.Search = None,
+    starred: keeping.Starred = None,
+    dataset: keeping.OfDataset = None,
+    sweep: keeping.OfSweep = None,
+    sort: keeping.Sort = None,
+    order: keeping.InOrder = None,
+    limit: Limit = 20,
+    after: After = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """List models, newest first or as --sort says."""
+    filters = keeping.filters(label, search, starred, dataset, sweep, sort, order)
     with connect(url) as client:
-        found, cursor = collect(lambda size, at: client.models.list(limit=size, after=at), limit, after)
+        if sweep is not None:
+            filters["sweep"] = ids.sweep_id(client, sweep)
+        found, cursor = collect(lambda size, at: client.models.list(limit=size, after=at, **filters), limit, after)
     if as_json:
         print_list((model.raw for model in found), cursor is not None, cursor)
         return
-    table(
-        ["MODEL", "NETWORK", "METHOD", "DATASET", "PARAMETERS>", "VAL ACCURACY>", "FROM", "CREATED"],
-        (
-            (
-                model.id,
-                model.arch,
-                model.method,
-                model.dataset,
-                number(model.parameters),
-                _accuracy(model),
-                model.job_id or model.source,
-                ago(model.created_at),
-            )
-            for model in found
-        ),
-    )
+    metric = keeping.metric_of(sort)
+    metric = None if metric in ACCURACIES else metric  # which has a column anyway
+    columns = ["MODEL", "NETWORK", "METHOD", "DATASET", "PARAMETERS>", "VAL ACCURACY>", "FROM", "CREATED"]
+    table([*columns, f"{metric.upper()}>"] if metric else columns, (_row(model, metric) for model in found))
     note_more(limit, cursor)
+
+
+def _row(model: Model, metric: str | None) -> list[Any]:
+    row = [
+        model.id,
+        keeping.titled(model, model.arch),
+        model.method,
+        model.dataset,
+        number(model.parameters),
+        _accuracy(model),
+        model.job_id or model.source,
+        ago(model.created_at),
+    ]
+    return [*row, keeping.value_of(model.metrics, metric)] if metric else row
 
 
 def import_model(
@@ -88,7 +108,7 @@ def import_model(
 
 
 def predict(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's id.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's id, its end, @last, or an alias.")],
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="An image file, or a data URI.")],
     value_range: Annotated[
         str | None,
@@ -103,7 +123,9 @@ def predict(
 ) -> None:
     """Ask a model what an image shows."""
     with connect(url) as client:
-        answer = client.models.predict(model, image, value_range=value_range, transparent_on=transparent_on)
+        answer = client.models.predict(
+            ids.model_id(client, model), image, value_range=value_range, transparent_on=transparent_on
+        )
     if as_json:
         print_json(answer)
         return
@@ -124,7 +146,7 @@ def ranking(answer: Mapping[str, Any]) -> list[tuple[str, float]]:
 
 
 def _accuracy(model: Model) -> str:
-    for name in ("val/accuracy", "accuracy"):
+    for name in ACCURACIES:
         value = model.metrics.get(name)
         if is_number(value):
             return percent(value)

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from adderclient.client import Client
-from adderclient.command import specs
+from adderclient.command import ids, specs
 from adderclient.command.app import After, AsJson, IdempotencyKey, Limit, Overrides, Url, ValidateOnly, Watch, connect
 from adderclient.command.errors import INTERRUPTED, JOB_FAILED, OK, UsageError
 from adderclient.command.formats import DASH, ago, duration, energy, named, number, text
@@ -21,7 +21,7 @@ from adderclient.command.submitting import refuse_with_validate_only, submitted
 from adderclient.command.terminal import console, errors_console, say
 from adderclient.records import Sweep, Trial
 
-SweepId = Annotated[str, typer.Argument(metavar="SWEEP", help="A sweep's id.")]
+SweepId = Annotated[str, typer.Argument(metavar="SWEEP", help="A sweep's id, its end, or @last.")]
 MOST_SHOWN = 30
 """Trials that `show` lists."""
 
@@ -86,6 +86,7 @@ def list_sweeps(limit: Limit = 20, after: After = None, url: Url = None, as_json
 def show(sweep: SweepId, url: Url = None, as_json: AsJson = False) -> None:
     """Show a sweep and its trials."""
     with connect(url) as client:
+        sweep = ids.sweep_id(client, sweep)
         found = client.sweeps.get(sweep)
         if as_json:
             print_json(found.raw)
@@ -112,7 +113,7 @@ def _state(trial: Trial) -> Text:
 def watch(sweep: SweepId, url: Url = None, as_json: AsJson = False) -> None:
     """Show a sweep's progress until it has ended; exit code 1 if it did not succeed."""
     with connect(url) as client:
-        _watch_to_end(client, sweep, as_json)
+        _watch_to_end(client, ids.sweep_id(client, sweep), as_json)
 
 
 def show_table(
@@ -128,6 +129,7 @@ def show_table(
     if format is not Format.text and as_json:
         raise UsageError("--format and --json exclude each other")
     with connect(url) as client:
+        sweep = ids.sweep_id(client, sweep)
         if figure is not None:
             figure.write_text(client.sweeps.figure(sweep), encoding="utf-8")
         if format is not Format.text:
@@ -153,7 +155,7 @@ def _row(table: Mapping[str, Any], row: Mapping[str, Any], best: bool) -> list[A
 def cancel(sweep: SweepId, url: Url = None, as_json: AsJson = False) -> None:
     """Cancel all of a sweep's jobs that have not ended."""
     with connect(url) as client:
-        found = client.sweeps.cancel(sweep)
+        found = client.sweeps.cancel(ids.sweep_id(client, sweep))
     if as_json:
         print_json(found.raw)
     else:
@@ -163,6 +165,7 @@ def cancel(sweep: SweepId, url: Url = None, as_json: AsJson = False) -> None:
 def delete(sweep: SweepId, url: Url = None) -> None:
     """Forget a finished sweep; its jobs stay."""
     with connect(url) as client:
+        sweep = ids.sweep_id(client, sweep)
         client.sweeps.delete(sweep)
     note(f"{sweep} deleted; its jobs stay")
 
@@ -176,7 +179,7 @@ def compare(
     if len(jobs) < 2:
         raise UsageError("name at least two jobs to compare")
     with connect(url) as client:
-        found = client.compare(*jobs)
+        found = client.compare(*(ids.job_id(client, job) for job in jobs))
     if as_json:
         print_json(found)
         return

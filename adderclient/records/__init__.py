@@ -17,7 +17,7 @@ from adderclient.records.jobs import (
 )
 from adderclient.records.models import Model
 from adderclient.records.recipes import Recipe
-from adderclient.records.service import Readiness, Worker
+from adderclient.records.service import Found, Readiness, Worker
 from adderclient.records.sweeps import Best, Sweep, Trial
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Best",
     "Dataset",
     "Event",
+    "Found",
     "Job",
     "JobError",
     "Json",

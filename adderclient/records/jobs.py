@@ -72,6 +72,11 @@ class Job(Record):
     spec: Json = field(default_factory=dict)
     """The spec with every default filled in."""
     labels: Json = field(default_factory=dict)
+    """As they are now; ``spec["labels"]`` has those of the submission."""
+    name: str | None = None
+    """A title that somebody gave it."""
+    notes: str | None = None
+    starred: bool = False
     created_at: datetime | None = None
     queued_at: datetime | None = None
     started_at: datetime | None = None

@@ -28,5 +28,12 @@ class Model(Record):
     sha256: str | None = None
     """Of its ``model.safetensors``, in hexadecimal."""
     created_at: datetime | None = None
+    name: str | None = None
+    """A title that somebody gave it."""
+    notes: str | None = None
+    labels: Json = field(default_factory=dict)
+    starred: bool = False
+    aliases: tuple[str, ...] = ()
+    """Names that stand wherever its id may."""
     manifest: Json = field(default_factory=dict)
     """Network, preprocessing and classes: what rebuilds the model."""

@@ -9,6 +9,17 @@ from adderclient.records.base import Json, Record
 
 
 @dataclass(frozen=True, kw_only=True)
+class Found(Record):
+    """An object whose id ends or begins with what was asked for."""
+
+    id: str
+    type: str = ""
+    """``job``, ``model``, ``sweep`` or ``dataset``."""
+    name: str | None = None
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Worker(Record):
     """A worker that is alive."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, cast
 
+from anyio.to_thread import run_sync
 from fastapi import Depends, Header, Path, Query, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
@@ -18,6 +19,7 @@ from api.http.problems import invalid
 from api.service import Service
 from jobs.errors import NotFound
 from jobs.ids import ID_PATTERN
+from jobs.repository import keeping
 
 MAX_SEQ = 2**63 - 1
 HEAD = "adder.head"
@@ -50,9 +52,17 @@ async def job_id(
 
 
 async def model_id(
-    id: Annotated[str, Path(description="Id of a model.", examples=["model_01jv3m8z4k6wq0x9t2rhf5ybcd"])],
+    service: ServiceDep,
+    id: Annotated[str, Path(description="Id of a model, or an alias.", examples=["model_01jv3m8z4k6wq0x9t2rhf5ybcd"])],
 ) -> str:
-    return known_id("model", id)
+    return id if ID_PATTERN.match(id) else await run_sync(_aliased, service, id)
+
+
+def _aliased(service: Service, alias: str) -> str:
+    if not keeping.is_alias(alias):
+        raise NotFound("model", alias[:60])
+    with service.database.read() as session:
+        return keeping.model_id_of(session, alias)
 
 
 async def sweep_id(

@@ -143,6 +143,8 @@ def as_problem(error: Exception) -> Problem | None:
     match error:
         case Problem():
             return error
+        case jobs.TooManyWords():
+            return invalid([("/query/q", str(error))])
         case jobs.NotFound():
             return Problem("not_found", str(error))
         case Unreadable():

@@ -50,6 +50,9 @@ class JobView:
     """Network, method and dataset."""
     subject: str | None
     """Id of the model that the job works on or starts from."""
+    label: str | None
+    """The name that somebody gave it."""
+    starred: bool
     labels: Mapping[str, str]
     fraction: float | None
     """Progress from 0 to 1; None where there is none to show."""
@@ -64,7 +67,7 @@ class JobView:
 
     @property
     def name(self) -> str:
-        return " · ".join(self.title)
+        return self.label or " · ".join(self.title)
 
 
 def job_view(
@@ -95,6 +98,8 @@ def job_view(
         status=status,
         title=job_title(job.kind, job.spec, datasets),
         subject=str(job.spec.get("model_id") or job.spec.get("init_from") or "") or None,
+        label=job.name,
+        starred=job.starred,
         labels=labels,
         fraction=_fraction(status, progress),
         progress_text=_progress_text(job, status, progress, queue_position, now_ms),

@@ -21,9 +21,10 @@ from api.jobs.queue_positions import QueuePositions
 from api.service import Service
 from api.web.header import PAGE_SIZE, page_header
 from api.web.html import error_page, page
+from api.web.sorting import parse_asked
 from jobs.documents import require_readable
-from jobs.errors import BadCursor, NotFound
-from jobs.repository import attempts, core, datasets, history, lifecycle
+from jobs.errors import BadCursor, NotFound, TooManyWords
+from jobs.repository import attempts, core, datasets, finding, history, lifecycle
 from jobs.spec import KINDS
 from jobs.states import Status, shown_progress
 from jobs.tables import Job
@@ -43,24 +44,30 @@ def job_list(
     status: Annotated[list[str], Query()] = [],  # noqa: B006  (a declaration: FastAPI copies it)
     label: Annotated[list[str], Query()] = [],  # noqa: B006
     kind: str = "",
+    q: str = "",
+    starred: str = "",
+    dataset: str = "",
+    sweep: str = "",
+    sort: str = "",
+    order: str = "",
     after: str = "",
 ) -> HTMLResponse:
-    """All jobs that match the filters, newest first."""
+    """All jobs that match the filters, newest first or as a column says."""
     try:
-        filters = parse_filters(status, kind, label)
+        filters = parse_filters(parse_asked(label, q, starred, dataset, sweep, sort, order), status, kind)
         with service.database.read() as session:
             context = _list_context(session, service, filters, after)
-    except (ValueError, BadCursor) as error:
+    except (ValueError, BadCursor, TooManyWords) as error:
         return error_page(request, HTTPStatus.BAD_REQUEST, "That filter does not work", str(error))
     return page(request, "jobs.html", context)
 
 
 def _list_context(session: Session, service: Service, filters: Filters, after: str) -> dict[str, Any]:
-    found = lifecycle.list_jobs(
+    found = finding.list_jobs(
         session,
+        filters.wanted(),
         status=filters.status,
         kind=filters.kind or None,
-        labels=filters.labels,
         limit=PAGE_SIZE,
         after=after or None,
     )
@@ -76,7 +83,7 @@ def _list_context(session: Session, service: Service, filters: Filters, after: s
         **header,
         "filters": filters,
         "groups": groups,
-        "counted": not (filters.kind or filters.labels),  # the counts are of all jobs
+        "counted": filters.counted,
         "kinds": sorted({*KINDS, filters.kind} - {""}),
         "jobs": views.views,
         "unreadable": [*rows.unreadable, *views.unreadable],
@@ -139,6 +146,7 @@ def _detail_context(session: Session, service: Service, job: Job) -> dict[str, A
         "artifacts": artifacts,
         "analysis": analysis,
         "runs": run_names(job),
+        "labels": view.labels,
         "scalars": [] if analysis else _scalars(job.result),
         "confusion": _confusion(job),
     }

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Response
-from pydantic import Field
 from sqlalchemy.orm import Session
 
-from addercore.config.fields import Form
 from api.http.bodies import NO_BODY, json_response
 from api.http.dependencies import After, Document, IdempotencyKey, JobId, Limit, ServiceDep, known_query
 from api.http.documents import json_body, location
+from api.http.edits import EDIT_BODY, EDIT_ERRORS, Change
 from api.http.listing import readable, readable_rows
+from api.http.lists import Listed
 from api.http.problems import Problem, documented
 from api.jobs import submission
 from api.jobs.schemas import Job, Validation
@@ -21,7 +21,7 @@ from api.schemas import Page
 from api.service import Service
 from jobs.documents import require_readable
 from jobs.files import remove_tree
-from jobs.repository import attempts, lifecycle
+from jobs.repository import attempts, finding, keeping, lifecycle
 from jobs.scheduling import Rules
 from jobs.spec import KINDS, SUBMITTED, Kind
 from jobs.states import Status
@@ -134,42 +134,27 @@ def submit(
     return view(service, row)
 
 
-async def _labels(
-    label: Annotated[
-        list[
-            Annotated[
-                str,
-                Field(pattern=r"^[^:\x00]{1,64}:[^\x00]{0,256}$"),
-                Form("a label as name:value, such as user:ann (1 to 64 characters, a colon, at most 256)"),
-            ]
-        ],
-        Query(
-            max_length=32,
-            description="`key:value`; a job must have all labels that are given.",
-            examples=[["study:eta"]],
-        ),
-    ] = [],  # noqa: B006  (FastAPI copies it)
-) -> list[tuple[str, str]]:
-    return [(key, value) for key, _, value in (item.partition(":") for item in label)]
-
-
 @router.get("", response_model=Page[Job], summary="List jobs", responses=documented("invalid", "bad_cursor"))
 def list_jobs(
     service: ServiceDep,
-    labels: Annotated[list[tuple[str, str]], Depends(_labels)],
+    wanted: Listed,
     status: Annotated[
         list[Status], Query(max_length=8, description="Any of these; repeat the parameter for several.")
-    ] = [],  # noqa: B006
+    ] = [],  # noqa: B006  (FastAPI copies it)
     kind: Annotated[Kind | None, Query(description="Only jobs of this kind.")] = None,
     limit: Limit = 20,
     after: After = None,
 ) -> Response:
-    """Returns the jobs that match all filters, newest first.
+    """Returns the jobs that match all filters, newest first or as `sort` and `order` say.
+
+    Jobs without the value that the list is sorted by (they have not finished, or their result has no such number) come
+    last. Pages stay right while jobs are added: a cursor names a value and an id. A job whose own value changes
+    meanwhile may be left out or come twice.
 
     Errors: 422 `invalid` for a bad filter; 422 `bad_cursor` for an `after` that is not a `next` of this list.
     """
     with service.database.read() as session:
-        page = lifecycle.list_jobs(session, status=status, kind=kind, labels=labels, limit=limit, after=after)
+        page = finding.list_jobs(session, wanted, status=status, kind=kind, limit=limit, after=after)
         rows = readable_rows(page.rows)
         found = readable(rows.views, _viewer(service, session, rows.views))
     return json_response(Page.of(found.views, page.next, [*rows.unreadable, *found.unreadable]))
@@ -184,6 +169,29 @@ def show(service: ServiceDep, id: JobId) -> Response:
     with service.database.read() as session:
         job = views(service, session, [lifecycle.get(session, id)])[0]
     return json_response(job)
+
+
+@router.patch(
+    "/{id}",
+    response_model=Job,
+    summary="Name, label, star a job",
+    openapi_extra=EDIT_BODY,
+    responses=documented(*EDIT_ERRORS),
+)
+def edit(service: ServiceDep, id: JobId, change: Change) -> Job:
+    """Changes the name, notes, labels and star of a job in any state, by a merge patch (RFC 7396).
+
+    A field that is not named stays; null takes it away. Labels are merged: `{"labels": {"a": "1", "b": null}}` sets one
+    and takes one away. The spec stays as it was submitted, and so does the share of the workers that a label gave.
+
+    Errors: 400 `bad_json`; 404 `not_found` for an unknown job; 409 `conflict` for more than 32 labels, for a label that
+    a sweep gave, or for a job whose stored documents cannot be read; 413 `body_too_large`; 415
+    `unsupported_media_type`; 422 `invalid` with a pointer to each bad field (RFC 6901).
+    """
+    with service.database.write() as session:
+        require_readable(lifecycle.get(session, id))
+        row = keeping.edit_job(session, id, change)
+    return view(service, row)
 
 
 def _act(service: Service, id: str, action: Callable[[Session, str], JobRow]) -> Job:
@@ -281,8 +289,9 @@ def retry(
         require_readable(row)
         if row.kind not in SUBMITTED:
             raise Problem("conflict", "The validation of a dataset is not repeated. Upload the file again.")
+        document = {**row.spec, "labels": lifecycle.labels_of(session, [id])[id]}
         try:
-            spec = submission.parse_spec(row.spec, session)
+            spec = submission.parse_spec(document, session)
             submission.require_data(service.settings, spec)
             submission.require_model(session, spec)
         except Problem as problem:
@@ -325,7 +334,8 @@ def continue_training(
     with service.database.write() as session:
         old = lifecycle.get(session, id)
         require_readable(old)
-        spec = submission.continued_spec(document, old, session)
+        labels = lifecycle.labels_of(session, [id])[id]
+        spec = submission.continued_spec(document, old, labels, session)
         body = {"continue": id, "with": document}
         row = lifecycle.submitted_before(session, idempotency_key, body)
         created = row is None

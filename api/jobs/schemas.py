@@ -73,6 +73,9 @@ class Job(Answer):
                 "status": "running",
                 "spec": {"kind": "train", "model": {"arch": "lenet5_bn"}, "dataset": {"name": "digits"}},
                 "labels": {"study": "eta"},
+                "name": "the first one that converged",
+                "notes": None,
+                "starred": True,
                 "created_at": "2025-11-21T03:00:00.123Z",
                 "queued_at": "2025-11-21T03:00:00.123Z",
                 "started_at": "2025-11-21T03:00:00.456Z",
@@ -107,6 +110,11 @@ class Job(Answer):
     spec: SpecDocument
     """The spec with every default filled in."""
     labels: dict[str, str]
+    """As it was submitted with them, or as they were changed since; `spec.labels` stays as it was submitted."""
+    name: str | None
+    """A title that somebody gave it."""
+    notes: str | None
+    starred: bool
     created_at: Time
     queued_at: Time
     started_at: Time | None

@@ -10,7 +10,7 @@ from api.datasets.availability import require_dataset
 from api.http.problems import Problem, bad_fields, invalid
 from jobs.errors import DatasetUnusable, NotFound
 from jobs.ids import ID_PATTERN
-from jobs.repository import datasets, models
+from jobs.repository import datasets, keeping, models
 from jobs.settings import Settings
 from jobs.spec import SUBMITTED_SPEC, AnalyzeSpec, Continuation, EvaluateSpec, SubmittedSpec, TrainSpec
 from jobs.tables import Job, Model
@@ -24,6 +24,7 @@ def parse_spec(document: object, session: Session) -> SubmittedSpec:
     Raises Problem with a pointer to each bad field.
     """
     unusable: str | None = None
+    document = keeping.with_ids(session, document)
     try:
         document = datasets.resolved(session, _on_its_models_dataset(session, document))
     except DatasetUnusable as error:
@@ -40,12 +41,13 @@ def parse_spec(document: object, session: Session) -> SubmittedSpec:
     return spec
 
 
-def continued_spec(document: object, finished: Job, session: Session) -> TrainSpec:
+def continued_spec(document: object, finished: Job, labels: dict[str, str], session: Session) -> TrainSpec:
     """The spec of a training that goes on from a finished job.
 
     Args:
         document: the request's body, its own epochs and learning rate.
         finished: the job.
+        labels: its labels as they are now.
 
     Raises:
         Problem: 422 with a pointer to each bad field of the body; 409 where the finished job is no training.
@@ -63,7 +65,7 @@ def continued_spec(document: object, finished: Job, session: Session) -> TrainSp
         raise Problem(
             "conflict", f"The job cannot be continued, as its spec is of another version: {where} {why}"
         ) from None
-    spec = parse_spec(own.spec(finished.spec), session)
+    spec = parse_spec(own.spec({**finished.spec, "labels": labels}), session)
     assert isinstance(spec, TrainSpec)
     return spec
 

@@ -10,6 +10,7 @@ from addercore.errors import BadModel
 from api.http.bodies import parse_json
 from api.http.problems import Problem
 from api.models.schemas import Model
+from api.models.views import view
 from api.service import Service
 from jobs import documents
 from jobs.repository import models
@@ -42,10 +43,10 @@ def publish(service: Service, upload: Upload, given: bytes | None) -> tuple[Mode
     with service.database.write() as session:
         found = models.same_model(session, stored.sha256)
         if found is not None:
-            return Model.model_validate(found), False
+            return view(session, found), False
         row = models.new_model(manifest, stored, source="imported", job_id=None, metrics=manifest["metrics"])
         models.add_model(session, row)
-        model = Model.model_validate(row)
+        model = view(session, row)
     upload.ensure(stored)
     return model, True
 

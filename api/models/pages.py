@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
+from sqlalchemy.orm import Session
 
 from addercore.config import RECIPES
-from api.http.dependencies import ServiceDep, known_id
+from api.http.dependencies import ServiceDep
 from api.http.listing import readable
 from api.jobs.job_view import accuracy
 from api.web.header import PAGE_SIZE, page_header
 from api.web.html import error_page, page
+from api.web.sorting import parse_asked
 from jobs.documents import require_readable
-from jobs.errors import BadCursor, NotFound
-from jobs.repository import models
+from jobs.errors import BadCursor, NotFound, TooManyWords
+from jobs.repository import finding, keeping, models
 from jobs.tables import Model
 
 router = APIRouter()
@@ -27,6 +31,11 @@ class ModelView:
     """A model in the list and at the top of its page."""
 
     id: str
+    name: str | None
+    """The title that somebody gave it."""
+    starred: bool
+    labels: Mapping[str, str]
+    aliases: Sequence[str]
     job_id: str | None
     source: str
     title: tuple[str, ...]
@@ -38,29 +47,52 @@ class ModelView:
     created_at: int
 
 
-def model_view(model: Model) -> ModelView:
-    """The view of one model."""
-    return ModelView(
-        id=model.id,
-        job_id=model.job_id,
-        source=model.source,
-        title=(model.arch, model.method, model.dataset),
-        parameters=model.parameters,
-        accuracy=accuracy(model.metrics),
-        bytes=model.bytes,
-        created_at=model.created_at,
-    )
+def _viewer(session: Session, rows: Sequence[Model]) -> Callable[[Model], ModelView]:
+    """What makes the view of each of these models."""
+    ids = [row.id for row in rows]
+    labels, aliases = keeping.model_labels(session, ids), keeping.aliases_of(session, ids)
+
+    def make(model: Model) -> ModelView:
+        return ModelView(
+            id=model.id,
+            name=model.name,
+            starred=model.starred,
+            labels=labels[model.id],
+            aliases=aliases[model.id],
+            job_id=model.job_id,
+            source=model.source,
+            title=(model.arch, model.method, model.dataset),
+            parameters=model.parameters,
+            accuracy=accuracy(model.metrics),
+            bytes=model.bytes,
+            created_at=model.created_at,
+        )
+
+    return make
 
 
 @router.get("/models")
-def model_list(request: Request, service: ServiceDep, after: str = "") -> HTMLResponse:
-    """All models, newest first."""
+def model_list(
+    request: Request,
+    service: ServiceDep,
+    label: Annotated[list[str], Query()] = [],  # noqa: B006  (a declaration: FastAPI copies it)
+    q: str = "",
+    starred: str = "",
+    dataset: str = "",
+    sweep: str = "",
+    sort: str = "",
+    order: str = "",
+    after: str = "",
+) -> HTMLResponse:
+    """All models that match the filters, newest first or as a column says."""
     try:
+        asked = parse_asked(label, q, starred, dataset, sweep, sort, order)
         with service.database.read() as session:
-            found = models.list_models(session, limit=PAGE_SIZE, after=after or None)
-            views = readable(found.rows, model_view)
+            found = finding.list_models(session, asked.wanted(), limit=PAGE_SIZE, after=after or None)
+            views = readable(found.rows, _viewer(session, found.rows))
             context = {
                 **page_header(session, service.settings, section="models"),
+                "filters": asked,
                 "models": views.views,
                 "unreadable": views.unreadable,
                 "next": found.next,
@@ -68,6 +100,8 @@ def model_list(request: Request, service: ServiceDep, after: str = "") -> HTMLRe
             }
     except BadCursor as error:
         return error_page(request, HTTPStatus.BAD_REQUEST, "That page does not exist", str(error))
+    except (ValueError, TooManyWords) as error:
+        return error_page(request, HTTPStatus.BAD_REQUEST, "That filter does not work", str(error))
     return page(request, "models.html", context)
 
 
@@ -76,12 +110,14 @@ def model_detail(model_id: str, request: Request, service: ServiceDep) -> HTMLRe
     """One model: what it is, a prediction, its files."""
     try:
         with service.database.read() as session:
-            model = models.get_model(session, known_id("model", model_id))
+            model = models.get_model(session, keeping.model_id_of(session, model_id))
             require_readable(model)
+            view = _viewer(session, [model])(model)
             context = {
                 **page_header(session, service.settings, section="models"),
                 "model": model,
-                "view": model_view(model),
+                "view": view,
+                "labels": view.labels,
                 "recipes": [info for info in RECIPES.values() if info.takes_model],
             }
     except NotFound:

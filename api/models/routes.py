@@ -10,26 +10,32 @@ from typing import Annotated, Any, Literal
 
 import httpx2
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic_core import to_json
 
-from api.http.bodies import json_response
+from api.http.bodies import NO_BODY, json_response
 from api.http.dependencies import After, Limit, ModelId, ServiceDep, known_query
 from api.http.documents import location
+from api.http.edits import EDIT_BODY, EDIT_ERRORS, Change
 from api.http.files import FILE_PARAMETERS, FILE_RESPONSES, file_response
 from api.http.forms import read_form
 from api.http.listing import readable
+from api.http.lists import Listed
 from api.http.problems import Problem, documented, invalid
 from api.http.shares import Exhausted, client_of
 from api.models.imports import MAX_MANIFEST_BYTES, publish, too_costly
 from api.models.predict_bodies import PREDICT_BODY, Image, read_image
 from api.models.schemas import Model, ModelRow, Prediction
+from api.models.views import view, viewer
 from api.schemas import Page
 from api.service import Service
 from jobs import documents
-from jobs.repository import models
+from jobs.keeping import ALIAS_FORM
+from jobs.repository import finding, keeping, models
 
 router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[Depends(known_query)])
+
+Alias = Annotated[str, Path(description=f"An alias: {ALIAS_FORM}.", examples=["champion"])]
 
 FORM_OVERHEAD = 64 * 1024
 """Bytes that the boundaries and headers of a form may add to its parts."""
@@ -58,15 +64,18 @@ IMPORT_BODY: dict[str, Any] = {
 }
 
 
-@router.get("", response_model=Page[ModelRow], summary="List models", responses=documented("bad_cursor"))
-def list_models(service: ServiceDep, limit: Limit = 20, after: After = None) -> Response:
-    """Returns trained and imported models, newest first. A model's manifest comes with the model alone.
+@router.get("", response_model=Page[ModelRow], summary="List models", responses=documented("invalid", "bad_cursor"))
+def list_models(service: ServiceDep, wanted: Listed, limit: Limit = 20, after: After = None) -> Response:
+    """Returns the trained and imported models that match all filters, newest first or as `sort` and `order` say.
 
-    Errors: 422 `bad_cursor` for an `after` that is not a `next` of this list.
+    A model is finished when it is there: `finished` is `created`. Models without the metric that the list is sorted by
+    come last. A model's manifest comes with the model alone.
+
+    Errors: 422 `invalid` for a bad filter; 422 `bad_cursor` for an `after` that is not a `next` of this list.
     """
     with service.database.read() as session:
-        page = models.list_models(session, limit=limit, after=after)
-        found = readable(page.rows, ModelRow.model_validate)
+        page = finding.list_models(session, wanted, limit=limit, after=after)
+        found = readable(page.rows, viewer(session, page.rows, ModelRow))
     return json_response(Page.of(found.views, page.next, found.unreadable))
 
 
@@ -78,8 +87,69 @@ def show(service: ServiceDep, id: ModelId) -> Model:
     """
     with service.database.read() as session:
         model = models.get_model(session, id)
-    documents.require_readable(model)
-    return Model.model_validate(model)
+        documents.require_readable(model)
+        return view(session, model)
+
+
+@router.patch(
+    "/{id}",
+    response_model=Model,
+    summary="Name, label, star a model",
+    openapi_extra=EDIT_BODY,
+    responses=documented(*EDIT_ERRORS),
+)
+def edit(service: ServiceDep, id: ModelId, change: Change) -> Model:
+    """Changes the name, notes, labels and star of a model by a merge patch (RFC 7396).
+
+    A field that is not named stays; null takes it away. Labels are merged: `{"labels": {"a": "1", "b": null}}` sets one
+    and takes one away.
+
+    Errors: 400 `bad_json`; 404 `not_found` for an unknown model; 409 `conflict` for more than 32 labels, or for a model
+    whose stored manifest cannot be read; 413 `body_too_large`; 415 `unsupported_media_type`; 422 `invalid` with a
+    pointer to each bad field (RFC 6901).
+    """
+    with service.database.write() as session:
+        documents.require_readable(models.get_model(session, id))
+        return view(session, keeping.edit_model(session, id, change))
+
+
+@router.put(
+    "/{id}/aliases/{alias}",
+    response_model=Model,
+    summary="Give a model an alias",
+    dependencies=NO_BODY,
+    responses=documented("not_found", "conflict", "invalid"),
+)
+def set_alias(service: ServiceDep, id: ModelId, alias: Alias) -> Model:
+    """Points an alias to a model. It stands wherever the id of a model may, in paths and in specs.
+
+    An alias points to one model: one that pointed to another model is moved. A spec that names an alias is stored with
+    the id to which it points at that moment.
+
+    Errors: 404 `not_found` for an unknown model; 409 `conflict` for a model with 32 aliases, or whose stored manifest
+    cannot be read; 422 `invalid` for a name that cannot be an alias.
+    """
+    if not keeping.is_alias(alias):
+        raise invalid([("/path/alias", f"must be {ALIAS_FORM}; it must not begin with model_ or be an id")])
+    with service.database.write() as session:
+        documents.require_readable(models.get_model(session, id))
+        return view(session, keeping.set_alias(session, id, alias))
+
+
+@router.delete(
+    "/{id}/aliases/{alias}",
+    status_code=204,
+    summary="Take an alias away",
+    responses=documented("not_found"),
+)
+def remove_alias(service: ServiceDep, id: ModelId, alias: Alias) -> None:
+    """Takes an alias from a model. Jobs that were submitted with it keep the model's id.
+
+    Errors: 404 `not_found` for an unknown model, or an alias that it does not have.
+    """
+    with service.database.write() as session:
+        models.get_model(session, id)
+        keeping.remove_alias(session, id, alias)
 
 
 @router.post(

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
 
 from pydantic import ConfigDict
 
 from api.schemas import Answer, Time
+from jobs.tables import Model as Row
 
 
 class ModelRow(Answer):
     """A trained or imported model as it stands in the list."""
-
-    model_config = ConfigDict(from_attributes=True, use_attribute_docstrings=True)
 
     id: str
     source: Literal["trained", "imported"]
@@ -28,6 +28,19 @@ class ModelRow(Answer):
     """Size of the weights file."""
     sha256: str
     created_at: Time
+    name: str | None
+    """A title that somebody gave it."""
+    notes: str | None
+    labels: dict[str, str]
+    starred: bool
+    aliases: list[str]
+    """Names that stand wherever the id may."""
+
+    @classmethod
+    def of(cls, row: Row, labels: Mapping[str, str], aliases: Sequence[str]) -> Self:
+        """The answer for a row."""
+        apart = {"labels": labels, "aliases": aliases}
+        return cls.model_validate(apart | {name: getattr(row, name) for name in cls.model_fields if name not in apart})
 
 
 class Model(ModelRow):

@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from benchmarks import rows
-from benchmarks.service import claims, clients, drain, latency, overhead, points, soak, start, throughput, upkeep
+from benchmarks.service import claims, clients, drain, latency, lists, overhead, points, soak, start, throughput, upkeep
 from benchmarks.service.setup import DATABASES, QUICK, Amounts, Setup, prepared
 
 BENCHMARKS: dict[str, Callable[[Setup], Iterator[rows.Row]]] = {
@@ -23,6 +23,7 @@ BENCHMARKS: dict[str, Callable[[Setup], Iterator[rows.Row]]] = {
     "start": start.measure,
     "sweep": start.measure_sweep,
     "points": points.measure,
+    "lists": lists.measure,
     "clients": clients.measure,
     "upkeep": upkeep.measure,
     "soak": soak.measure,

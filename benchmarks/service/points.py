@@ -149,9 +149,9 @@ def _reading(setup: Setup, database: str) -> Iterator[Row]:
         address = urlsplit(service.url)
         connection_ = http.client.HTTPConnection(address.hostname or "127.0.0.1", address.port, timeout=600)
         for page, target in pages.items():
-            times = [_get(connection_, target)[0] for _ in range(reads + 1)][1:]
+            times = [get_timed(connection_, target)[0] for _ in range(reads + 1)][1:]
             yield Row(f"metrics of a job with {count} points", f"{database}, {page}", "ms", times, load, about)
-        whole = [_get(connection_, path, "text/csv") for _ in range(CSV_READS)]
+        whole = [get_timed(connection_, path, "text/csv") for _ in range(CSV_READS)]
         connection_.close()
         grown = resident_mib(service.parts["api"]) - before
     name = f"metrics of a job with {count} points"
@@ -184,7 +184,9 @@ def _point(number: int) -> dict[str, Any]:
     }
 
 
-def _get(connection: http.client.HTTPConnection, target: str, accept: str = "application/json") -> tuple[float, int]:
+def get_timed(
+    connection: http.client.HTTPConnection, target: str, accept: str = "application/json"
+) -> tuple[float, int]:
     """ms to the last byte, and the number of bytes."""
     began = time.perf_counter()
     connection.request("GET", target, headers={"Accept": accept})

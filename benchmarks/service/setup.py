@@ -39,13 +39,15 @@ class Amounts:
     """Longest queue that claims are timed on."""
     points: int = 1_000_000
     """Of the job whose metrics are read."""
+    listed: int = 100_000
+    """Jobs of the lists whose pages are timed."""
     seconds: float = 30.0
     """Of each measurement of metric writing and of many clients."""
     minutes: float = 30.0
     """Of the soak."""
 
 
-QUICK = Amounts(jobs=100, real_jobs=4, queue=1_000, points=20_000, seconds=5.0, minutes=1.0)
+QUICK = Amounts(jobs=100, real_jobs=4, queue=1_000, points=20_000, listed=2_000, seconds=5.0, minutes=1.0)
 
 
 @dataclass

@@ -6,6 +6,9 @@
 - `attempts`: what a worker writes of a job that it has claimed, under its fence.
 - `recovery`: jobs of lost workers, unsent wake-ups, heartbeats.
 - `history`: reads of a job's metrics, events, logs and artifacts.
+- `finding`: lists of jobs and models: filters, search, order; objects by the ends of their ids.
+- `indexing`: the words and numbers by which lists are searched and sorted.
+- `keeping`: names, notes, labels, stars, aliases.
 - `datasets`: users' datasets: versions, names in specs, and how an upload becomes ready.
 - `models`: models, and which stored blobs are still in use.
 """

@@ -17,6 +17,7 @@ from jobs.clock import now_ms
 from jobs.environment import environment_key
 from jobs.errors import FenceLost
 from jobs.repository.core import append_events, change_status, now, upsert
+from jobs.repository.indexing import index_new_model
 from jobs.states import OWNED, Cause, FailureCode, Status
 from jobs.tables import Artifact, Attempt, Checkpoint, Job, LogChunk, Metric, Model
 
@@ -185,6 +186,7 @@ def finish(session: Session, job: Job, to: Status, message: str, error: Mapping[
 def publish_model(session: Session, job: Job, model: Model) -> None:
     session.add(model)
     session.flush()
+    index_new_model(session, model)
     job.model_id = model.id
     append_events(
         session, job, [{"type": "model", "message": f"Published {model.id}.", "data": {"model_id": model.id}}]

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from jobs.clock import now_ms
 from jobs.errors import Conflict, NotFound
+from jobs.repository.indexing import index_result
 from jobs.states import EDGES, FINAL, DatasetStatus, Status
 from jobs.tables import Dataset, Event, Job, Outbox
 
@@ -61,6 +62,8 @@ def change_status(session: Session, job: Job, to: Status, message: str, data: Ma
         job.finished_at = stamp
         if job.kind == "ingest":
             _close_dataset(session, job, message)
+    if to is Status.SUCCEEDED:
+        index_result(session, job)
     if to is Status.QUEUED:
         job.queued_at = stamp
         queue_wakeup(session, job.id)

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, exists, func, insert, select
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from jobs.clock import now_ms
 from jobs.errors import Conflict, IdempotencyMismatch, NotFound
 from jobs.ids import new_id
-from jobs.repository import attempts, datasets, models, queue
+from jobs.repository import attempts, datasets, keeping, models, queue
 from jobs.repository.attempts import Stored
 from jobs.repository.core import append_events, change_status, lock_job, now, queue_wakeup
-from jobs.repository.paging import Page, page
+from jobs.repository.indexing import index_job
 from jobs.scheduling import Rules, needs_memory_mb, share_of, work_of
 from jobs.spec import EvaluateSpec, IngestSpec, Spec, TrainSpec
 from jobs.states import FINAL, OWNED, Status
@@ -81,12 +81,14 @@ def submit(
         log_bytes=0,
         retry_of=retry_of,
         continued_from=continued_from,
+        dataset=None if isinstance(spec, IngestSpec) else spec.dataset.name,
     )
     job.turn = queue.turn_for(session, job, rules)
     session.add(job)
     session.flush()
     if spec.labels:
         session.execute(insert(Label), [{"job_id": job_id, "key": k, "value": v} for k, v in spec.labels.items()])
+    index_job(session, job, spec.labels)
     append_events(session, job, [{"type": "status", "message": "Queued.", "data": {"from": None, "to": Status.QUEUED}}])
     queue_wakeup(session, job_id)
     if key is not None:
@@ -140,31 +142,7 @@ def get(session: Session, job_id: str) -> Job:
 
 
 def labels_of(session: Session, job_ids: Sequence[str]) -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = {job_id: {} for job_id in job_ids}
-    for row in session.execute(select(Label).where(Label.job_id.in_(job_ids)).order_by(Label.key)).scalars():
-        found[row.job_id][row.key] = row.value
-    return found
-
-
-def list_jobs(
-    session: Session,
-    *,
-    status: Sequence[str] = (),
-    kind: str | None = None,
-    labels: Sequence[tuple[str, str]] = (),
-    limit: int = 20,
-    after: str | None = None,
-) -> Page:
-    """Lists jobs, newest first. A job matches if its status is among `status` and it has all of `labels`."""
-    query = select(Job)
-    if status:
-        query = query.where(Job.status.in_(status))
-    if kind is not None:
-        query = query.where(Job.kind == kind)
-    for key, value in labels:
-        query = query.where(exists().where(Label.job_id == Job.id, Label.key == key, Label.value == value))
-    scope = {"list": "jobs", "status": sorted(status), "kind": kind, "labels": sorted(labels)}
-    return page(session, query, Job.id, scope, limit, after)
+    return keeping.labels_of(session, Label, Label.job_id, job_ids)
 
 
 def cancel(session: Session, job_id: str) -> Job:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import exists, func, or_, select, update
-from sqlalchemy.orm import Session, defer
+from sqlalchemy.orm import Session
 
 from addercore.arch import check_manifest, count
 from jobs.clock import now_ms
@@ -14,7 +14,7 @@ from jobs.errors import Conflict, NotFound
 from jobs.ids import new_id
 from jobs.repository import datasets
 from jobs.repository.attempts import Stored
-from jobs.repository.paging import Page, page
+from jobs.repository.indexing import index_new_model
 from jobs.states import FINAL
 from jobs.tables import Artifact, Checkpoint, Dataset, Job, Model
 
@@ -109,12 +109,7 @@ def teacher_of(spec: Mapping[str, Any]) -> str | None:
 def add_model(session: Session, model: Model) -> None:
     session.add(model)
     session.flush()
-
-
-def list_models(session: Session, *, limit: int, after: str | None) -> Page:
-    """Models without their manifests, newest first: a manifest may have a MiB."""
-    query = select(Model).options(defer(Model.manifest, raiseload=True))
-    return page(session, query, Model.id, {"list": "models"}, limit, after)
+    index_new_model(session, model)
 
 
 def unreferenced(session: Session, digests: Iterable[str]) -> set[str]:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from jobs.errors import DatasetUnusable
-from jobs.repository import datasets, models
+from jobs.repository import datasets, keeping, models
 from jobs.sweeps.planning import InvalidSweep, combinations, dataset_of, document
 from jobs.sweeps.spec import Choice, SweepSpec
 
@@ -19,7 +19,7 @@ def resolved(session: Session, spec: SweepSpec) -> SweepSpec:
         InvalidSweep: a dataset is not there, or not ready.
     """
     names = _Names(session)
-    base = dict(spec.base)
+    base: dict[str, Any] = dict(keeping.with_ids(session, spec.base))
     if isinstance(base.get("dataset"), dict):
         base["dataset"] = names.part(base["dataset"], "/base/dataset")
     grid, search = spec.grid, spec.search
@@ -50,6 +50,10 @@ def hold(session: Session, spec: SweepSpec) -> None:
     models.hold(session, {id_ for parameters in every for id_ in models.models_of(document(spec.base, parameters))})
 
 
+MODELS = ("init_from", "model_id", "distill.teacher")
+"""Fields that name a model, perhaps by an alias."""
+
+
 class _Names:
     """Resolves names, and collects what is wrong with them."""
 
@@ -61,6 +65,10 @@ class _Names:
         """A value of a field that may name a dataset."""
         if field == "dataset":
             return self.part(value, pointer)
+        if field in MODELS:
+            return keeping.id_for(self._session, value)
+        if field == "distill":
+            return keeping.with_ids(self._session, {"distill": value})["distill"]
         return self._name(value, pointer) if field == "dataset.name" else value
 
     def part(self, part: Any, pointer: str) -> Any:

@@ -132,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._serve()
 
-    do_POST = do_DELETE = do_GET  # noqa: N815
+    do_POST = do_DELETE = do_PATCH = do_PUT = do_GET  # noqa: N815
 
     def _serve(self) -> None:
         url = urlsplit(self.path)
@@ -213,8 +213,12 @@ class _Handler(BaseHTTPRequestHandler):
                     self._job(identity, rest)
                 else:
                     self._problem(404, f"There is no job {identity}.", code="not_found")
+            case ("GET", "v1", "resolve"):
+                self._resolve(self.query["id"][0])
             case ("GET", "v1", "compare"):
                 self._answer(200, self.state.compared)
+            case ("GET", "v1", "sweeps"):
+                self._listing(list(self.state.sweeps.values()))
             case ("GET", "v1", "sweeps", identity) if identity in self.state.sweeps:
                 self._answer(200, self.state.sweeps[identity])
             case ("GET", "v1", "sweeps", identity, "trials"):
@@ -223,6 +227,22 @@ class _Handler(BaseHTTPRequestHandler):
                 self._models(rest)
             case _:
                 self._problem(404, "There is nothing here.")
+
+    def _resolve(self, end: str) -> None:
+        known = {"job": self.state.jobs, "model": self.state.models, "sweep": self.state.sweeps}
+        found = [
+            {"id": one["id"], "type": kind, "name": one.get("name"), "created_at": one["created_at"]}
+            for kind, objects in known.items()
+            for one in objects.values()
+            if one["id"].endswith(end)
+        ]
+        self._answer(200, {"data": found[:20], "has_more": len(found) > 20, "next": None})
+
+    def _edited(self, entry: dict[str, Any]) -> None:
+        change = json.loads(self.body)
+        labels = {**entry["labels"], **(change.pop("labels", None) or {})}
+        entry |= change | {"labels": {key: value for key, value in labels.items() if value is not None}}
+        self._answer(200, entry)
 
     def _submit(self) -> None:
         spec = json.loads(self.body)
@@ -260,6 +280,8 @@ class _Handler(BaseHTTPRequestHandler):
         match (self.command, *rest):
             case ("GET",):
                 self._answer(200, entry)
+            case ("PATCH",):
+                self._edited(entry)
             case ("DELETE",):
                 del self.state.jobs[identity]
                 self._answer(204)
@@ -369,6 +391,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _models(self, rest: list[str]) -> None:
         models = self.state.models
+        if rest:  # an alias stands for its model
+            rest[0] = next((one["id"] for one in models.values() if rest[0] in one["aliases"]), rest[0])
         match (self.command, *rest):
             case ("GET",):
                 self._listing(list(models.values()))
@@ -376,6 +400,14 @@ class _Handler(BaseHTTPRequestHandler):
                 identity = f"model_{len(models) + 1:04d}"
                 models[identity] = model(identity)
                 self._answer(201, models[identity])
+            case ("PATCH", identity) if identity in models:
+                self._edited(models[identity])
+            case ("PUT", identity, "aliases", alias) if identity in models:
+                models[identity]["aliases"] = sorted({*models[identity]["aliases"], alias})
+                self._answer(200, models[identity])
+            case ("DELETE", identity, "aliases", alias) if identity in models and alias in models[identity]["aliases"]:
+                models[identity]["aliases"].remove(alias)
+                self._answer(204)
             case ("GET", identity) if identity in models:
                 self._answer(200, models[identity])
             case ("GET", identity, "download") if identity in models:

@@ -20,6 +20,7 @@ SCHEMAS: dict[type[Record], str] = {
     records.Best: "BestTrial",
     records.Dataset: "Dataset",
     records.Event: "Event",
+    records.Found: "Found",
     records.Job: "Job",
     records.JobError: "JobError",
     records.MetricPoint: "Metric",

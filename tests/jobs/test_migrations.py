@@ -176,6 +176,33 @@ def test_rows_of_every_earlier_revision_survive(revision: str, empty_url: str) -
     database.dispose()
 
 
+def test_old_documents_that_no_database_can_read_do_not_stop_a_migration(tmp_path: Path) -> None:
+    """On SQLite an older version stored any JSON; the words and numbers of such a row are those that can be told."""
+    database = database_at(f"sqlite:///{tmp_path / 'old.db'}", "0005")
+    bad = [
+        '{"a": ' * 5000 + "1" + "}" * 5000,
+        '{"model": {"arch": NaN}, "dataset": {"name": "\\ud800"}}',
+        "x",
+        "[]",
+        '"x"',
+    ]
+    bad += ['{"dataset": "digits", "model": []}', '{"dataset": {"name": "' + "x" * 200 + '"}}']
+    results = ['{"val/accuracy": NaN}', '{"val/accuracy": 1' + "0" * 400 + "}", '{"a": {"b": 1}}', "[1]", "1"]
+    with database.write() as session:
+        ids = session.execute(sa.text("SELECT id FROM jobs ORDER BY id")).scalars().all()
+        for id_, spec in zip(ids, bad, strict=False):
+            session.execute(sa.text("UPDATE jobs SET spec = :spec WHERE id = :id"), {"spec": spec, "id": id_})
+        for id_, result in zip(reversed(ids), results, strict=False):
+            session.execute(sa.text("UPDATE jobs SET result = :result WHERE id = :id"), {"result": result, "id": id_})
+    migrate(database)
+    with database.read() as session:
+        assert session.execute(sa.text("SELECT count(*) FROM jobs WHERE tail = substr(id, -6)")).scalar_one() == len(
+            ids
+        )
+        assert session.execute(sa.text("SELECT max(length(dataset)) FROM jobs")).scalar_one() == len("digits")
+    database.dispose()
+
+
 @pytest.mark.parametrize("revision", EARLIER)
 def test_jobs_of_every_earlier_revision_go_on(revision: str, empty_url: str, tmp_path: Path) -> None:
     database = database_at(empty_url, revision)

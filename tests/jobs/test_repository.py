@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from jobs.database import Database
 from jobs.errors import BadCursor, Conflict, FenceLost, IdempotencyMismatch, NotFound
 from jobs.ids import ID_PATTERN, new_id
-from jobs.repository import attempts, core, history, lifecycle, outlook, queue, recovery
+from jobs.repository import attempts, core, finding, history, lifecycle, outlook, queue, recovery
 from jobs.repository.attempts import Claim, NewArtifact, Stored
+from jobs.repository.finding import Wanted
 from jobs.repository.queue import Offer
 from jobs.states import EDGES, FINAL, OWNED, Status
 from jobs.tables import Checkpoint
@@ -68,7 +69,7 @@ def test_a_failed_transaction_leaves_nothing(database: Database) -> None:
     with pytest.raises(RuntimeError):
         die_after_submitting()
     with database.read() as session:
-        assert lifecycle.list_jobs(session).rows == []
+        assert finding.list_jobs(session).rows == []
         assert recovery.pending_wakeups(session) == []
 
 
@@ -285,22 +286,22 @@ def test_delete_removes_everything_of_a_finished_job(database: Database) -> None
 def test_pages_cover_a_list_once_while_it_grows(database: Database) -> None:
     ids = [submit(database, labels={"n": str(i % 2)}) for i in range(7)]
     with database.read() as session:
-        first = lifecycle.list_jobs(session, limit=3)
+        first = finding.list_jobs(session, limit=3)
     submit(database)
     seen, cursor = [row.id for row in first.rows], first.next
     while cursor:
         with database.read() as session:
-            page = lifecycle.list_jobs(session, limit=3, after=cursor)
+            page = finding.list_jobs(session, limit=3, after=cursor)
         seen += [row.id for row in page.rows]
         cursor = page.next
     assert seen == list(reversed(ids))
     with database.read() as session:
-        labelled = lifecycle.list_jobs(session, labels=[("n", "0")], limit=2)
+        labelled = finding.list_jobs(session, Wanted(labels=[("n", "0")]), limit=2)
         assert [row.id for row in labelled.rows] == [ids[6], ids[4]]
         with pytest.raises(BadCursor):
-            lifecycle.list_jobs(session, limit=2, after=labelled.next)
+            finding.list_jobs(session, limit=2, after=labelled.next)
         with pytest.raises(BadCursor):
-            lifecycle.list_jobs(session, after="%%%")
+            finding.list_jobs(session, after="%%%")
 
 
 def test_queue_positions_follow_the_order_of_claims(database: Database) -> None:

@@ -69,6 +69,56 @@ def test_everything_of_an_earlier_version_goes_on(old: OldService) -> None:
         old_objects_can_be_deleted(http, old.roles)
 
 
+@pytest.mark.long("a whole service of an older version")
+def test_old_objects_are_found_sorted_and_kept_as_new_ones_are(old: OldService) -> None:
+    """Revision 0006 writes for old rows what this version writes with each row: words, final metrics, ends of ids."""
+    old.migrate()
+    with running_service(old.data, old.database_url, workers=1) as service, reading.connect(service.url) as http:
+        roles, before = old.roles, old.record["before"]
+        done = {id: job for id, job in before["jobs"].items() if job["job"]["status"] in FINAL}
+        kept = {name: reading.get(http, f"/v1/jobs/{roles['trained']}")[name] for name in ("name", "notes", "starred")}
+        assert kept == {"name": None, "notes": None, "starred": False}
+        found = {
+            row["id"] for row in reading.listed(http, "/v1/jobs", limit=100, q="lenet5 DIGITS", status="succeeded")
+        }
+        assert roles["trained"] in found
+        trained = {id for id, job in done.items() if "val/accuracy" in (job["job"]["result"] or {})}
+        order = [row["id"] for row in reading.listed(http, "/v1/jobs", limit=2, sort="metric:val/accuracy")]
+        first = order[: len(trained)]
+        assert trained == set(first), "those without the metric come last"
+        values = [done[id]["job"]["result"]["val/accuracy"] for id in first]
+        assert values == sorted(values, reverse=True)
+        ends = [row["finished_at"] for row in reading.listed(http, "/v1/jobs", limit=2, sort="finished", order="asc")]
+        known = [end for end in ends if end is not None]
+        assert known == sorted(known) == ends[: len(known)] != []
+        dataset = before["datasets"][roles["dataset"]]
+        on_it = {
+            id
+            for id, job in before["jobs"].items()
+            if job["job"]["spec"].get("dataset", {}).get("name") == dataset["id"]
+        }
+        for query in ({"dataset": dataset["name"]}, {"dataset": dataset["id"]}, {"q": dataset["name"]}):
+            assert on_it <= {row["id"] for row in reading.listed(http, "/v1/jobs", limit=100, **query)}, query
+        trials = {trial["job_id"] for trial in before["sweeps"][roles["grid"]]["trials"]} - {None}
+        assert trials <= {row["id"] for row in reading.listed(http, "/v1/jobs", limit=100, sweep=roles["grid"])}
+        models = [
+            row["id"] for row in reading.listed(http, "/v1/models", q="lenet5", sort="metric:val/accuracy", limit=1)
+        ]
+        assert roles["model"] in models
+        for role in ("trained", "model", "grid", "dataset"):
+            (one,) = reading.get(http, "/v1/resolve", id=roles[role][-8:])["data"]
+            assert one["id"] == roles[role]
+        change = {"name": "old and good", "labels": {"kept": "yes"}, "starred": True}
+        for path in (f"/v1/jobs/{roles['trained']}", f"/v1/models/{roles['model']}"):
+            answer = http.patch(path, json=change)
+            assert answer.status_code == 200, answer.text
+            listing = path.rpartition("/")[0]
+            (row,) = reading.listed(http, listing, q="good", label="kept:yes", starred="true")
+            assert row["id"] == path.rpartition("/")[2]
+        assert http.put(f"/v1/models/{roles['model']}/aliases/oldest").status_code == 200
+        assert reading.get(http, "/v1/models/oldest")["id"] == roles["model"]
+
+
 @pytest.mark.long("real trainings of a service of an older version")
 @pytest.mark.timeout(900)
 def test_a_training_that_began_in_an_environment_that_is_gone_waits_and_goes_on_by_a_retry(old: OldService) -> None:

@@ -2,6 +2,7 @@
 
 import "./page.js";
 import "./actions.js";
+import "./keeping.js";
 import { Chart, Cursor } from "./chart.js";
 import { live } from "./live.js";
 import { Metrics } from "./metrics.js";

@@ -2,6 +2,7 @@
 
 import "./page.js";
 import "./actions.js";
+import "./keeping.js";
 import { prefix } from "./prefix.js";
 import { call, showProblem } from "./problems.js";
 

@@ -202,7 +202,7 @@ def test_an_unforeseen_error_says_nothing_but_its_id(lite_api: httpx2.Client, mo
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("the password is hunter2")
 
-    monkeypatch.setattr("jobs.repository.lifecycle.list_jobs", broken)
+    monkeypatch.setattr("jobs.repository.finding.list_jobs", broken)
     with capture_logs(processors=[merge_contextvars]) as logged:
         answer = lite_api.get("/v1/jobs")
     found = problem(answer)

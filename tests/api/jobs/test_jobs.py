@@ -20,7 +20,7 @@ from tests.support.specs import train_body
 FIELDS = {
     "id", "kind", "status", "spec", "labels", "created_at", "queued_at", "started_at", "finished_at", "attempt",
     "queue_position", "estimated_start_at", "waiting_for", "progress", "environment", "result", "model_id", "error",
-    "continued_from", "retry_of", "run_seconds",
+    "continued_from", "retry_of", "run_seconds", "name", "notes", "starred",
 }  # fmt: skip
 
 

@@ -59,6 +59,32 @@ def test_tabs_and_labels_filter(visit: Open, dashboard: Dashboard) -> None:
     page.get_by_text("No job matches").wait_for()
 
 
+def test_jobs_are_searched_and_sorted_by_a_column(visit: Open, dashboard: Dashboard) -> None:
+    worker = dashboard.worker
+    claims = [worker.start(labels={"n": str(n)}) for n in range(3)]
+    for claim, accuracy in zip(claims, (0.5, 0.9, 0.7), strict=True):
+        worker.succeed(claim, **{"val/accuracy": accuracy})
+    waits = worker.submit(labels={"n": "eta"})
+    best = [claims[1].job_id, claims[2].job_id, claims[0].job_id, waits]
+    page = visit("/").page
+    page.get_by_role("link", name="Val accuracy").click()
+    page.wait_for_url("**sort=metric*")
+    assert [row.get_attribute("id") for row in page.locator("tbody tr").all()] == best
+    assert page.locator("th[aria-sort=descending]").inner_text() == "Val accuracy ↓"
+    page.get_by_role("link", name="Val accuracy").click()
+    page.wait_for_url("**order=asc*")
+    assert [row.get_attribute("id") for row in page.locator("tbody tr").all()] == [*best[2::-1], waits]
+    page.get_by_label("Search").fill("eta")
+    page.get_by_role("button", name="Filter").click()
+    page.wait_for_url("**q=eta*")
+    assert [row.get_attribute("id") for row in page.locator("tbody tr").all()] == [waits]
+    page.locator(".chips").get_by_text("eta").click()
+    page.locator(f"#{best[0]}").wait_for()
+    page.get_by_label("Starred").check()
+    page.get_by_role("button", name="Filter").click()
+    page.get_by_text("No job matches").wait_for()
+
+
 def test_health_names_the_parts(visit: Open, dashboard: Dashboard) -> None:
     page = visit("/").page
     page.locator("#readiness", has_text="ready").wait_for()

@@ -1,0 +1,80 @@
+"""Query parameters by which the lists of jobs and of models are filtered and sorted."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Query
+from pydantic import Field
+
+from addercore.config.fields import Form
+from jobs.finding_tables import MAX_METRIC
+from jobs.repository.finding import Order, Wanted
+
+NO_NUL = r"^[^\x00]*$"
+
+Labels = Annotated[
+    list[
+        Annotated[
+            str,
+            Field(pattern=r"^[^:\x00]{1,64}:[^\x00]{0,256}$"),
+            Form("a label as name:value, such as user:ann (1 to 64 characters, a colon, at most 256)"),
+        ]
+    ],
+    Query(
+        max_length=32,
+        description="`key:value`; a row must have all labels that are given.",
+        examples=[["study:eta"]],
+    ),
+]
+Search = Annotated[
+    Annotated[str, Field(max_length=100, pattern=NO_NUL), Form("a text of at most 100 characters")],
+    Query(
+        description="Up to 8 words, in any case: each must begin a word of the name, a label, the network or dataset.",
+        examples=["resnet eta"],
+    ),
+]
+Starred = Annotated[bool | None, Query(description="Only rows with a star, or only those without.")]
+OfSweep = Annotated[
+    Annotated[str, Field(max_length=60, pattern=NO_NUL), Form("a sweep's id")] | None,
+    Query(description="Only jobs that are trials of this sweep, or models that these trained."),
+]
+OfDataset = Annotated[
+    Annotated[str, Field(max_length=100, pattern=NO_NUL), Form("a dataset's name or id")] | None,
+    Query(description="Only rows of this dataset: a name (every version of it), `name@version`, or an id."),
+]
+SortedBy = Annotated[
+    Annotated[
+        str,
+        Field(pattern=rf"^(created|finished|metric:[^\x00]{{1,{MAX_METRIC}}})$"),
+        Form("created, finished or metric:NAME, such as metric:val/accuracy"),
+    ],
+    Query(
+        description="`created`, `finished`, or `metric:NAME`, a number of the result. Rows without it come last.",
+        examples=["metric:val/accuracy"],
+    ),
+]
+InOrder = Annotated[
+    Order | None,
+    Query(
+        description="`asc` or `desc`. By default the newest come first, and by a metric the best: the least of one "
+        "whose name holds `loss`, `latency`, `_ms`, `bytes` or `energy`, else the greatest.",
+    ),
+]
+
+
+async def _wanted(
+    label: Labels = [],  # noqa: B006  (FastAPI copies it)
+    q: Search = "",
+    starred: Starred = None,
+    sweep: OfSweep = None,
+    dataset: OfDataset = None,
+    sort: SortedBy = "created",
+    order: InOrder = None,
+) -> Wanted:
+    pairs = [(key, value) for key, _, value in (item.partition(":") for item in label)]
+    return Wanted(pairs, q, starred, sweep, dataset, sort, order)
+
+
+Listed = Annotated[Wanted, Depends(_wanted)]
+"""Which rows of a list are wanted, and in which order."""

@@ -1,0 +1,101 @@
+"""The filters and the order of a list of jobs or models, as they stand in the address of its page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+from urllib.parse import urlencode
+
+from jobs.finding_tables import MAX_METRIC
+from jobs.repository.finding import Order, Wanted
+
+MOST_SEARCHED = 100
+"""Characters of a search."""
+_SORT = re.compile(rf"created|finished|metric:[^\x00]{{1,{MAX_METRIC}}}")
+ORDERS: Mapping[str, Order] = {"asc": "asc", "desc": "desc"}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a list shows, and in which order. An empty field filters nothing."""
+
+    labels: tuple[tuple[str, str], ...] = ()
+    q: str = ""
+    starred: bool = False
+    dataset: str = ""
+    sweep: str = ""
+    sort: str = ""
+    order: str = ""
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """The parameters of an address."""
+        found = [("label", f"{key}:{value}") for key, value in self.labels]
+        found += [("q", self.q), ("starred", "true" if self.starred else ""), ("dataset", self.dataset)]
+        found += [("sweep", self.sweep), ("sort", self.sort), ("order", self.order)]
+        return [(key, value) for key, value in found if value]
+
+    def query(self, **more: str) -> str:
+        """The address of the list with these filters and the parameters `more`."""
+        pairs = [*self.pairs(), *((key, value) for key, value in more.items() if value)]
+        return "?" + urlencode(pairs) if pairs else "?"
+
+    def with_label(self, key: str, value: str) -> Self:
+        labels = self.labels if (key, value) in self.labels else (*self.labels, (key, value))
+        return replace(self, labels=labels)
+
+    def without_label(self, key: str, value: str) -> Self:
+        return replace(self, labels=tuple(label for label in self.labels if label != (key, value)))
+
+    def without(self, *fields: str) -> Self:
+        """The same without these fields."""
+        return replace(self, **{name: type(getattr(self, name))() for name in fields})
+
+    def sorted_by(self, sort: str) -> Self:
+        """The list in the order of a column's head: in the other direction where it is sorted by that already."""
+        wanted = self.wanted()
+        if (self.sort or "created") != sort:
+            return replace(self, sort="" if sort == "created" else sort, order="")
+        return replace(self, order="asc" if wanted.descending else "desc")
+
+    def direction_of(self, sort: str) -> str:
+        """`ascending` or `descending` where the list is sorted by this, else `none`: the values of `aria-sort`."""
+        if (self.sort or "created") != sort:
+            return "none"
+        return "descending" if self.wanted().descending else "ascending"
+
+    def wanted(self) -> Wanted:
+        """The same for the repository."""
+        return Wanted(
+            labels=self.labels,
+            q=self.q,
+            starred=True if self.starred else None,
+            sweep=self.sweep or None,
+            dataset=self.dataset or None,
+            sort=self.sort or "created",
+            order=ORDERS.get(self.order),
+        )
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether anything is filtered out."""
+        return bool(self.labels or self.q or self.starred or self.dataset or self.sweep)
+
+
+def parse_asked(label: Sequence[str], q: str, starred: str, dataset: str, sweep: str, sort: str, order: str) -> Asked:
+    """What the query string of a page asks for. Raises ValueError with a sentence about what is malformed."""
+    labels = []
+    for text in filter(None, label):
+        key, colon, value = text.partition(":")
+        if not (key and colon) or "\0" in text:
+            raise ValueError(f"A label filter reads key:value, got {text!r}.")
+        labels.append((key, value))
+    for text in (q, dataset, sweep):
+        if "\0" in text or len(text) > MOST_SEARCHED:
+            raise ValueError(f"A search and a name have at most {MOST_SEARCHED} characters, and no NUL.")
+    if sort and not _SORT.fullmatch(sort):
+        raise ValueError(f"A list is sorted by created, finished or metric:NAME, got {sort[:60]!r}.")
+    if order and order not in ORDERS:
+        raise ValueError(f"An order is asc or desc, got {order[:60]!r}.")
+    return Asked(tuple(labels), q.strip(), starred == "true", dataset, sweep, sort, order)
