@@ -21,7 +21,7 @@ from api.jobs.queue_positions import QueuePositions
 from api.service import Service
 from api.web.header import PAGE_SIZE, page_header
 from api.web.html import error_page, page
-from api.web.sorting import parse_asked
+from api.web.sorting import AskedDep
 from jobs.documents import require_readable
 from jobs.errors import BadCursor, NotFound, TooManyWords
 from jobs.repository import attempts, core, datasets, finding, history, lifecycle
@@ -41,20 +41,14 @@ EVENTS = 200
 def job_list(
     request: Request,
     service: ServiceDep,
+    asked: AskedDep,
     status: Annotated[list[str], Query()] = [],  # noqa: B006  (a declaration: FastAPI copies it)
-    label: Annotated[list[str], Query()] = [],  # noqa: B006
     kind: str = "",
-    q: str = "",
-    starred: str = "",
-    dataset: str = "",
-    sweep: str = "",
-    sort: str = "",
-    order: str = "",
     after: str = "",
 ) -> HTMLResponse:
     """All jobs that match the filters, newest first or as a column says."""
     try:
-        filters = parse_filters(parse_asked(label, q, starred, dataset, sweep, sort, order), status, kind)
+        filters = parse_filters(asked.parse(), status, kind)
         with service.database.read() as session:
             context = _list_context(session, service, filters, after)
     except (ValueError, BadCursor, TooManyWords) as error:

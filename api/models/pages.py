@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy.orm import Session
 
@@ -17,7 +16,7 @@ from api.http.listing import readable
 from api.jobs.job_view import accuracy
 from api.web.header import PAGE_SIZE, page_header
 from api.web.html import error_page, page
-from api.web.sorting import parse_asked
+from api.web.sorting import AskedDep
 from jobs.documents import require_readable
 from jobs.errors import BadCursor, NotFound, TooManyWords
 from jobs.repository import finding, keeping, models
@@ -75,18 +74,12 @@ def _viewer(session: Session, rows: Sequence[Model]) -> Callable[[Model], ModelV
 def model_list(
     request: Request,
     service: ServiceDep,
-    label: Annotated[list[str], Query()] = [],  # noqa: B006  (a declaration: FastAPI copies it)
-    q: str = "",
-    starred: str = "",
-    dataset: str = "",
-    sweep: str = "",
-    sort: str = "",
-    order: str = "",
+    query: AskedDep,
     after: str = "",
 ) -> HTMLResponse:
     """All models that match the filters, newest first or as a column says."""
     try:
-        asked = parse_asked(label, q, starred, dataset, sweep, sort, order)
+        asked = query.parse()
         with service.database.read() as session:
             found = finding.list_models(session, asked.wanted(), limit=PAGE_SIZE, after=after or None)
             views = readable(found.rows, _viewer(session, found.rows))

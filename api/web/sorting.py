@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Annotated, Self
 from urllib.parse import urlencode
+
+from fastapi import Depends, Query
 
 from jobs.finding_tables import MAX_METRIC
 from jobs.repository.finding import Order, Wanted
@@ -83,19 +85,38 @@ class Asked:
         return bool(self.labels or self.q or self.starred or self.dataset or self.sweep)
 
 
-def parse_asked(label: Sequence[str], q: str, starred: str, dataset: str, sweep: str, sort: str, order: str) -> Asked:
-    """What the query string of a page asks for. Raises ValueError with a sentence about what is malformed."""
-    labels = []
-    for text in filter(None, label):
-        key, colon, value = text.partition(":")
-        if not (key and colon) or "\0" in text:
-            raise ValueError(f"A label filter reads key:value, got {text!r}.")
-        labels.append((key, value))
-    for text in (q, dataset, sweep):
-        if "\0" in text or len(text) > MOST_SEARCHED:
+class AskedQuery:
+    """The parameters of a list's page as they came: a page says what is wrong with them, so they are parsed in it."""
+
+    def __init__(
+        self,
+        label: Annotated[list[str], Query()] = [],  # noqa: B006  (a declaration: FastAPI copies it)
+        q: str = "",
+        starred: str = "",
+        dataset: str = "",
+        sweep: str = "",
+        sort: str = "",
+        order: str = "",
+    ) -> None:
+        self._label, self._texts = label, (q, dataset, sweep)
+        self._starred, self._sort, self._order = starred == "true", sort, order
+
+    def parse(self) -> Asked:
+        """What is asked for. Raises ValueError with a sentence about what is malformed."""
+        labels = []
+        for text in filter(None, self._label):
+            key, colon, value = text.partition(":")
+            if not (key and colon) or "\0" in text:
+                raise ValueError(f"A label filter reads key:value, got {text!r}.")
+            labels.append((key, value))
+        if any("\0" in text or len(text) > MOST_SEARCHED for text in self._texts):
             raise ValueError(f"A search and a name have at most {MOST_SEARCHED} characters, and no NUL.")
-    if sort and not _SORT.fullmatch(sort):
-        raise ValueError(f"A list is sorted by created, finished or metric:NAME, got {sort[:60]!r}.")
-    if order and order not in ORDERS:
-        raise ValueError(f"An order is asc or desc, got {order[:60]!r}.")
-    return Asked(tuple(labels), q.strip(), starred == "true", dataset, sweep, sort, order)
+        if self._sort and not _SORT.fullmatch(self._sort):
+            raise ValueError(f"A list is sorted by created, finished or metric:NAME, got {self._sort[:60]!r}.")
+        if self._order and self._order not in ORDERS:
+            raise ValueError(f"An order is asc or desc, got {self._order[:60]!r}.")
+        q, dataset, sweep = self._texts
+        return Asked(tuple(labels), q.strip(), self._starred, dataset, sweep, self._sort, self._order)
+
+
+AskedDep = Annotated[AskedQuery, Depends()]
