@@ -6,7 +6,7 @@ import re
 
 from starlette.types import Scope
 
-_LINK = re.compile(r'\b(href|src|action|data-path|data-then)="/(?!/)')
+_LINK = re.compile(r'\b(href|src|action|data-path|data-then|data-edit)="/(?!/)')
 
 
 def without_prefix(scope: Scope, prefix: str) -> None:

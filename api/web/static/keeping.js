@@ -1,7 +1,6 @@
 // The form that names, labels and describes a job or a model: it sends what has changed, by PATCH.
 
 import { live } from "./live.js";
-import { prefix } from "./prefix.js";
 import { call } from "./problems.js";
 
 /** The labels of a text with a line `key:value` for each; throws an Error about a line that is none. */
@@ -35,7 +34,7 @@ async function save(form) {
     const body = change ? { labels: change } : {};
     for (const field of [name, notes]) if (field.value !== field.defaultValue) body[field.name] = field.value.trim() ? field.value : null;
     const headers = { "Content-Type": "application/json" };
-    await call(`${prefix}${form.dataset.edit}`, { method: "PATCH", headers, body: JSON.stringify(body) });
+    await call(form.dataset.edit, { method: "PATCH", headers, body: JSON.stringify(body) });
     form.dataset.labels = JSON.stringify(after);
     for (const field of [name, notes]) field.defaultValue = field.value;
     form.closest("details").open = false;

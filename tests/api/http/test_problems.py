@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 from collections.abc import Iterator
@@ -108,10 +109,16 @@ def test_bad_parameters_are_named(api: httpx2.Client) -> None:
 
 
 def test_a_forged_cursor_is_refused(api: httpx2.Client) -> None:
-    from jobs.repository.paging import _make_cursor
+    from jobs.repository.paging import Place, _make_cursor, _open_cursor
 
-    scope: dict[str, Any] = {"list": "jobs", "status": [], "kind": None, "labels": []}
-    assert problem(api.get("/v1/jobs", params={"after": _make_cursor("job_\x00", scope)}))["code"] == "bad_cursor"
+    for job in (train_body(), train_body()):
+        api.post("/v1/jobs", json=job)
+    cursor = api.get("/v1/jobs", params={"limit": 1}).json()["next"]
+    digest = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().partition(":")[0]
+    for forged in ("job_\x00", "job_1:1e999", 'job_1:"x"', "job_1:[1]", "job_1:1:2"):
+        after = base64.urlsafe_b64encode(f"{digest}:{forged}".encode()).decode().rstrip("=")
+        assert problem(api.get("/v1/jobs", params={"after": after}))["code"] == "bad_cursor"
+    assert _open_cursor(_make_cursor(Place("job_01jv3m8z4k6wq0x9t2rhf5ybcd", 0.5), {}), {}).value == 0.5
 
 
 def test_a_problem_repeats_no_bulk(lite_api: httpx2.Client) -> None:
@@ -129,7 +136,7 @@ def test_unknown_paths_and_methods(lite_api: httpx2.Client) -> None:
     assert problem(lite_api.get("/v1/jobs/"))["code"] == "not_found"
     for method, path, allowed in (
         ("PUT", "/v1/jobs", {"GET", "HEAD", "POST"}),
-        ("PATCH", "/v1/jobs/x", {"GET", "HEAD", "DELETE"}),
+        ("PUT", "/v1/jobs/x", {"GET", "HEAD", "PATCH", "DELETE"}),
         ("GET", "/v1/jobs/x/cancel", {"POST"}),
         ("HEAD", "/v1/jobs/x/cancel", {"POST"}),
         ("DELETE", "/v1/models", {"GET", "HEAD", "POST"}),

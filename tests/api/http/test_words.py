@@ -22,7 +22,11 @@ def errors(answer: httpx2.Response) -> dict[str, str]:
     ("path", "pointer", "says"),
     [
         ("/v1/jobs?state=queued", "/query/state", "did you mean status?"),
-        ("/v1/jobs?tags=a", "/query/tags", "known: after, kind, label, limit, status"),
+        (
+            "/v1/jobs?tags=a",
+            "/query/tags",
+            "known: after, dataset, kind, label, limit, order, q, sort, starred, status, sweep",
+        ),
         ("/v1/jobs?limt=3", "/query/limt", "did you mean limit?"),
         ("/v1/jobs?limit=many", "/query/limit", "must be an integer"),
         ("/v1/jobs?limit=0", "/query/limit", "must be ≥ 1, got "),
