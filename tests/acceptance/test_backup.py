@@ -14,7 +14,7 @@ from tests.acceptance.conftest import running_service
 from tests.acceptance.test_one_job import metrics_of
 from tests.support.specs import train_body
 
-BODY = train_body(epochs=3, seed=5, resources={"threads": 1})
+BODY = train_body(epochs=30, seed=5, resources={"threads": 1})
 
 
 def adder(*arguments: str) -> None:
