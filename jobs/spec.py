@@ -47,7 +47,7 @@ class ResourcesSpec(Section):
     """GPUs of the job."""
     threads: Annotated[int, Field(ge=1, le=256), WHOLE] | None = None
     """Threads of the job's process; null: the worker's share of its cores."""
-    memory_gb: PositiveFloat | None = None
+    memory_gb: Annotated[PositiveFloat, Field(le=1_000_000)] | None = None
     """Largest data memory of the training process (RLIMIT_DATA), in GiB; the job waits for a worker that has as much
     free."""
     exact: bool = True

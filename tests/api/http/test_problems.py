@@ -218,3 +218,9 @@ def test_an_unforeseen_error_says_nothing_but_its_id(lite_api: httpx2.Client, mo
     assert found["id"] in found["detail"]
     assert answer.headers["x-request-id"] == found["id"]
     assert ("request.failed", found["id"]) in [(line["event"], line["request"]) for line in logged]
+
+
+def test_a_number_that_no_column_holds_is_a_bad_field(api: httpx2.Client) -> None:
+    for value in (1.4e293, 1_000_001):
+        answer = problem(api.post("/v1/jobs", json=train_body(resources={"memory_gb": value})))
+        assert [error["pointer"] for error in answer["errors"]] == ["/resources/memory_gb"]
