@@ -154,6 +154,8 @@ WHOLE: Final = BeforeValidator(_integral)
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED), WHOLE]
+Count = Annotated[int, Field(ge=1, le=2**53), WHOLE]
+"""A number of things without a bound of its own: at most what JSON's readers and the database keep exactly."""
 Epochs = Annotated[int, Field(ge=1, le=100_000), WHOLE]
 BatchSize = Annotated[
     int,

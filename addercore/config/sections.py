@@ -10,7 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from addercore.arch.networks import ARCHS, FIRST_LAST, METHODS
 from addercore.config.datasets import DATASETS, dataset, is_dataset
 from addercore.config.errors import field_errors
-from addercore.config.fields import WHOLE, ModelId, NonNegativeFloat, PositiveFloat, Section, names, one_of
+from addercore.config.fields import WHOLE, Count, ModelId, NonNegativeFloat, PositiveFloat, Section, names, one_of
 
 Method = Literal["adder", "conv", "bnn", "xnor", "bwn"]
 FirstLast = Literal["adder", "conv"]
@@ -84,7 +84,7 @@ class OptimizerConfig(Section):
 class CheckpointConfig(Section):
     """When to save a checkpoint: after so many epochs, or so many seconds after the last one, whichever is first."""
 
-    every_epochs: Annotated[int, Field(ge=1), WHOLE] | None = 1
+    every_epochs: Count | None = 1
     """Epochs between two checkpoints; null: the clock alone decides."""
     every_seconds: PositiveFloat | None = 300.0
     """Seconds between two checkpoints; null: the epochs alone decide."""
@@ -95,7 +95,7 @@ class CheckpointConfig(Section):
 class EarlyStopConfig(Section):
     """Ends a training whose val/accuracy no longer rises."""
 
-    patience: Annotated[int, Field(ge=1), WHOLE]
+    patience: Count
     """Epochs without a better val/accuracy after which the training ends."""
     min_delta: NonNegativeFloat = 0.0
     """A better accuracy is more than this above the best so far."""

@@ -1,15 +1,15 @@
 """A training configuration: the training spec of the API, less what only the service needs."""
 
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import ValidationInfo, field_validator, model_validator
 
 from addercore.arch.counts import Counts, count
 from addercore.arch.networks import METHODS, Network, network
 from addercore.config import defaults
 from addercore.config.datasets import DatasetInfo, dataset, is_dataset
 from addercore.config.errors import field_errors
-from addercore.config.fields import WHOLE, BatchSize, Config, Epochs, ModelId, Section, Seed, merge, part_of
+from addercore.config.fields import BatchSize, Config, Count, Epochs, ModelId, Section, Seed, merge, part_of
 from addercore.config.sections import (
     CheckpointConfig,
     DatasetConfig,
@@ -64,7 +64,7 @@ class TrainConfig(Config):
     """Which weights become the model: those of the last epoch, or of the one with the best val/accuracy."""
     checkpoint: CheckpointConfig = CheckpointConfig()
     """When to save a checkpoint."""
-    metrics_every_steps: Annotated[int, Field(ge=1), WHOLE] = 10
+    metrics_every_steps: Count = 10
     """Steps between two points of train/loss and the other metrics of a step."""
 
     @model_validator(mode="before")

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from addercore.config import field_errors
-from addercore.config.fields import WHOLE, Form, PositiveFloat, Section, Seed
+from addercore.config.fields import WHOLE, Count, Form, PositiveFloat, Section, Seed
 from jobs.spec import SWEEP_LABELS, LabelKey, LabelValue
 from jobs.sweeps.objectives import DEFAULTS, RESULT, Direction, direction_of
 
@@ -74,7 +74,7 @@ class IntRange(Section):
     type: Literal["int"]
     low: Annotated[int, Field(ge=-(2**53), le=2**53), WHOLE]
     high: Annotated[int, Field(ge=-(2**53), le=2**53), WHOLE]
-    step: Annotated[int, Field(ge=1), WHOLE] = 1
+    step: Count = 1
     log: bool = False
     """Even in the logarithm."""
 
@@ -153,7 +153,7 @@ class SweepSpec(Section):
     budget: Budget | None = None
     labels: dict[LabelKey, LabelValue] = Field(default_factory=dict, max_length=MOST_SWEEP_LABELS)
     """For the sweep and its jobs, which also get `sweep` and `trial`."""
-    trials: Annotated[int, Field(ge=1), WHOLE] | None = None
+    trials: Count | None = None
     """Of a search: how many children it may have; 20 by default."""
     sampler: Literal["tpe", "random"] | None = None
     """Of a search: by what came out so far (tree-structured Parzen estimator, the default), or at random."""
