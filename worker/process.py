@@ -192,7 +192,7 @@ def connected(begin: Callable[[Files], Handle]) -> tuple[Handle, Pipes]:
     pipes = Pipes(output, messages, lifeline)
     try:
         return begin(Files(output_write, messages_write, lifeline_read)), pipes
-    except BaseException:
+    except BaseException:  # also an interrupt: no descriptor may stay open
         pipes.close()
         raise
     finally:

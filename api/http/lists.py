@@ -12,6 +12,10 @@ from jobs.finding_tables import MAX_METRIC
 from jobs.repository.finding import Order, Wanted
 
 NO_NUL = r"^[^\x00]*$"
+MOST_SEARCHED = 100
+"""Characters of a search."""
+SORT = rf"^(created|finished|metric:[^\x00]{{1,{MAX_METRIC}}})$"
+"""By what a list may be sorted."""
 
 Labels = Annotated[
     list[
@@ -28,7 +32,9 @@ Labels = Annotated[
     ),
 ]
 Search = Annotated[
-    Annotated[str, Field(max_length=100, pattern=NO_NUL), Form("a text of at most 100 characters")],
+    Annotated[
+        str, Field(max_length=MOST_SEARCHED, pattern=NO_NUL), Form(f"a text of at most {MOST_SEARCHED} characters")
+    ],
     Query(
         description="Up to 8 words, in any case: each must begin a word of the name, a label, the network or dataset.",
         examples=["resnet eta"],
@@ -46,7 +52,7 @@ OfDataset = Annotated[
 SortedBy = Annotated[
     Annotated[
         str,
-        Field(pattern=rf"^(created|finished|metric:[^\x00]{{1,{MAX_METRIC}}})$"),
+        Field(pattern=SORT),
         Form("created, finished or metric:NAME, such as metric:val/accuracy"),
     ],
     Query(

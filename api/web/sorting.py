@@ -10,12 +10,9 @@ from urllib.parse import urlencode
 
 from fastapi import Depends, Query
 
-from jobs.finding_tables import MAX_METRIC
+from api.http.lists import MOST_SEARCHED, SORT
 from jobs.repository.finding import Order, Wanted
 
-MOST_SEARCHED = 100
-"""Characters of a search."""
-_SORT = re.compile(rf"created|finished|metric:[^\x00]{{1,{MAX_METRIC}}}")
 ORDERS: Mapping[str, Order] = {"asc": "asc", "desc": "desc"}
 
 
@@ -111,7 +108,7 @@ class AskedQuery:
             labels.append((key, value))
         if any("\0" in text or len(text) > MOST_SEARCHED for text in self._texts):
             raise ValueError(f"A search and a name have at most {MOST_SEARCHED} characters, and no NUL.")
-        if self._sort and not _SORT.fullmatch(self._sort):
+        if self._sort and not re.fullmatch(SORT, self._sort):
             raise ValueError(f"A list is sorted by created, finished or metric:NAME, got {self._sort[:60]!r}.")
         if self._order and self._order not in ORDERS:
             raise ValueError(f"An order is asc or desc, got {self._order[:60]!r}.")

@@ -193,7 +193,7 @@ class _Program:
                 process_group=0,
                 env=child_environment(os.environ, 1),
             )  # fmt: skip
-        except BaseException:
+        except BaseException:  # also an interrupt: no descriptor may stay open
             self._channel.close()
             os.close(self._lifeline)
             raise

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,8 +62,9 @@ class TemplateFault(Fault):
         wait_until(lambda: templates(worker)[seen:] != [], "the next template", READY_SECONDS)
         return injection
 
+    @abstractmethod
     def blow(self, stage: Stage, running: Running, template: int, injection: Injection) -> None:
-        raise NotImplementedError
+        """What is done to the template while a job of it runs."""
 
     told: tuple[str, ...]
     """Words of the worker's log, one of which confirms it."""
