@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio.events
+import asyncio
 import gc
 import threading
 import time
@@ -12,6 +12,8 @@ from typing import Any
 
 MOST_SECONDS = 0.1
 """CPU time of one callback. While it runs, the loop answers nobody."""
+START_AND_END = ("LifespanOn.main", "Server.serve")
+"""Coroutines of uvicorn around the time in which it answers."""
 _paused = threading.local()
 
 
@@ -23,25 +25,34 @@ def _collected(phase: str, _info: dict[str, int]) -> None:
         _paused.total = getattr(_paused, "total", 0.0) + time.thread_time() - getattr(_paused, "began", 0.0)
 
 
+def _doing(handle: Any) -> str:
+    """What a handle runs: the name of its task's coroutine, or its callback as it is written."""
+    task = getattr(handle._callback, "__self__", None)
+    work = task.get_coro() if isinstance(task, asyncio.Task) else handle
+    return getattr(work, "__qualname__", repr(work))
+
+
 @contextmanager
 def long_callbacks(most: float = MOST_SECONDS) -> Iterator[list[str]]:
     """Collects a line for each callback of an asyncio loop that takes more than `most` seconds of CPU time.
 
     Loops of the main thread are not looked at: they are those of the tests, such as Playwright's.
+    A server's start and end are not looked at either: nobody is connected then.
     uvloop has callbacks of its own that this does not see: run the server on asyncio's loop.
     """
     found: list[str] = []
     run = asyncio.events.Handle._run
 
     def timed(handle: Any) -> None:
-        if threading.current_thread() is threading.main_thread():
+        doing = _doing(handle)
+        if threading.current_thread() is threading.main_thread() or doing in START_AND_END:
             run(handle)
             return
         paused, began = getattr(_paused, "total", 0.0), time.thread_time()
         run(handle)
         took = time.thread_time() - began - (getattr(_paused, "total", 0.0) - paused)
         if took > most:
-            found.append(f"{took * 1000:.0f} ms of CPU: {handle!r}")
+            found.append(f"{took * 1000:.0f} ms of CPU: {doing}")
 
     asyncio.events.Handle._run = timed  # type: ignore[method-assign, assignment]
     gc.callbacks.append(_collected)
