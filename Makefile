@@ -8,6 +8,9 @@ RUN := $(VENV)/bin
 KERNELS := addercore/ops/c/libadder.so
 KERNEL_SOURCES := $(wildcard addercore/ops/c/src/*.[ch] addercore/ops/c/src/*.inc) addercore/ops/c/build.py
 
+# Containers often forbid compiled modules. Every process of a test, and there are hundreds, would compile its own.
+export PYTHONDONTWRITEBYTECODE :=
+
 # The tests run in so many processes side by side: one more than two cores, as many tests wait for servers and leases.
 WORKERS ?= 3
 SIDE_BY_SIDE := -n $(WORKERS) --dist loadgroup
