@@ -130,8 +130,10 @@ class _Service:
         """Starts all processes and prints the address once the service is ready; raises :class:`UpError` otherwise."""
         if not is_loopback(self.options.host):
             _say(f"WARNING: {self.options.host} can be reached from other machines, and there is no authentication")
+        for child in (*self.broker, self.inference):  # they do without the database, so they load meanwhile
+            child.start()
         self._migrate()
-        for child in self.children:
+        for child in (self.api, *self.workers):
             child.start()
         self._await_ready()
         print(f"Adderworks is ready at {self.url}", flush=True)

@@ -101,7 +101,11 @@ class Housekeeping:
             log.warning("worker.not_forgotten", error=str(error))
 
     def _probe(self) -> None:
-        if not self._context.info:
+        """Has the machine looked at, after the template has started: both load the same libraries on the same cores."""
+        template = self._context.template
+        while template is not None and not template.settled and not self._stopping.wait(TICK_SECONDS / 10):
+            pass
+        if not self._context.info and not self._stopping.is_set():
             self._context.probe_machine()
 
     def _note_relay_error(self, error: Exception) -> None:
