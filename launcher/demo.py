@@ -43,6 +43,7 @@ SAME = 1e-9
 LOAD_ALONE = """
 import addercore, sys
 image, *models = sys.argv[1:]
+addercore.sample_image("digits", 0).save(image)
 for model in models:
     print(addercore.load(model).predict(image).label)
 """
@@ -69,7 +70,7 @@ class Contender:
     probability: float = 0.0
 
 
-def run_demo(data: Path, epochs: int | None = None) -> int:
+def run_demo(data: Path, epochs: int) -> int:
     """Runs the demo in the folder ``data``, which is kept; returns the exit code."""
     began = time.monotonic()
     data = data.absolute()
@@ -78,7 +79,6 @@ def run_demo(data: Path, epochs: int | None = None) -> int:
         results.mkdir(exist_ok=True)
         digit = results / "digit.png"
         contenders = [submitted(client, method, results / method, epochs) for method in METHODS]
-        python("-m", "addercore.sample", "digits", "0", str(digit))
         for contender in contenders:
             trained(client, contender)
         compare_evaluations(client, contenders)
@@ -88,16 +88,15 @@ def run_demo(data: Path, epochs: int | None = None) -> int:
     return 0
 
 
-def submitted(client: Client, method: str, folder: Path, epochs: int | None) -> Contender:
+def submitted(client: Client, method: str, folder: Path, epochs: int) -> Contender:
     """Submits the training of one network."""
     spec: dict[str, Any] = {
         "kind": "train",
         "model": {"arch": "lenet5_bn", "method": method},
         "dataset": {"name": "digits"},
+        "epochs": epochs,
         "labels": {"demo": method},
     }
-    if epochs is not None:
-        spec["epochs"] = epochs
     _say(f"Training lenet5_bn as {method} network on digits")
     return Contender(method, client.jobs.validate(spec), client.jobs.submit(spec), folder)
 
@@ -140,7 +139,7 @@ def compare_evaluations(client: Client, contenders: list[Contender]) -> None:
 
 
 def compare_predictions(client: Client, contenders: list[Contender], digit: Path) -> None:
-    """Asks each model what the digit is, in the service and without it; raises :class:`DemoError` if they differ."""
+    """Asks each model what a digit is, in the service and without it; raises :class:`DemoError` if they differ."""
     alone = python("-c", LOAD_ALONE, str(digit), *(str(contender.folder / FILES[0]) for contender in contenders))
     for contender, label_alone in zip(contenders, alone.splitlines(), strict=True):
         ranked = ranking(client.models.predict(contender.imported_id, digit))
@@ -209,10 +208,10 @@ def report(contenders: list[Contender], digit: Path, data: Path, seconds: float)
 def running_service(data: Path) -> Iterator[str]:
     """Runs ``adder up`` on a free port as a process of its own, and stops it in any case."""
     command = [sys.executable, "-P", "-c", "from adderclient.command import main; main()"]
-    workers = min(len(METHODS), cores())  # both networks train at once
     _say(f"Starting the service in {data}")
     service = subprocess.Popen(
-        [*command, "up", "--port", "0", "--workers", str(workers), "--data", str(data)],
+        [*command, "up", "--port", "0", "--data", str(data)],
+        env=os.environ | {"ADDER_WORKER_SLOTS": str(min(len(METHODS), cores()))},  # both networks train at once
         stdout=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
         text=True,

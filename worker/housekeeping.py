@@ -101,7 +101,7 @@ class Housekeeping:
             log.warning("worker.not_forgotten", error=str(error))
 
     def _probe(self) -> None:
-        """Has the machine looked at, after the template has started: both load the same libraries on the same cores."""
+        """Finds out what the machine offers, once the template has started, which says so where there is no GPU."""
         template = self._context.template
         while template is not None and not template.settled and not self._stopping.wait(TICK_SECONDS / 10):
             pass

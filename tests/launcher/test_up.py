@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from adderclient import Client
+from launcher.service import cores
 
 STAND_INS = Path(__file__).parent / "stand_ins"
 COMMAND = [sys.executable, "-P", "-c", "from adderclient.command import main; main()", "up"]
@@ -229,6 +230,16 @@ def test_a_signal_while_starting(up: Callable[..., Up]) -> None:
     until(lambda: service.pids("worker starts"))
     assert service.end(signal.SIGTERM) == 0
     assert not any(alive(pid) for pid in service.pids(""))
+
+
+@pytest.mark.parametrize(("workers", "slots"), [(1, None), (2, None), (1, 2), (2, 2)])
+def test_all_jobs_of_a_machine_share_its_cores(up: Callable[..., Up], workers: int, slots: int | None) -> None:
+    service = up("--workers", str(workers), **({} if slots is None else {"ADDER_WORKER_SLOTS": str(slots)}))
+    service.ready()
+    until(lambda: len(service.pids("worker computes")) == workers)
+    threads = [int(line.split()[-2]) for line in service.journal() if line.startswith("worker computes")]
+    assert threads == [max(1, cores() // (workers * (slots or 1)))] * workers
+    assert service.end(signal.SIGTERM) == 0
 
 
 def test_own_stores(up: Callable[..., Up]) -> None:
