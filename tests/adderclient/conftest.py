@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from adderclient import Client, download, stream, transport
+from adderclient import Client, transport
 from adderclient.command import main
 from tests.adderclient.contract_service import Service
 
@@ -23,8 +23,6 @@ Adder = Callable[..., subprocess.CompletedProcess[str]]
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses between attempts are a hundredth of the real ones; their number is not touched."""
     monkeypatch.setattr(transport, "FIRST_PAUSE", 0.002)
-    monkeypatch.setattr(download, "FIRST_PAUSE", 0.002)
-    monkeypatch.setattr(stream, "FIRST_PAUSE", 0.002)
 
 
 @pytest.fixture

@@ -181,7 +181,7 @@ def test_an_id_cannot_leave_its_path(service: Service, client: Client) -> None:
 
 
 def test_metrics_come_in_pages(service: Service, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adderclient.jobs.METRICS_PAGE", 10)
+    monkeypatch.setattr("adderclient._sync.job_data.METRICS_PAGE", 10)
     service.jobs["job_1"] = job("job_1")
     service.metrics["job_1"] = [metric(n, ("train/loss", "lr")[n % 2], None if n == 4 else n / 2) for n in range(1, 51)]
     assert [point.seq for point in client.jobs.metrics("job_1")] == list(range(1, 51))

@@ -1,3 +1,4 @@
+# Made from adderclient/_async/jobs.py by `python -m adderclient.make_sync`: change that file, not this one.
 """``client.jobs``: submit, control and follow jobs, and fetch what they made."""
 
 from __future__ import annotations
@@ -6,23 +7,24 @@ import builtins
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Unpack
-from urllib.parse import quote
+from typing import Any, Literal, Unpack
 
-from adderclient import stream
-from adderclient.download import Transfer, fetch
-from adderclient.errors import JobFailed, NotFoundError
+from adderclient._sync import job_data, stream
+from adderclient._sync.job import Job
+from adderclient._sync.job_data import job_path, listed
+from adderclient._sync.paging import walk
+from adderclient._sync.transport import Transport
+from adderclient._sync.waiting import ended
+from adderclient.download import Transfer
+from adderclient.errors import JobFailed
 from adderclient.keeping import Filters, changes, listing
-from adderclient.records import Artifact, Attempt, Event, Job, MetricPoint, Page, StreamEvent, Validation, pages
+from adderclient.progress import Progress
+from adderclient.records import Artifact, Attempt, Event, MetricPoint, Page, StreamEvent, Validation
+from adderclient.records.jobs import Job as JobRecord
 from adderclient.records.jobs import ran
-from adderclient.transport import Params, Transport, given
-from adderclient.waiting import looks
+from adderclient.transport import Params, given
 
-T = TypeVar("T")
 Spec = Mapping[str, Any]
-
-METRICS_PAGE = 10_000
-"""Points that one request asks for; the server gives no more."""
 
 
 class Jobs:
@@ -34,6 +36,7 @@ class Jobs:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+        self._job = Job.of(transport)
 
     def submit(self, spec: Spec, idempotency_key: str | None = None) -> Job:
         """Creates a job.
@@ -52,9 +55,7 @@ class Jobs:
                 spec.
         """
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
-        return Job.from_json(
-            self._transport.json("POST", "/v1/jobs", json=dict(spec), headers=headers, repeatable=True)
-        )
+        return self._job(self._transport.json("POST", "/v1/jobs", json=dict(spec), headers=headers, repeatable=True))
 
     def validate(self, spec: Spec) -> Validation:
         """Checks a spec, fills in its defaults and counts what its network costs; creates nothing.
@@ -85,7 +86,7 @@ class Jobs:
         Raises:
             NotFoundError: there is no such job.
         """
-        return Job.from_json(self._transport.json("GET", _path(job_id)))
+        return self._job(self._transport.json("GET", job_path(job_id)))
 
     def list(
         self,
@@ -112,7 +113,7 @@ class Jobs:
             InvalidRequestError: a filter or the cursor is none.
         """
         params = [*given(status=status, kind=kind, limit=limit, after=after), *listing(filters)]
-        return Page.from_json(self._transport.json("GET", "/v1/jobs", params=params), Job.from_json)
+        return Page.from_json(self._transport.json("GET", "/v1/jobs", params=params), self._job)
 
     def iterate(
         self, *, status: str | None = None, kind: str | None = None, **filters: Unpack[Filters]
@@ -130,8 +131,8 @@ class Jobs:
         Raises:
             InvalidRequestError: a filter is none.
         """
-        for page in pages(lambda after: self.list(status=status, kind=kind, limit=100, after=after, **filters)):
-            yield from page
+        params = [*given(status=status, kind=kind, limit=100), *listing(filters)]
+        return walk(self._transport, "/v1/jobs", params, self._job)
 
     def edit(
         self,
@@ -160,7 +161,7 @@ class Jobs:
             NotFoundError: there is no such job.
         """
         body = changes(name, notes, labels, starred)
-        return Job.from_json(self._transport.json("PATCH", _path(job_id), json=body, repeatable=True))
+        return self._job(self._transport.json("PATCH", job_path(job_id), json=body, repeatable=True))
 
     def cancel(self, job_id: str) -> Job:
         """Asks the job to stop for good; cancelling it twice is no error.
@@ -246,8 +247,8 @@ class Jobs:
         """
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         body = {"epochs": epochs} if lr is None else {"epochs": epochs, "lr": lr}
-        path = f"{_path(job_id)}/continue"
-        return Job.from_json(self._transport.json("POST", path, json=body, headers=headers, repeatable=True))
+        path = f"{job_path(job_id)}/continue"
+        return self._job(self._transport.json("POST", path, json=body, headers=headers, repeatable=True))
 
     def delete(self, job_id: str) -> None:
         """Deletes a finished job with all that it stored; its model stays.
@@ -259,7 +260,7 @@ class Jobs:
             ConflictError: it has not ended.
             NotFoundError: there is no such job.
         """
-        self._transport.request("DELETE", _path(job_id))
+        self._transport.request("DELETE", job_path(job_id))
 
     def metrics(
         self,
@@ -282,19 +283,7 @@ class Jobs:
         Raises:
             NotFoundError: there is no such job.
         """
-        wanted = [("name", name) for name in names]
-        points: builtins.list[MetricPoint] = []
-        while limit is None or len(points) < limit:
-            size = METRICS_PAGE if limit is None else min(METRICS_PAGE, limit - len(points))
-            params = [*wanted, ("after_seq", str(after_seq)), ("limit", str(size))]
-            page = Page.from_json(
-                self._transport.json("GET", f"{_path(job_id)}/metrics", params=params), MetricPoint.from_json
-            )
-            points.extend(page)
-            if not page.data or (len(page) < size and not page.has_more):
-                break
-            after_seq = page.data[-1].seq
-        return points
+        return job_data.points(self._transport, job_id, names, after_seq, limit)
 
     def events(self, job_id: str) -> builtins.list[Event]:
         """Asks for a job's state changes and notable moments.
@@ -308,7 +297,7 @@ class Jobs:
         Raises:
             NotFoundError: there is no such job.
         """
-        return self._all(f"{_path(job_id)}/events", Event.from_json)
+        return [one for one in listed(self._transport, job_id, "events", Event.from_json)]
 
     def attempts(self, job_id: str) -> builtins.list[Attempt]:
         """Asks where each attempt at a job ran and why it ended.
@@ -322,9 +311,9 @@ class Jobs:
         Raises:
             NotFoundError: there is no such job.
         """
-        return self._all(f"{_path(job_id)}/attempts", Attempt.from_json)
+        return [one for one in listed(self._transport, job_id, "attempts", Attempt.from_json)]
 
-    def run_seconds(self, job: Job) -> float | None:
+    def run_seconds(self, job: JobRecord) -> float | None:
         """How long a job ran: all its attempts together, without the time in which it was queued or paused.
 
         Args:
@@ -356,16 +345,12 @@ class Jobs:
             ConnectionFailed: the server cannot be reached, or the connection broke.
         """
         params = given(tail=tail, follow="true" if follow else None)
-        with (
-            self._transport.connected(),
-            self._transport.stream(
-                f"{_path(job_id)}/logs",
-                params=params,
-                headers={"Accept": "text/plain"},
-                read_timeout=None if follow else 60.0,
-            ) as response,
-        ):
-            yield from response.iter_lines()
+        headers, patience = {"Accept": "text/plain"}, None if follow else 60.0
+        path = f"{job_path(job_id)}/logs"
+        with self._transport.connected():
+            with self._transport.stream(path, params=params, headers=headers, read_timeout=patience) as response:
+                for line in response.iter_lines():
+                    yield line
 
     def stream(self, job_id: str, last_event_id: str | None = None) -> Iterator[StreamEvent]:
         """Follows a job: its metrics, events and statuses as they happen, to the final status.
@@ -383,16 +368,27 @@ class Jobs:
             NotFoundError: there is no such job.
             ConnectionFailed: the connection broke too often in a row.
         """
-        path = f"{_path(job_id)}/stream"
-        return stream.events(self._transport, path, last_event_id, lambda: self.get(job_id).finished)
 
-    def wait(self, job_id: str, timeout: float | None = None, *, check: bool = True) -> Job:
+        def finished() -> bool:
+            return (self.get(job_id)).finished
+
+        return stream.events(self._transport, f"{job_path(job_id)}/stream", last_event_id, finished)
+
+    def wait(
+        self,
+        job_id: str,
+        timeout: float | None = None,
+        *,
+        check: bool = True,
+        progress: Progress[JobRecord] = False,
+    ) -> Job:
         """Waits until the job has ended. A paused job is waited for until somebody resumes it.
 
         Args:
             job_id: the job's id.
             timeout: seconds to wait at most; None: without limit.
             check: whether a job that does not succeed is an error.
+            progress: true shows a line on stderr; a function is called with the job at each look.
 
         Returns:
             The ended job.
@@ -403,10 +399,10 @@ class Jobs:
             NotFoundError: there is no such job.
             ConnectionFailed: the server could not be reached for two minutes.
         """
-        *_, last = looks(lambda: self.get(job_id), timeout)
-        if check and last.seen.status != "succeeded":
-            raise JobFailed(last.seen)
-        return last.seen
+        last = ended(lambda: self.get(job_id), timeout, progress)
+        if check and last.status != "succeeded":
+            raise JobFailed(last)
+        return last
 
     def artifacts(self, job_id: str) -> builtins.list[Artifact]:
         """Asks for the files that a job published.
@@ -420,7 +416,7 @@ class Jobs:
         Raises:
             NotFoundError: there is no such job.
         """
-        return self._all(f"{_path(job_id)}/artifacts", Artifact.from_json)
+        return [one for one in listed(self._transport, job_id, "artifacts", Artifact.from_json)]
 
     def download(
         self,
@@ -446,23 +442,9 @@ class Jobs:
             ChecksumMismatch: the bytes are not those that were published; what came of them is deleted.
             ConnectionFailed: the connection broke too often; the next call goes on.
         """
-        listed = {artifact.name: artifact for artifact in self.artifacts(job_id)}
-        if name not in listed:
-            raise NotFoundError.named(job_id, "artifact", name, listed)
-        path = f"{_path(job_id)}/artifacts/{quote(name, safe='')}"
-        return fetch(self._transport, path, to, name, sha256=listed[name].sha256, progress=progress)
+        return job_data.download(self._transport, job_id, name, to, progress)
 
     def _act(self, job_id: str, action: str, *, params: Params | None = None, repeatable: bool = False) -> Job:
-        return Job.from_json(
-            self._transport.json("POST", f"{_path(job_id)}/{action}", params=params, repeatable=repeatable)
+        return self._job(
+            self._transport.json("POST", f"{job_path(job_id)}/{action}", params=params, repeatable=repeatable)
         )
-
-    def _all(self, path: str, parse: Callable[[Mapping[str, Any]], T]) -> builtins.list[T]:
-        def page(after: str | None) -> Page[T]:
-            return Page.from_json(self._transport.json("GET", path, params=given(after=after)), parse)
-
-        return [item for one in pages(page) for item in one]
-
-
-def _path(job_id: str) -> str:
-    return f"/v1/jobs/{quote(job_id, safe='')}"
