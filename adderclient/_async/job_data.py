@@ -29,7 +29,7 @@ def listed(
     transport: AsyncTransport, job_id: str, what: str, parse: Callable[[Mapping[str, Any]], T]
 ) -> AsyncIterator[T]:
     """A job's ``events``, ``attempts`` or ``artifacts``."""
-    return walk(transport, f"{job_path(job_id)}/{what}", [], parse)
+    return walk(transport, f"{job_path(job_id)}/{what}", [], parse, sized=False)
 
 
 async def points(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Unpack
 
 from adderclient._async import job_data, stream
+from adderclient._async.export import export_job
 from adderclient._async.job import AsyncJob
 from adderclient._async.job_data import job_path, listed
 from adderclient._async.paging import walk
@@ -132,7 +133,7 @@ class AsyncJobs:
         Raises:
             InvalidRequestError: a filter is none.
         """
-        params = [*given(status=status, kind=kind, limit=100), *listing(filters)]
+        params = [*given(status=status, kind=kind), *listing(filters)]
         return walk(self._transport, "/v1/jobs", params, self._job)
 
     async def edit(
@@ -444,6 +445,27 @@ class AsyncJobs:
             ConnectionFailed: the connection broke too often; the next call goes on.
         """
         return await job_data.download(self._transport, job_id, name, to, progress)
+
+    async def export(self, job_id: str, format: str, to: str | Path, *, license: str = "unknown") -> str:
+        """Writes a job for another tool.
+
+        Args:
+            job_id: the job's id.
+            format: ``tensorboard`` (an event file, in a folder of the job's id), ``mlflow`` (a run with parameters,
+                metrics, tags and files), or ``hf`` (its model, as a folder with a model card for the Hugging Face Hub).
+            to: a folder; for ``mlflow`` also a tracking URI, such as ``http://…`` or ``sqlite:///…``.
+            license: of the model's weights, for ``hf``, as the Hub names them.
+
+        Returns:
+            The folder, or the id of MLflow's run.
+
+        Raises:
+            AdderClientError: there is no such format, the extra that writes it is not installed, MLflow refused the
+                run, or the job has no model for ``hf``.
+            NotFoundError: there is no such job.
+            ConnectionFailed: the server cannot be reached.
+        """
+        return await export_job(self._transport, job_id, format, to, license)
 
     async def _act(
         self, job_id: str, action: str, *, params: Params | None = None, repeatable: bool = False

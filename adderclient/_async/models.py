@@ -8,6 +8,7 @@ from typing import IO, Any, Unpack
 from urllib.parse import quote
 
 from adderclient._async.download import fetch
+from adderclient._async.export import export_model
 from adderclient._async.paging import walk
 from adderclient._async.transport import AsyncTransport
 from adderclient.download import Transfer
@@ -62,7 +63,7 @@ class AsyncModels:
         Raises:
             InvalidRequestError: a filter is none.
         """
-        return walk(self._transport, "/v1/models", [*given(limit=100), *listing(filters)], Model.from_json)
+        return walk(self._transport, "/v1/models", listing(filters), Model.from_json)
 
     async def edit(
         self,
@@ -207,6 +208,25 @@ class AsyncModels:
             sha256=(await self.get(model_id)).sha256 if format == "safetensors" else None,
             progress=progress,
         )
+
+    async def export(self, model_id: str, to: str | Path, *, format: str = "hf", license: str = "unknown") -> str:
+        """Writes a model for another tool.
+
+        Args:
+            model_id: the model's id, or an alias.
+            to: a folder.
+            format: ``hf``: weights, manifest and a model card, as ``hf upload`` takes them.
+            license: of the weights, as the Hugging Face Hub names them, such as ``apache-2.0``.
+
+        Returns:
+            The folder.
+
+        Raises:
+            AdderClientError: there is no such format.
+            NotFoundError: there is no such model.
+            ChecksumMismatch: the bytes are not those that were published.
+        """
+        return await export_model(self._transport, model_id, format, to, license)
 
     async def predict(
         self,

@@ -105,7 +105,7 @@ class AsyncSweeps:
         Raises:
             NotFoundError: there is no such sweep.
         """
-        return walk(self._transport, f"{_path(sweep_id)}/trials", given(limit=100), Trial.from_json)
+        return walk(self._transport, f"{_path(sweep_id)}/trials", [], Trial.from_json)
 
     async def table(self, sweep_id: str) -> Json:
         """Asks for the table of a sweep.

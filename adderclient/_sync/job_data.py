@@ -28,7 +28,7 @@ def job_path(job_id: str) -> str:
 
 def listed(transport: Transport, job_id: str, what: str, parse: Callable[[Mapping[str, Any]], T]) -> Iterator[T]:
     """A job's ``events``, ``attempts`` or ``artifacts``."""
-    return walk(transport, f"{job_path(job_id)}/{what}", [], parse)
+    return walk(transport, f"{job_path(job_id)}/{what}", [], parse, sized=False)
 
 
 def points(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Unpack
 
 from adderclient._sync import job_data, stream
+from adderclient._sync.export import export_job
 from adderclient._sync.job import Job
 from adderclient._sync.job_data import job_path, listed
 from adderclient._sync.paging import walk
@@ -131,7 +132,7 @@ class Jobs:
         Raises:
             InvalidRequestError: a filter is none.
         """
-        params = [*given(status=status, kind=kind, limit=100), *listing(filters)]
+        params = [*given(status=status, kind=kind), *listing(filters)]
         return walk(self._transport, "/v1/jobs", params, self._job)
 
     def edit(
@@ -443,6 +444,27 @@ class Jobs:
             ConnectionFailed: the connection broke too often; the next call goes on.
         """
         return job_data.download(self._transport, job_id, name, to, progress)
+
+    def export(self, job_id: str, format: str, to: str | Path, *, license: str = "unknown") -> str:
+        """Writes a job for another tool.
+
+        Args:
+            job_id: the job's id.
+            format: ``tensorboard`` (an event file, in a folder of the job's id), ``mlflow`` (a run with parameters,
+                metrics, tags and files), or ``hf`` (its model, as a folder with a model card for the Hugging Face Hub).
+            to: a folder; for ``mlflow`` also a tracking URI, such as ``http://…`` or ``sqlite:///…``.
+            license: of the model's weights, for ``hf``, as the Hub names them.
+
+        Returns:
+            The folder, or the id of MLflow's run.
+
+        Raises:
+            AdderClientError: there is no such format, the extra that writes it is not installed, MLflow refused the
+                run, or the job has no model for ``hf``.
+            NotFoundError: there is no such job.
+            ConnectionFailed: the server cannot be reached.
+        """
+        return export_job(self._transport, job_id, format, to, license)
 
     def _act(self, job_id: str, action: str, *, params: Params | None = None, repeatable: bool = False) -> Job:
         return self._job(

@@ -9,6 +9,7 @@ from typing import IO, Any, Unpack
 from urllib.parse import quote
 
 from adderclient._sync.download import fetch
+from adderclient._sync.export import export_model
 from adderclient._sync.paging import walk
 from adderclient._sync.transport import Transport
 from adderclient.download import Transfer
@@ -63,7 +64,7 @@ class Models:
         Raises:
             InvalidRequestError: a filter is none.
         """
-        return walk(self._transport, "/v1/models", [*given(limit=100), *listing(filters)], Model.from_json)
+        return walk(self._transport, "/v1/models", listing(filters), Model.from_json)
 
     def edit(
         self,
@@ -208,6 +209,25 @@ class Models:
             sha256=(self.get(model_id)).sha256 if format == "safetensors" else None,
             progress=progress,
         )
+
+    def export(self, model_id: str, to: str | Path, *, format: str = "hf", license: str = "unknown") -> str:
+        """Writes a model for another tool.
+
+        Args:
+            model_id: the model's id, or an alias.
+            to: a folder.
+            format: ``hf``: weights, manifest and a model card, as ``hf upload`` takes them.
+            license: of the weights, as the Hugging Face Hub names them, such as ``apache-2.0``.
+
+        Returns:
+            The folder.
+
+        Raises:
+            AdderClientError: there is no such format.
+            NotFoundError: there is no such model.
+            ChecksumMismatch: the bytes are not those that were published.
+        """
+        return export_model(self._transport, model_id, format, to, license)
 
     def predict(
         self,

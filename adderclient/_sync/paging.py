@@ -8,21 +8,29 @@ from typing import Any, TypeVar
 
 from adderclient._sync.transport import Transport
 from adderclient.records import Page
-from adderclient.transport import given
+from adderclient.transport import Params, given
 
 T = TypeVar("T")
+
+MOST = 100
+"""Items that a page may have."""
 
 
 def walk(
     transport: Transport,
     path: str,
-    params: list[tuple[str, str]],
+    params: Params,
     parse: Callable[[Mapping[str, Any]], T],
+    *,
+    sized: bool = True,
 ) -> Iterator[T]:
-    """Yields the items of all pages of a listing; each page is fetched when it is reached."""
+    """Yields the items of all pages of a listing; each page is fetched when it is reached.
+
+    Listings that are not ``sized`` take no limit.
+    """
     after: str | None = None
     while True:
-        found = transport.json("GET", path, params=[*params, *given(after=after)])
+        found = transport.json("GET", path, params=[*params, *given(limit=MOST if sized else None, after=after)])
         page = Page.from_json(found, parse)
         for item in page:
             yield item

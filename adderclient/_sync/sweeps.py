@@ -104,7 +104,7 @@ class Sweeps:
         Raises:
             NotFoundError: there is no such sweep.
         """
-        return walk(self._transport, f"{_path(sweep_id)}/trials", given(limit=100), Trial.from_json)
+        return walk(self._transport, f"{_path(sweep_id)}/trials", [], Trial.from_json)
 
     def table(self, sweep_id: str) -> Json:
         """Asks for the table of a sweep.
