@@ -54,6 +54,8 @@ def _of_job(job: Job) -> Iterator[str]:
             yield f"epoch {far.epoch or 0}/{far.epochs}"
         if far.fraction is not None:
             yield f"{far.fraction:.0%}"
+        if job.status != "running":
+            return
         if far.images_per_second:
             yield f"{far.images_per_second:.0f} images/s"
         if far.eta_seconds is not None:

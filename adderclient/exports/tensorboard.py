@@ -23,7 +23,7 @@ def write(source: Source, to: str) -> str:
     A file that an earlier export of the job wrote there is replaced. Returns the folder of the job.
     """
     job, metrics = source.the_job(), source.metrics or MetricTable()
-    folder = Path(to) / job.id
+    folder = Path(to) / Path(job.id).name
     before = [*folder.glob(f"events.out.tfevents.*{SUFFIX}")]
     writer = require("tensorboardX", "tensorboardX", "tensorboard").SummaryWriter(
         str(folder), max_queue=1000, filename_suffix=SUFFIX

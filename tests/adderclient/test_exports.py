@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -39,7 +40,7 @@ def test_tensorboard_reads_every_point_with_its_step_and_time(real: Client, fini
     assert folder == str(tmp_path / "runs" / finished.id)
     read = EventAccumulator(folder, size_guidance={"scalars": 0})
     read.Reload()
-    assert read.Tags()["scalars"] == ["train/loss", "val/accuracy"]
+    assert sorted(read.Tags()["scalars"]) == ["train/loss", "val/accuracy"]
     points = [point for point in real.jobs.metrics(finished.id) if point.name == "train/loss"]
     scalars = read.Scalars("train/loss")
     assert [scalar.step for scalar in scalars] == [point.step for point in points] == list(range(1, 21))
@@ -132,8 +133,8 @@ def test_a_card_of_an_imported_model_says_what_is_not_known(real: Client, tmp_pa
     assert card.data.license == "unknown"
     assert "Nobody has said under which licence" in card.text
     assert "<script>" not in card.text
-    assert "[x](" not in card.text.replace("\\[x\\](", "")
-    assert card.text.count("\n# ") == 1
+    assert "[x](" not in card.text
+    assert len(re.findall(r"^# ", card.text, re.MULTILINE)) == 1
     with pytest.raises(AdderClientError, match="no format 'mlflow' here: one of hf"):
         real.models.export(model.id, tmp_path, format="mlflow")
 

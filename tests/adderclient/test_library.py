@@ -151,7 +151,7 @@ def test_wait(real: Client, worker: Worker, capsys: pytest.CaptureFixture[str]) 
     failed = second.wait(check=False, progress=True)
     assert failed.error is not None
     assert failed == second.refresh() != second
-    assert capsys.readouterr().err == f"{second.id}  failed\n", "one line, as this is no terminal"
+    assert f"{second.id}  failed\n" in capsys.readouterr().err, "a line, as this is no terminal"
     with pytest.raises(WaitTimeout, match="still queued"):
         real.jobs.wait(third.id, timeout=0)
 
