@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import matplotlib
 import pandas as pd
 import pytest
+from matplotlib import pyplot
 
 from adderclient import AdderClientError, MetricPoint, MetricTable
 
@@ -31,8 +32,6 @@ def _no_window(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = matplotlib.get_backend()
     matplotlib.use("agg")
     yield
-    from matplotlib import pyplot
-
     pyplot.close("all")
     matplotlib.use(before)
 
