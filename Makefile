@@ -56,6 +56,7 @@ test-five: setup
 check: setup docs
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
+	$(RUN)/python -m adderclient.make_sync --check
 	$(RUN)/mypy
 
 # Checks links, commands, paths, settings and REST calls that README and docs name, and their generated parts.
@@ -73,6 +74,7 @@ fuzz: setup
 format: setup
 	$(RUN)/ruff format .
 	$(RUN)/ruff check --fix .
+	$(RUN)/python -m adderclient.make_sync
 
 bench: setup
 	$(RUN)/python -m benchmarks.kernels --write

@@ -6,11 +6,15 @@
 
     with Client() as client:                    # ADDER_URL, else http://127.0.0.1:8000
         job = client.jobs.submit({"kind": "train", "model": {"arch": "lenet5_bn"}, "dataset": {"name": "digits"}})
-        job = client.jobs.wait(job.id)
-        client.jobs.download(job.id, "model.safetensors", "out/")
+        job = job.wait(progress=True)
+        job.download("model.safetensors", "out/")
+
+:class:`AsyncClient` is its twin: the same names, with ``async with`` and ``await``.
 """
 
-from adderclient.client import Client
+from adderclient._async.job import AsyncJob
+from adderclient._sync.job import Job
+from adderclient.client import AsyncClient, Client
 from adderclient.errors import (
     AdderClientError,
     ApiError,
@@ -28,6 +32,7 @@ from adderclient.errors import (
     WorkerBusy,
 )
 from adderclient.keeping import Filters
+from adderclient.metrics import MetricTable
 from adderclient.records import (
     FINAL,
     Artifact,
@@ -36,7 +41,6 @@ from adderclient.records import (
     Dataset,
     Event,
     Found,
-    Job,
     JobError,
     MetricPoint,
     Model,
@@ -58,6 +62,8 @@ __all__ = [
     "AdderClientError",
     "ApiError",
     "Artifact",
+    "AsyncClient",
+    "AsyncJob",
     "Attempt",
     "AuthenticationError",
     "Best",
@@ -75,6 +81,7 @@ __all__ = [
     "JobError",
     "JobFailed",
     "MetricPoint",
+    "MetricTable",
     "Model",
     "NotFoundError",
     "Page",

@@ -1,6 +1,6 @@
 """What the server says, as frozen dataclasses: one module a subject, all on :class:`Record`."""
 
-from adderclient.records.base import Json, Page, Record, pages
+from adderclient.records.base import Json, Page, Record
 from adderclient.records.datasets import Dataset
 from adderclient.records.jobs import (
     FINAL,
@@ -44,5 +44,4 @@ __all__ = [
     "Trial",
     "Validation",
     "Worker",
-    "pages",
 ]

@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 import pytest
 
 import adderclient
-from adderclient import datasets, jobs, models, recipes, sweeps, workers
+from adderclient._sync import datasets, jobs, models, recipes, sweeps, workers
 from adderclient.records import Record
 
 PUBLIC: dict[str, Any] = {name: getattr(adderclient, name) for name in adderclient.__all__}

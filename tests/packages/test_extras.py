@@ -88,6 +88,14 @@ def test_core_trains_with_the_kernels_of_the_wheel(with_torch: Environment, rele
     assert "torch" not in refused.stderr
 
 
+@pytest.mark.parametrize("format", ["tensorboard", "mlflow"])
+def test_an_export_finds_the_library_of_its_extra(with_torch: Environment, released: Release, format: str) -> None:
+    with_torch.install(released.wheel, format)
+    with_torch.run(
+        "python", "-c", f"from adderclient.exports.writers import OF_JOBS, check; check('{format}', OF_JOBS)"
+    )
+
+
 @contextmanager
 def serving(environment: Environment) -> Iterator[str]:
     """`adder up` of an environment; its address."""
