@@ -141,6 +141,18 @@ class Models:
         """
         return Model.from_json(self._transport.json("GET", _path(model_id)))
 
+    def delete(self, model_id: str) -> None:
+        """Deletes a model with its aliases; the job that trained it stays.
+
+        Args:
+            model_id: the model's id, or an alias.
+
+        Raises:
+            ConflictError: an unfinished job or sweep needs it.
+            NotFoundError: there is no such model.
+        """
+        self._transport.request("DELETE", _path(model_id))
+
     def import_(self, weights_path: str | Path, manifest_path: str | Path | None = None) -> Model:
         """Hands a downloaded model to the server; the same bytes again give the same model.
 

@@ -37,8 +37,13 @@ class PlainConsole(Console):
 
 
 def console() -> Console:
-    """Stdout as it is now (a test may have replaced it). A pipe does not cut tables."""
-    return PlainConsole(file=sys.stdout, width=None if sys.stdout.isatty() else 160, highlight=False)
+    """Stdout as it is now (a test may have replaced it)."""
+    return PlainConsole(file=sys.stdout, highlight=False)
+
+
+def width_of_terminal(screen: Console) -> int | None:
+    """Columns of the terminal that a console writes to; None where it is a pipe or a file, which cut nothing."""
+    return screen.width if screen.is_terminal else None
 
 
 def errors_console() -> Console:
