@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+import sys
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from adderclient.client import Client
 from adderclient.command import completion, copied
-from adderclient.command.errors import HELP
+from adderclient.command.errors import HELP, OK
 from adderclient.version import __version__
 
+
+class Root(TyperGroup):
+    """The command; a reader that goes away (`adder jobs | head`) ends it without a word and is no failure."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command and writes all that it printed."""
+        try:
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()
+        except BrokenPipeError as error:
+            # The interpreter flushes stdout once more at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(OK) from error
+
+
 app = typer.Typer(
+    cls=Root,
     name="adder",
     help="Train adder networks as a service: submit jobs, watch them, fetch what they made.",
     epilog=HELP,

@@ -14,7 +14,7 @@ from adderclient.command.terminal import console, plain, width_of_terminal
 T = TypeVar("T")
 GAP = 2
 """Spaces between two columns."""
-NARROWEST = 12
+NARROWEST = 10
 """Characters that a column of text keeps at least when it is cut."""
 
 

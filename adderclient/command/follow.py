@@ -18,7 +18,7 @@ from adderclient.command.listing import Listed, Request, listing
 from adderclient.command.output import fields, note, print_json, print_list, status, table
 from adderclient.command.recipes import outcome, show_findings
 from adderclient.command.several import Failures
-from adderclient.command.showing import show_objects
+from adderclient.command.showing import fetched, show_objects
 from adderclient.command.sweep_text import best_of, counts_of, show_fields
 from adderclient.command.sweep_watching import SweepView, sweep_views
 from adderclient.command.sweep_watching import why_it_waits as why_sweep_waits
@@ -53,8 +53,9 @@ def watch_objects(names: Sequence[str], only: str | None, url: str | None, as_js
     """What `watch` does; ``only`` is the kind of all of them, or None."""
     failures = Failures()
     with connect(url) as client:
-        meant = failures.of(names, lambda name: _followed(client, *ids.of_kind(client, name, only)))
-        if len(names) == 1:
+        one = len(names) == 1
+        meant = failures.of(names, lambda name: _followed(client, *ids.of_kind(client, name, only), sure=one))
+        if one:
             ((kind, id_),) = meant
             if kind == "job":
                 watch_to_end(client, id_, as_json, interval)
@@ -63,19 +64,23 @@ def watch_objects(names: Sequence[str], only: str | None, url: str | None, as_js
             else:
                 show_objects([id_], kind, url, as_json)
                 _end_with_dataset(client, kind, id_)
-        else:
-            _watch_several(client, meant, as_json, interval)
+            return
+        code = _watch_several(client, meant, as_json, interval)
     failures.end()
+    raise typer.Exit(code)
 
 
-def _followed(client: Client, kind: str, id_: str) -> tuple[str, str]:
-    """What is followed for an object: for a dataset that is being validated the job that does it."""
+def _followed(client: Client, kind: str, id_: str, *, sure: bool) -> tuple[str, str]:
+    """What is followed for an object: for a dataset that is being validated the job that does it.
+
+    Unless one is ``sure`` that it is there, it is asked for: one that is not shall not end the watching of others.
+    """
     if kind == "dataset":
         dataset = client.datasets.get(id_)
         if dataset.status == "validating" and dataset.job_id:
             return "job", dataset.job_id
-    elif kind == "model":
-        client.models.get(id_)
+    elif not sure:
+        fetched(client, kind, id_)
     return kind, id_
 
 
@@ -85,8 +90,8 @@ def _end_with_dataset(client: Client, kind: str, id_: str) -> None:
         raise typer.Exit(JOB_FAILED)
 
 
-def _watch_several(client: Client, meant: Sequence[tuple[str, str]], as_json: bool, interval: float) -> None:
-    """Follows all of them at once; prints what became of each."""
+def _watch_several(client: Client, meant: Sequence[tuple[str, str]], as_json: bool, interval: float) -> int:
+    """Follows all of them at once, prints what became of each, and returns the exit code."""
     watched: dict[str, Iterator[watching.Watched]] = {
         id_: watching.views(client, id_, 0.0) if kind == "job" else sweep_views(client, id_)
         for kind, id_ in meant
@@ -103,7 +108,7 @@ def _watch_several(client: Client, meant: Sequence[tuple[str, str]], as_json: bo
         rows = [(id_, status(view.seen.status), _outcome_of(view)) for id_, view in last.items()]
         table(["ID", "STATUS", "OUTCOME"], rows)
     codes = {_code_of(client, view) for view in last.values()}
-    raise typer.Exit(next((code for code in (JOB_FAILED, WAITS) if code in codes), OK))
+    return next((code for code in (JOB_FAILED, WAITS) if code in codes), OK)
 
 
 def _outcome_of(view: watching.Watched) -> str:

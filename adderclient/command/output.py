@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import Any, TypeVar
 
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
@@ -93,15 +94,23 @@ def fields(pairs: Iterable[tuple[str, Any]]) -> None:
     there = [(name, _cell(value)) for name, value in pairs if value not in (None, "", {}, (), [])]
     margin = max((len(name) for name, _ in there), default=0) + columns.GAP
     for name, cell in there:
-        wrapped = (
-            [cell] if width is None else cell.wrap(screen, max(width - margin, columns.NARROWEST), overflow="ignore")
-        )
-        for at, line in enumerate(part for one in wrapped for part in one.split("\n")):
-            head = Text(plain(name) if at == 0 else "", style="bold")
-            head.pad_right(margin - head.cell_len)
-            line = head.append_text(line)
-            line.rstrip()
-            screen.print(line, soft_wrap=True)
+        for at, line in enumerate(_wrapped(cell, None if width is None else width - margin)):
+            title = Text(plain(name) if at == 0 else "", style="bold")
+            shown = Text.assemble(title, " " * (margin - title.cell_len), line)
+            shown.rstrip()
+            screen.print(shown, soft_wrap=True)
+
+
+def _wrapped(cell: Text, width: int | None) -> list[Text]:
+    """The lines of a value, wrapped between words."""
+    if width is None or ("\n" not in cell.plain and cell.cell_len <= width):
+        return list(cell.split("\n"))
+    room = max(width, columns.NARROWEST)
+    parts = [
+        wrap(line, room, break_long_words=False, break_on_hyphens=False, replace_whitespace=False) or [""]
+        for line in cell.plain.split("\n")
+    ]
+    return [Text(part, style=cell.style) for lines in parts for part in lines]
 
 
 def status(name: str) -> Text:

@@ -65,9 +65,14 @@ def each(
     return failures.of(texts, lambda text: act(meant(client, text))), failures
 
 
+def is_a_terminal() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+
+
 def confirm(question: str, yes: bool) -> None:
     """Asks on a terminal, and ends the command unless the answer is yes. Programs are not asked."""
-    if yes or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if yes or not is_a_terminal():
         return
     if not typer.confirm(question, default=False, err=True):
         note("Nothing is deleted.")

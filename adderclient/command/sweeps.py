@@ -13,7 +13,7 @@ from adderclient.client import Client
 from adderclient.command import completion, copied, ids, specs
 from adderclient.command.app import AsJson, IdempotencyKey, Overrides, Url, ValidateOnly, Watch, connect
 from adderclient.command.columns import Column
-from adderclient.command.errors import UsageError
+from adderclient.command.errors import UsageError, reading
 from adderclient.command.follow import watch_sweep_to_end
 from adderclient.command.formats import ago, duration, energy, named, number, text
 from adderclient.command.groups import group
@@ -126,9 +126,9 @@ def show_table(
     if as_json:
         print_json(found)
         return
-    names = list(found["fields"])
-    headings = ["", *names, "N>", f"{found['objective']}>", "STD>"]
-    rows = [_row(found, row, at == found["best"]) for at, row in enumerate(found["rows"])]
+    with reading():
+        headings = ["", *found["fields"], "N>", f"{found['objective']}>", "STD>"]
+        rows = [_row(found, row, at == found["best"]) for at, row in enumerate(found["rows"])]
     table(headings, rows, all_of_them=True)
 
 
@@ -171,6 +171,16 @@ def compare(
     if as_json:
         print_json(found)
         return
+    with reading():
+        headings = ["", *(f"…{job['id'][-8:]}" for job in found["jobs"])]
+        rows = _compared(found)
+    table(headings, rows, all_of_them=True)
+    if not found["differences"]:
+        note("Their specs are the same.")
+
+
+def _compared(found: Mapping[str, Any]) -> list[list[Any]]:
+    """The rows of a comparison: a cell for each job."""
     rows: list[list[Any]] = [["status", *(status(job["status"]) for job in found["jobs"])]]
     rows.append(["ran for", *(duration(job["seconds"]) for job in found["jobs"])])
     rows += [[one["pointer"], *one["values"]] for one in found["differences"]]
@@ -180,6 +190,4 @@ def compare(
     for name, title in (("add", "additions"), ("mul", "multiplications"), ("xnor", "XNORs")):
         rows.append([title, *(number((cost.get("operations") or {}).get(name)) for cost in costs)])
     rows.append(["energy, µJ an image", *(energy(cost.get("energy_joules")) for cost in costs)])
-    table(["", *(f"…{job['id'][-8:]}" for job in found["jobs"])], rows, all_of_them=True)
-    if not found["differences"]:
-        note("Their specs are the same.")
+    return rows

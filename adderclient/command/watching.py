@@ -164,13 +164,13 @@ class LiveDisplay:
         grid.add_column(no_wrap=True)
         grid.add_column(width=self._bar)
         grid.add_column(no_wrap=True, justify="right", min_width=5)
-        grid.add_column(no_wrap=True, overflow="ellipsis")
+        grid.add_column()
         for title, view in views.items():
             grid.add_row(
                 Text(title, style="bold"),
                 ProgressBar(total=1.0, completed=view.fraction, width=self._bar),
                 percent(view.fraction, 0),
-                Text(view.text(), style=STYLES.get(view.seen.status, "")),
+                Text(view.text(), style=STYLES.get(view.seen.status, ""), no_wrap=True, overflow="ellipsis"),
             )
         self._live.update(grid)
 
