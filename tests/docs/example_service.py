@@ -17,15 +17,17 @@ from api.__main__ import server_of
 from jobs.database import Database
 from jobs.migrate import migrate
 from jobs.repository.attempts import Claim
+from jobs.settings import Settings
 from jobs.store import store_of
-from jobs.tables import Attempt, Job, Model
+from jobs.sweeps import driver
+from jobs.tables import Attempt, Job, Model, Sweep
 from tests.api.conftest import threaded
 from tests.api.dashboard import PATIENT
 from tests.api.stand_in import StandIn
 from tests.conftest import quick_settings
 from tests.support.servers import Valkey
 
-MINUTE = 60_000  # milliseconds
+HOUR = 3_600_000  # milliseconds
 TRAINING = {
     "kind": "train",
     "model": {"arch": "lenet5_bn", "method": "adder"},
@@ -58,13 +60,13 @@ def example_service(folder: Path) -> Iterator[Example]:
             address = f"http://127.0.0.1:{listener.getsockname()[1]}"
             # The server's log goes to stdout, which is what the pictures show.
             with capture_logs(), threaded(server_of(settings), listener), Client(address) as client:
-                yield Example(address, _filled(client, worker))
+                yield Example(address, _filled(client, worker, settings))
     finally:
         database.dispose()
         valkey.close()
 
 
-def _filled(client: Client, worker: StandIn) -> dict[str, str]:
+def _filled(client: Client, worker: StandIn, settings: Settings) -> dict[str, str]:
     """Makes everything, and moves it to fixed distances from now."""
     names: dict[str, str] = {}
 
@@ -98,17 +100,22 @@ def _filled(client: Client, worker: StandIn) -> dict[str, str]:
     names["waiting"] = client.jobs.submit(
         {**TRAINING, "labels": {"study": "seeds"}, "resources": {"device": "cuda"}}
     ).id
+    with worker.database.write() as session:
+        driver.step(session, sweep.id, driver.Rules.of(settings))
     _move(worker.database)
     return names
 
 
 def _move(database: Database) -> None:
-    """Gives everything times at fixed distances from now: each job a few minutes after the one before."""
+    """Gives everything times at fixed distances from now: each job an hour after the one before.
+
+    They read in hours, with half an hour to the next one, however slow the machine is.
+    """
     with database.write() as session:
         ids = list(session.scalars(sa.select(Job.id).order_by(Job.id)))
         now = max(session.scalars(sa.select(Job.created_at)))
         for at, id_ in enumerate(ids):
-            created = now - (len(ids) - at) * 4 * MINUTE - MINUTE // 2
+            created = now - (len(ids) - at) * HOUR - HOUR // 2
             ran = 9_400 + at * 400
             started, ended = created + 1_000, created + 1_000 + ran
             job = session.get_one(Job, id_)
@@ -119,3 +126,6 @@ def _move(database: Database) -> None:
                 attempt.started_at = started
                 attempt.ended_at = None if attempt.ended_at is None else ended
             session.execute(sa.update(Model).where(Model.job_id == id_).values(created_at=ended))
+        for sweep in session.scalars(sa.select(Sweep)):
+            sweep.created_at = now - (len(ids) + 1) * HOUR - HOUR // 2
+            sweep.finished_at = None if sweep.finished_at is None else now - (len(ids) - 4) * HOUR
