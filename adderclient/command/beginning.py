@@ -96,17 +96,16 @@ def commented(spec: Mapping[str, Any], title: str) -> str:
 def _field(name: str, value: Any, indent: str) -> Iterator[str]:
     """A field below what it means; null is a comment, which shows that it can be set."""
     field = schema.find("train", name) or {}
-    yield from _comment(str(field.get("description", "")), indent)
+    choices = completion.choices(name)
+    one_of = f" One of {', '.join(choices)}." if choices else ""
+    yield from _comment(f"{field.get('description', '')}{one_of}", indent)
     last = name.rpartition(".")[2]
     if isinstance(value, Mapping) and value:
         yield f"{indent}{last}:"
         for inner, one in value.items():
             yield from _field(f"{name}.{inner}", one, f"{indent}  ")
     else:
-        written = _plain(value)
-        choices = completion.choices(name)
-        one_of = f"  # {' | '.join(choices)}" if choices else ""
-        yield f"{indent}{'# ' if value is None else ''}{last}: {written}{one_of}"
+        yield f"{indent}{'# ' if value is None else ''}{last}: {_plain(value)}"
 
 
 def _plain(value: Any) -> str:

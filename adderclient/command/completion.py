@@ -12,7 +12,7 @@ import typer
 from adderclient import schema
 from adderclient.client import DEFAULT_URL
 
-SECONDS: Final = 0.8
+SECONDS = 0.8
 """After which the shell is given nothing."""
 MOST: Final = 30
 """Objects that are offered."""
@@ -29,9 +29,6 @@ def objects(*kinds: str) -> Callable[[typer.Context, str], list[Offer]]:
         found = [offer for kind in wanted for offer in _objects(context, kind) if offer[0].startswith(incomplete)]
         if "@last".startswith(incomplete):
             found.insert(0, ("@last", "the newest"))
-        if not found and len(incomplete) >= 6:
-            rows = _asked(context, "resolve", id=incomplete)
-            found = [(row["id"], _about(row)) for row in rows if row.get("type") in kinds]
         return found
 
     return complete
