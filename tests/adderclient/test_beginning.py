@@ -16,9 +16,6 @@ from adderclient import Client
 from tests.adderclient.conftest import Adder
 from tests.adderclient.contract_service import Service
 from tests.adderclient.documents import job, model
-from tests.adderclient.test_real_app import real
-
-__all__ = ["real"]
 
 
 @pytest.fixture(autouse=True)
