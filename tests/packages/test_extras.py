@@ -51,7 +51,7 @@ def test_the_plain_package_is_small_and_has_no_torch(plain: Environment, version
 def test_no_command_of_the_plain_package_ends_in_a_traceback(plain: Environment) -> None:
     program = shutil.copy2(Path(__file__).with_name("every_command.py"), plain.work)
     found = json.loads(plain.run("python", str(program)).stdout.splitlines()[-1])
-    assert {"up", "jobs", "worker start", "datasets fetch", "count"} <= set(found["commands"])
+    assert {"up", "jobs", "jobs list", "worker start", "datasets fetch", "count"} <= set(found["commands"])
     assert found["raised"] == {}
 
 
