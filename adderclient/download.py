@@ -88,7 +88,7 @@ def part_of(final: Path) -> Iterator[tuple[BinaryIO, Path]]:
     with _opened_alone(path) as part:
         try:
             yield part, path
-        except BaseException:
+        except BaseException:  # also an interrupt: an empty file is nothing to go on from
             if path.exists() and not path.stat().st_size:
                 path.unlink()
             raise

@@ -58,4 +58,7 @@ class Cors(CORSMiddleware):
             )
         if method not in self.allow_methods:
             return f"Pages of other origins may not send {method[:50]!r}, only {', '.join(METHODS)}."
-        return f"Of the header fields, pages of other origins may send {', '.join(SENT)}, Accept and Content-Type."
+        asked = headers.get("access-control-request-headers")
+        if asked is not None and any(name.strip().lower() not in self.allow_headers for name in asked.split(",")):
+            return f"Of the header fields, pages of other origins may send {', '.join(SENT)}, Accept and Content-Type."
+        return "Pages of public addresses may not call a server in a private network."

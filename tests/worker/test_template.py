@@ -72,9 +72,9 @@ class Looking:
         return self.child.returncode
 
 
-@pytest.mark.skipif(may_have_gpu(), reason="where there may be a GPU the template looks at nothing")
 def test_the_template_says_of_the_machine_what_the_probe_says(kept: Template) -> None:
-    assert dict(kept.machine) == probe()
+    """Where there may be a GPU it looks at nothing."""
+    assert dict(kept.machine) == ({} if may_have_gpu() else probe())
 
 
 def test_a_forked_training_gives_the_same_bytes_as_a_spawned_one(tmp_path: Path, template: Template) -> None:

@@ -73,8 +73,9 @@ def test_no_script_knows_a_path_from_the_root() -> None:
         ({"Origin": "https://other.example"}, "'https://other.example'"),
         ({"Access-Control-Request-Method": "TRACE"}, "GET, POST, PUT, PATCH, DELETE"),
         ({"Access-Control-Request-Headers": "x-mine"}, "Idempotency-Key"),
+        ({"Access-Control-Request-Private-Network": "true"}, "private network"),
     ],
-    ids=["origin", "method", "header"],
+    ids=["origin", "method", "header", "network"],
 )
 def test_a_refused_preflight_says_why(api: httpx2.Client, changed: dict[str, str], said: str) -> None:
     asked = {"Origin": LAB, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "range"}
