@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from textwrap import wrap
@@ -58,7 +59,8 @@ def init(
         network = arch or _suited(client, dataset)
         model = {"arch": network, "method": method}
         spec = client.jobs.validate({"kind": "train", "model": model, "dataset": {"name": dataset}}).spec
-    text = commented(spec, f"{network} with the method {method} on {dataset}")
+    name = "job.yaml" if to_stdout else str(file)
+    text = commented(spec, f"{network} with the method {method} on {dataset}", name)
     if to_stdout:
         say(text, end="")
         return
@@ -78,9 +80,10 @@ def _suited(client: Client, dataset: str) -> str:
     return fitting[-1] if fitting else NETWORKS[0][1]
 
 
-def commented(spec: Mapping[str, Any], title: str) -> str:
+def commented(spec: Mapping[str, Any], title: str, file: str) -> str:
     """A whole spec as YAML with what each field means, of which a newcomer changes the first ones."""
-    lines = [f"# A job of Adderworks: {title}.", "# Submit it with: adder submit job.yaml --watch", ""]
+    command = shlex.join(["adder", "submit", file])
+    lines = [f"# A job of Adderworks: {title}.", f"# Submit it with: {command} --watch", ""]
     lines.append("kind: train")
     for name in SHOWN:
         if name in spec:
@@ -89,7 +92,7 @@ def commented(spec: Mapping[str, Any], title: str) -> str:
     lines += ["labels: {study: first}"]
     others = [name for name in spec if name not in (*SHOWN, "kind", "labels")]
     lines += ["", *_comment(f"Every other field has its default: {', '.join(others)}.", "")]
-    lines += ["# What they mean: docs/specs.md. Their values: adder submit job.yaml --validate-only --json"]
+    lines += [f"# What they mean: docs/specs.md. Their values: {command} --validate-only --json"]
     return "\n".join(lines) + "\n"
 
 

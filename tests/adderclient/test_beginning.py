@@ -50,6 +50,8 @@ def test_a_spec_to_begin_with_is_taken_as_it_is(
     assert "--force writes over it" in again.stderr
     assert adder("init", "--dataset", dataset, "--method", "conv", "--force").returncode == 0
     assert adder("init", "-", "--dataset", dataset).stdout == text
+    assert adder("init", "my job.yaml", "--dataset", dataset).returncode == 0
+    assert "# Submit it with: adder submit 'my job.yaml' --watch\n" in (tmp_path / "my job.yaml").read_text()
     assert adder("init", "other.yaml", "--dataset", "nothing").returncode == 3
 
 
