@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import TextIO, TypeVar
 
+from adderclient.formats import duration, percent
 from adderclient.records import Dataset, Job, Sweep
 
 W = TypeVar("W", bound=Job | Sweep | Dataset)
@@ -53,13 +53,13 @@ def _of_job(job: Job) -> Iterator[str]:
         if far.epochs:
             yield f"epoch {far.epoch or 0}/{far.epochs}"
         if far.fraction is not None:
-            yield f"{far.fraction:.0%}"
+            yield percent(far.fraction, 0)
         if job.status != "running":
             return
         if far.images_per_second:
             yield f"{far.images_per_second:.0f} images/s"
         if far.eta_seconds is not None:
-            yield f"{timedelta(seconds=round(far.eta_seconds))} left"
+            yield f"{duration(far.eta_seconds)} left"
 
 
 class _Line:

@@ -23,12 +23,12 @@ from typing import Any
 from rich.table import Table
 
 from adderclient.client import Client
-from adderclient.command.formats import duration, energy, number, percent, size
 from adderclient.command.models import ranking
 from adderclient.command.terminal import console, errors_console
 from adderclient.command.watching import follow, why_it_waits
 from adderclient.download import sha256_of
 from adderclient.errors import AdderClientError, JobFailed
+from adderclient.formats import duration, energy, number, percent, size
 from adderclient.records import Job, Validation
 from launcher.processes import die_with_parent
 from launcher.service import cores

@@ -8,8 +8,8 @@ from typing import Any, Generic, TypeVar
 
 from rich.text import Text
 
-from adderclient.command.formats import DASH, text
 from adderclient.command.terminal import console, plain, width_of_terminal
+from adderclient.formats import DASH, text
 
 T = TypeVar("T")
 GAP = 2

@@ -12,10 +12,10 @@ import typer
 from adderclient.command import completion
 from adderclient.command.columns import Column
 from adderclient.command.errors import UsageError
-from adderclient.command.formats import energy, number, shape
 from adderclient.command.listing import Listed, Request, listing
 from adderclient.command.output import fields, print_json
 from adderclient.command.terminal import console
+from adderclient.formats import energy, number, shape
 
 if TYPE_CHECKING:
     from addercore.arch import Counts, Network

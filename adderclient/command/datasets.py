@@ -13,13 +13,13 @@ from adderclient.command import completion, copied, ids, watching
 from adderclient.command.app import AsJson, Url, connect
 from adderclient.command.columns import Column
 from adderclient.command.errors import INTERRUPTED, JOB_FAILED, WAITS, UsageError
-from adderclient.command.formats import ago, number, shape, size
 from adderclient.command.groups import group
 from adderclient.command.listing import Listed, Request, listing
 from adderclient.command.objects import of_kind
 from adderclient.command.output import Bar, note, print_json, status, transfer_bars
 from adderclient.command.showing import title_of
 from adderclient.command.terminal import say
+from adderclient.formats import ago, number, shape, size
 from adderclient.records import Dataset
 
 Name = Annotated[

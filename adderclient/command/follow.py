@@ -12,7 +12,6 @@ from adderclient.command import copied, ids, watching
 from adderclient.command.app import AsJson, JobId, Objects, Url, connect
 from adderclient.command.columns import Column
 from adderclient.command.errors import INTERRUPTED, JOB_FAILED, OK, WAITS
-from adderclient.command.formats import named, text
 from adderclient.command.job_columns import progress
 from adderclient.command.listing import Listed, Request, listing
 from adderclient.command.output import fields, note, print_json, print_list, status, table
@@ -23,6 +22,7 @@ from adderclient.command.sweep_text import best_of, counts_of, show_fields
 from adderclient.command.sweep_watching import SweepView, sweep_views
 from adderclient.command.sweep_watching import why_it_waits as why_sweep_waits
 from adderclient.command.terminal import say
+from adderclient.formats import named, text
 from adderclient.records import Event, Job, MetricPoint
 
 __all__ = ["register", "watch_to_end"]

@@ -8,9 +8,9 @@ from typing import Any
 from rich.text import Text
 
 from adderclient.command.columns import Column
-from adderclient.command.formats import ago, duration, percent
 from adderclient.command.keeping import accuracy_of, kept_columns, titled
 from adderclient.command.output import status
+from adderclient.formats import ago, duration, percent
 from adderclient.records import Job
 
 

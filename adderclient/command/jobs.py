@@ -25,7 +25,6 @@ from adderclient.command.app import (
 )
 from adderclient.command.errors import UsageError
 from adderclient.command.follow import watch_to_end
-from adderclient.command.formats import number, shape, size
 from adderclient.command.groups import group
 from adderclient.command.job_columns import COLUMNS
 from adderclient.command.listing import Listed, Request, listing
@@ -37,6 +36,7 @@ from adderclient.command.showing import costs_of, print_objects
 from adderclient.command.submitting import refuse_with_validate_only, submitted
 from adderclient.command.terminal import console, say
 from adderclient.errors import NotFoundError
+from adderclient.formats import number, shape, size
 from adderclient.models import FILES
 from adderclient.records import Job, Status, Validation
 

@@ -13,10 +13,10 @@ from adderclient.command import completion, ids, specs
 from adderclient.command.app import AsJson, Url, connect
 from adderclient.command.columns import Column
 from adderclient.command.errors import UsageError
-from adderclient.command.formats import is_number, named, text
 from adderclient.command.listing import Order, Request
 from adderclient.command.output import note, print_json
 from adderclient.command.terminal import say
+from adderclient.formats import is_number, named, text
 from adderclient.keeping import TIMES, Filters
 from adderclient.records import Job, Model
 

@@ -16,13 +16,13 @@ from adderclient.command.app import AsJson, Url, connect
 from adderclient.command.columns import Column
 from adderclient.command.conversion import converted
 from adderclient.command.errors import UsageError
-from adderclient.command.formats import ago, number, percent, size
 from adderclient.command.groups import group
 from adderclient.command.jobs import download
 from adderclient.command.listing import Listed, Request, listing
 from adderclient.command.objects import of_kind
 from adderclient.command.output import fields, note, print_json, table
 from adderclient.command.terminal import say
+from adderclient.formats import ago, number, percent, size
 from adderclient.records import Model
 
 COLUMNS: tuple[Column[Model], ...] = (

@@ -15,9 +15,9 @@ from rich.text import Text
 
 from adderclient.command import columns
 from adderclient.command.columns import Column
-from adderclient.command.formats import text
 from adderclient.command.terminal import console, errors_console, plain, plain_json, width_of_terminal
 from adderclient.download import Transfer
+from adderclient.formats import text
 from adderclient.records import Page
 
 T = TypeVar("T")

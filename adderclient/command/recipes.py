@@ -13,11 +13,11 @@ from adderclient.client import Client
 from adderclient.command import completion, copied, yaml
 from adderclient.command.app import AsJson, Url, connect
 from adderclient.command.columns import Column
-from adderclient.command.formats import operations
 from adderclient.command.groups import ShowsNames, group
 from adderclient.command.listing import Listed, Request, listing
 from adderclient.command.output import note, print_json
 from adderclient.command.terminal import say
+from adderclient.formats import operations
 from adderclient.records import Job, Recipe
 
 DatasetOption = Annotated[

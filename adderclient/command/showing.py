@@ -11,7 +11,6 @@ from adderclient.client import Client
 from adderclient.command import copied, ids
 from adderclient.command.app import AsJson, Objects, Url, connect
 from adderclient.command.errors import UsageError
-from adderclient.command.formats import duration, energy, number, percent, shape, size
 from adderclient.command.job_columns import subject_of
 from adderclient.command.keeping import accuracy_of
 from adderclient.command.output import fields, note, print_json, print_list, status, table
@@ -21,6 +20,7 @@ from adderclient.command.sweep_text import show_sweep
 from adderclient.command.terminal import console
 from adderclient.command.web import OnTheWeb, open_page
 from adderclient.errors import ApiError
+from adderclient.formats import duration, energy, number, percent, shape, size
 from adderclient.records import Dataset, Job, Model, Sweep
 
 MOST_CLASSES = 20

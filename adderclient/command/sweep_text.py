@@ -7,9 +7,9 @@ from rich.text import Text
 from adderclient.client import Client
 from adderclient.command import copied
 from adderclient.command.columns import Column, table
-from adderclient.command.formats import DASH, named, text
 from adderclient.command.output import fields, note, status
 from adderclient.command.terminal import console
+from adderclient.formats import DASH, named, text
 from adderclient.records import Sweep, Trial
 
 MOST_TRIALS = 30

@@ -15,7 +15,6 @@ from adderclient.command.app import AsJson, IdempotencyKey, Overrides, Url, Vali
 from adderclient.command.columns import Column
 from adderclient.command.errors import UsageError, reading
 from adderclient.command.follow import watch_sweep_to_end
-from adderclient.command.formats import ago, duration, energy, named, number, text
 from adderclient.command.groups import group
 from adderclient.command.listing import Listed, Request, listing
 from adderclient.command.objects import of_kind
@@ -25,6 +24,7 @@ from adderclient.command.showing import print_objects
 from adderclient.command.submitting import refuse_with_validate_only, submitted
 from adderclient.command.sweep_text import best_of, counts_of, trial_columns
 from adderclient.command.terminal import say
+from adderclient.formats import ago, duration, energy, named, number, text
 from adderclient.records import Sweep, Trial
 
 OF_SWEEPS = completion.objects("sweep")

@@ -16,9 +16,9 @@ from rich.text import Text
 
 from adderclient.client import Client
 from adderclient.command import copied
-from adderclient.command.formats import duration, percent
 from adderclient.command.output import STYLES
 from adderclient.command.terminal import errors_console
+from adderclient.formats import duration, percent
 from adderclient.records import Job, Sweep
 from adderclient.waiting import looks
 

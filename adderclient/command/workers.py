@@ -11,9 +11,9 @@ from adderclient.command import groups
 from adderclient.command.app import AsJson, Url, connect
 from adderclient.command.columns import Column
 from adderclient.command.errors import UsageError
-from adderclient.command.formats import ago
 from adderclient.command.listing import Listed, Request, listing
 from adderclient.command.output import note, print_json
+from adderclient.formats import ago
 from adderclient.records import Worker
 
 WorkerName = Annotated[

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from adderclient.command.formats import text
+from adderclient.formats import text
 from tests.adderclient.conftest import Adder
 
 NOBODY = "http://127.0.0.1:9"

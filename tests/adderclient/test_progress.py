@@ -21,7 +21,7 @@ class Terminal(io.StringIO):
 def test_a_line_says_how_far_it_is() -> None:
     running = job("job_1", "running", queue_position=None)
     running["progress"] |= {"eta_seconds": 75.4}
-    assert described(Job.from_json(running)) == "job_1  running  epoch 1/4  25%  900 images/s  0:01:15 left"
+    assert described(Job.from_json(running)) == "job_1  running  epoch 1/4  25 %  900 images/s  1 min 15 s left"
     storing = running | {"progress": {**running["progress"], "phase": "storing", "epoch": None}}
     assert described(Job.from_json(storing)).startswith("job_1  running  storing  epoch 0/4")
     assert described(Job.from_json(job("job_1"))) == "job_1  queued  position 1"
