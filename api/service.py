@@ -88,6 +88,7 @@ def _inference_client(url: str) -> httpx2.AsyncClient | None:
     if not url:
         return None
     if url.startswith("unix:"):
-        transport = httpx2.AsyncHTTPTransport(uds=url.removeprefix("unix:").removeprefix("//"))
+        transport = httpx2.AsyncHTTPTransport(uds=url.removeprefix("unix:").removeprefix("//"), verify=False)
         return httpx2.AsyncClient(transport=transport, base_url="http://inference", timeout=INFERENCE_TIMEOUT)
-    return httpx2.AsyncClient(base_url=url, timeout=INFERENCE_TIMEOUT, trust_env=False)
+    # Without TLS there are no certificates to load, which takes 30 ms.
+    return httpx2.AsyncClient(base_url=url, timeout=INFERENCE_TIMEOUT, trust_env=False, verify=url.startswith("https:"))

@@ -14,6 +14,8 @@ MOST_WORDS = 200
 """Words of one job or model."""
 MOST_METRICS = 200
 """Numbers of one result."""
+SAME = (("accuracy", "val/accuracy"), ("loss", "val/loss"), ("top5", "val/top5"))
+"""What an evaluation and a training call the same number; a list of both is sorted by either name."""
 MOST_ASKED = 8
 """Words of one search."""
 _WORD = re.compile(r"\w+")
@@ -66,6 +68,10 @@ def numbers_of(document: Mapping[str, Any] | None) -> dict[str, float]:
             continue
         if math.isfinite(number) and len(found) < MOST_METRICS:
             found[name] = number
+    for measured, validated in SAME:
+        for name, other in ((measured, validated), (validated, measured)):
+            if other in found:
+                found.setdefault(name, found[other])
     return found
 
 

@@ -17,6 +17,7 @@ import typer
 import adderclient.records
 from adderclient.command import (
     beginning,
+    comparison,
     counts,
     datasets,
     export,
@@ -44,8 +45,8 @@ client imports nothing of it, and works where it is not installed. An entry poin
 one reads the metadata of every installed distribution at each call."""
 
 PARTS = (
-    beginning, system, jobs, showing, objects, follow, keeping, models, datasets, recipes, sweeps, workers, counts,
-    export,
+    beginning, system, jobs, showing, objects, follow, keeping, models, datasets, recipes, sweeps, comparison, workers,
+    counts, export,
 )  # fmt: skip
 
 

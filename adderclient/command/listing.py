@@ -18,7 +18,7 @@ import typer
 from adderclient.command.app import After, AsJson, Url, connect
 from adderclient.command.columns import Column, table
 from adderclient.command.errors import UsageError
-from adderclient.command.output import LARGEST_PAGE, collect, note, print_list
+from adderclient.command.output import LARGEST_PAGE, collect, note, print_json, print_list
 from adderclient.command.terminal import plain
 from adderclient.command.web import OnTheWeb, open_page
 from adderclient.records import Page
@@ -71,6 +71,10 @@ class Listed(Generic[T]):
     """Makes a column that only some items have, such as a metric, of what `--columns` says."""
     raw: Callable[[T], Mapping[str, Any]] = lambda item: item.raw  # type: ignore[attr-defined]
     """The JSON object of an item."""
+    document: Mapping[str, Any] | None = None
+    """What `--json` prints in place of a list: the server's answer, where that is more than its rows."""
+    all_of_them: bool = False
+    """Whether a narrow terminal, too, gets every column."""
 
 
 Columns = Annotated[
@@ -168,13 +172,15 @@ class _Output:
         items = _sorted(listed, request)
         more = request.cursor is not None or len(items) > (request.limit or EVERYTHING)
         items = items[: request.limit]
-        if self._as_json:
+        if self._as_json and listed.document is not None and not self.named:
+            print_json(listed.document)
+        elif self._as_json:
             objects = ({one.name: _json(one.value(item)) for one in chosen} for item in items)
             print_list(objects if self.named else map(listed.raw, items), more, request.cursor)
         elif self._as_csv:
             _print_csv(chosen if self.named else listed.columns, items)
         else:
-            table(chosen, items, all_of_them=bool(self.named))
+            table(chosen, items, all_of_them=bool(self.named) or listed.all_of_them)
             for remark in listed.notes:
                 note(remark)
             if more and request.limit is not None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from rich.text import Text
 
 from adderclient.client import Client
@@ -75,3 +78,24 @@ def trial_columns(objective: str) -> tuple[Column[Trial], ...]:
         Column("job", lambda one: one.job_id, rank=4),
         Column("why", lambda one: one.message, lambda one: one.message or "", rank=5, cut=True),
     )
+
+
+def result_columns(found: Mapping[str, Any]) -> tuple[Column[tuple[bool, Mapping[str, Any]]], ...]:
+    """The columns of a sweep's table, for its rows beside whether they are the best."""
+    objective = str(found["objective"])
+
+    def mean(row: Mapping[str, Any]) -> str:
+        """A row without a value says why."""
+        return named(objective, row["mean"]) if row["n"] else ", ".join(dict.fromkeys(row["states"]))
+
+    return (
+        Column("best", lambda one: one[0], lambda one: "*" if one[0] else "", heading=""),
+        *(_parameter(name) for name in found["fields"]),
+        Column("n", lambda one: one[1]["n"], right=True),
+        Column("mean", lambda one: one[1]["mean"], lambda one: mean(one[1]), right=True, heading=objective),
+        Column("std", lambda one: one[1]["std"], lambda one: named(objective, one[1]["std"]), right=True),
+    )
+
+
+def _parameter(name: str) -> Column[tuple[bool, Mapping[str, Any]]]:
+    return Column(name, lambda one: one[1]["parameters"].get(name), heading=name)

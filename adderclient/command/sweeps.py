@@ -1,4 +1,4 @@
-"""``adder sweep`` with its verbs, and ``adder compare``."""
+"""``adder sweep`` with its verbs."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from adderclient.command.follow import watch_sweep_to_end
 from adderclient.command.groups import group
 from adderclient.command.listing import Listed, Request, listing
 from adderclient.command.objects import of_kind
-from adderclient.command.output import fields, note, print_json, status, table
+from adderclient.command.output import fields, print_json, status
 from adderclient.command.several import each
 from adderclient.command.showing import print_objects
 from adderclient.command.submitting import refuse_with_validate_only, submitted
-from adderclient.command.sweep_text import best_of, counts_of, trial_columns
+from adderclient.command.sweep_text import best_of, counts_of, result_columns, trial_columns
 from adderclient.command.terminal import say
-from adderclient.formats import ago, duration, energy, named, number, text
+from adderclient.formats import ago, text
 from adderclient.records import Sweep, Trial
 
 OF_SWEEPS = completion.objects("sweep")
@@ -59,7 +59,6 @@ def register(app: typer.Typer) -> None:
     made = group("sweep", "Vary a spec by a grid or a search.", list_sweeps, verbs)
     app.add_typer(made)
     app.add_typer(made, name="sweeps", hidden=True)
-    app.command()(compare)
 
 
 def submit(
@@ -103,40 +102,31 @@ def list_trials(client: Client, request: Request, sweep: SweepId) -> Listed[Tria
     return Listed(list(client.sweeps.trials(sweep)), trial_columns(objective))
 
 
+@listing(paged=False)
 def show_table(
+    client: Client,
+    request: Request,
     sweep: SweepId,
-    format: Annotated[Format, typer.Option("--format", "-f", help="For people, or as a file.")] = Format.text,
+    format: Annotated[
+        Format, typer.Option("--format", "-f", help="For people, or as the server's file.")
+    ] = Format.text,
     figure: Annotated[
         Path | None, typer.Option("--figure", metavar="FILE.svg", help="Write the picture there, too.")
     ] = None,
-    url: Url = None,
-    as_json: AsJson = False,
-) -> None:
+) -> Listed[tuple[bool, Mapping[str, Any]]]:
     """Show the results: a row for each combination, over its seeds where it has several."""
-    if format is not Format.text and as_json:
-        raise UsageError("--format and --json exclude each other")
-    with connect(url) as client:
-        sweep = ids.sweep_id(client, sweep)
-        if figure is not None:
-            figure.write_text(client.sweeps.figure(sweep), encoding="utf-8")
-        if format is not Format.text:
-            say(client.sweeps.table_text(sweep, "csv" if format is Format.csv else "md"), end="")
-            return
-        found = client.sweeps.table(sweep)
-    if as_json:
-        print_json(found)
-        return
+    if format is not Format.text and (request.as_json or request.as_csv):
+        raise UsageError("--format excludes --json and --csv")
+    sweep = ids.sweep_id(client, sweep)
+    if figure is not None:
+        figure.write_text(client.sweeps.figure(sweep), encoding="utf-8")
+    if format is not Format.text:
+        say(client.sweeps.table_text(sweep, "csv" if format is Format.csv else "md"), end="")
+        raise typer.Exit
+    found = client.sweeps.table(sweep)
     with reading():
-        headings = ["", *found["fields"], "N>", f"{found['objective']}>", "STD>"]
-        rows = [_row(found, row, at == found["best"]) for at, row in enumerate(found["rows"])]
-    table(headings, rows, all_of_them=True)
-
-
-def _row(table: Mapping[str, Any], row: Mapping[str, Any], best: bool) -> list[Any]:
-    """A row of a sweep's table; one without a value says why."""
-    objective, parameters = table["objective"], (row["parameters"].get(name) for name in table["fields"])
-    mean = named(objective, row["mean"]) if row["n"] else ", ".join(dict.fromkeys(row["states"]))
-    return ["*" if best else "", *parameters, row["n"], mean, named(objective, row["std"])]
+        rows = [(at == found["best"], row) for at, row in enumerate(found["rows"])]
+        return Listed(rows, result_columns(found), raw=lambda row: row[1], document=found, all_of_them=True)
 
 
 def cancel(
@@ -154,40 +144,3 @@ def cancel(
     for sweep in [] if as_json else done:
         say(f"{sweep.id} {sweep.status}")
     failures.end()
-
-
-def compare(
-    jobs: Annotated[
-        list[str], typer.Argument(metavar="JOB JOB…", help="2 to 20 jobs.", autocompletion=completion.objects("job"))
-    ],
-    url: Url = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show in which fields the specs of jobs differ, and the results of each."""
-    if len(jobs) < 2:
-        raise UsageError("name at least two jobs to compare")
-    with connect(url) as client:
-        found = client.compare(*(ids.job_id(client, job) for job in jobs))
-    if as_json:
-        print_json(found)
-        return
-    with reading():
-        headings = ["", *(f"…{job['id'][-8:]}" for job in found["jobs"])]
-        rows = _compared(found)
-    table(headings, rows, all_of_them=True)
-    if not found["differences"]:
-        note("Their specs are the same.")
-
-
-def _compared(found: Mapping[str, Any]) -> list[list[Any]]:
-    """The rows of a comparison: a cell for each job."""
-    rows: list[list[Any]] = [["status", *(status(job["status"]) for job in found["jobs"])]]
-    rows.append(["ran for", *(duration(job["seconds"]) for job in found["jobs"])])
-    rows += [[one["pointer"], *one["values"]] for one in found["differences"]]
-    rows += [[name, *(named(name, value) for value in values)] for name, values in found["results"].items()]
-    costs = [job["counts"] or {} for job in found["jobs"]]
-    rows.append(["parameters", *(number(cost.get("parameters")) for cost in costs)])
-    for name, title in (("add", "additions"), ("mul", "multiplications"), ("xnor", "XNORs")):
-        rows.append([title, *(number((cost.get("operations") or {}).get(name)) for cost in costs)])
-    rows.append(["energy, µJ an image", *(energy(cost.get("energy_joules")) for cost in costs)])
-    return rows

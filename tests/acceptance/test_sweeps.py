@@ -35,6 +35,14 @@ def test_a_grid_and_then_a_search_whose_worker_is_killed(embedded: Service, tmp_
     table = adder(embedded, "sweep", "table", sweep, "--format", "md", "--figure", str(tmp_path / "grid.svg"))
     assert table.stdout.splitlines()[0] == "| model.method | trial | val/accuracy, % |"
     assert (tmp_path / "grid.svg").read_text().startswith("<svg")
+    means = adder(embedded, "sweep", "table", sweep, "--csv", "--sort", "mean", "--order", "desc").stdout.splitlines()
+    assert means[0] == "best,model.method,n,mean,std"
+    assert [line.split(",")[0] for line in means[1:]] == ["true", "false"]
+    document = json.loads(adder(embedded, "sweep", "table", sweep, "--json").stdout)
+    assert document["fields"] == ["model.method"]
+    assert adder(embedded, "sweep", "table", sweep).stdout.splitlines()[0].split() == [
+        "model.method", "N", "val/accuracy", "STD",
+    ]  # fmt: skip
 
     search: dict[str, Any] = {
         "base": BASE,

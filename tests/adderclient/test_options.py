@@ -42,7 +42,7 @@ def test_a_name_that_is_not_there_fetches_nothing(service: Service, adder: Adder
         (("submit", "-", "--validate-only", "--idempotency-key", "k"), "leave out --idempotency-key"),
         (("sweep", "submit", "-", "--validate-only", "--watch"), "leave out --watch"),
         (("metrics", "job_1", "--csv", "--json"), "--csv and --json exclude each other"),
-        (("sweep", "table", "sweep_1", "--format", "csv", "--json"), "--format and --json exclude each other"),
+        (("sweep", "table", "sweep_1", "--format", "csv", "--json"), "--format excludes --json and --csv"),
         (("worker", "drain", "w", "--timeout", "3"), "--timeout says how long --wait waits"),
         (("datasets", "--json", "show", "digits"), "write --json after the command: adder datasets show … --json"),
         (("compare", "job_1"), "name at least two jobs to compare"),

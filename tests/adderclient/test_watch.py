@@ -132,3 +132,9 @@ def test_compare_shows_accuracies_in_per_cent_and_durations_of_the_attempts(serv
     assert rows["ran for"].count("23 s") == 2
     assert "0.75" in rows["energy, µJ an image"]
     assert "61,942" in rows["parameters"]
+    as_csv = adder("compare", "job_0001", "job_0002", "--csv").stdout.splitlines()
+    assert as_csv[0] == "what,job_0001,job_0002"
+    assert {"/seed,0,1", "val/accuracy,0.9583,", "ran for,23.0,23.0", "parameters,61942,61942"} <= set(as_csv)
+    assert json.loads(adder("compare", "job_0001", "job_0002", "--json").stdout) == service.compared
+    first = adder("compare", "job_0001", "job_0002", "--sort", "what", "--limit", "1", "--columns", "what,job_0002")
+    assert [line.split() for line in first.stdout.splitlines()] == [["…job_0002"], ["/seed", "1"]]

@@ -206,11 +206,10 @@ def test_words_and_numbers_come_and_go_with_their_rows(database: Database, tmp_p
     worker.finish(claim)
     with database.read() as session:
         assert set(session.execute(select(JobWord.word)).scalars()) == {"lenet5_bn", "bn", "digits", "study", "eta"}
-        assert [(row.name, row.value) for row in session.execute(select(JobMetric)).scalars()] == [
-            ("val/accuracy", 0.97)
-        ]
+        numbers = {row.name: row.value for row in session.execute(select(JobMetric)).scalars()}
+        assert numbers == {"val/accuracy": 0.97, "accuracy": 0.97}
         assert set(session.execute(select(ModelWord.word)).scalars()) == {"lenet5_bn", "bn", "digits"}
-        assert [row.value for row in session.execute(select(ModelMetric)).scalars()] == [0.9]
+        assert [row.value for row in session.execute(select(ModelMetric)).scalars()] == [0.9, 0.9]
         assert session.execute(text("SELECT tail FROM jobs")).scalar_one() == job[-6:]
         assert session.execute(text("SELECT tail FROM models")).scalar_one() == model[-6:]
     with database.write() as session:
@@ -247,3 +246,11 @@ def test_numbers_are_those_that_a_list_can_be_sorted_by() -> None:
     assert numbers_of(document) == {"a": 1.0, "b": 0.5}
     assert numbers_of(None) == {}
     assert len(numbers_of({str(n): n for n in range(1000)})) == 200
+
+
+def test_a_list_of_trainings_and_evaluations_is_sorted_by_the_name_that_either_gives_the_number() -> None:
+    assert numbers_of({"accuracy": 0.9, "loss": 1.5}) == {
+        "accuracy": 0.9, "val/accuracy": 0.9, "loss": 1.5, "val/loss": 1.5,
+    }  # fmt: skip
+    assert numbers_of({"val/top5": 0.5}) == {"val/top5": 0.5, "top5": 0.5}
+    assert numbers_of({"accuracy": 0.9, "val/accuracy": 0.8}) == {"accuracy": 0.9, "val/accuracy": 0.8}
