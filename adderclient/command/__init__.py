@@ -9,10 +9,10 @@ import traceback
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import httpx2
-import typer
+import typer.main
 
 import adderclient.records
 from adderclient.command import (
@@ -51,8 +51,8 @@ PARTS = (
 
 
 @cache
-def application() -> typer.Typer:
-    """The whole command: the launcher's commands, where it is installed, and the client's own."""
+def application() -> Any:
+    """The tree of click commands that typer makes: the launcher's, where it is installed, and the client's own."""
     try:
         import_module(LAUNCHER).register(app)
     except ModuleNotFoundError as error:
@@ -60,7 +60,7 @@ def application() -> typer.Typer:
             raise
     for part in PARTS:
         part.register(app)
-    return app
+    return typer.main.get_command(app)
 
 
 def main() -> None:

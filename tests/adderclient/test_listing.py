@@ -11,11 +11,11 @@ import pytest
 from rich.cells import cell_len
 from rich.text import Text
 
+from adderclient.command import application
 from adderclient.command.columns import Column, lines
 from tests.adderclient.conftest import Adder
 from tests.adderclient.contract_service import Service
 from tests.adderclient.documents import event, job, metric, model, sweep, trial
-from tests.docs.commands import _adder_command
 
 ID = "job_01jv3m8z4k6wq0x9t2rhf5ybcd"
 LISTINGS = (
@@ -127,7 +127,7 @@ def test_the_least_important_columns_go_first() -> None:
 
 
 def test_groups_list_by_their_name_alone_and_have_the_same_verbs() -> None:
-    groups = {name: one for name, one in _adder_command().commands.items() if hasattr(one, "commands")}
+    groups = {name: one for name, one in application().commands.items() if hasattr(one, "commands")}
     assert set(groups) == {"jobs", "models", "datasets", "recipes", "sweep", "sweeps", "worker", "workers"}
     for name, group in groups.items():
         assert "list" in group.commands, name

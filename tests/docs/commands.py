@@ -7,9 +7,6 @@ import shlex
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.util import find_spec
-from typing import Any
-
-import typer.main
 
 from adderclient.command import application
 from tests.docs.markdown import ROOT
@@ -67,14 +64,8 @@ def _without_assignments(words: Sequence[str]) -> list[str]:
     return list(words[at:])
 
 
-@cache
-def _adder_command() -> Any:
-    """The tree of click commands that typer makes of `adder`."""
-    return typer.main.get_command(application())
-
-
 def _adder(arguments: Sequence[str]) -> Iterator[str]:
-    command, name, rest = _adder_command(), "adder", list(arguments)
+    command, name, rest = application(), "adder", list(arguments)
     while rest and hasattr(command, "commands") and WORD.match(rest[0]):
         inner = command.commands.get(rest[0])
         if inner is None:

@@ -13,8 +13,6 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import typer
-
 from adderclient.command import application, main
 
 PROBLEM = json.dumps({"type": "about:blank", "title": "Not found", "status": 404, "detail": "nothing here"}).encode()
@@ -61,7 +59,7 @@ def run() -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Nothing)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     raised: dict[str, str] = {}
-    commands = list(leaves(typer.main.get_command(application())))
+    commands = list(leaves(application()))
     for path, command in commands:
         sys.argv = ["adder", "--url", f"http://127.0.0.1:{server.server_port}", *path, *arguments(command)]
         try:
