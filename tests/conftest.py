@@ -94,8 +94,12 @@ def fresh_postgres_url(postgres_url: str) -> Iterator[str]:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> str:
     """A migrated, empty database of each kind: tests that use it run twice."""
-    name = "sqlite_url" if request.param == "sqlite" else "fresh_postgres_url"
-    url: str = request.getfixturevalue(name)
+    return url_of(request)
+
+
+def url_of(request: pytest.FixtureRequest) -> str:
+    """The database of the kind that a parameter of a fixture names."""
+    url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "fresh_postgres_url")
     return url
 
 

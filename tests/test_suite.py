@@ -166,6 +166,7 @@ def test_the_run_on_avx2_alone_is_skipped_where_it_shows_nothing_new(
     assert (reason is None) if says is None else (says in str(reason))
 
 
+@pytest.mark.long("three runs of pytest")
 def test_repeated_runs_name_the_tests_that_failed(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

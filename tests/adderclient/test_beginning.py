@@ -71,6 +71,7 @@ def completed(service: Service, *words: str, url: str | None = None) -> list[str
     return done.stdout.split()
 
 
+@pytest.mark.long("ten processes, as the shell starts them")
 def test_the_shell_completes_ids_recipes_networks_and_fields(service: Service) -> None:
     service.jobs = {ID: job(ID, "succeeded"), "job_2": job("job_2")}
     service.models = {"model_1": model("model_1", aliases=["champion"])}

@@ -84,20 +84,20 @@ def test_a_spec_the_server_refuses(service: Service, adder: Adder) -> None:
     assert "optimizer.lr: must be greater than 0 (/optimizer/lr)" in done.stderr
 
 
-def test_exit_codes(service: Service, adder_process: Adder) -> None:
-    adder = adder_process
-    assert adder("show", "job_9").returncode == 3
+def test_exit_codes(service: Service, adder: Adder, adder_process: Adder, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert adder_process("show", "job_9").returncode == 3
     service.jobs["job_1"] = job("job_1", "succeeded")
     assert adder("pause", "job_1").returncode == 3
     service.break_("GET", status=500)
     assert adder("show", "job_1").returncode == 4
     assert adder("--nonsense").returncode == 2
     assert adder("show", "job_1", "--url", "nonsense").returncode == 2
-    unreachable = adder("jobs", ADDER_URL="http://127.0.0.1:1")
+    monkeypatch.setenv("ADDER_URL", "http://127.0.0.1:1")
+    unreachable = adder("jobs")
     assert unreachable.returncode == 4
     assert "adder up" in unreachable.stderr
     assert "Traceback" not in unreachable.stderr
-    assert adder("--url", service.url, "jobs", ADDER_URL="http://127.0.0.1:1").returncode == 0
+    assert adder("--url", service.url, "jobs").returncode == 0
 
 
 def test_jobs_listing(service: Service, adder: Adder) -> None:

@@ -20,7 +20,7 @@ from jobs.settings import Settings
 from jobs.store import store_of
 from tests.api.attempt import Worker
 from tests.api.dashboard import PATIENT, browser, dashboard, visit
-from tests.conftest import quick_settings
+from tests.conftest import quick_settings, url_of
 from tests.support.loop_time import long_callbacks
 from tests.support.servers import Valkey, wait_until
 
@@ -67,6 +67,14 @@ def _the_loop_stays_free() -> Iterator[None]:
     with long_callbacks() as found:
         yield
     assert not found, "\n".join(found)
+
+
+@pytest.fixture(
+    params=["sqlite", pytest.param("postgresql", marks=pytest.mark.long("the same calls on the other database"))]
+)
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A migrated, empty database: on PostgreSQL in `make test-all`. tests/jobs has both in every run."""
+    return url_of(request)
 
 
 @pytest.fixture

@@ -124,6 +124,7 @@ def test_a_new_database_and_one_that_is_newer_are_not_copied(tmp_path: Path) -> 
     assert copies_of(database) == []
 
 
+@pytest.mark.long("an old database on PostgreSQL, and five programs")
 def test_on_postgresql_the_operator_saves_the_database_first(old_postgres: OldService) -> None:
     url = old_postgres.database_url
 
@@ -171,6 +172,7 @@ def test_adder_up_copies_an_older_folder_and_says_so(folder: Path) -> None:
     assert revision(copy) == old
 
 
+@pytest.mark.long("starts the whole service")
 def test_adder_up_refuses_a_newer_folder(folder: Path) -> None:
     with closing(sqlite3.connect(folder / "adder.db")) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")

@@ -25,10 +25,8 @@ PROGRAMS = (
 )
 
 
-@pytest.mark.parametrize(
-    ("argument", "code"),
-    [pytest.param("--help", 0, marks=pytest.mark.long("eleven programs start")), ("--no-such-option", 2)],
-)
+@pytest.mark.long("eleven programs start")
+@pytest.mark.parametrize(("argument", "code"), [("--help", 0), ("--no-such-option", 2)])
 def test_help_and_an_unknown_argument_print_the_usage_and_start_nothing(
     argument: str, code: int, tmp_path: Path
 ) -> None:
