@@ -62,6 +62,11 @@ def stall_past_lease(running: Fleet, job_id: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "database_url",
+    ["sqlite", pytest.param("postgresql", marks=pytest.mark.long("20 processes on the other database"))],
+    indirect=True,
+)
+@pytest.mark.parametrize(
     ("jobs", "real"), [(20, 0), pytest.param(200, 20, marks=pytest.mark.long("220 jobs, 20 of them trainings"))]
 )
 def test_every_job_runs_once(tiny: Settings, valkey: Valkey, jobs: int, real: int) -> None:
