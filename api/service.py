@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from dataclasses import dataclass, field
 
 import httpx2
 from anyio import CapacityLimiter
 from celery import Celery
 
+from api.access.keyring import Keyring
+from api.access.rates import Rates
 from api.http.shares import Shares
 from api.jobs.queue_positions import QueuePositions
 from api.streaming.job_changes import JobChanges
@@ -39,6 +42,10 @@ class Service:
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server begins to shut down; open streams then end."""
     stream_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(STREAM_THREADS))
+    keyring: Keyring = field(init=False)
+    rates: Rates = field(default_factory=Rates)
+    project_streams: Shares = field(default_factory=lambda: Shares(sys.maxsize))
+    """Open streams by project, each of which may have a limit of its own."""
     job_changes: JobChanges = field(init=False)
     streams: Shares = field(init=False)
     """Open streams. This and the next two have bounds for one client address too."""
@@ -47,6 +54,7 @@ class Service:
     """Bytes of request bodies that are held in memory while they arrive."""
 
     def __post_init__(self) -> None:
+        self.keyring = Keyring(self.database)
         self.job_changes = JobChanges(self.database, self.stream_threads, self.closing)
         bounds = self.settings
         self.streams = Shares(bounds.max_streams, bounds.max_client_streams)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import sys
 from functools import cached_property
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 KIB = 1024
@@ -41,6 +41,12 @@ class Settings(BaseSettings):
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Host names (comma separated, without port) that requests may use. Loopback names are always allowed. If this is
     empty and the server is not bound to loopback, every name is allowed."""
+    auth: Literal["", "on", "off"] = ""
+    """Whether a key is needed. Empty: on, unless the server is bound to loopback."""
+    operator_key: SecretStr = SecretStr("")
+    """The first operator's key (`adw_…`); `python -m jobs.migrate` enters it."""
+    operator_key_file: Path | None = None
+    """A file with it, in its place."""
     log_level: str = "INFO"
     max_body_bytes: int = Field(1 * MIB, ge=1024)
     """Largest JSON body the API reads."""
@@ -217,6 +223,26 @@ class Settings(BaseSettings):
         if value and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value):
             raise ValueError(f"must be empty or a path such as /adder, got {value!r}")
         return value
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only programs of this machine reach the server."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def needs_keys(self) -> bool:
+        """Whether requests need a key."""
+        return self.auth == "on" or (self.auth == "" and not self.on_loopback)
+
+    @property
+    def first_operator_key(self) -> str:
+        """The operator's key of the settings; empty where there is none. Raises OSError where its file is not there."""
+        if self.operator_key_file is not None:
+            return self.operator_key_file.read_text().strip()
+        return self.operator_key.get_secret_value().strip()
 
     @property
     def forks(self) -> bool:
