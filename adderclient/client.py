@@ -9,6 +9,7 @@ from types import TracebackType
 from adderclient.datasets import Datasets
 from adderclient.jobs import Jobs
 from adderclient.models import Models
+from adderclient.profiles import require_private
 from adderclient.recipes import Recipes
 from adderclient.records import Found, Json, Page, Readiness
 from adderclient.sweeps import Sweeps, compare
@@ -37,15 +38,15 @@ class Client:
         sweeps: grids and searches over a spec (:class:`adderclient.sweeps.Sweeps`).
 
     Raises:
-        AdderClientError: ``url`` is no http:// or https:// URL.
+        AdderClientError: ``url`` is no http:// or https:// URL, or the key would go over plain http to another machine
+            (``ADDER_INSECURE=1`` allows that).
     """
 
     def __init__(self, url: str | None = None, api_key: str | None = None, timeout: float = 30.0) -> None:
-        self._transport = Transport(
-            url or os.environ.get("ADDER_URL") or DEFAULT_URL,
-            api_key or os.environ.get("ADDER_API_KEY") or None,
-            timeout,
-        )
+        address = url or os.environ.get("ADDER_URL") or DEFAULT_URL
+        key = api_key or os.environ.get("ADDER_API_KEY") or None
+        require_private(address, key)
+        self._transport = Transport(address, key, timeout)
         self.jobs = Jobs(self._transport)
         self.models = Models(self._transport)
         self.datasets = Datasets(self._transport)

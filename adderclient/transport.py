@@ -21,6 +21,8 @@ ATTEMPTS = 4
 FIRST_PAUSE = 0.2  # seconds; doubled after every failure
 LONGEST_RETRY_AFTER = 30.0  # seconds; a server that asks for more is not waited for
 RETRIED_STATUS = frozenset({429, 502, 503, 504})
+QUOTA = "quota_exceeded"
+"""Code of a 429 that is a limit of the project: asking again does not help."""
 NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
@@ -86,7 +88,8 @@ class Transport:
                     return response
                 asked = retry_after(response.headers)
                 patient = asked is None or asked <= LONGEST_RETRY_AFTER
-                if last or not again or response.status_code not in RETRIED_STATUS or not patient:
+                final = response.status_code == 429 and problem(response).code == QUOTA
+                if last or not again or response.status_code not in RETRIED_STATUS or not patient or final:
                     raise problem(response)
                 pause = max(pause, asked or 0.0)
             time.sleep(pause)

@@ -8,7 +8,19 @@ from importlib import import_module
 
 import typer
 
-from adderclient.command import counts, datasets, follow, jobs, keeping, models, recipes, sweeps, system, workers
+from adderclient.command import (
+    access,
+    counts,
+    datasets,
+    follow,
+    jobs,
+    keeping,
+    models,
+    recipes,
+    sweeps,
+    system,
+    workers,
+)
 from adderclient.command.app import app
 from adderclient.command.errors import exit_code_for
 from adderclient.command.terminal import errors_console
@@ -21,7 +33,7 @@ LAUNCHER = "launcher.commands"
 client imports nothing of it, and works where it is not installed. An entry point would do the same, but looking for
 one reads the metadata of every installed distribution at each call."""
 
-PARTS = (system, jobs, follow, keeping, models, datasets, recipes, sweeps, workers, counts)
+PARTS = (system, jobs, follow, keeping, models, datasets, recipes, sweeps, workers, access, counts)
 
 
 @cache

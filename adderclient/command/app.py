@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from adderclient.client import Client
+from adderclient import profiles
+from adderclient.client import DEFAULT_URL, Client
 from adderclient.command.errors import HELP
 from adderclient.version import __version__
 
@@ -59,5 +60,6 @@ def _shared(url: Url = None, version: Version = False) -> None:
 
 
 def connect(url: str | None) -> Client:
-    """A client for the server that ``--url`` or ``ADDER_URL`` names."""
-    return Client(url)
+    """A client for the server that ``--url`` or ``ADDER_URL`` names, or the last `adder login`; with its key."""
+    address = url or os.environ.get("ADDER_URL") or profiles.last_url() or DEFAULT_URL
+    return Client(address, os.environ.get("ADDER_API_KEY") or profiles.key_of(address))
