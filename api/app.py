@@ -41,6 +41,8 @@ from api.sweeps import routes as sweeps
 from api.system import routes as system
 from api.system.probes import Probes
 from api.web import errors, openapi_page, static_files
+from api.webhooks import pages as webhooks_pages
+from api.webhooks import routes as webhooks
 from api.workers import routes as workers
 from jobs.settings import Settings
 
@@ -56,6 +58,7 @@ ROUTERS = (
     compare.router,
     resolve.router,
     access.router,
+    webhooks.router,
     workers.router,
     system.router,
 )
@@ -68,6 +71,7 @@ PAGES = (
     sweeps_pages.router,
     compare_pages.router,
     access_pages.router,
+    webhooks_pages.router,
 )
 """The dashboard. Pages are rendered on the server and only read; their buttons call the REST API."""
 

@@ -13,6 +13,8 @@ from api.access.operations import ROWS
 from api.access.schemas import BODIES
 from api.http.problems import ProblemDetails, documented
 from api.jobs.schemas import StatusFrame
+from api.webhooks.schemas import BODIES as WEBHOOK_BODIES
+from api.webhooks.schemas import Event
 from jobs.keeping import Edit
 from jobs.spec import KINDS, Continuation
 from jobs.sweeps.spec import SweepSpec
@@ -44,9 +46,14 @@ TAGS = [
     {"name": "compare", "description": "Jobs side by side."},
     {"name": "resolve", "description": "Objects by a part of their ids."},
     {"name": "access", "description": "Keys, projects and their limits, usage, audit."},
+    {"name": "webhooks", "description": "Where events of a project are sent, and what became of each."},
     {"name": "workers", "description": "Who runs the jobs."},
     {"name": "system", "description": "The service itself."},
 ]
+
+
+DESCRIBED = (*KINDS.values(), Continuation, Edit, SweepSpec, ProblemDetails, *BODIES, *WEBHOOK_BODIES)
+"""Bodies and answers that no route names as its model."""
 
 
 def document_of(app: FastAPI) -> Callable[[], dict[str, Any]]:
@@ -93,10 +100,12 @@ def _protect(name: str, operation: dict[str, Any]) -> None:
 
 def _own_schemas() -> dict[str, Any]:
     _, found = models_json_schema(
-        [(model, "validation") for model in (*KINDS.values(), Continuation, Edit, SweepSpec, ProblemDetails, *BODIES)],
+        [(model, "validation") for model in DESCRIBED],
         ref_template="#/components/schemas/{model}",
     )
-    _, sent = models_json_schema([(StatusFrame, "serialization")], ref_template="#/components/schemas/{model}")
+    _, sent = models_json_schema(
+        [(StatusFrame, "serialization"), (Event, "serialization")], ref_template="#/components/schemas/{model}"
+    )
     schemas: dict[str, Any] = {**sent["$defs"], **found["$defs"]}
     return schemas
 

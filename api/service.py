@@ -21,6 +21,7 @@ from jobs.migrate import require_current
 from jobs.settings import Settings
 from jobs.store import ArtifactStore, store_of
 from jobs.wakeups import Relay, celery_app
+from jobs.webhooks.sender import Sender
 
 STREAM_THREADS = 8
 """Streams read the database in threads of their own, so that a slow database does not use up those of requests."""
@@ -36,6 +37,7 @@ class Service:
     store: ArtifactStore
     broker: Celery
     relay: Relay
+    webhooks: Sender
     queue_positions: QueuePositions
     inference: httpx2.AsyncClient | None
     request_metrics: RequestMetrics = field(default_factory=RequestMetrics)
@@ -72,19 +74,28 @@ class Service:
             store=store_of(settings),
             broker=broker,
             relay=Relay(settings, database, broker),
+            webhooks=Sender(
+                database, private=settings.webhook_allow_private, poll_seconds=settings.webhook_poll_seconds
+            ),
             queue_positions=QueuePositions(settings),
             inference=_inference_client(settings.inference_url),
         )
 
     def start(self) -> None:
-        """Starts the relay of wake-ups. Raises JobsError when the database's schema is not this version's."""
+        """Starts the relay of wake-ups and the sender of webhooks.
+
+        Raises:
+            JobsError: the database's schema is not this version's.
+        """
         require_current(self.database)
         self.relay.start()
+        self.webhooks.start()
 
     async def stop(self) -> None:
         """Ends open streams and closes all connections."""
         self.closing.set()
         await asyncio.to_thread(self.relay.stop)
+        await asyncio.to_thread(self.webhooks.stop)
         self.broker.close()
         if self.inference is not None:
             await self.inference.aclose()

@@ -31,7 +31,7 @@ from jobs.repository import core, lifecycle, models
 from jobs.settings import Settings
 from jobs.states import FINAL, OWNED
 from jobs.store import ArtifactStore
-from jobs.tables import Artifact, Checkpoint, Event, IdempotencyKey, Job, LogChunk, Metric
+from jobs.tables import Artifact, Checkpoint, Delivery, Event, IdempotencyKey, Job, LogChunk, Metric
 
 DAY_MS = 86_400_000
 BATCH = 20
@@ -123,6 +123,7 @@ class GarbageCollector:
             self._remove_jobs(removed)
             self._remove_keys(removed)
             self._remove_sign_ins(removed)
+            self._remove_deliveries(removed)
             removed["work_folders"] += self._remove_work()
             removed["uploads"] += self._store.clear_incoming(UPLOAD_SECONDS)
             self._remove_orphans(removed)
@@ -224,6 +225,19 @@ class GarbageCollector:
                 return
         with self._database.write(SERVICE) as session:
             removed["sign_ins"] += _delete(session, SignIn, SignIn.expires_at < core.now(session))
+
+    def _remove_deliveries(self, removed: Removed) -> None:
+        """Removes what has been sent to webhooks, or was given up. What waits has no end yet, and is kept."""
+        with self._database.read(SERVICE) as session:
+            before = self._before(session, "deliveries")
+            if before is None:
+                return
+            query = select(Delivery.id).where(Delivery.finished_at < before).order_by(Delivery.finished_at)
+            ids = session.execute(query.limit(BATCH * 10)).scalars().all()
+        if ids:
+            with self._database.write(SERVICE) as session:  # sent again meanwhile, one has no end any more
+                old = Delivery.id.in_(ids) & (Delivery.finished_at < before)
+                removed["deliveries"] += _delete(session, Delivery, old)
 
     def _remove_orphans(self, removed: Removed) -> None:
         with self._database.read(SERVICE) as session:

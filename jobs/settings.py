@@ -165,6 +165,16 @@ class Settings(BaseSettings):
     """Of the finished job itself, with all that belongs to it except its model."""
     keep_idempotency_keys_days: Days = 7
     """Days after the request; a later one with the same key makes a new job."""
+    keep_deliveries_days: Days = 30
+    """Of what was sent to webhooks: days after its end. What still waits is kept."""
+
+    webhook_allow_private: bool = False
+    """Whether webhooks may lead to addresses inside the network (loopback, private, link-local, …), by plain http and
+    to any port. Whoever may make a webhook can then have the server send requests to your other machines."""
+    webhook_poll_seconds: float = Field(1.0, gt=0)
+    """How often an API process looks for events that are to be sent to webhooks."""
+    max_webhooks: int = Field(20, ge=0)
+    """Webhooks that one project may have."""
 
     @field_validator("artifacts_url")
     @classmethod

@@ -22,6 +22,9 @@ from jobs.states import (
 )
 from jobs.table_base import Base as Base
 from jobs.table_base import BigKey, job_fk, one_of
+from jobs.webhooks.tables import Delivery as Delivery
+from jobs.webhooks.tables import DeliveryStatus as DeliveryStatus
+from jobs.webhooks.tables import Webhook as Webhook
 
 TAIL = 6
 """Characters at the end of an id by which it is found."""

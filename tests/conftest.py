@@ -140,6 +140,7 @@ def quick_settings(data_dir: Path, database_url: str, broker_url: str, **changes
         "renew_seconds": 0.5,
         "lease_seconds": 2.0,
         "reconcile_seconds": 0.3,
+        "webhook_poll_seconds": 3600.0,  # nothing is sent but by tests that are about that
         "cancel_grace_seconds": 2.0,
         "template": False,  # a test has one job or two: their processes are spawned sooner than a template is ready
     }

@@ -25,7 +25,7 @@ CSP = (
 PLAIN_ADDRESS = re.compile(r"https?://[\w.:\[\]-]+")
 """An address that is safe in a shell command which people copy. A Host header may hold anything."""
 DEFAULT_ADDRESS = "http://127.0.0.1:8000"
-ROOMS = ("web", "jobs", "compare", "models", "datasets", "sweeps", "recipes", "access")
+ROOMS = ("web", "jobs", "compare", "models", "datasets", "sweeps", "recipes", "access", "webhooks")
 """Packages of `api` that have a folder `templates`. A template's name is unique among all of them."""
 FORMATS = (
     "duration", "ago", "iso", "absolute", "clock", "size", "percent", "number", "operations", "metric", "facts",

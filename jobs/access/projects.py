@@ -14,7 +14,7 @@ from jobs.finding_tables import ModelAlias
 from jobs.ids import new_id
 from jobs.repository.core import now
 from jobs.repository.paging import Page, page
-from jobs.tables import Dataset, Job, Model, Sweep
+from jobs.tables import Dataset, Job, Model, Sweep, Webhook
 
 NAME: Final = r"^[a-z][a-z0-9-]{0,62}$"
 OBJECTS: Final = (Job, Model, Dataset, Sweep)
@@ -91,7 +91,7 @@ def remove(session: ServiceTransaction, reference: str) -> None:
     for table in OBJECTS:
         if session.execute(select(table.id).where(table.project_id == row.id).limit(1)).first() is not None:
             raise Conflict(f"The project still has {table.__tablename__}. Delete them first.")
-    for owned in (ModelAlias, Usage, KeyRow):
+    for owned in (ModelAlias, Usage, Webhook, KeyRow):
         session.execute(delete(owned).where(owned.project_id == row.id))
     session.delete(row)
     session.flush()

@@ -14,7 +14,7 @@ from jobs.table_base import Base, one_of
 PROJECT_ID: Final = String(40)
 
 
-def _owner(context: Any) -> str:
+def project_of_transaction(context: Any) -> str:
     """The project of the transaction. A row that the service itself writes has to name its project."""
     scope = context.execution_options.get("adder_scope")
     if not isinstance(scope, Project):
@@ -27,7 +27,9 @@ def owner_column(*, primary_key: bool = False) -> Mapped[str]:
 
     The database's own default is for rows from before there were projects.
     """
-    return mapped_column(PROJECT_ID, default=_owner, server_default=text(f"'{DEFAULT_ID}'"), primary_key=primary_key)
+    return mapped_column(
+        PROJECT_ID, default=project_of_transaction, server_default=text(f"'{DEFAULT_ID}'"), primary_key=primary_key
+    )
 
 
 class ProjectRow(Base):
@@ -58,7 +60,7 @@ class KeyRow(Base):
     __tablename__ = "keys"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    project_id: Mapped[str] = mapped_column(PROJECT_ID, default=_owner)
+    project_id: Mapped[str] = mapped_column(PROJECT_ID, default=project_of_transaction)
     name: Mapped[str] = mapped_column(String(100))
     role: Mapped[str] = mapped_column(String(10))
     secret_sha256: Mapped[str] = mapped_column(String(64))
@@ -84,7 +86,7 @@ class SignIn(Base):
     __tablename__ = "sign_ins"
 
     token_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
-    project_id: Mapped[str] = mapped_column(PROJECT_ID, default=_owner)
+    project_id: Mapped[str] = mapped_column(PROJECT_ID, default=project_of_transaction)
     key_id: Mapped[str] = mapped_column(ForeignKey("keys.id", ondelete="CASCADE"), index=True)
     created_at: Mapped[int]
     expires_at: Mapped[int] = mapped_column(index=True)
@@ -96,7 +98,7 @@ class AuditEntry(Base):
     __tablename__ = "audit"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    project_id: Mapped[str] = mapped_column(PROJECT_ID, default=_owner)
+    project_id: Mapped[str] = mapped_column(PROJECT_ID, default=project_of_transaction)
     time: Mapped[int]
     action: Mapped[str] = mapped_column(String(60))
     """The operation's id in the OpenAPI document."""
@@ -116,7 +118,7 @@ class Usage(Base):
 
     __tablename__ = "usage"
 
-    project_id: Mapped[str] = mapped_column(PROJECT_ID, default=_owner, primary_key=True)
+    project_id: Mapped[str] = mapped_column(PROJECT_ID, default=project_of_transaction, primary_key=True)
     day: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     """Days since 1970-01-01."""
     device: Mapped[str] = mapped_column(String(8), primary_key=True)

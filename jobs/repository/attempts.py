@@ -21,6 +21,7 @@ from jobs.repository.core import append_events, change_status, now, upsert
 from jobs.repository.indexing import index_new_model
 from jobs.states import OWNED, Cause, FailureCode, Status
 from jobs.tables import Artifact, Attempt, Checkpoint, Job, LogChunk, Metric, Model
+from jobs.webhooks import events
 
 
 @dataclass(frozen=True)
@@ -199,6 +200,7 @@ def publish_model(session: Transaction, job: Job, model: Model) -> None:
     append_events(
         session, job, [{"type": "model", "message": f"Published {model.id}.", "data": {"model_id": model.id}}]
     )
+    events.model_published(session, model)
 
 
 def hand_back(session: Transaction, job: Job, to: Status, message: str) -> None:

@@ -14,6 +14,7 @@ from jobs.errors import Conflict, NotFound
 from jobs.repository.indexing import index_result
 from jobs.states import EDGES, FINAL, DatasetStatus, Status
 from jobs.tables import Dataset, Event, Job, Outbox
+from jobs.webhooks import events
 
 
 def now(session: Transaction) -> int:
@@ -31,12 +32,12 @@ def lock_job(session: Transaction, job_id: str) -> Job:
     return job
 
 
-def append_events(session: Transaction, job: Job, events: Iterable[Mapping[str, Any]]) -> None:
+def append_events(session: Transaction, job: Job, happened: Iterable[Mapping[str, Any]]) -> None:
     """Appends events `{type, message, data}` to a *locked* job. Its lock orders `seq`, so that no reader skips an
     event."""
     rows = [
         {"job_id": job.id, "seq": job.last_seq + i, "time": now_ms(), "data": None, **event}
-        for i, event in enumerate(events, start=1)
+        for i, event in enumerate(happened, start=1)
     ]
     for row in rows:  # not executemany: `time` is an SQL expression
         session.execute(insert(Event).values(**row))
@@ -72,15 +73,19 @@ def change_status(
     append_events(
         session, job, [{"type": "status", "message": message, "data": {"from": before, "to": to, **(data or {})}}]
     )
+    events.job_changed(session, job)
 
 
 def _close_dataset(session: Transaction, job: Job, message: str) -> None:
     """When the job that validates a dataset has ended in any way, a dataset that is not ready has failed."""
-    session.execute(
+    closed = session.execute(
         update(Dataset)
         .where(Dataset.job_id == job.id, Dataset.status == DatasetStatus.VALIDATING)
         .values(status=DatasetStatus.FAILED, problems=[message])
+        .returning(Dataset)
     )
+    for dataset in closed.scalars().all():
+        events.dataset_ended(session, dataset)
 
 
 def queue_wakeup(session: Transaction, job_id: str) -> None:

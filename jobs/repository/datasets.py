@@ -19,6 +19,7 @@ from jobs.repository.attempts import Stored
 from jobs.repository.paging import Page, page
 from jobs.states import FINAL, SWEEP_FINAL, DatasetStatus
 from jobs.tables import Dataset, Job, Sweep
+from jobs.webhooks import events
 
 REFERENCE = re.compile(rf"{NAME.pattern}(@[0-9]{{1,9}})?")
 """A name, or `name@version`."""
@@ -219,6 +220,7 @@ def ready(
     row.same_as = None if twin is None else twin.id
     row.status = DatasetStatus.READY
     session.flush()
+    events.dataset_ended(session, row)
     return row
 
 

@@ -17,6 +17,7 @@ from jobs.repository.attempts import Stored
 from jobs.repository.indexing import index_new_model
 from jobs.states import FINAL
 from jobs.tables import Artifact, Checkpoint, Dataset, Job, Model
+from jobs.webhooks import events
 
 MAX_IN = 500  # values of one IN
 
@@ -110,6 +111,7 @@ def add_model(session: OwnTransaction, model: Model) -> None:
     session.add(model)
     session.flush()
     index_new_model(session, model)
+    events.model_published(session, model)
 
 
 def unreferenced(session: ServiceTransaction, digests: Iterable[str]) -> set[str]:

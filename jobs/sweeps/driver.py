@@ -28,6 +28,7 @@ from jobs.sweeps.planning import bad_fields, child, dataset_of
 from jobs.sweeps.search import Known
 from jobs.sweeps.spec import SweepSpec
 from jobs.tables import Job, Sweep, Trial
+from jobs.webhooks import events
 
 BATCH = 25
 """Jobs that one step submits or cancels. It takes some 100 ms, for which other writers wait on SQLite."""
@@ -306,6 +307,7 @@ class _Step:
             message = f"{failed} of {len(self.trials)} trials failed or were cancelled."
         stamp = now(self.session)  # before any change: a query flushes, and half a change breaks the constraints
         self.sweep.status, self.sweep.message, self.sweep.finished_at = status, message, stamp
+        events.sweep_finished(self.session, self.sweep)
 
     def _known(self) -> Sequence[Known]:
         return [

@@ -25,6 +25,7 @@ from jobs.states import FINAL, SWEEP_FINAL, Status, SweepStatus, TrialStatus
 from jobs.sweeps.planning import Parameters
 from jobs.sweeps.spec import SweepSpec
 from jobs.tables import Job, Sweep, Trial
+from jobs.webhooks import events
 
 IDLE = (Status.QUEUED, Status.PAUSED)
 """Statuses of a job that has been submitted and does not run."""
@@ -191,6 +192,7 @@ def fail_unreadable(session: OwnTransaction, sweep: Sweep, reason: str) -> None:
     message = f"What is stored of the sweep cannot be read: {reason}. Its jobs go on."
     sweep.status, sweep.message, sweep.finished_at = SweepStatus.FAILED, message, stamp
     session.flush()
+    events.sweep_finished(session, sweep)
 
 
 def progress_of(session: OwnTransaction, sweeps: Sequence[Sweep]) -> dict[str, Progress]:

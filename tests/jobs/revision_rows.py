@@ -14,8 +14,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from jobs.access.scope import DEFAULT
+from jobs.access import keys, projects
+from jobs.access.limits import Limits
+from jobs.access.roles import Role
+from jobs.access.scope import DEFAULT, SERVICE
+from jobs.access.tables import AuditEntry
 from jobs.database import Database
+from jobs.ids import new_id
 from jobs.keeping import Edit
 from jobs.migrate import current_revision, migrate
 from jobs.repository import keeping, lifecycle
@@ -76,6 +81,17 @@ def fill(worker: Worker) -> None:
         lifecycle.resume(session, claims[7].job_id)
 
 
+def access(database: Database) -> None:
+    """A second project, a key with a sign-in, and a row of the audit."""
+    with database.write(SERVICE) as session:
+        projects.create(session, "other", Limits())
+    with database.write(DEFAULT) as session:
+        _, text = keys.create(session, "ada", Role.ADMIN, None, by=None)
+        session.add(AuditEntry(id=new_id("audit"), time=1, action="POST /v1/keys", request_id="r"))
+    with database.write(SERVICE) as session:
+        keys.sign_in(session, keys.identify(session, text))
+
+
 def rows(database: Database) -> dict[str, list[dict[str, Any]]]:
     tables = sa.MetaData()
     tables.reflect(database.engine)
@@ -96,6 +112,7 @@ def main() -> None:
         database = Database(settings.resolved_database_url)
         migrate(database)
         fill(Worker(database, store_of(settings)))
+        access(database)
         lines = [
             f"{json.dumps(name)}: [\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in found) + "\n]"
             for name, found in rows(database).items()

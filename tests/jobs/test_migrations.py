@@ -137,6 +137,7 @@ def database_at(url: str, revision: str) -> Database:
     with database.write(DEFAULT) as session:
         for name in (table.name for table in tables.sorted_tables):
             if rows := rows_of(revision).get(name):
+                session.execute(sa.delete(tables.tables[name]))  # what the migration itself has made: a project
                 session.execute(sa.insert(tables.tables[name]), rows)
         if not database.sqlite:
             session.execute(sa.text("SELECT setval(pg_get_serial_sequence('outbox', 'id'), max(id)) FROM outbox"))

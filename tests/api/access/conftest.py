@@ -71,6 +71,11 @@ class Access:
     def fill(self, party: Party, word: str) -> None:
         """Makes an object of each kind whose names, labels and files have the word."""
         self.worker.heartbeat()
+        with party.client("admin") as api:
+            hook = {"name": word, "url": f"https://hooks.example/{word}"}
+            party.ids["webhook"] = api.post("/v1/webhooks", json=hook).raise_for_status().json()["id"]
+            sent = api.post(f"/v1/webhooks/{party.ids['webhook']}/test").raise_for_status()
+            party.ids["delivery"] = sent.json()["id"]
         with party.client() as api:
             made = api.post("/v1/jobs", json=train_body(labels={word: word}), headers={"Idempotency-Key": "the-key"})
             job = made.raise_for_status().json()["id"]

@@ -18,7 +18,14 @@ from jobs.settings import Settings
 from tests.api.access.conftest import CANARY, Access, Party
 from tests.support.specs import train_body
 
-OF_PATH = {"jobs": "job", "models": "model", "datasets": "dataset", "sweeps": "sweep", "keys": "key"}
+OF_PATH = {
+    "jobs": "job",
+    "models": "model",
+    "datasets": "dataset",
+    "sweeps": "sweep",
+    "keys": "key",
+    "webhooks": "webhook",
+}
 BODIES: dict[str, Any] = {
     "POST /v1/jobs": train_body(),
     "PATCH /v1/jobs/{id}": {"starred": True},
@@ -27,6 +34,8 @@ BODIES: dict[str, Any] = {
     "POST /v1/models/{id}/predict": {"array": [[0.0]]},
     "POST /v1/sweeps": {"base": train_body(), "grid": {"seed": [1, 2]}},
     "POST /v1/keys": {"name": "made", "role": "viewer"},
+    "POST /v1/webhooks": {"url": "https://hooks.example/adder"},
+    "PATCH /v1/webhooks/{id}": {"name": "changed"},
     "POST /v1/projects": {"name": "made"},
     "PATCH /v1/projects/{id}": {},
     "POST /v1/workers/{id}/drain": {"mode": "finish"},
@@ -63,7 +72,9 @@ class Call:
         id_ = ids.get(kind) or new_id({"dataset": "ds"}.get(kind, kind))
         if "/projects/{id}" in self.template:
             id_ = "nowhere" if party is None else party.project.id
-        path = re.sub(r"\{(id|\w+_id)\}", id_, self.template)
+        delivery = (ids.get("delivery") if party else None) or new_id("delivery")
+        path = self.template.replace("{delivery_id}", delivery)
+        path = re.sub(r"\{(id|\w+_id)\}", id_, path)
         path = path.replace("{alias}", CANARY).replace("/artifacts/{name}", "/artifacts/log.txt")
         path = path.replace("/recipes/{name}", "/recipes/table1").replace("{name}", "base.css")
         if self.template.endswith("/compare"):
@@ -159,7 +170,7 @@ LASTING = ("id", "status", "name", "notes", "labels", "starred", "aliases", "ver
 def _all_of(party: Party) -> dict[str, Any]:
     with party.client("admin") as api:
         found: dict[str, Any] = {}
-        for path in ("/v1/jobs", "/v1/models", "/v1/datasets", "/v1/sweeps"):
+        for path in ("/v1/jobs", "/v1/models", "/v1/datasets", "/v1/sweeps", "/v1/webhooks"):
             rows = api.get(path, params={"limit": 100}).json()["data"]
             found[path] = [{name: row.get(name) for name in LASTING} for row in rows]
         found["artifact"] = api.get(f"/v1/jobs/{party.ids['job']}/artifacts/log.txt").text
