@@ -8,6 +8,9 @@ RUN := $(VENV)/bin
 KERNELS := addercore/ops/c/libadder.so
 KERNEL_SOURCES := $(wildcard addercore/ops/c/src/*.[ch] addercore/ops/c/src/*.inc) addercore/ops/c/build.py
 
+# Containers often forbid compiled modules. Every process of a test, and there are hundreds, would compile its own.
+export PYTHONDONTWRITEBYTECODE :=
+
 # The tests run in so many processes side by side: one more than two cores, as many tests wait for servers and leases.
 WORKERS ?= 3
 SIDE_BY_SIDE := -n $(WORKERS) --dist loadgroup
@@ -53,6 +56,7 @@ test-five: setup
 check: setup docs
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
+	$(RUN)/python -m adderclient.make_sync --check
 	$(RUN)/mypy
 
 # Checks links, commands, paths, settings and REST calls that README and docs name, and their generated parts.
@@ -70,6 +74,7 @@ fuzz: setup
 format: setup
 	$(RUN)/ruff format .
 	$(RUN)/ruff check --fix .
+	$(RUN)/python -m adderclient.make_sync
 
 bench: setup
 	$(RUN)/python -m benchmarks.kernels --write

@@ -6,11 +6,15 @@
 
     with Client() as client:                    # ADDER_URL, else http://127.0.0.1:8000
         job = client.jobs.submit({"kind": "train", "model": {"arch": "lenet5_bn"}, "dataset": {"name": "digits"}})
-        job = client.jobs.wait(job.id)
-        client.jobs.download(job.id, "model.safetensors", "out/")
+        job = job.wait(progress=True)
+        job.download("model.safetensors", "out/")
+
+:class:`AsyncClient` is its twin: the same names, with ``async with`` and ``await``.
 """
 
-from adderclient.client import Client
+from adderclient._async.job import AsyncJob
+from adderclient._sync.job import Job
+from adderclient.client import AsyncClient, Client
 from adderclient.errors import (
     AdderClientError,
     ApiError,
@@ -28,20 +32,27 @@ from adderclient.errors import (
     WorkerBusy,
 )
 from adderclient.keeping import Filters
+from adderclient.metrics import MetricTable
 from adderclient.records import (
     FINAL,
     Artifact,
     Attempt,
+    AuditEntry,
     Best,
     Dataset,
+    DayUsage,
     Event,
     Found,
-    Job,
     JobError,
+    Key,
+    Me,
     MetricPoint,
     Model,
+    NewKey,
     Page,
     Progress,
+    Project,
+    ProjectUsage,
     Readiness,
     Recipe,
     Status,
@@ -58,7 +69,10 @@ __all__ = [
     "AdderClientError",
     "ApiError",
     "Artifact",
+    "AsyncClient",
+    "AsyncJob",
     "Attempt",
+    "AuditEntry",
     "AuthenticationError",
     "Best",
     "ChecksumMismatch",
@@ -66,6 +80,7 @@ __all__ = [
     "ConflictError",
     "ConnectionFailed",
     "Dataset",
+    "DayUsage",
     "Event",
     "FieldError",
     "Filters",
@@ -74,11 +89,17 @@ __all__ = [
     "Job",
     "JobError",
     "JobFailed",
+    "Key",
+    "Me",
     "MetricPoint",
+    "MetricTable",
     "Model",
+    "NewKey",
     "NotFoundError",
     "Page",
     "Progress",
+    "Project",
+    "ProjectUsage",
     "Readiness",
     "Recipe",
     "ServerError",

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from adderclient.errors import AdderClientError
-from adderclient.transport import is_loopback
+from adderclient.transport import DEFAULT_URL, is_loopback
 
 ANYWAY = "ADDER_INSECURE"
 """Set to 1, it lets a key go over plain http to another machine; `--insecure` sets it."""
@@ -18,7 +18,10 @@ ANYWAY = "ADDER_INSECURE"
 
 def file() -> Path:
     """Where the profiles are: ``$XDG_CONFIG_HOME/adderworks/profiles.json``, by default below ``~/.config``."""
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "adderworks" / "profiles.json"
+    try:
+        return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "adderworks" / "profiles.json"
+    except RuntimeError:
+        raise AdderClientError("there is no home folder for profiles.json: set XDG_CONFIG_HOME") from None
 
 
 def key_of(url: str) -> str | None:
@@ -27,10 +30,15 @@ def key_of(url: str) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def last_url() -> str | None:
-    """The server to which somebody logged in last."""
-    found = _read().get("url")
-    return found if isinstance(found, str) else None
+def own_url() -> str:
+    """The server of a command without ``--url``: ``ADDER_URL``, else that of the last `adder login`."""
+    found = os.environ.get("ADDER_URL") or _read().get("url")
+    return found if isinstance(found, str) else DEFAULT_URL
+
+
+def own_key(url: str) -> str | None:
+    """The key that a command sends to a server: ``ADDER_API_KEY``, else that of `adder login`; None: none."""
+    return os.environ.get("ADDER_API_KEY") or key_of(url)
 
 
 def store(url: str, key: str) -> Path:
@@ -78,8 +86,8 @@ def _address(url: str) -> str:
 
 def _read() -> dict[str, Any]:
     try:
-        found = json.loads(file().read_text())
-    except (FileNotFoundError, ValueError):
+        found = json.loads(file().read_text(encoding="utf-8"))
+    except (AdderClientError, OSError, ValueError):
         return {}
     return found if isinstance(found, dict) and isinstance(found.get("keys", {}), dict) else {}
 

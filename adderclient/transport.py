@@ -1,12 +1,11 @@
-"""The client's HTTP: sends requests, repeats those that may be repeated, raises the errors of this package."""
+"""What both clients know of HTTP: which failures are tried again and when, and which errors are raised."""
 
 from __future__ import annotations
 
 import ipaddress
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -17,8 +16,10 @@ from adderclient.version import __version__
 
 Params = Sequence[tuple[str, str]]
 
+DEFAULT_URL = "http://127.0.0.1:8000"
 ATTEMPTS = 4
 FIRST_PAUSE = 0.2  # seconds; doubled after every failure
+LONGEST_PAUSE = 10.0  # seconds
 LONGEST_RETRY_AFTER = 30.0  # seconds; a server that asks for more is not waited for
 RETRIED_STATUS = frozenset({429, 502, 503, 504})
 QUOTA = "quota_exceeded"
@@ -26,124 +27,85 @@ QUOTA = "quota_exceeded"
 NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
-class Transport:
-    """Sends requests to one server.
+def pause_after(failures: int) -> float:
+    """Seconds to wait after so many failures in a row, drawn so that many clients do not come back at once."""
+    return min(FIRST_PAUSE * 2.0**failures, LONGEST_PAUSE) * random.uniform(0.8, 1.2)
 
-    A request that did not reach the server is sent again, up to ``ATTEMPTS`` times in all and with growing pauses. A
-    ``repeatable`` request is also sent again when the connection broke or the answer was 429, 502, 503 or 504.
-    ``Retry-After`` is honoured up to 30 s.
+
+def address(url: str) -> str:
+    """A server's address as requests take it.
+
+    Raises:
+        AdderClientError: it is no http:// or https:// URL.
     """
+    found = url.rstrip("/").removesuffix("/v1")  # people copy the address of the API
+    try:
+        parsed = httpx2.URL(found)
+    except httpx2.InvalidURL as error:
+        raise AdderClientError(f"{url!r} is not a URL: {error}") from None
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise AdderClientError(f"{url!r} is not an http:// or https:// URL; set ADDER_URL or --url")
+    return found
 
-    def __init__(self, url: str, api_key: str | None, timeout: float) -> None:
-        self.url = url.rstrip("/").removesuffix("/v1")  # people copy the address of the API
-        self._timeout = timeout
-        headers = {"User-Agent": f"adderclient/{__version__}"}
-        if api_key:
-            headers["Authorization"] = f"Bearer {api_key}"
-        try:
-            parsed = httpx2.URL(self.url)
-        except httpx2.InvalidURL as error:
-            raise AdderClientError(f"{url!r} is not a URL: {error}") from error
-        if parsed.scheme not in ("http", "https") or not parsed.host:
-            raise AdderClientError(f"{url!r} is not an http:// or https:// URL; set ADDER_URL or --url")
-        self._http = httpx2.Client(
-            base_url=self.url,
-            headers=headers,
-            timeout=timeout,
-            # Without TLS there are no certificates to load (40 ms), and redirects, to TLS or not, are not followed.
-            verify=parsed.scheme == "https",
-            follow_redirects=False,
-            # A proxy from the environment cannot reach this machine's own loopback address.
-            trust_env=not is_loopback(parsed.host),
-        )
 
-    def close(self) -> None:
-        """Closes all connections."""
-        self._http.close()
+def http_options(url: str, api_key: str | None, timeout: float) -> dict[str, Any]:
+    """How the pool of connections to an `address` is made."""
+    headers = {"User-Agent": f"adderclient/{__version__}"}
+    if api_key:
+        headers["Authorization"] = f"Bearer {api_key}"
+    return {
+        "base_url": url,
+        "headers": headers,
+        "timeout": timeout,
+        # Without TLS there are no certificates to load (40 ms), and redirects, to TLS or not, are not followed.
+        "verify": url.startswith("https:"),
+        "follow_redirects": False,
+        # A proxy from the environment cannot reach this machine's own loopback address.
+        "trust_env": not is_loopback(httpx2.URL(url).host),
+    }
 
-    def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Params | None = None,
-        repeatable: bool | None = None,
-        **body: Any,
-    ) -> httpx2.Response:
-        """Returns a successful response with its body, or raises. A GET is ``repeatable`` unless said otherwise."""
-        again = method == "GET" if repeatable is None else repeatable
-        for attempt in range(1, ATTEMPTS + 1):
-            pause = FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.8, 1.2)
-            last = attempt == ATTEMPTS
-            try:
-                response = self._http.request(method, path, params=_query(params), **body)
-            except httpx2.TimeoutException as error:
-                if last or not isinstance(error, NEVER_SENT):
-                    raise self.unreachable(error) from error
-            except httpx2.TransportError as error:
-                if last or not (again or isinstance(error, NEVER_SENT)):
-                    raise self.unreachable(error) from error
-            else:
-                if response.is_success:
-                    return response
-                asked = retry_after(response.headers)
-                patient = asked is None or asked <= LONGEST_RETRY_AFTER
-                final = response.status_code == 429 and problem(response).code == QUOTA
-                if last or not again or response.status_code not in RETRIED_STATUS or not patient or final:
-                    raise problem(response)
-                pause = max(pause, asked or 0.0)
-            time.sleep(pause)
-        raise AssertionError("unreachable")
 
-    def json(self, method: str, path: str, **options: Any) -> Mapping[str, Any]:
-        """The JSON object of a successful answer."""
-        response = self.request(method, path, **options)
-        try:
-            answer = response.json()
-        except ValueError as error:
-            raise AdderClientError(f"{self.url}{path} did not answer JSON: is it an Adderworks server?") from error
-        if not isinstance(answer, Mapping):
-            raise AdderClientError(f"{self.url}{path} did not answer a JSON object: is it an Adderworks server?")
-        return answer
+def json_object(url: str, response: httpx2.Response) -> Mapping[str, Any]:
+    """The JSON object of an answer from `url`.
 
-    @contextmanager
-    def stream(
-        self,
-        path: str,
-        *,
-        params: Params | None = None,
-        headers: Mapping[str, str] | None = None,
-        read_timeout: float | None = 60.0,
-        accept: frozenset[int] = frozenset(),
-    ) -> Iterator[httpx2.Response]:
-        """Opens a GET whose body is read piece by piece. It is not repeated; ``httpx2.TransportError`` is not caught.
+    Raises:
+        AdderClientError: the answer is none.
+    """
+    try:
+        answer = response.json()
+    except ValueError:
+        raise AdderClientError(f"{url} did not answer JSON: is it an Adderworks server?") from None
+    if not isinstance(answer, Mapping):
+        raise AdderClientError(f"{url} did not answer a JSON object: is it an Adderworks server?")
+    return answer
 
-        A status in ``accept`` is no error.
-        """
-        timeout = httpx2.Timeout(self._timeout, read=read_timeout)
-        with self._http.stream("GET", path, params=_query(params), headers=headers, timeout=timeout) as response:
-            if not response.is_success and response.status_code not in accept:
-                response.read()
-                raise problem(response)
-            yield response
 
-    @contextmanager
-    def connected(self) -> Iterator[None]:
-        """Turns a transport failure inside the block into :class:`ConnectionFailed`."""
-        try:
-            yield
-        except httpx2.TransportError as error:
-            raise self.unreachable(error) from error
+def may_repeat(error: httpx2.TransportError, repeatable: bool) -> bool:
+    """Whether a request that failed so may be sent again: it never arrived, or doing it twice does no harm."""
+    if isinstance(error, NEVER_SENT):
+        return True
+    return repeatable and not isinstance(error, httpx2.TimeoutException)
 
-    def unreachable(self, error: httpx2.TransportError) -> ConnectionFailed:
-        """The error to raise for a transport failure that is not tried again."""
-        if isinstance(error, httpx2.ConnectTimeout):
-            reason = "no connection in time"
-        elif isinstance(error, httpx2.TimeoutException):
-            reason = "connected, but no answer in time"
-        else:
-            reason = str(error) or type(error).__name__
-        return ConnectionFailed(self.url, reason)
+
+def patience(response: httpx2.Response, repeatable: bool) -> float | None:
+    """Least seconds after which to ask again for what was answered with an error; None: it is not asked again."""
+    if not repeatable or response.status_code not in RETRIED_STATUS:
+        return None
+    if response.status_code == 429 and problem(response).code == QUOTA:
+        return None
+    asked = retry_after(response.headers) or 0.0
+    return asked if asked <= LONGEST_RETRY_AFTER else None
+
+
+def unreachable(url: str, error: httpx2.TransportError) -> ConnectionFailed:
+    """The error to raise for a transport failure that is not tried again."""
+    if isinstance(error, httpx2.ConnectTimeout):
+        reason = "no connection in time"
+    elif isinstance(error, httpx2.TimeoutException):
+        reason = "connected, but no answer in time"
+    else:
+        reason = str(error) or type(error).__name__
+    return ConnectionFailed(url, reason)
 
 
 def given(**options: str | int | None) -> list[tuple[str, str]]:
@@ -151,7 +113,7 @@ def given(**options: str | int | None) -> list[tuple[str, str]]:
     return [(name, str(value)) for name, value in options.items() if value is not None]
 
 
-def _query(params: Params | None) -> httpx2.QueryParams | None:
+def query(params: Params | None) -> httpx2.QueryParams | None:
     return httpx2.QueryParams(tuple((name, value) for name, value in params)) if params else None
 
 

@@ -13,7 +13,6 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
 
 from api.access import pages as access_pages
 from api.access import routes as access
@@ -24,6 +23,7 @@ from api.datasets import pages as datasets_pages
 from api.datasets import routes as datasets
 from api.http import problems
 from api.http.compression import CompressionMiddleware
+from api.http.cors import Cors
 from api.http.middleware import RequestMiddleware
 from api.http.prefix import with_prefix
 from api.jobs import artifacts, history, stream
@@ -76,30 +76,6 @@ PAGES = (
 """The dashboard. Pages are rendered on the server and only read; their buttons call the REST API."""
 
 
-CORS: dict[str, Any] = {
-    "allow_methods": ("GET", "POST", "PUT", "PATCH", "DELETE"),
-    "allow_headers": (
-        "Authorization",
-        "Content-Encoding",
-        "Idempotency-Key",
-        "If-None-Match",
-        "If-Range",
-        "Last-Event-ID",
-        "Range",
-    ),
-    "expose_headers": (
-        "Accept-Ranges",
-        "Content-Disposition",
-        "Content-Range",
-        "ETag",
-        "Location",
-        "Retry-After",
-        "X-Request-ID",
-    ),
-}
-"""What pages of the origins in ADDER_CORS_ORIGINS may send and read. No cookies: a key is a header."""
-
-
 def create_app(settings: Settings) -> FastAPI:
     """The whole API for the database and stores that `settings` name. It connects when its lifespan begins."""
     service = Service.of(settings)
@@ -132,7 +108,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(CompressionMiddleware)
     app.add_middleware(RequestMiddleware, service=service, respond=errors.respond)
     if settings.cors_origins:
-        app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **CORS)
+        app.add_middleware(Cors, origins=settings.cors_origins, prefix=settings.path_prefix)
     return app
 
 

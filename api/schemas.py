@@ -41,16 +41,22 @@ class Answer(BaseModel):
 
 
 class Page(Answer, Generic[T]):
-    """One page of a list."""
+    """One page of a list.
 
-    data: list[T]
-    """The rows of this page."""
-    has_more: bool
-    """Whether another page follows."""
-    next: str | None
-    """Pass it as `after` to get the next page; null on the last page."""
-    unreadable: list[str] = Field(default_factory=list, exclude_if=lambda ids: not ids)
-    """Ids of rows that belong on this page and cannot be read. The key is there where there are any."""
+    Its fields are described by `Field`: of a generic class, pydantic looks for the docstrings in every frame of the
+    stack, for each kind of row.
+    """
+
+    model_config = ConfigDict(use_attribute_docstrings=False)
+
+    data: list[T] = Field(description="The rows of this page.")
+    has_more: bool = Field(description="Whether another page follows.")
+    next: str | None = Field(description="Pass it as `after` to get the next page; null on the last page.")
+    unreadable: list[str] = Field(
+        default_factory=list,
+        exclude_if=lambda ids: not ids,
+        description="Ids of rows that belong on this page and cannot be read. The key is there where there are any.",
+    )
 
     @classmethod
     def of(cls, data: list[T], next: str | None = None, unreadable: Sequence[str] = ()) -> Page[T]:

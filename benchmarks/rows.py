@@ -90,18 +90,18 @@ def packages() -> dict[str, str]:
     return found
 
 
-def commit() -> dict[str, Any]:
-    """The checkout's commit, and whether tracked files other than results differ from it."""
+def commit(checkout: Path = ROOT) -> dict[str, Any]:
+    """A checkout's commit, and whether tracked files other than results differ from it."""
     try:
-        head = _git("rev-parse", "HEAD")
-        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results")
+        head = _git(checkout, "rev-parse", "HEAD")
+        changed = _git(checkout, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results")
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "dirty": None}
     return {"commit": head, "dirty": bool(changed)}
 
 
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(ROOT), *arguments], check=True, capture_output=True, text=True)
+def _git(checkout: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(checkout), *arguments], check=True, capture_output=True, text=True)
     return done.stdout.strip()
 
 

@@ -55,7 +55,7 @@ def demo(
     data: Annotated[Path, typer.Option(help="Folder for the demo's service and results; it is kept.")] = Path(
         "demo-data"
     ),
-    epochs: Annotated[int | None, typer.Option(help="Epochs of each training, instead of the recipe's.", min=1)] = None,
+    epochs: Annotated[int, typer.Option(help="Epochs of each training; the recipe has 30.", min=1)] = 12,
 ) -> None:
     """Train an adder network and its convolutional twin on this machine, and compare them."""
     from launcher.demo import run_demo

@@ -23,14 +23,15 @@ from typing import Any
 from rich.table import Table
 
 from adderclient.client import Client
-from adderclient.command.formats import duration, energy, number, percent, size
 from adderclient.command.models import ranking
 from adderclient.command.terminal import console, errors_console
 from adderclient.command.watching import follow, why_it_waits
 from adderclient.download import sha256_of
 from adderclient.errors import AdderClientError, JobFailed
+from adderclient.formats import duration, energy, number, percent, size
 from adderclient.records import Job, Validation
 from launcher.processes import die_with_parent
+from launcher.service import cores
 
 READY = "Adderworks is ready at "
 START_SECONDS = 90.0
@@ -39,7 +40,14 @@ FILES = ("model.safetensors", "model.json")
 SAME = 1e-9
 """Largest difference of two equal accuracies: one of them went through JSON."""
 
-LOAD_ALONE = "import addercore, sys; print(addercore.load(sys.argv[1]).predict(sys.argv[2]).label)"
+LOAD_ALONE = """
+import addercore, sys
+image, *models = sys.argv[1:]
+addercore.sample_image("digits", 0).save(image)
+for model in models:
+    print(addercore.load(model).predict(image).label)
+"""
+METHODS = ("adder", "conv")
 
 
 class DemoError(AdderClientError):
@@ -54,16 +62,15 @@ class Contender:
     validation: Validation
     job: Job
     folder: Path
-    accuracy: float
-    seconds: float | None
+    accuracy: float = 0.0
+    seconds: float | None = None
     """For how long it trained."""
     imported_id: str = ""
-    label_alone: str = ""
-    label_served: str = ""
+    label: str = ""
     probability: float = 0.0
 
 
-def run_demo(data: Path, epochs: int | None = None) -> int:
+def run_demo(data: Path, epochs: int) -> int:
     """Runs the demo in the folder ``data``, which is kept; returns the exit code."""
     began = time.monotonic()
     data = data.absolute()
@@ -71,42 +78,37 @@ def run_demo(data: Path, epochs: int | None = None) -> int:
     with running_service(data) as url, Client(url) as client:
         results.mkdir(exist_ok=True)
         digit = results / "digit.png"
-        python("-m", "addercore.sample", "digits", "0", str(digit))
-        contenders = [compete(client, method, results / method, digit, epochs) for method in ("adder", "conv")]
+        contenders = [submitted(client, method, results / method, epochs) for method in METHODS]
+        for contender in contenders:
+            trained(client, contender)
+        compare_evaluations(client, contenders)
+        compare_predictions(client, contenders, digit)
         _say("Stopping the service")
     report(contenders, digit, data, time.monotonic() - began)
     return 0
 
 
-def compete(client: Client, method: str, folder: Path, digit: Path, epochs: int | None) -> Contender:
-    """Takes one network from its spec to a prediction."""
+def submitted(client: Client, method: str, folder: Path, epochs: int) -> Contender:
+    """Submits the training of one network."""
     spec: dict[str, Any] = {
         "kind": "train",
         "model": {"arch": "lenet5_bn", "method": method},
         "dataset": {"name": "digits"},
+        "epochs": epochs,
         "labels": {"demo": method},
     }
-    if epochs is not None:
-        spec["epochs"] = epochs
     _say(f"Training lenet5_bn as {method} network on digits")
-    validation = client.jobs.validate(spec)
-    job = succeeded(client, client.jobs.submit(spec), f"{method:5} train")
-    accuracy, seconds = metric(job.result, "val/accuracy"), client.jobs.run_seconds(job)
-    contender = Contender(method, validation, job, folder, accuracy, seconds)
+    return Contender(method, client.jobs.validate(spec), client.jobs.submit(spec), folder)
+
+
+def trained(client: Client, contender: Contender) -> None:
+    """Waits for a training, fetches its model and gives it back as an imported one."""
+    job = succeeded(client, contender.job, f"{contender.method:5} train")
+    contender.accuracy, contender.seconds = metric(job.result, "val/accuracy"), client.jobs.run_seconds(job)
+    contender.job = job
     fetch(client, contender)
-    contender.imported_id = client.models.import_(folder / FILES[0], folder / FILES[1]).id
-    check_evaluation(client, contender)
-    contender.label_alone = python("-c", LOAD_ALONE, str(folder / "model.safetensors"), str(digit))
-    ranked = ranking(client.models.predict(contender.imported_id, digit))
-    if not ranked:
-        raise DemoError("the prediction has no probabilities")
-    contender.label_served, contender.probability = ranked[0]
-    if contender.label_served != contender.label_alone:
-        raise DemoError(
-            f"the service says the digit is a {contender.label_served}, "
-            f"the same model without the service {contender.label_alone}"
-        )
-    return contender
+    weights, manifest = (contender.folder / name for name in FILES)
+    contender.imported_id = client.models.import_(weights, manifest).id
 
 
 def fetch(client: Client, contender: Contender) -> None:
@@ -120,17 +122,34 @@ def fetch(client: Client, contender: Contender) -> None:
         _say(f"Fetched {path.name}, {size(path.stat().st_size)}, sha256 {published[name].sha256[:16]}… verified")
 
 
-def check_evaluation(client: Client, contender: Contender) -> None:
-    """Has the imported model evaluated, and raises :class:`DemoError` unless it is as good as the trained one."""
-    spec = {"kind": "evaluate", "model_id": contender.imported_id, "dataset": {"name": "digits"}}
-    job = succeeded(client, client.jobs.submit(spec), f"{contender.method:5} check")
-    accuracy = metric(job.result, "accuracy")
-    if abs(accuracy - contender.accuracy) > SAME:
-        raise DemoError(
-            f"the imported model's accuracy is {percent(accuracy, 4)}, "
-            f"training ended with {percent(contender.accuracy, 4)}"
-        )
-    _say(f"Gave it back ({contender.imported_id}) and had it evaluated: {percent(accuracy)}, as in training")
+def compare_evaluations(client: Client, contenders: list[Contender]) -> None:
+    """Has the imported models evaluated; raises :class:`DemoError` unless each is as good as the trained one."""
+    jobs = [
+        client.jobs.submit({"kind": "evaluate", "model_id": contender.imported_id, "dataset": {"name": "digits"}})
+        for contender in contenders
+    ]
+    for contender, job in zip(contenders, jobs, strict=True):
+        accuracy = metric(succeeded(client, job, f"{contender.method:5} check").result, "accuracy")
+        if abs(accuracy - contender.accuracy) > SAME:
+            raise DemoError(
+                f"the imported model's accuracy is {percent(accuracy, 4)}, "
+                f"training ended with {percent(contender.accuracy, 4)}"
+            )
+        _say(f"Gave it back ({contender.imported_id}) and had it evaluated: {percent(accuracy)}, as in training")
+
+
+def compare_predictions(client: Client, contenders: list[Contender], digit: Path) -> None:
+    """Asks each model what a digit is, in the service and without it; raises :class:`DemoError` if they differ."""
+    alone = python("-c", LOAD_ALONE, str(digit), *(str(contender.folder / FILES[0]) for contender in contenders))
+    for contender, label_alone in zip(contenders, alone.splitlines(), strict=True):
+        ranked = ranking(client.models.predict(contender.imported_id, digit))
+        if not ranked:
+            raise DemoError("the prediction has no probabilities")
+        contender.label, contender.probability = ranked[0]
+        if contender.label != label_alone:
+            raise DemoError(
+                f"the service says the digit is a {contender.label}, the same model without the service {label_alone}"
+            )
 
 
 def succeeded(client: Client, job: Job, title: str) -> Job:
@@ -175,7 +194,7 @@ def report(contenders: list[Contender], digit: Path, data: Path, seconds: float)
     row("energy", *(f"{energy(cost.get('energy_joules'))} µJ" for cost in costs))
     row("kernels", *(_kernels(contender) for contender in contenders))
     row("training time", *(duration(contender.seconds) for contender in contenders))
-    row(f"{digit.name} is a", *(f"{item.label_served} ({percent(item.probability, 1)})" for item in contenders))
+    row(f"{digit.name} is a", *(f"{item.label} ({percent(item.probability, 1)})" for item in contenders))
     out = console()
     out.print(table)
     for contender in contenders:
@@ -192,6 +211,7 @@ def running_service(data: Path) -> Iterator[str]:
     _say(f"Starting the service in {data}")
     service = subprocess.Popen(
         [*command, "up", "--port", "0", "--data", str(data)],
+        env=os.environ | {"ADDER_WORKER_SLOTS": str(min(len(METHODS), cores()))},  # both networks train at once
         stdout=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
         text=True,

@@ -99,8 +99,10 @@ class _Service:
             "PYTHONUNBUFFERED": "1",
             "PYTHONSAFEPATH": "1",
         }
-        # Workers on one machine share its cores. A job's own `resources.threads` takes precedence.
-        self.environment.setdefault("ADDER_WORKER_THREADS", str(max(1, cores() // options.workers)))
+        # Jobs of one machine share its cores. A job's own `resources.threads` takes precedence.
+        slots = os.environ.get("ADDER_WORKER_SLOTS", "")
+        jobs = options.workers * max(1, int(slots) if slots.isdecimal() else 1)
+        self.environment.setdefault("ADDER_WORKER_THREADS", str(max(1, cores() // jobs)))
         broker_arguments = ("-m", "jobs.valkey", "--dir", str(folder.path / "valkey"), "--socket", str(broker_socket))
         self.broker = [] if external_broker else [self._child("broker", broker_arguments, signal.SIGTERM)]
         self.api = self._child(
@@ -132,8 +134,10 @@ class _Service:
         if not is_loopback(self.options.host) and os.environ.get("ADDER_AUTH") == "off":
             reached = f"{self.options.host} can be reached from other machines"
             _say(f"WARNING: {reached}, and nobody needs a key (ADDER_AUTH=off)")
+        for child in (*self.broker, self.inference):  # they do without the database, so they load meanwhile
+            child.start()
         self._migrate()
-        for child in self.children:
+        for child in (self.api, *self.workers):
             child.start()
         self._await_ready()
         print(f"Adderworks is ready at {self.url}", flush=True)

@@ -20,9 +20,9 @@ from jobs.states import Drain
 from jobs.store import ArtifactStore, store_of
 from jobs.wakeups import celery_app
 from worker.memory import memory_bytes
-from worker.probe import probe
+from worker.probe import may_have_gpu, probe
 from worker.running import Running
-from worker.slots import Free, Slots, may_have_gpu, slot_devices
+from worker.slots import Free, Slots, slot_devices
 from worker.stats import Stats
 from worker.template.client import ANSWER_SECONDS, Template
 
@@ -86,9 +86,10 @@ class WorkerContext:
         return int(self.settings.lease_seconds * 1000)
 
     def probe_machine(self) -> None:
-        """Finds out what this machine offers, in some seconds. An error is logged and shown by `/v1/system`."""
+        """Finds out what this machine offers, in some seconds unless the template has said it. An error is logged and
+        shown by `/v1/system`."""
         try:
-            self.info = probe()
+            self.info = dict(self.template.machine if self.template is not None else {}) or probe()
         except Exception as error:  # noqa: BLE001  (jobs will say the same when they run)
             log.error("worker.probe_failed", error=str(error))
             self.info = {"error": f"torch cannot be loaded: {error}"}

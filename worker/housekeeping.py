@@ -102,7 +102,11 @@ class Housekeeping:
             log.warning("worker.not_forgotten", error=str(error))
 
     def _probe(self) -> None:
-        if not self._context.info:
+        """Finds out what the machine offers, once the template has started, which says so where there is no GPU."""
+        template = self._context.template
+        while template is not None and not template.settled and not self._stopping.wait(TICK_SECONDS / 10):
+            pass
+        if not self._context.info and not self._stopping.is_set():
             self._context.probe_machine()
 
     def _note_relay_error(self, error: Exception) -> None:

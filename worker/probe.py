@@ -1,5 +1,8 @@
-"""`python -m worker.probe`: prints what this machine offers, as JSON. The worker itself loads no torch, so it asks
-here."""
+"""`python -m worker.probe`: prints what this machine offers, as JSON.
+
+The worker itself loads no torch. So it asks its template, or where there may be a GPU this program: no process is
+forked from one that has looked at GPUs.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,20 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from jobs.environment import environment_key
 
+GPU_FILES = ("nvidia[0-9]*", "dxg")
+"""Device files in /dev that a machine with a GPU has: those of the driver, and of WSL."""
 GPU_FIELDS = ("index", "utilization.gpu", "memory.used")
+
+
+def may_have_gpu(folder: Path = Path("/dev")) -> bool:
+    """Whether this machine may have a GPU, so that torch should be asked before the first job is taken (it takes
+    seconds)."""
+    return any(next(folder.glob(name), None) is not None for name in GPU_FILES)
 
 
 def gpu_use() -> list[dict[str, int]]:
@@ -38,7 +50,8 @@ def probe() -> dict[str, Any]:
     return found
 
 
-def _describe_machine() -> dict[str, Any]:
+def describe_machine() -> dict[str, Any]:
+    """What `probe` answers, found in this process, which loads torch."""
     import torch
 
     import addercore
@@ -69,4 +82,4 @@ def _describe_machine() -> dict[str, Any]:
 
 if __name__ == "__main__":
     argparse.ArgumentParser(prog="python -m worker.probe", description=__doc__).parse_args()
-    json.dump(_describe_machine(), sys.stdout)
+    json.dump(describe_machine(), sys.stdout)

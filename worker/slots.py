@@ -6,21 +6,11 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from jobs.errors import JobsError
 from jobs.repository.attempts import Claim
 from jobs.scheduling import has_gpu, kind_of, last_chance, needs_memory_mb
 from jobs.settings import Settings
-
-GPU_FILES = ("nvidia[0-9]*", "dxg")
-"""Device files in /dev that a machine with a GPU has: those of the driver, and of WSL."""
-
-
-def may_have_gpu(folder: Path = Path("/dev")) -> bool:
-    """Whether this machine may have a GPU, so that torch should be asked before the first job is taken (it takes
-    seconds)."""
-    return any(next(folder.glob(name), None) is not None for name in GPU_FILES)
 
 
 def slot_devices(settings: Settings, gpus: int) -> tuple[str, ...]:

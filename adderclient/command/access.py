@@ -4,110 +4,106 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Annotated, Any
-from urllib.parse import quote
+from typing import Annotated
 
 import typer
 
 from adderclient import profiles
-from adderclient.client import DEFAULT_URL, Client
-from adderclient.command.app import After, AsJson, Limit, Url, connect
+from adderclient.client import Client
+from adderclient.command.app import AsJson, Url, connect
+from adderclient.command.columns import Column
 from adderclient.command.errors import UsageError
-from adderclient.command.formats import ago
-from adderclient.command.output import fields, note, note_more, print_json, print_list, table
+from adderclient.command.groups import group
+from adderclient.command.listing import Listed, Request, listing
+from adderclient.command.output import fields, note, print_json, table
+from adderclient.command.terminal import say
+from adderclient.formats import ago, size
+from adderclient.records import AuditEntry, Key, NewKey, Project
 
-Project = Annotated[str | None, typer.Option("--project", help="In this project (operators).")]
+InProject = Annotated[
+    str | None, typer.Option("--project", metavar="PROJECT", help="In this project, by name or id (operators).")
+]
+KeyId = Annotated[str, typer.Argument(metavar="KEY", help="A key's id, key_….")]
+ProjectRef = Annotated[str, typer.Argument(metavar="PROJECT", help="A project's name or id.")]
 Insecure = Annotated[bool, typer.Option("--insecure", help="Send the key over plain http to another machine.")]
-Json = Mapping[str, Any]
+Bounds = Annotated[
+    list[str] | None,
+    typer.Option("--limit", metavar="NAME=VALUE", help="Such as max_running_jobs=2; empty for none; repeatable."),
+]
 
-keys = typer.Typer(name="keys", help="The keys of your project.", no_args_is_help=True)
-projects = typer.Typer(name="projects", help="Projects and their limits (operators).", no_args_is_help=True)
+KEYS: tuple[Column[Key], ...] = (
+    Column("id", lambda one: one.id),
+    Column("name", lambda one: one.name, rank=1, cut=True),
+    Column("role", lambda one: one.role, rank=2),
+    Column("made", lambda one: one.created_at, lambda one: ago(one.created_at), rank=5),
+    Column("last_used", lambda one: one.last_used_at, lambda one: ago(one.last_used_at), rank=4),
+    Column("ends", lambda one: one.revoked_at or one.expires_at, rank=3),
+    Column("made_by", lambda one: one.created_by, extra=True),
+    Column("replaced_by", lambda one: one.replaced_by, extra=True),
+)
+PROJECTS: tuple[Column[Project], ...] = (
+    Column("id", lambda one: one.id),
+    Column("name", lambda one: one.name, rank=1),
+    Column("limits", lambda one: _limits(one), rank=2, cut=True),
+    Column("made", lambda one: one.created_at, lambda one: ago(one.created_at), rank=3),
+)
+AUDIT: tuple[Column[AuditEntry], ...] = (
+    Column("when", lambda one: one.time, lambda one: ago(one.time)),
+    Column("who", lambda one: one.key_name, rank=2, cut=True),
+    Column("what", lambda one: one.action, rank=1),
+    Column("object", lambda one: one.object_id, rank=3),
+    Column("from", lambda one: one.address, rank=4),
+    Column("key", lambda one: one.key_id, extra=True),
+    Column("request", lambda one: one.request_id, extra=True),
+    Column("detail", lambda one: one.detail, extra=True, cut=True),
+)
 
 
 def register(app: typer.Typer) -> None:
     """Adds this module's commands."""
     for command in (login, logout, me, usage, audit):
         app.command()(command)
-    keys.command(name="list")(list_keys)
-    keys.command(name="make")(make_key)
-    keys.command(name="revoke")(revoke_key)
-    keys.command(name="rotate")(rotate_key)
-    projects.command(name="list")(list_projects)
-    projects.command(name="make")(make_project)
-    projects.command(name="limit")(limit_project)
-    projects.command(name="delete")(delete_project)
     app.add_typer(keys)
     app.add_typer(projects)
-
-
-def _call(client: Client, method: str, path: str, project: str | None = None, **options: Any) -> Json:
-    params = [("project", project)] if project else []
-    return client._transport.json(method, path, params=[*params, *options.pop("params", [])], **options)
-
-
-def _page(url: str | None, path: str, limit: int, after: str | None, project: str | None) -> tuple[list[Json], Any]:
-    params = [("limit", str(min(limit, 100))), *([("after", after)] if after else [])]
-    with connect(url) as client:
-        answer = _call(client, "GET", path, project, params=params)
-    return list(answer["data"]), answer["next"]
 
 
 def login(url: Url = None, insecure: Insecure = False) -> None:
     """Store a key for a server. It is asked for, or read from stdin where that is no terminal."""
     if insecure:
         os.environ[profiles.ANYWAY] = "1"
-    address = url or os.environ.get("ADDER_URL") or DEFAULT_URL
+    address = url or profiles.own_url()
     asked = typer.prompt("Key", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
     key = asked.strip()
     if not key:
         raise UsageError("no key was given: an admin of your project makes one (adder keys make NAME)")
-    profiles.require_private(address, key)
     with Client(address, key) as client:
-        who = _call(client, "GET", "/v1/me")
+        who = client.me()
     path = profiles.store(address, key)
-    note(f"{who['role']} of {who['project']} at {address}; the key is in {path}")
+    note(f"{who.role} of {who.project} at {address}; the key is in {path}")
 
 
 def logout(url: Url = None) -> None:
     """Forget the key of a server. The key itself stays valid until it is revoked."""
-    address = url or profiles.last_url() or DEFAULT_URL
+    address = url or profiles.own_url()
     note(f"the key of {address} is forgotten" if profiles.forget(address) else f"no key of {address} is stored")
 
 
-def me(url: Url = None, project: Project = None, as_json: AsJson = False) -> None:
+def me(url: Url = None, project: InProject = None, as_json: AsJson = False) -> None:
     """Show who you are, what your project may use and what it uses."""
     with connect(url) as client:
-        who = _call(client, "GET", "/v1/me", project)
+        who = client.me(project=project)
     if as_json:
-        print_json(who)
+        print_json(who.raw)
         return
-    limits = {name: value for name, value in who["limits"].items() if value is not None}
-    shown = [("key", who["name"]), ("project", who["project"]), ("role", who["role"])]
-    fields([*shown, ("limits", limits), ("usage", who["usage"])])
+    limits = {name: value for name, value in who.limits.items() if value is not None}
+    shown = [("key", who.name), ("project", who.project), ("role", who.role)]
+    fields([*shown, ("limits", limits), ("usage", who.usage)])
 
 
-def list_keys(
-    url: Url = None, limit: Limit = 20, after: After = None, project: Project = None, as_json: AsJson = False
-) -> None:
+@listing(limit=20)
+def list_keys(client: Client, request: Request, project: InProject = None) -> Listed[Key]:
     """List the keys of your project, newest first."""
-    found, more = _page(url, "/v1/keys", limit, after, project)
-    if as_json:
-        print_list(found, more is not None, more)
-        return
-    columns = ["ID", "NAME", "ROLE", "MADE", "LAST USED", "ENDS"]
-    table(columns, ([key["id"], key["name"], key["role"], *_times(key)] for key in found))
-    note_more(limit, more)
-
-
-def _ago(moment: str | None) -> str:
-    return ago(None if moment is None else datetime.fromisoformat(moment))
-
-
-def _times(key: Json) -> list[str]:
-    ends = key["revoked_at"] or key["expires_at"]
-    return [_ago(key["created_at"]), _ago(key["last_used_at"]), ends or ""]
+    return Listed(request.read(lambda size, at: client.keys.list(limit=size, after=at, project=project)), KEYS)
 
 
 def make_key(
@@ -115,68 +111,51 @@ def make_key(
     role: Annotated[str, typer.Option(help="viewer, member, admin or operator; at most your own.")] = "member",
     expires: Annotated[str | None, typer.Option(help="When it ends, such as 2027-01-31T00:00:00Z.")] = None,
     url: Url = None,
-    project: Project = None,
+    project: InProject = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key. It is printed this once, alone on stdout."""
     with connect(url) as client:
-        body = {"name": name, "role": role, "expires_at": expires}
-        made = _call(client, "POST", "/v1/keys", project, json=body)
+        made = client.keys.make(name, role=role, expires_at=expires, project=project)
     _show_key(made, as_json)
 
 
-def _show_key(made: Json, as_json: bool) -> None:
+def _show_key(made: NewKey, as_json: bool) -> None:
     if as_json:
-        print_json(made)
+        print_json(made.raw)
     else:
-        note(f"{made['id']}: a {made['role']}'s key, shown this once")
-        sys.stdout.write(f"{made['key']}\n")
+        note(f"{made.id}: a key of the role {made.role}, shown this once")
+        say(made.key)
 
 
-def revoke_key(
-    key: Annotated[str, typer.Argument(metavar="KEY", help="Id of the key, key_…")],
-    url: Url = None,
-    project: Project = None,
-) -> None:
+def revoke_key(key: KeyId, url: Url = None, project: InProject = None) -> None:
     """Revoke a key: within two seconds it opens nothing any more."""
     with connect(url) as client:
-        params = [("project", project)] if project else []
-        client._transport.request("DELETE", f"/v1/keys/{quote(key, safe='')}", params=params, repeatable=True)
+        client.keys.revoke(key, project=project)
     note(f"{key} is revoked")
 
 
 def rotate_key(
-    key: Annotated[str, typer.Argument(metavar="KEY", help="Id of the key, key_…")],
+    key: KeyId,
     keep: Annotated[int, typer.Option(min=0, help="Seconds for which the old one stays valid.")] = 86_400,
     url: Url = None,
-    project: Project = None,
+    project: InProject = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key in the place of another one, which stays valid for a day."""
     with connect(url) as client:
-        path = f"/v1/keys/{quote(key, safe='')}/rotate"
-        made = _call(client, "POST", path, project, params=[("keep_seconds", str(keep))])
+        made = client.keys.rotate(key, keep_seconds=keep, project=project)
     _show_key(made, as_json)
 
 
-def list_projects(url: Url = None, limit: Limit = 20, after: After = None, as_json: AsJson = False) -> None:
+@listing(limit=20)
+def list_projects(client: Client, request: Request) -> Listed[Project]:
     """List all projects with their limits."""
-    found, more = _page(url, "/v1/projects", limit, after, None)
-    if as_json:
-        print_list(found, more is not None, more)
-        return
-    table(["ID", "NAME", "LIMITS"], ([one["id"], one["name"], _limits(one)] for one in found))
-    note_more(limit, more)
+    return Listed(request.read(lambda size, at: client.projects.list(limit=size, after=at)), PROJECTS)
 
 
-def _limits(project: Json) -> str:
-    return ", ".join(f"{name}={value}" for name, value in project["limits"].items() if value is not None)
-
-
-Bounds = Annotated[
-    list[str] | None,
-    typer.Option("--limit", metavar="NAME=VALUE", help="Such as max_running_jobs=2; empty for none; repeatable."),
-]
+def _limits(project: Project) -> str:
+    return ", ".join(f"{name}={value}" for name, value in project.limits.items() if value is not None)
 
 
 def _bounds(given: list[str] | None) -> dict[str, int | None]:
@@ -200,36 +179,28 @@ def make_project(
 ) -> None:
     """Make a project."""
     with connect(url) as client:
-        made = _call(client, "POST", "/v1/projects", json={"name": name, "limits": _bounds(limit)})
+        made = client.projects.make(name, _bounds(limit))
     _show_project(made, as_json)
 
 
-def _show_project(project: Json, as_json: bool) -> None:
+def _show_project(project: Project, as_json: bool) -> None:
     if as_json:
-        print_json(project)
+        print_json(project.raw)
     else:
-        note(f"{project['id']} {project['name']}: {_limits(project) or 'no limits'}")
+        note(f"{project.id} {project.name}: {_limits(project) or 'no limits'}")
 
 
-def limit_project(
-    project: Annotated[str, typer.Argument(metavar="PROJECT", help="Its id or name.")],
-    limit: Bounds = None,
-    url: Url = None,
-    as_json: AsJson = False,
-) -> None:
+def limit_project(project: ProjectRef, limit: Bounds = None, url: Url = None, as_json: AsJson = False) -> None:
     """Set limits of a project; those that are not named stay."""
     with connect(url) as client:
-        body = {"limits": _bounds(limit)}
-        changed = _call(client, "PATCH", f"/v1/projects/{quote(project, safe='')}", json=body)
+        changed = client.projects.change(project, limits=_bounds(limit))
     _show_project(changed, as_json)
 
 
-def delete_project(
-    project: Annotated[str, typer.Argument(metavar="PROJECT", help="Its id or name.")], url: Url = None
-) -> None:
+def delete_project(project: ProjectRef, url: Url = None) -> None:
     """Delete a project that has no objects any more, with its keys."""
     with connect(url) as client:
-        client._transport.request("DELETE", f"/v1/projects/{quote(project, safe='')}", repeatable=True)
+        client.projects.delete(project)
     note(f"{project} is deleted")
 
 
@@ -237,33 +208,35 @@ def usage(
     from_: Annotated[str | None, typer.Option("--from", help="The first day, such as 2026-01-01 (UTC).")] = None,
     to: Annotated[str | None, typer.Option(help="The last day; today.")] = None,
     url: Url = None,
-    project: Project = None,
+    project: InProject = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the device seconds of a project by day, its jobs and its stored bytes."""
     with connect(url) as client:
-        which = project or _call(client, "GET", "/v1/me")["project_id"]
-        params = [(name, day) for name, day in (("from", from_), ("to", to)) if day]
-        found = _call(client, "GET", f"/v1/projects/{quote(which, safe='')}/usage", params=params)
+        found = client.projects.usage(project or client.me().project_id, first=from_, last=to)
     if as_json:
-        print_json(found)
+        print_json(found.raw)
         return
-    table(["DAY", "DEVICE", "SECONDS>"], ([d["day"], d["device"], f"{d['device_seconds']:.1f}"] for d in found["days"]))
-    fields([("device seconds", f"{found['device_seconds']:.1f}"), ("stored bytes", found["stored_bytes"])])
+    table(["DAY", "DEVICE", "SECONDS>"], [[one.day, one.device, f"{one.device_seconds:.1f}"] for one in found.days])
+    total = ("device seconds", f"{found.device_seconds:.1f}")
+    fields([total, ("jobs", found.jobs), ("stored", size(found.stored_bytes))])
 
 
-def audit(
-    url: Url = None,
-    limit: Limit = 20,
-    after: After = None,
-    project: Project = None,
-    as_json: AsJson = False,
-) -> None:
+@listing(limit=20, page="/audit")
+def audit(client: Client, request: Request, project: InProject = None) -> Listed[AuditEntry]:
     """Show who did what in a project, newest first."""
-    found, more = _page(url, "/v1/audit", limit, after, project)
-    if as_json:
-        print_list(found, more is not None, more)
-        return
-    columns = ["WHEN", "WHO", "WHAT", "OBJECT", "FROM"]
-    table(columns, ([_ago(e["time"]), e["key_name"], e["action"], e["object_id"], e["address"]] for e in found))
-    note_more(limit, more)
+    return Listed(request.read(lambda size, at: client.audit(limit=size, after=at, project=project)), AUDIT)
+
+
+keys = group(
+    "keys",
+    "The keys of your project (admins).",
+    list_keys,
+    {"make": make_key, "revoke": revoke_key, "rotate": rotate_key},
+)
+projects = group(
+    "projects",
+    "Projects and their limits (operators).",
+    list_projects,
+    {"make": make_project, "limit": limit_project, "delete": delete_project},
+)

@@ -2,77 +2,67 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from adderclient.command import ids, watching
-from adderclient.command.app import After, AsJson, Limit, Url, connect
+from adderclient.client import Client
+from adderclient.command import completion, copied, ids, watching
+from adderclient.command.app import AsJson, Url, connect
+from adderclient.command.columns import Column
 from adderclient.command.errors import INTERRUPTED, JOB_FAILED, WAITS, UsageError
-from adderclient.command.formats import number, shape, size
-from adderclient.command.output import (
-    Bar,
-    collect,
-    fields,
-    note,
-    note_more,
-    print_json,
-    print_list,
-    table,
-    transfer_bars,
-)
-from adderclient.command.terminal import console, say
+from adderclient.command.groups import group
+from adderclient.command.listing import Listed, Request, listing
+from adderclient.command.objects import of_kind
+from adderclient.command.output import Bar, note, print_json, status, transfer_bars
+from adderclient.command.showing import title_of
+from adderclient.command.terminal import say
+from adderclient.formats import ago, number, shape, size
 from adderclient.records import Dataset
 
-app = typer.Typer(help="List what can be trained on; upload, show and delete your own; fetch published ones.")
-
 Name = Annotated[
-    str, typer.Argument(metavar="DATASET", help="An id, a name (the newest version), NAME@VERSION, or @last.")
+    str,
+    typer.Argument(
+        metavar="DATASET",
+        help="An id, a name (the newest version), NAME@VERSION, or @last.",
+        autocompletion=completion.datasets,
+    ),
 ]
 SIZE = re.compile(r"(\d{1,4})(?:[x×](\d{1,4}))?")
 BadImages = Literal["fail", "skip"]
 Ground = Literal["white", "black", "refuse"]
 ValueRange = Literal["auto", "0..1", "0..255", "-1..1", "bits"]
-MOST_CLASSES = 20
-"""Names of classes that `show` prints."""
+COLUMNS: tuple[Column[Dataset], ...] = (
+    Column("name", title_of, heading="DATASET"),
+    Column("status", lambda one: one.status, lambda one: status(one.status), rank=1),
+    Column("input", lambda one: shape(one.input_shape), rank=3),
+    Column("classes", lambda one: len(one.classes) or None, rank=6, right=True),
+    Column("training", lambda one: one.train_size, lambda one: number(one.train_size), rank=2, right=True),
+    Column("validation", lambda one: one.validation_size, lambda one: number(one.validation_size), rank=4, right=True),
+    Column("description", lambda one: one.description, rank=5, cut=True),
+    Column("id", lambda one: one.id, extra=True),
+    Column("source", lambda one: one.source, extra=True, cut=True),
+    Column("bytes", lambda one: one.bytes, lambda one: size(one.bytes), extra=True, right=True),
+    Column("created", lambda one: one.created_at, lambda one: ago(one.created_at), extra=True),
+)
 
 
 def register(root: typer.Typer) -> None:
     """Adds this module's commands."""
-    root.add_typer(app, name="datasets")
+    root.add_typer(app)
 
 
-@app.callback(invoke_without_command=True)
-def datasets(
-    context: typer.Context, limit: Limit = 100, after: After = None, url: Url = None, as_json: AsJson = False
-) -> None:
+@listing(limit=100, page="/datasets")
+def datasets(client: Client, request: Request) -> Listed[Dataset]:
     """List what can be trained on; upload, show and delete your own; fetch published ones."""
-    if context.invoked_subcommand is not None:
-        if as_json:
-            raise UsageError(f"write --json after the command: adder datasets {context.invoked_subcommand} … --json")
-        if url:
-            os.environ["ADDER_URL"] = url
-        return
-    with connect(url) as client:
-        found, cursor = collect(lambda size, at: client.datasets.list(limit=size, after=at), limit, after)
-    if as_json:
-        print_list((item.raw for item in found), cursor is not None, cursor)
-        return
-    table(
-        ["DATASET", "STATUS", "INPUT", "TRAINING>", "VALIDATION>", "DESCRIPTION"],
-        (
-            (_title(item), item.status, shape(item.input_shape), *map(number, sizes), item.description)
-            for item in found
-            for sizes in ((item.train_size, item.validation_size),)
-        ),
-    )
-    for item in found:
-        if item.status == "missing" and item.how_to_get:
-            note(f"{item.name}: {item.how_to_get}")
-    note_more(limit, cursor)
+    found = request.read(lambda size, at: client.datasets.list(limit=size, after=at))
+    missing = [f"{item.name}: {item.how_to_get}" for item in found if item.status == "missing" and item.how_to_get]
+    return Listed(found, COLUMNS, missing)
+
+
+app = group("datasets", str(datasets.__doc__), datasets, of_kind("dataset"))
 
 
 @app.command()
@@ -130,7 +120,7 @@ def upload(
             try:
                 job = watching.follow(client, dataset.job_id).job
             except KeyboardInterrupt:
-                note(f"No longer watching; the validation goes on: adder watch {dataset.job_id}")
+                note(f"No longer watching; the validation goes on: {copied.adder('watch', dataset.job_id or '')}")
                 raise typer.Exit(INTERRUPTED) from None
             if not job.finished:
                 note(watching.why_it_waits(client, job))
@@ -140,46 +130,15 @@ def upload(
         print_json(dataset.raw)
     else:
         say(dataset.id)
-        note(f"{_title(dataset)} is {dataset.status}")
+        note(f"{title_of(dataset)} is {dataset.status}")
         for sentence in (*dataset.problems, *dataset.notes):
             note(f"  {sentence}")
         if dataset.preview:
-            note(f"Look at it: adder datasets preview {_title(dataset)}")
+            note(f"Look at it: {copied.adder('datasets preview', title_of(dataset))}")
         if dataset.status == "validating":
-            note(f"Watch its validation: adder watch {dataset.job_id}")
+            note(f"Watch its validation: {copied.adder('watch', dataset.job_id or '')}")
     if dataset.status == "failed":
         raise typer.Exit(JOB_FAILED)
-
-
-@app.command()
-def show(name: Name, url: Url = None, as_json: AsJson = False) -> None:
-    """Show a dataset, with its problems if it failed."""
-    with connect(url) as client:
-        dataset = client.datasets.get(ids.dataset_id(client, name))
-    if as_json:
-        print_json(dataset.raw)
-        return
-    more = f" and {len(dataset.classes) - MOST_CLASSES:,} more" if len(dataset.classes) > MOST_CLASSES else ""
-    fields(
-        [
-            ("dataset", _title(dataset)),
-            ("id", dataset.id),
-            ("status", dataset.status),
-            ("same as", dataset.same_as),
-            ("description", dataset.description),
-            ("input", shape(dataset.input_shape)),
-            ("training", dataset.train_size and number(dataset.train_size)),
-            ("validation", dataset.validation_size and number(dataset.validation_size)),
-            ("classes", ", ".join(dataset.classes[:MOST_CLASSES]) + more),
-            ("size", dataset.bytes and size(dataset.bytes)),
-            ("validated by", dataset.job_id),
-            ("contact sheet", f"adder datasets preview {_title(dataset)}" if dataset.preview else None),
-        ]
-    )
-    for sentence in (*dataset.problems, *dataset.notes):
-        console().print(sentence, markup=False)
-    if dataset.status == "missing":
-        note(dataset.how_to_get)
 
 
 @app.command()
@@ -193,20 +152,8 @@ def preview(
         say(client.datasets.preview(ids.dataset_id(client, name), output, progress=Bar(bars)))
 
 
-@app.command()
-def delete(name: Name, url: Url = None) -> None:
-    """Delete one version of your own dataset; models trained on it stay."""
-    with connect(url) as client:
-        client.datasets.delete(ids.dataset_id(client, name))
-    note(f"{name} is deleted")
-
-
 def _columns(image: str | None, label: str | None) -> dict[str, str] | None:
     return {key: name for key, name in (("image", image), ("label", label)) if name is not None} or None
-
-
-def _title(dataset: Dataset) -> str:
-    return dataset.name if dataset.version is None else f"{dataset.name}@{dataset.version}"
 
 
 def _sides(text: str | None) -> tuple[int, int] | None:

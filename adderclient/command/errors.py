@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from adderclient.errors import (
     AdderClientError,
     ChecksumMismatch,
@@ -39,6 +42,18 @@ class CommandError(AdderClientError):
 
 class UsageError(CommandError):
     """The command line, or a file that it names, is wrong."""
+
+
+NOT_OURS = "the server answers something else than this command expects: is it an Adderworks server?"
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Says so where an answer of the server has not the form that is read here."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError) as error:
+        raise CommandError(NOT_OURS, SERVER) from error
 
 
 def exit_code_for(error: AdderClientError) -> int:

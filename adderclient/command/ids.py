@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Final
 
 from adderclient.client import Client
@@ -42,6 +43,37 @@ def dataset_id(client: Client, text: str) -> str:
 def job_or_model_id(client: Client, text: str) -> str:
     """The id of the job or the model that a text means; ``@last`` is a job. Raises as `job_id`."""
     return _meant(client, text, "job", "model")
+
+
+PREFIXES: Final = {"job_": "job", "model_": "model", "sweep_": "sweep", "ds_": "dataset"}
+KINDS: Final = tuple(PREFIXES.values())
+
+
+def kind_and_id(client: Client, text: str) -> tuple[str, str]:
+    """What a text means among all objects: its kind (``job``, ``model``, ``sweep``, ``dataset``) and its id.
+
+    ``@last`` is a job. A text that is no id, nor the end of one, is an alias of a model or the name of a dataset.
+
+    Raises:
+        CommandError: nothing is called so, or several ids end so.
+    """
+    found = _meant(client, text, *KINDS)
+    for prefix, kind in PREFIXES.items():
+        if found.startswith(prefix):
+            return kind, found
+    if "@" not in found:
+        with suppress(NotFoundError):
+            return "model", client.models.get(found).id
+    try:
+        client.datasets.get(found)
+    except NotFoundError as error:
+        raise CommandError(f"there is no job, model, sweep or dataset {found!r}", NOT_FOUND) from error
+    return "dataset", found
+
+
+def of_kind(client: Client, text: str, kind: str | None) -> tuple[str, str]:
+    """The kind and the id of what a text means, where the kind may be known. Raises as `kind_and_id`."""
+    return kind_and_id(client, text) if kind is None else (kind, _meant(client, text, kind))
 
 
 def is_job(name: str) -> bool:

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from enum import StrEnum
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
 
-from adderclient.command import ids, specs
+from adderclient.client import Client
+from adderclient.command import completion, ids, specs
 from adderclient.command.app import AsJson, Url, connect
+from adderclient.command.columns import Column
 from adderclient.command.errors import UsageError
-from adderclient.command.formats import named
+from adderclient.command.listing import Order, Request
 from adderclient.command.output import note, print_json
 from adderclient.command.terminal import say
+from adderclient.formats import is_number, named, text
 from adderclient.keeping import TIMES, Filters
 from adderclient.records import Job, Model
-
-
-class Order(StrEnum):
-    """Directions of a list."""
-
-    asc = "asc"
-    desc = "desc"
-
 
 Labels = Annotated[list[str] | None, typer.Option("--label", "-l", metavar="KEY:VALUE", help="Repeatable.")]
 Search = Annotated[
@@ -31,13 +26,23 @@ Search = Annotated[
     typer.Option("--search", "-q", metavar="WORDS", help="Each begins a word of name, labels, network or dataset."),
 ]
 Starred = Annotated[bool | None, typer.Option("--starred/--unstarred", help="Only those with a star, or without.")]
-OfDataset = Annotated[str | None, typer.Option("--dataset", metavar="NAME", help="Only those on this dataset.")]
-OfSweep = Annotated[str | None, typer.Option("--sweep", metavar="SWEEP", help="Only trials of this sweep.")]
+OfDataset = Annotated[
+    str | None,
+    typer.Option("--dataset", metavar="NAME", help="Only those on this dataset.", autocompletion=completion.datasets),
+]
+OfSweep = Annotated[
+    str | None,
+    typer.Option(
+        "--sweep", metavar="SWEEP", help="Only trials of this sweep.", autocompletion=completion.objects("sweep")
+    ),
+]
 Sort = Annotated[
     str | None,
     typer.Option(metavar="BY", help="created, finished, or a metric such as val/accuracy.", show_default="created"),
 ]
-InOrder = Annotated[Order | None, typer.Option("--order", help="Direction.", show_default="newest or best first")]
+Direction = Annotated[Order | None, typer.Option("--order", help="Direction.", show_default="newest or best first")]
+ACCURACIES = ("val/accuracy", "accuracy")
+"""Where the accuracy of a training and of an evaluation stands."""
 
 
 def register(app: typer.Typer) -> None:
@@ -47,13 +52,13 @@ def register(app: typer.Typer) -> None:
 
 
 def filters(
+    client: Client,
+    request: Request,
     label: Sequence[str] | None,
     search: str | None,
     starred: bool | None,
     dataset: str | None,
     sweep: str | None,
-    sort: str | None,
-    order: Order | None,
 ) -> Filters:
     """What these options ask a list for."""
     return {
@@ -61,20 +66,48 @@ def filters(
         "search": search,
         "starred": starred,
         "dataset": dataset,
-        "sweep": sweep,
-        "sort": sort,
-        "order": None if order is None else order.value,
+        "sweep": None if sweep is None else ids.sweep_id(client, sweep),
+        "sort": request.sort,
+        "order": None if request.order is None else request.order.value,
     }
 
 
-def metric_of(sort: str | None) -> str | None:
-    """The metric by which a list is sorted, and which its table shows."""
-    return None if sort is None or sort in TIMES else sort.removeprefix("metric:")
+def metric_column(sort: str | None, numbers: Callable[[Any], Any]) -> list[Column[Any]]:
+    """The column of the metric by which a list is sorted, where it has none anyway."""
+    if sort is None or sort in TIMES or sort.removeprefix("metric:") in ACCURACIES:
+        return []
+    found = found_column(f"metric:{sort.removeprefix('metric:')}", numbers)
+    return [] if found is None else [replace(found, rank=1)]
 
 
-def value_of(numbers: Any, metric: str) -> str:
-    """A metric in a table."""
-    return named(metric, numbers.get(metric))
+def found_column(name: str, numbers: Callable[[Any], Any]) -> Column[Any] | None:
+    """The column of a metric (`val/loss`, `metric:loss`) or of one label (`label:study`), which only some rows have."""
+    if "/" not in name and not name.startswith(("label:", "metric:")):
+        return None
+    if name.startswith("label:"):
+        key = name.removeprefix("label:")
+        return Column(name, lambda row: row.labels.get(key), cut=True, heading=key.upper())
+    metric = name.removeprefix("metric:")
+
+    def value(row: Any) -> Any:
+        return numbers(row).get(metric)
+
+    return Column(name, value, lambda row: named(metric, value(row)), right=True, heading=metric.upper())
+
+
+def kept_columns() -> tuple[Column[Any], ...]:
+    """The columns of what users keep with jobs and models."""
+    return (
+        Column("labels", lambda row: row.labels, lambda row: text(row.labels), rank=4, cut=True),
+        Column("name", lambda row: row.name, extra=True, cut=True),
+        Column("starred", lambda row: row.starred, extra=True),
+        Column("notes", lambda row: row.notes, extra=True, cut=True),
+    )
+
+
+def accuracy_of(numbers: Mapping[str, Any]) -> float | None:
+    """The accuracy among the numbers of a result or a model, a share from 0 to 1."""
+    return next((numbers[name] for name in ACCURACIES if is_number(numbers.get(name))), None)
 
 
 def titled(found: Job | Model, about: str) -> str:
@@ -84,7 +117,12 @@ def titled(found: Job | Model, about: str) -> str:
 
 
 def edit(
-    name: Annotated[str, typer.Argument(metavar="ID", help="A job's id, or a model's.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID", help="A job's id, or a model's.", autocompletion=completion.objects("job", "model")
+        ),
+    ],
     title: Annotated[str | None, typer.Option("--name", help="A title on one line; empty: none.")] = None,
     notes: Annotated[str | None, typer.Option(help="Any text; empty: none.")] = None,
     label: Annotated[
@@ -114,7 +152,10 @@ def edit(
 
 
 def alias(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's id, or an alias.")],
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="A model's id, or an alias.", autocompletion=completion.objects("model")),
+    ],
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="Stands wherever the id may; left out: list them.")
     ] = None,

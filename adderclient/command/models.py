@@ -2,73 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
 
-from adderclient.command import ids, keeping
-from adderclient.command.app import After, AsJson, Limit, Url, connect
+from adderclient.client import Client
+from adderclient.command import completion, ids, keeping
+from adderclient.command.app import AsJson, Url, connect
+from adderclient.command.columns import Column
 from adderclient.command.conversion import converted
 from adderclient.command.errors import UsageError
-from adderclient.command.formats import DASH, ago, is_number, number, percent
-from adderclient.command.output import collect, fields, note, note_more, print_json, print_list, table
+from adderclient.command.groups import group
+from adderclient.command.jobs import download
+from adderclient.command.listing import Listed, Request, listing
+from adderclient.command.objects import of_kind
+from adderclient.command.output import fields, note, print_json, table
 from adderclient.command.terminal import say
+from adderclient.formats import ago, number, percent, size
 from adderclient.records import Model
 
-ACCURACIES = ("val/accuracy", "accuracy")
+COLUMNS: tuple[Column[Model], ...] = (
+    Column("id", lambda model: model.id, heading="MODEL"),
+    Column("network", lambda model: model.arch, lambda model: keeping.titled(model, model.arch), rank=2, cut=True),
+    Column("method", lambda model: model.method, rank=5),
+    Column("dataset", lambda model: model.dataset, rank=3, cut=True),
+    Column(
+        "accuracy",
+        lambda model: keeping.accuracy_of(model.metrics),
+        lambda model: percent(keeping.accuracy_of(model.metrics)),
+        rank=1,
+        right=True,
+    ),
+    Column("aliases", lambda model: model.aliases, rank=6, cut=True),
+    *keeping.kept_columns(),
+    Column("parameters", lambda model: model.parameters, lambda model: number(model.parameters), rank=8, right=True),
+    Column("created", lambda model: model.created_at, lambda model: ago(model.created_at), rank=7),
+    Column("from", lambda model: model.job_id or model.source, rank=9),
+    Column("bytes", lambda model: model.bytes, lambda model: size(model.bytes), right=True, extra=True),
+    Column("sha256", lambda model: model.sha256, extra=True),
+)
 
 
 def register(app: typer.Typer) -> None:
     """Adds this module's commands."""
-    app.command()(models)
     app.command("import")(import_model)
     app.command()(predict)
+    verbs: dict[str, Callable[..., None]] = {**of_kind("model"), "import": import_model, "predict": predict}
+    verbs |= {"download": download}
+    app.add_typer(group("models", "List models; show, import, delete and ask them.", models, verbs))
 
 
+@listing(limit=20, page="/models", sort=keeping.Sort, order=keeping.Direction)
 def models(
+    client: Client,
+    request: Request,
     label: keeping.Labels = None,
     search: keeping.Search = None,
     starred: keeping.Starred = None,
     dataset: keeping.OfDataset = None,
     sweep: keeping.OfSweep = None,
-    sort: keeping.Sort = None,
-    order: keeping.InOrder = None,
-    limit: Limit = 20,
-    after: After = None,
-    url: Url = None,
-    as_json: AsJson = False,
-) -> None:
+) -> Listed[Model]:
     """List models, newest first or as --sort says."""
-    filters = keeping.filters(label, search, starred, dataset, sweep, sort, order)
-    with connect(url) as client:
-        if sweep is not None:
-            filters["sweep"] = ids.sweep_id(client, sweep)
-        found, cursor = collect(lambda size, at: client.models.list(limit=size, after=at, **filters), limit, after)
-    if as_json:
-        print_list((model.raw for model in found), cursor is not None, cursor)
-        return
-    metric = keeping.metric_of(sort)
-    metric = None if metric in ACCURACIES else metric  # which has a column anyway
-    columns = ["MODEL", "NETWORK", "METHOD", "DATASET", "PARAMETERS>", "VAL ACCURACY>", "FROM", "CREATED"]
-    table([*columns, f"{metric.upper()}>"] if metric else columns, (_row(model, metric) for model in found))
-    note_more(limit, cursor)
+    filters = keeping.filters(client, request, label, search, starred, dataset, sweep)
+    found = request.read(lambda size, at: client.models.list(limit=size, after=at, **filters))
+    sorted_by = keeping.metric_column(request.sort, _metrics)
+    return Listed(found, [*COLUMNS, *sorted_by], column_named=partial(keeping.found_column, numbers=_metrics))
 
 
-def _row(model: Model, metric: str | None) -> list[Any]:
-    row = [
-        model.id,
-        keeping.titled(model, model.arch),
-        model.method,
-        model.dataset,
-        number(model.parameters),
-        _accuracy(model),
-        model.job_id or model.source,
-        ago(model.created_at),
-    ]
-    return [*row, keeping.value_of(model.metrics, metric)] if metric else row
+def _metrics(model: Model) -> Mapping[str, Any]:
+    return model.metrics
 
 
 def import_model(
@@ -108,7 +114,14 @@ def import_model(
 
 
 def predict(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's id, its end, @last, or an alias.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A model's id, its end, @last, or an alias.",
+            autocompletion=completion.objects("model"),
+        ),
+    ],
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="An image file, or a data URI.")],
     value_range: Annotated[
         str | None,
@@ -133,7 +146,7 @@ def predict(
         note(remark)
     ranked = ranking(answer)
     if ranked:
-        table(["CLASS", "PROBABILITY>"], ((name, percent(value)) for name, value in ranked[:top]))
+        table(["CLASS", "PROBABILITY>"], [(name, percent(value)) for name, value in ranked[:top]])
     else:
         fields(answer.items())
 
@@ -143,11 +156,3 @@ def ranking(answer: Mapping[str, Any]) -> list[tuple[str, float]]:
     probabilities = answer.get("probabilities")
     pairs = probabilities.items() if isinstance(probabilities, Mapping) else ()
     return sorted(((str(name), float(value)) for name, value in pairs), key=lambda pair: -pair[1])
-
-
-def _accuracy(model: Model) -> str:
-    for name in ACCURACIES:
-        value = model.metrics.get(name)
-        if is_number(value):
-            return percent(value)
-    return DASH

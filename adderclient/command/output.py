@@ -6,16 +6,18 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import Any, TypeVar
 
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
 from rich.progress import Progress as Bars
-from rich.table import Table
 from rich.text import Text
 
-from adderclient.command.formats import text
-from adderclient.command.terminal import console, errors_console, plain, plain_json
+from adderclient.command import columns
+from adderclient.command.columns import Column
+from adderclient.command.terminal import console, errors_console, plain, plain_json, width_of_terminal
 from adderclient.download import Transfer
+from adderclient.formats import text
 from adderclient.records import Page
 
 T = TypeVar("T")
@@ -64,32 +66,51 @@ def collect(
             return found, after
 
 
-def note_more(limit: int, cursor: str | None) -> None:
-    """Says how to see the rest of a listing, where there is one."""
-    if cursor is not None:
-        note(f"There are more: --limit {limit * 2}, or --after {cursor}")
+def table(headings: Sequence[str], rows: Sequence[Sequence[Any]], *, all_of_them: bool = False) -> None:
+    """A table of cells. Columns whose heading ends in ``>`` are right-aligned; where it is too narrow the last go."""
+    made: list[Column[Sequence[Any]]] = []
+    for at, heading in enumerate(headings):
+        title = heading.rstrip(">")
+        right = heading.endswith(">")
+        made.append(Column(title, _getter(at), _shower(at), rank=at, right=right, cut=not right, heading=title))
+    columns.table(made, rows, all_of_them=all_of_them)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A plain table; columns whose name ends in ``>`` are right-aligned."""
-    grid = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        right = column.endswith(">")
-        grid.add_column(column.rstrip(">"), justify="right" if right else "left", overflow="fold")
-    for row in rows:
-        grid.add_row(*(_cell(value) for value in row))
-    console().print(grid)
+def _getter(at: int) -> Callable[[Sequence[Any]], Any]:
+    return lambda row: row[at]
+
+
+def _shower(at: int) -> Callable[[Sequence[Any]], Text | str]:
+    return lambda row: row[at] if isinstance(row[at], Text) else text(row[at])
 
 
 def fields(pairs: Iterable[tuple[str, Any]]) -> None:
-    """Names and values below each other; what is None or empty is left out."""
-    grid = Table(box=None, show_header=False, pad_edge=False)
-    grid.add_column(style="bold")
-    grid.add_column(overflow="fold")
-    for name, value in pairs:
-        if value is not None and value != "" and value != {}:
-            grid.add_row(name, _cell(value))
-    console().print(grid)
+    """Names and values below each other; what is None or empty is left out.
+
+    Values are wrapped between words where the terminal is narrow; a word, such as an id, is never broken.
+    """
+    screen = console()
+    width = width_of_terminal(screen)
+    there = [(name, _cell(value)) for name, value in pairs if value not in (None, "", {}, (), [])]
+    margin = max((len(name) for name, _ in there), default=0) + columns.GAP
+    for name, cell in there:
+        for at, line in enumerate(_wrapped(cell, None if width is None else width - margin)):
+            title = Text(plain(name) if at == 0 else "", style="bold")
+            shown = Text.assemble(title, " " * (margin - title.cell_len), line)
+            shown.rstrip()
+            screen.print(shown, soft_wrap=True)
+
+
+def _wrapped(cell: Text, width: int | None) -> list[Text]:
+    """The lines of a value, wrapped between words."""
+    if width is None or ("\n" not in cell.plain and cell.cell_len <= width):
+        return list(cell.split("\n"))
+    room = max(width, columns.NARROWEST)
+    parts = [
+        wrap(line, room, break_long_words=False, break_on_hyphens=False, replace_whitespace=False) or [""]
+        for line in cell.plain.split("\n")
+    ]
+    return [Text(part, style=cell.style) for lines in parts for part in lines]
 
 
 def status(name: str) -> Text:

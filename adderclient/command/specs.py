@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from adderclient import schema
+from adderclient.command import yaml
 from adderclient.command.errors import UsageError
-
-FLOAT, INT, TIMESTAMP = (f"tag:yaml.org,2002:{kind}" for kind in ("float", "int", "timestamp"))
 
 
 def load(source: str, overrides: Iterable[str] = ()) -> dict[str, Any]:
@@ -54,28 +50,13 @@ def labels(pairs: Iterable[str]) -> dict[str, str]:
 def _parse(source: str, content: str) -> Any:
     if source.endswith(".json"):
         try:
-            return json.loads(content)
-        except ValueError as error:
+            return yaml.checked(json.loads(content))
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"{source} is not JSON: {error}") from error
     try:
-        return yaml.load(content, Loader=_Loader)
-    except yaml.YAMLError as error:
+        return yaml.parsed(content)
+    except ValueError as error:
         raise UsageError(f"{source} is not YAML: {error}") from error
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML as JSON and YAML 1.2 have it, where YAML 1.1 differs: ``5e-4`` is a number, ``010`` is ten, ``12:30`` and
-    ``2024-01-05`` are texts."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012 - the type is the base class's
-        first: [(tag, pattern) for tag, pattern in found if tag not in (INT, TIMESTAMP)]
-        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-_Loader.add_implicit_resolver(FLOAT, re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789"))
-_Loader.add_implicit_resolver(INT, re.compile(r"^[-+]?[0-9]+$"), list("-+0123456789"))
-_Loader.add_constructor(INT, lambda _, node: int(node.value))
 
 
 def _apply(spec: dict[str, Any], override: str) -> None:
@@ -99,8 +80,8 @@ def _value(kind: str, name: str, text: str, override: str) -> Any:
         meant = schema.nearest(kind, name)
         raise UsageError(f"--set {override}: {kind} has no field {name}{f'; did you mean {meant}?' if meant else ''}")
     try:
-        value = yaml.load(text, Loader=_Loader) if text else None
-    except yaml.YAMLError as error:
+        value = yaml.parsed(text) if text else None
+    except ValueError as error:
         raise UsageError(f"--set {override}: the value is not YAML: {error}") from error
     if field is None:
         return value

@@ -30,4 +30,4 @@ def system(url: Url = None, as_json: AsJson = False) -> None:
         if workers:
             console().print()
             keys = ("id", "hostname", "pid", "device", "slots", "heartbeat_at")
-            table([key.upper() for key in keys], ([worker.get(key) for key in keys] for worker in workers))
+            table([key.upper() for key in keys], [[worker.get(key) for key in keys] for worker in workers])

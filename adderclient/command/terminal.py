@@ -30,6 +30,10 @@ def plain_json(text: str) -> str:
 class PlainConsole(Console):
     """A console whose texts are `plain`; its colours and cursor movements are rich's own."""
 
+    def on_broken_pipe(self) -> None:
+        """Leaves the end to the command, where rich would end the process with exit code 1."""
+        raise BrokenPipeError
+
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Renders as rich does."""
         for text, style, control in super().render(renderable, options):
@@ -37,8 +41,16 @@ class PlainConsole(Console):
 
 
 def console() -> Console:
-    """Stdout as it is now (a test may have replaced it). A pipe does not cut tables."""
-    return PlainConsole(file=sys.stdout, width=None if sys.stdout.isatty() else 160, highlight=False)
+    """Stdout as it is now (a test may have replaced it). A pipe has room."""
+    screen = PlainConsole(file=sys.stdout, highlight=False)
+    if not screen.is_terminal:
+        screen.width = 160
+    return screen
+
+
+def width_of_terminal(screen: Console) -> int | None:
+    """Columns of the terminal that a console writes to; None where it is a pipe or a file, which cut nothing."""
+    return screen.width if screen.is_terminal else None
 
 
 def errors_console() -> Console:

@@ -6,10 +6,14 @@ from typing import Annotated
 
 import typer
 
+from adderclient.client import Client
+from adderclient.command import groups
 from adderclient.command.app import AsJson, Url, connect
+from adderclient.command.columns import Column
 from adderclient.command.errors import UsageError
-from adderclient.command.formats import ago
-from adderclient.command.output import note, print_json, print_list, table
+from adderclient.command.listing import Listed, Request, listing
+from adderclient.command.output import note, print_json
+from adderclient.formats import ago
 from adderclient.records import Worker
 
 WorkerName = Annotated[
@@ -17,28 +21,32 @@ WorkerName = Annotated[
 ]
 
 
-group = typer.Typer(name="worker", help="See who runs the jobs, and let a worker leave.", no_args_is_help=True)
+COLUMNS: tuple[Column[Worker], ...] = (
+    Column("id", lambda one: one.id, heading="WORKER"),
+    Column("host", lambda one: one.hostname, rank=5, cut=True),
+    Column("pid", lambda one: one.pid, rank=7, right=True),
+    Column("state", lambda one: one.state, rank=1),
+    Column("running", lambda one: one.running, rank=2, right=True),
+    Column("slots", lambda one: one.slots, rank=3, right=True),
+    Column("devices", lambda one: list(dict.fromkeys(one.devices)), rank=4, cut=True),
+    Column("heartbeat", lambda one: one.heartbeat_at, lambda one: ago(one.heartbeat_at), rank=6, heading="HEARD OF"),
+    Column("started", lambda one: one.started_at, lambda one: ago(one.started_at), extra=True),
+    Column("memory_mb", lambda one: one.memory_mb, right=True, extra=True),
+)
 
 
 def register(app: typer.Typer) -> None:
     """Adds this module's commands."""
-    group.command(name="list")(list_workers)
-    group.command()(drain)
-    group.command()(undrain)
     app.add_typer(group)
+    app.add_typer(group, name="workers", hidden=True)
 
 
-def list_workers(url: Url = None, as_json: AsJson = False) -> None:
+@listing(paged=False)
+def list_workers(client: Client, request: Request) -> Listed[Worker]:
     """List the workers that are alive."""
-    with connect(url) as client:
-        workers = client.workers.list()
-    if as_json:
-        print_list(worker.raw for worker in workers)
-        return
-    columns = ["ID", "HOST", "PID>", "STATE", "RUNNING>", "SLOTS>", "DEVICES", "HEARD OF"]
-    table(columns, (_row(worker) for worker in workers))
-    if not workers:
-        note("No worker is alive; queued jobs wait. Start one with: adder worker start")
+    workers = client.workers.list()
+    start = "No worker is alive; queued jobs wait. Start one with: adder worker start"
+    return Listed(workers, COLUMNS, [] if workers else [start])
 
 
 def drain(
@@ -77,15 +85,6 @@ def undrain(name: WorkerName, url: Url = None, as_json: AsJson = False) -> None:
         note(f"{worker.id} claims jobs again")
 
 
-def _row(worker: Worker) -> list[object]:
-    devices = ", ".join(dict.fromkeys(worker.devices))
-    return [
-        worker.id,
-        worker.hostname,
-        worker.pid,
-        worker.state,
-        worker.running,
-        worker.slots,
-        devices,
-        ago(worker.heartbeat_at),
-    ]
+group = groups.group(
+    "worker", "See who runs the jobs, and let a worker leave.", list_workers, {"drain": drain, "undrain": undrain}
+)

@@ -1,6 +1,7 @@
 """What the server says, as frozen dataclasses: one module a subject, all on :class:`Record`."""
 
-from adderclient.records.base import Json, Page, Record, pages
+from adderclient.records.access import AuditEntry, DayUsage, Key, Me, NewKey, Project, ProjectUsage
+from adderclient.records.base import Json, Page, Record
 from adderclient.records.datasets import Dataset
 from adderclient.records.jobs import (
     FINAL,
@@ -24,17 +25,24 @@ __all__ = [
     "FINAL",
     "Artifact",
     "Attempt",
+    "AuditEntry",
     "Best",
     "Dataset",
+    "DayUsage",
     "Event",
     "Found",
     "Job",
     "JobError",
     "Json",
+    "Key",
+    "Me",
     "MetricPoint",
     "Model",
+    "NewKey",
     "Page",
     "Progress",
+    "Project",
+    "ProjectUsage",
     "Readiness",
     "Recipe",
     "Record",
@@ -44,5 +52,4 @@ __all__ = [
     "Trial",
     "Validation",
     "Worker",
-    "pages",
 ]

@@ -1,4 +1,4 @@
-"""How a JSON object of the contract becomes a frozen dataclass, and how a listing is walked."""
+"""How a JSON object of the contract becomes a frozen dataclass, and a listing a page of them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime
 from types import NoneType, UnionType
-from typing import Any, Generic, Self, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_origin, get_type_hints
+
+from adderclient.records.shown import fields_table, items_table, one_line
 
 T = TypeVar("T")
 Json = Mapping[str, Any]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Record:
     """An object of the contract. Each field has the name and, in Python, the type that the server gives it.
+
+    Its `repr` is one line with what tells it from others; a notebook shows a table of all its fields.
 
     A newer server may send more: all that it sends is in ``raw``. A field that is missing or null has its default,
     which is None, or empty for texts, objects and lists that are never null.
@@ -22,6 +26,8 @@ class Record:
 
     raw: Json = field(default_factory=dict, repr=False, compare=False)
     """The JSON object as it came."""
+    SUMMARY: ClassVar[tuple[str, ...]] = ()
+    """Fields that tell it from others; empty: all."""
 
     @classmethod
     def from_json(cls, data: Json) -> Self:
@@ -45,6 +51,17 @@ class Record:
             if parsed is not None:
                 values[name] = parsed
         return cls(**values)
+
+    def __repr__(self) -> str:
+        return one_line(type(self).__name__, self._filled(self.SUMMARY))
+
+    def _repr_html_(self) -> str:
+        return fields_table(type(self).__name__, self._filled(()))
+
+    def _filled(self, names: tuple[str, ...]) -> dict[str, Any]:
+        """The fields of these names, or all of them, that have a value."""
+        found = {name: getattr(self, name) for name in names or (one.name for one in fields(self)) if name != "raw"}
+        return {name: value for name, value in found.items() if value not in (None, "", (), {})}
 
 
 Field = tuple[str, Callable[[Any], Any], bool]
@@ -79,7 +96,7 @@ def _parser(hint: Any) -> Callable[[Any], Any]:
     return parse_scalar
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Page(Generic[T]):
     """A part of a listing, newest first. It is iterable and has a length."""
 
@@ -119,20 +136,10 @@ class Page(Generic[T]):
     def __len__(self) -> int:
         return len(self.data)
 
+    def __repr__(self) -> str:
+        kind = type(self.data[0]).__name__ if self.data else ""
+        return f"Page({len(self)} × {kind}, has_more={self.has_more})" if kind else "Page(empty)"
 
-def pages(fetch: Callable[[str | None], Page[T]], after: str | None = None) -> Iterator[Page[T]]:
-    """All pages of a listing, each fetched when it is asked for.
-
-    Args:
-        fetch: gives the page after a cursor; None: the first page.
-        after: the cursor to begin after.
-
-    Returns:
-        The pages in order, at least one.
-    """
-    while True:
-        page = fetch(after)
-        yield page
-        if not page.has_more or page.next is None:
-            return
-        after = page.next
+    def _repr_html_(self) -> str:
+        rows = [item._filled(item.SUMMARY) for item in self.data if isinstance(item, Record)]
+        return items_table(rows, more=self.has_more)

@@ -8,9 +8,11 @@ from datetime import datetime
 from adderclient.records.base import Record
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Dataset(Record):
     """A published dataset, or one version of a user's own."""
+
+    SUMMARY = ("name", "version", "status", "train_size", "validation_size")
 
     name: str
     id: str | None = None

@@ -27,7 +27,7 @@ FINAL = frozenset({"succeeded", "failed", "cancelled"})
 """The statuses that a job, or a sweep, never leaves."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Progress(Record):
     """How far a running job is."""
 
@@ -48,7 +48,7 @@ class Progress(Record):
     """Expected time to the end."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class JobError(Record):
     """Why a job failed."""
 
@@ -60,9 +60,11 @@ class JobError(Record):
     """The last lines of its log."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Job(Record):
     """One job as the server last saw it."""
+
+    SUMMARY = ("id", "kind", "status", "name", "model_id")
 
     id: str
     kind: str = ""
@@ -113,7 +115,7 @@ class Job(Record):
         return self.status in FINAL
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Validation(Record):
     """What the server says about a spec that it would accept; no job was created."""
 
@@ -123,7 +125,7 @@ class Validation(Record):
     """What the network costs for one image: ``parameters, operations {add, mul, xnor}, layers, energy_joules, …``."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class MetricPoint(Record):
     """One value of one metric."""
 
@@ -138,7 +140,7 @@ class MetricPoint(Record):
     time: datetime | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Event(Record):
     """A state change or a notable moment of a job."""
 
@@ -150,9 +152,11 @@ class Event(Record):
     data: Json = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Artifact(Record):
     """A file that a job published."""
+
+    SUMMARY = ("name", "bytes", "media_type")
 
     name: str
     kind: str = ""
@@ -163,9 +167,11 @@ class Artifact(Record):
     created_at: datetime | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Attempt(Record):
     """One attempt at a job: where it ran and why it ended."""
+
+    SUMMARY = ("attempt", "worker", "device", "cause")
 
     attempt: int
     """From 1."""

@@ -8,9 +8,11 @@ from datetime import datetime
 from adderclient.records.base import Json, Record
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Model(Record):
     """A published or imported model."""
+
+    SUMMARY = ("id", "name", "arch", "method", "dataset", "metrics", "aliases")
 
     id: str
     source: str = ""

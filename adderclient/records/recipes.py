@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from adderclient.records.base import Json, Record
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Recipe(Record):
     """A table or figure of the paper that a job can compute."""
+
+    SUMMARY = ("name", "title", "reference")
 
     name: str
     title: str = ""

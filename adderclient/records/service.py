@@ -8,7 +8,7 @@ from datetime import datetime
 from adderclient.records.base import Json, Record
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Found(Record):
     """An object whose id ends or begins with what was asked for."""
 
@@ -19,9 +19,11 @@ class Found(Record):
     created_at: datetime | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Worker(Record):
     """A worker that is alive."""
+
+    SUMMARY = ("id", "hostname", "state", "running", "slots", "device")
 
     id: str
     hostname: str = ""
@@ -46,7 +48,7 @@ class Worker(Record):
     heartbeat_at: datetime | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Readiness(Record):
     """Whether the service can run jobs."""
 

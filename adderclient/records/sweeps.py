@@ -10,7 +10,7 @@ from adderclient.records.base import Json, Record
 from adderclient.records.jobs import FINAL
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Best(Record):
     """The finished trial with the best value so far."""
 
@@ -24,9 +24,11 @@ class Best(Record):
     """Of the sweep's objective."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Sweep(Record):
     """One sweep as the server last saw it."""
+
+    SUMMARY = ("id", "name", "status", "progress")
 
     id: str
     name: str | None = None
@@ -49,7 +51,7 @@ class Sweep(Record):
         return self.status in FINAL
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Trial(Record):
     """One child of a sweep."""
 

@@ -10,7 +10,20 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from benchmarks import rows
-from benchmarks.service import claims, clients, drain, latency, lists, overhead, points, soak, start, throughput, upkeep
+from benchmarks.service import (
+    claims,
+    clients,
+    drain,
+    latency,
+    lists,
+    overhead,
+    points,
+    ready,
+    soak,
+    start,
+    throughput,
+    upkeep,
+)
 from benchmarks.service.setup import DATABASES, QUICK, Amounts, Setup, prepared
 
 BENCHMARKS: dict[str, Callable[[Setup], Iterator[rows.Row]]] = {
@@ -20,6 +33,7 @@ BENCHMARKS: dict[str, Callable[[Setup], Iterator[rows.Row]]] = {
     "claims": claims.measure,
     "queue": drain.measure_tiny,
     "real": drain.measure_real,
+    "ready": ready.measure,
     "start": start.measure,
     "sweep": start.measure_sweep,
     "points": points.measure,

@@ -12,9 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from adderclient import Client, download, stream, transport
+from adderclient import Client, transport
 from adderclient.command import main
+from jobs.database import Database
+from jobs.store import store_of
 from tests.adderclient.contract_service import Service
+from tests.api.attempt import Worker
+from tests.api.conftest import Running, running
+from tests.api.dashboard import PATIENT
+from tests.conftest import quick_settings
+from tests.support.servers import Valkey
 
 Adder = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -23,8 +30,6 @@ Adder = Callable[..., subprocess.CompletedProcess[str]]
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses between attempts are a hundredth of the real ones; their number is not touched."""
     monkeypatch.setattr(transport, "FIRST_PAUSE", 0.002)
-    monkeypatch.setattr(download, "FIRST_PAUSE", 0.002)
-    monkeypatch.setattr(stream, "FIRST_PAUSE", 0.002)
 
 
 @pytest.fixture
@@ -39,6 +44,28 @@ def service() -> Iterator[Service]:
 def client(service: Service) -> Iterator[Client]:
     with Client(service.url) as connected:
         yield connected
+
+
+@pytest.fixture
+def site(tmp_path: Path, sqlite_url: str, valkey: Valkey) -> Iterator[Running]:
+    """The real API. No worker runs."""
+    with running(quick_settings(tmp_path / "data", sqlite_url, valkey.url, **PATIENT)) as site:
+        yield site
+
+
+@pytest.fixture
+def real(site: Running) -> Iterator[Client]:
+    """A client of the real API."""
+    with Client(site.url) as client:
+        yield client
+
+
+@pytest.fixture
+def worker(site: Running) -> Iterator[Worker]:
+    """A worker's hand in the database of the real API."""
+    database = Database(site.settings.resolved_database_url)
+    yield Worker(database, store_of(site.settings))
+    database.dispose()
 
 
 @pytest.fixture

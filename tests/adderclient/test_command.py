@@ -200,7 +200,7 @@ def test_metrics_events_and_logs(service: Service, adder: Adder) -> None:
     assert [(row["name"], row["value"]) for row in rows] == [("train/loss", "0.5"), ("lr", "")]
     listed = json.loads(adder("metrics", "job_1", "--json", "--name", "lr").stdout)["data"]
     assert listed == [
-        {"seq": 2, "name": "lr", "step": 2, "epoch": 0, "value": None, "time": "2026-11-20T10:00:00.123000+00:00"}
+        {"seq": 2, "name": "lr", "step": 2, "epoch": 0, "value": None, "time": "2026-11-20T10:00:00.123Z"}
     ]
     assert "train/loss" in adder("metrics", "job_1").stdout
     assert len(json.loads(adder("events", "job_1", "--json").stdout)["data"]) == 25

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from adderclient.command.formats import text
+from adderclient.formats import text
 from tests.adderclient.conftest import Adder
 
 NOBODY = "http://127.0.0.1:9"
@@ -73,7 +73,7 @@ def test_what_cannot_be_counted_is_said(adder: Adder, arguments: list[str], says
     assert "Traceback" not in done.stderr
 
 
-def test_the_counts_of_a_training_do_not_fill_the_screen() -> None:
+def test_what_is_nested_stands_in_brackets() -> None:
     result = {"val/accuracy": 0.9583, "counts": {"operations": {"add": 833_040, "mul": 0}, "parameters": 61_942}}
-    assert text(result) == "val/accuracy 95.83 %, counts (see --json)"
+    assert text(result) == "val/accuracy 95.83 %, counts (operations (add 833040, mul 0), parameters 61942)"
     assert text(result["counts"]["operations"]) == "add 833040, mul 0"  # type: ignore[index]

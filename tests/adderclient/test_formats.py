@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from adderclient.command import formats
+from adderclient import formats
 from api.web import formats as pages
 
 NOW = datetime(2026, 11, 20, 10, 0, 0, tzinfo=UTC)

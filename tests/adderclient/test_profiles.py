@@ -14,6 +14,7 @@ from adderclient import AdderClientError, Client, profiles
 def _at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.delenv("ADDER_API_KEY", raising=False)
+    monkeypatch.delenv("ADDER_URL", raising=False)
 
 
 def test_a_stored_key_is_for_its_server_and_its_owner_alone() -> None:
@@ -23,7 +24,7 @@ def test_a_stored_key_is_for_its_server_and_its_owner_alone() -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert profiles.key_of("https://LAB.example/v1") == "adw_1"
-    assert profiles.last_url() == "https://other.example"
+    assert profiles.own_url() == "https://other.example"
     assert profiles.forget("https://lab.example")
     assert profiles.key_of("https://lab.example") is None
     assert not profiles.forget("https://lab.example")

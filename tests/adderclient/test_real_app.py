@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from adderclient import Client, ConflictError, InvalidRequestError, NotFoundError
 from adderclient.command import watching
 from tests.adderclient.conftest import Adder
-from tests.api.conftest import running
-from tests.conftest import quick_settings
-from tests.support.servers import Valkey
 
 SPEC = {"kind": "train", "model": {"arch": "lenet5_bn"}, "dataset": {"name": "digits"}, "epochs": 1}
-
-
-@pytest.fixture
-def real(tmp_path: Path, sqlite_url: str, valkey: Valkey) -> Iterator[Client]:
-    with running(quick_settings(tmp_path / "data", sqlite_url, valkey.url)) as site, Client(site.url) as client:
-        yield client
 
 
 def test_the_whole_client_without_a_worker(real: Client, adder: Adder, monkeypatch: pytest.MonkeyPatch) -> None:

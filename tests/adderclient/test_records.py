@@ -17,15 +17,22 @@ from tests.adderclient import openapi
 SCHEMAS: dict[type[Record], str] = {
     records.Artifact: "Artifact",
     records.Attempt: "Attempt",
+    records.AuditEntry: "AuditEntry",
     records.Best: "BestTrial",
     records.Dataset: "Dataset",
+    records.DayUsage: "DayUsage",
     records.Event: "Event",
     records.Found: "Found",
     records.Job: "Job",
     records.JobError: "JobError",
+    records.Key: "Key",
+    records.Me: "Me",
     records.MetricPoint: "Metric",
     records.Model: "Model",
+    records.NewKey: "NewKey",
     records.Progress: "Progress",
+    records.Project: "Project",
+    records.ProjectUsage: "ProjectUsage",
     records.Readiness: "Ready",
     records.Recipe: "Recipe",
     records.Sweep: "Sweep",
@@ -38,7 +45,7 @@ SCALARS = {str: "string", int: "integer", float: "number", bool: "boolean", date
 
 def deviations(record: type[Record], schema: Mapping[str, Any]) -> list[str]:
     """How a record differs from a schema."""
-    hints = {key: hint for key, hint in get_type_hints(record).items() if key != "raw"}
+    hints = {key: hint for key, hint in get_type_hints(record).items() if key not in ("raw", "SUMMARY")}
     found = [f"lacks {key}" for key in schema["properties"] if key not in hints]
     found += [f"has {key}" for key in hints if key not in schema["properties"]]
     for key, part in schema["properties"].items():
@@ -90,7 +97,9 @@ def test_every_record_is_compared() -> None:
     def descendants(kind: type[Record]) -> set[type[Record]]:
         return {kind}.union(*(descendants(one) for one in kind.__subclasses__()))
 
-    assert descendants(Record) - {Record} == set(SCHEMAS)
+    assert {one for one in descendants(Record) if one.__module__.startswith("adderclient.records.")} - {Record} == set(
+        SCHEMAS
+    )
 
 
 def test_the_comparison_finds_missing_and_wrongly_typed_fields() -> None:

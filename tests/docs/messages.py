@@ -37,6 +37,8 @@ QUIET = {
     *("Form", "text", "compile", "execute", "exec_driver_sql", "CheckConstraint", "getLogger", "TypeVar", "documented"),
 }
 WORDS = 3
+MADE = "_sync"
+"""A folder that is made from another, and says the same."""
 NO_SENTENCE = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|PRAGMA|WITH|BEGIN|<|[\w.]+ IN |public, )", re.I)
 MOST_SHOWN = 40
 """Characters of an expression that is shown as it is; longer ones are `…`."""
@@ -59,7 +61,8 @@ def page() -> str:
 
 def _files(folder: str) -> Iterator[Path]:
     where = ROOT / folder
-    yield from [where] if where.is_file() else where.rglob("*.py")
+    found = [where] if where.is_file() else where.rglob("*.py")
+    yield from (path for path in found if path.parent.name != MADE)
 
 
 def sentences(path: Path) -> Iterator[str]:

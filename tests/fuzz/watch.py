@@ -1,7 +1,8 @@
 """`python -m tests.fuzz.watch HOST PORT PID SECONDS`: asks `/healthz` ten times a second, until its input ends.
 
 A process of its own, so that the fuzzer's work does not make the answers late. The machine is shared: the time for
-which the API's thread or this one could run and had no core (Linux, /proc/PID/schedstat) is not counted as the API's.
+which the API's threads or this one could run and had no core (Linux, schedstat) is not counted as the API's: a thread
+that holds the interpreter's lock and has no core keeps the others waiting. With a free core that is nothing.
 It prints one JSON document at its end.
 """
 
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,11 +41,12 @@ def main() -> int:
 
 
 def waiting(process: int) -> float:
-    """Seconds for which a process's first thread has waited for a core; 0 where the system does not say."""
-    try:
-        return int(Path(f"/proc/{process}/schedstat").read_text().split()[1]) / 1e9
-    except OSError:
-        return 0.0
+    """Seconds for which a process's threads have waited for a core, together; 0 where the system does not say."""
+    seconds = 0.0
+    for path in Path(f"/proc/{process}/task").glob("*/schedstat"):
+        with suppress(OSError):  # the thread has ended
+            seconds += int(path.read_text().split()[1]) / 1e9
+    return seconds
 
 
 def ask(host: str, port: int) -> tuple[str, float]:

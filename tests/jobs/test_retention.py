@@ -269,6 +269,7 @@ def traffic(database: Database, store: ArtifactStore, settings: Settings) -> Tra
     return Traffic(database, store, settings.model_copy(update=quick), seed=4)
 
 
+@pytest.mark.long("threads work beside the collection")
 def test_nothing_named_is_ever_missing_beside_the_garbage_collection(traffic: Traffic) -> None:
     traffic.run(6)
     assert traffic.missing == []

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from adderclient import Client
+from launcher.service import cores
 
 STAND_INS = Path(__file__).parent / "stand_ins"
 COMMAND = [sys.executable, "-P", "-c", "from adderclient.command import main; main()", "up"]
@@ -105,6 +106,11 @@ def alive(pid: int) -> bool:
         return False
 
 
+def first_with_a_database(service: Up) -> str:
+    """Broker and inference, which have none, may start while it is migrated."""
+    return next(line for line in service.journal() if not line.startswith(("broker ", "inference ")))
+
+
 def test_up_serves_and_stops_in_order(up: Callable[..., Up], tmp_path: Path) -> None:
     service = up("--workers", "2")
     url = service.ready()
@@ -115,7 +121,7 @@ def test_up_serves_and_stops_in_order(up: Callable[..., Up], tmp_path: Path) -> 
     assert data.stat().st_mode & 0o777 == 0o700
     (run,) = tmp_path.glob("adder-*")
     assert run.stat().st_mode & 0o777 == 0o700
-    assert service.journal()[0].startswith(f"migrate sqlite:///{data}/adder.db")
+    assert first_with_a_database(service).startswith(f"migrate sqlite:///{data}/adder.db")
     stores = f"redis+socket://{run}/valkey.sock?virtual_host=0 unix:{run}/inference.sock"
     assert any(line.startswith(f"worker has {stores}") for line in service.journal())
     assert "api says hello" in (data / "logs" / "api.log").read_text()
@@ -226,10 +232,20 @@ def test_a_signal_while_starting(up: Callable[..., Up]) -> None:
     assert not any(alive(pid) for pid in service.pids(""))
 
 
+@pytest.mark.parametrize(("workers", "slots"), [(1, None), (2, None), (1, 2), (2, 2)])
+def test_all_jobs_of_a_machine_share_its_cores(up: Callable[..., Up], workers: int, slots: int | None) -> None:
+    service = up("--workers", str(workers), **({} if slots is None else {"ADDER_WORKER_SLOTS": str(slots)}))
+    service.ready()
+    until(lambda: len(service.pids("worker computes")) == workers)
+    threads = [int(line.split()[-2]) for line in service.journal() if line.startswith("worker computes")]
+    assert threads == [max(1, cores() // (workers * (slots or 1)))] * workers
+    assert service.end(signal.SIGTERM) == 0
+
+
 def test_own_stores(up: Callable[..., Up]) -> None:
     service = up(ADDER_BROKER_URL="redis://elsewhere/0", ADDER_DATABASE_URL="postgresql://elsewhere/db")
     service.ready()
-    assert service.journal()[0].startswith("migrate postgresql://elsewhere/db")
+    assert first_with_a_database(service).startswith("migrate postgresql://elsewhere/db")
     until(lambda: service.pids("worker has redis://elsewhere/0"))
     assert service.pids("broker") == []
     assert service.end(signal.SIGTERM) == 0

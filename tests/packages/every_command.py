@@ -38,10 +38,12 @@ class Nothing(BaseHTTPRequestHandler):
 
 
 def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every command below a group, with its words."""
+    """Every command below a group, with its words; a group that does something by itself is one too."""
     if not hasattr(command, "commands"):
         yield path, command
         return
+    if path and command.invoke_without_command:
+        yield path, command
     for name, inner in command.commands.items():
         yield from leaves(inner, (*path, name))
 

@@ -51,7 +51,7 @@ def test_the_plain_package_is_small_and_has_no_torch(plain: Environment, version
 def test_no_command_of_the_plain_package_ends_in_a_traceback(plain: Environment) -> None:
     program = shutil.copy2(Path(__file__).with_name("every_command.py"), plain.work)
     found = json.loads(plain.run("python", str(program)).stdout.splitlines()[-1])
-    assert {"up", "jobs", "worker start", "datasets fetch", "count"} <= set(found["commands"])
+    assert {"up", "jobs", "jobs list", "worker start", "datasets fetch", "count"} <= set(found["commands"])
     assert found["raised"] == {}
 
 
@@ -86,6 +86,14 @@ def test_core_trains_with_the_kernels_of_the_wheel(with_torch: Environment, rele
     refused = with_torch.run("adder", "up", check=False)
     assert "pip install 'adderworks[server]'" in refused.stderr
     assert "torch" not in refused.stderr
+
+
+@pytest.mark.parametrize("format", ["tensorboard", "mlflow"])
+def test_an_export_finds_the_library_of_its_extra(with_torch: Environment, released: Release, format: str) -> None:
+    with_torch.install(released.wheel, format)
+    with_torch.run(
+        "python", "-c", f"from adderclient.exports.writers import OF_JOBS, check; check('{format}', OF_JOBS)"
+    )
 
 
 @contextmanager

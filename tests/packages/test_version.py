@@ -11,7 +11,7 @@ import pytest
 
 import adderclient
 import addercore
-from adderclient.transport import Transport
+from adderclient._sync.transport import Transport
 from api.app import create_app
 from jobs.settings import Settings
 from tests.packages.conftest import PACKAGES

@@ -55,6 +55,7 @@ def adder(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.long("five workers start")
 def test_drained_workers_finish_or_hand_over_and_come_back(tiny: Settings) -> None:
     with serving(tiny) as site, Client(site.url) as client, fleet(tiny, workers=1) as running:
         finished = running.submit([train_spec(labels={"seconds": "4", "points": str(POINTS)})])[0]
@@ -94,6 +95,7 @@ def test_an_unheard_of_worker_is_a_sentence_and_an_exit_code(tiny: Settings) -> 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.long("a broker is ended and started three times")
 def test_a_worker_goes_on_whatever_befalls_the_broker(tiny: Settings, broker: Valkey) -> None:
     with fleet(tiny) as running:
         running.wait_final(running.submit([train_spec()]))

@@ -23,7 +23,8 @@ from tests.support.servers import Valkey, wait_until
 from tests.support.specs import train_spec
 from worker.app import run_available
 from worker.context import WorkerContext
-from worker.slots import Free, Slots, may_have_gpu, slot_devices
+from worker.probe import may_have_gpu
+from worker.slots import Free, Slots, slot_devices
 
 
 def claim_of(device: str, memory_gb: float | None = None, faults: int = 0) -> Claim:

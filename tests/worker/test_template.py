@@ -22,6 +22,7 @@ from tests.support.shared import ROOT
 from tests.support.specs import train_spec
 from tests.worker.conftest import ready, restarted
 from worker import protocol
+from worker.probe import may_have_gpu, probe
 from worker.process import ChildProcess
 from worker.template.client import Template, TemplateLost, code_stamp
 from worker.variables import child_environment
@@ -69,6 +70,11 @@ class Looking:
         assert self._ended.wait(120), self.log
         self.child.close()
         return self.child.returncode
+
+
+def test_the_template_says_of_the_machine_what_the_probe_says(kept: Template) -> None:
+    """Where there may be a GPU it looks at nothing."""
+    assert dict(kept.machine) == ({} if may_have_gpu() else probe())
 
 
 def test_a_forked_training_gives_the_same_bytes_as_a_spawned_one(tmp_path: Path, template: Template) -> None:
@@ -279,6 +285,7 @@ def test_a_process_that_ended_keeps_its_number_until_its_end_is_known(tmp_path: 
 SUPERVISOR = """
 import sys, threading, time
 from pathlib import Path
+from worker.probe import may_have_gpu, probe
 from worker.process import ChildProcess
 from worker.template.client import Template
 

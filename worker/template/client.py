@@ -73,6 +73,12 @@ class Template:
         return None if program is None or not program.alive else program.pid
 
     @property
+    def machine(self) -> Mapping[str, Any]:
+        """What `worker.probe.probe` answers; empty where the program does not run, or must not look at a GPU."""
+        program = self._program
+        return {} if program is None else program.machine
+
+    @property
     def settled(self) -> bool:
         """Whether `fork` answers at once, with a process or with `TemplateLost`."""
         return self._starting is None
@@ -203,7 +209,7 @@ class _Program:
         self.alive = True
         offer_to_oom_killer(self.pid)
         try:
-            self._receive(START_SECONDS)
+            self.machine: Mapping[str, Any] = self._receive(START_SECONDS)["machine"]
         except TemplateLost:
             self._kill()
             raise

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from worker.messages import die_when_closed
+from worker.probe import describe_machine, may_have_gpu
 from worker.template import wire
 
 MODULES: Final = (
@@ -57,13 +58,15 @@ def main() -> int:
     die_when_closed(arguments.lifeline_fd)
     channel = socket.socket(fileno=arguments.socket_fd)
     error = load((*MODULES, arguments.child))
+    machine = {} if error or may_have_gpu() else describe_machine()
+    error = error or started_threads()
     if error:
         wire.send(channel, {"error": error})
         return 1
     # The collector would write to the header of every object, and so copy the pages that the forks share.
     gc.collect()
     gc.freeze()
-    wire.send(channel, {"ready": True})
+    wire.send(channel, {"ready": True, "machine": machine})
     serve(channel, arguments.lifeline_fd, arguments.child)
     return 0
 
@@ -76,6 +79,11 @@ def load(modules: Sequence[str] = MODULES) -> str:
         except ImportError as error:
             if name not in OPTIONAL:
                 return f"{name} cannot be imported: {error}"
+    return ""
+
+
+def started_threads() -> str:
+    """Why this process cannot be forked from, if an import started threads, or an empty string."""
     threads = len(os.listdir("/proc/self/task"))
     return "" if threads == 1 else f"an import started threads: there are {threads}"
 

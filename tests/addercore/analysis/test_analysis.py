@@ -70,7 +70,12 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("recipe", SMALL)
+def long(*values: Any) -> Any:
+    """A case that trains several networks."""
+    return pytest.param(*values, marks=pytest.mark.long("trains networks"))
+
+
+@pytest.mark.parametrize("recipe", [recipe if recipe in ("mnist", "table1") else long(recipe) for recipe in SMALL])
 def test_every_recipe_gives_its_files(tmp_path: Path, recorder: Any, recipe: str) -> None:
     seen = recorder()
     result = run(tmp_path, recipe, callbacks=seen, **SMALL[recipe])
@@ -128,6 +133,7 @@ def test_stopped_inside_and_between_trainings_it_ends_the_same(tmp_path: Path, r
     assert "adder-0" not in runs, "what was finished is not trained again"
 
 
+@pytest.mark.long("trains four networks")
 def test_a_stop_between_teacher_and_student_keeps_the_teacher(tmp_path: Path, recorder: Any) -> None:
     whole = recorder()
     run(tmp_path / "whole", "distillation", callbacks=whole)
@@ -165,11 +171,11 @@ def test_a_training_that_diverges_is_a_row_that_says_so(tmp_path: Path, recorder
 @pytest.mark.parametrize(
     ("recipe", "control", "options", "without"),
     [
-        ("mnist", "permuted_labels", {"methods": ["conv", "adder"], "epochs": 2}, "Nothing has learnt"),
-        ("figure1", "permuted_labels", {"methods": ["conv"], "epochs": 3}, "no better than guessing"),
-        ("figure4", "permuted_weights", {"methods": ["conv"]}, "not as in the paper"),
+        long("mnist", "permuted_labels", {"methods": ["conv", "adder"], "epochs": 2}, "Nothing has learnt"),
+        long("figure1", "permuted_labels", {"methods": ["conv"], "epochs": 3}, "no better than guessing"),
+        long("figure4", "permuted_weights", {"methods": ["conv"]}, "not as in the paper"),
         ("table1", "permuted_weights", {}, "not in every layer"),
-        ("variance", "permuted_weights", {"methods": ["adder"]}, "does not hold"),
+        long("variance", "permuted_weights", {"methods": ["adder"]}, "does not hold"),
     ],
 )
 def test_controls_change_the_verdict(

@@ -81,6 +81,7 @@ def imagenet_config(**changes: Any) -> TrainConfig:
     return TrainConfig.from_dict({**spec, "epochs": 2, **changes})
 
 
+@pytest.mark.long("processes that import torch")
 def test_loader_processes_decode_the_same_batches(photographs: ImageFolder) -> None:
     config = imagenet_config()
     assert config.augment == "imagenet"
@@ -104,7 +105,7 @@ def test_loader_processes_decode_the_same_batches(photographs: ImageFolder) -> N
         ordered.close()
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.long("processes that import torch"))])
 def test_a_damaged_image_in_the_middle_of_a_training_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photographs: ImageFolder, workers: int
 ) -> None:

@@ -55,7 +55,16 @@ OPERATORS = {name: getattr(fused if name == "forward_normalized" else library, n
 
 
 @pytest.mark.parametrize("name", OPERATORS)
-@pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        torch.float32,
+        *(
+            pytest.param(kind, marks=pytest.mark.long("traces every operator"))
+            for kind in (torch.float64, torch.bfloat16)
+        ),
+    ],
+)
 def test_every_operator_passes_opcheck(name: str, kind: torch.dtype) -> None:
     if name == "forward_normalized" and kind == torch.bfloat16:
         return  # it takes float32 and float64 only, which `addercore.nn` sees to
@@ -122,7 +131,7 @@ def test_a_tensor_of_a_type_without_arithmetic_is_refused(name: str) -> None:
                         call(*wrong)
 
 
-@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("dynamic", [False, pytest.param(True, marks=pytest.mark.long("compiles a network"))])
 def test_a_network_compiles_in_one_piece(dynamic: bool) -> None:
     """Dynamo and AOTAutograd with symbolic sizes; what generates code behind them has nothing to do with us."""
     torch._dynamo.reset()

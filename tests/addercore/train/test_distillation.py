@@ -99,6 +99,7 @@ def test_a_teacher_sees_images_as_it_was_taught_to(twin: Callable[..., Path]) ->
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.long("trains four networks")
 def test_a_run_records_its_teacher_and_repeats(
     tmp_path: Path, config: Any, recorder: Any, twin: Callable[..., Path]
 ) -> None:

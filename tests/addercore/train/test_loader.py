@@ -87,6 +87,7 @@ fit(TrainConfig.from_dict({spec!r}), workdir=Path({folder!r}), device="cpu", loa
 """
 
 
+@pytest.mark.long("processes that import torch")
 def test_loaders_end_with_a_training_that_is_killed_alone(tmp_path: Path, config: Any) -> None:
     code = TRAINING.format(spec=config(epochs=1000).to_dict(), folder=str(tmp_path))
     training = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)

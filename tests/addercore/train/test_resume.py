@@ -41,7 +41,11 @@ SPECS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", SPECS)
+SHORT = ("plain", "distilled")
+LONG = [pytest.param(name, marks=pytest.mark.long("trains five times")) for name in SPECS if name not in SHORT]
+
+
+@pytest.mark.parametrize("name", [*SHORT, *LONG])
 def test_stopped_anywhere_it_ends_the_same(tmp_path: Path, config: Any, recorder: Any, name: str) -> None:
     spec = config(**SPECS[name])
     whole = recorder()

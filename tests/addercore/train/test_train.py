@@ -214,6 +214,7 @@ def test_a_run_starts_from_a_model_of_other_classes(tmp_path: Path, config: Any,
         fit(config(model={"arch": "lenet5_bn_2d"}, init_from="model_1"), **options)
 
 
+@pytest.mark.long("trains two networks")
 def test_bf16_and_the_mixed_network_train(tmp_path: Path, config: Any) -> None:
     spec = config(model={"first_last": "conv"}, precision="bf16", epochs=6)
     result = fit(spec, workdir=tmp_path, device="cpu", threads=1)

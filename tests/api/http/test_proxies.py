@@ -67,6 +67,25 @@ def test_no_script_knows_a_path_from_the_root() -> None:
         assert re.findall(r"""["'`]/(?:v1|jobs|models|datasets|sweeps|readyz|static)""", path.read_text()) == [], path
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"Origin": "https://other.example"}, "'https://other.example'"),
+        ({"Access-Control-Request-Method": "TRACE"}, "GET, POST, PUT, PATCH, DELETE"),
+        ({"Access-Control-Request-Headers": "x-mine"}, "Idempotency-Key"),
+        ({"Access-Control-Request-Private-Network": "true"}, "private network"),
+    ],
+    ids=["origin", "method", "header", "network"],
+)
+def test_a_refused_preflight_says_why(api: httpx2.Client, changed: dict[str, str], said: str) -> None:
+    asked = {"Origin": LAB, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "range"}
+    assert api.options("/v1/jobs", headers=asked).status_code == 200
+    refused = api.options("/v1/jobs", headers=asked | changed)
+    assert (refused.status_code, refused.headers["content-type"]) == (403, "application/problem+json")
+    assert "Origin" in refused.headers["vary"]
+    assert said in refused.json()["detail"]
+
+
 def test_pages_of_named_origins_may_call(api: httpx2.Client) -> None:
     asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
     for origin, may in ((LAB, True), ("http://b:1", True), ("https://other.example", False), ("null", False)):

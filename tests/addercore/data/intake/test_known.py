@@ -12,6 +12,7 @@ import pytest
 
 from addercore.config import IntakeOptions
 from addercore.config.uploads import Columns
+from addercore.data import pickles
 from addercore.data.pickles import BadPickle, read_plain
 from tests.addercore.data import python_cifar
 from tests.addercore.data.data_files import idx_bytes
@@ -159,13 +160,19 @@ MANY_COPIES = (
         (b"", "cut off"),
         (b"\x80\x02R.", "damaged"),
         (b"\x80\x02h\x05.", "damaged"),
-        (b"\x80\x02" + b"N" * 5_000_001, "more than 5,000,000 values"),
         (MANY_COPIES, "unpacks to far more than it is"),
     ],
 )
 def test_other_pickles_are_not_read(data: bytes, words: str) -> None:
     with pytest.raises(BadPickle, match=words):
         read_plain(data)
+
+
+def test_a_pickle_of_too_many_values_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pickles, "MOST_ITEMS", 1000)
+    assert read_plain(b"\x80\x02" + b"N" * 1000 + b".") is None
+    with pytest.raises(BadPickle, match="more than 1,000 values"):
+        read_plain(b"\x80\x02" + b"N" * 1001 + b".")
 
 
 def test_a_pickle_that_repeats_itself_takes_no_more_memory() -> None:

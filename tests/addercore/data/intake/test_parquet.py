@@ -206,6 +206,7 @@ print(pyarrow.default_memory_pool().max_memory())
 """
 
 
+@pytest.mark.long("writes a table of gigabytes")
 def test_a_small_table_of_one_huge_value_takes_little_memory(tmp_path: Path) -> None:
     """64 rows name a value of 25 MB that the file holds once, packed: decoded together they took 1.6 GiB."""
     data = written_table({"image": [bytes(25_000_000)] * 64, "label": NUMBERS * 5 + NUMBERS[:4]}, compression="zstd")

@@ -202,6 +202,7 @@ def wheel(checkout: Path, output: Path, compiler: str | None) -> tuple[zipfile.Z
     return zipfile.ZipFile(path), done.stdout + done.stderr
 
 
+@pytest.mark.long("builds a wheel")
 def test_the_wheel_brings_the_library_for_every_python(checkout: Path, tmp_path: Path) -> None:
     tools = needs_compiler()
     archive, _ = wheel(checkout, tmp_path / "wheels", None)
@@ -214,6 +215,7 @@ def test_the_wheel_brings_the_library_for_every_python(checkout: Path, tmp_path:
     assert library.adder_units() == expected(tools)
 
 
+@pytest.mark.long("builds a wheel")
 def test_without_a_compiler_the_wheel_is_for_any_platform(checkout: Path, tmp_path: Path) -> None:
     stale = checkout / "build" / f"lib.{platform.machine()}" / "addercore" / "ops" / "c" / build.LIBRARY
     stale.parent.mkdir(parents=True, exist_ok=True)

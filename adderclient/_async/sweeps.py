@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import builtins
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import Literal
 from urllib.parse import quote
 
+from adderclient._async.paging import walk
+from adderclient._async.transport import AsyncTransport
+from adderclient._async.waiting import ended, looks
 from adderclient.errors import SweepFailed
-from adderclient.records import Json, Page, Sweep, Trial, pages
-from adderclient.transport import Transport, given
-from adderclient.waiting import looks
+from adderclient.progress import Progress
+from adderclient.records import Json, Page, Sweep, Trial
+from adderclient.transport import given
 
 
-class Sweeps:
+class AsyncSweeps:
     """The server's sweeps.
 
     Beside the errors that a method names, each raises :class:`~adderclient.ConnectionFailed` where the server cannot be
     reached, and :class:`~adderclient.ApiError` where it refuses for another reason.
     """
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: AsyncTransport) -> None:
         self._transport = transport
 
-    def submit(self, sweep: Json, idempotency_key: str | None = None) -> Sweep:
+    async def submit(self, sweep: Json, idempotency_key: str | None = None) -> Sweep:
         """Creates a sweep and with it its first jobs.
 
         Args:
@@ -39,10 +42,10 @@ class Sweeps:
             InvalidRequestError: the sweep, or a job that it would make, is wrong; ``errors`` names each bad field.
         """
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
-        answer = self._transport.json("POST", "/v1/sweeps", json=dict(sweep), headers=headers, repeatable=True)
+        answer = await self._transport.json("POST", "/v1/sweeps", json=dict(sweep), headers=headers, repeatable=True)
         return Sweep.from_json(answer)
 
-    def validate(self, sweep: Json) -> Json:
+    async def validate(self, sweep: Json) -> Json:
         """Checks a sweep; creates nothing.
 
         Args:
@@ -55,9 +58,9 @@ class Sweeps:
             InvalidRequestError: the sweep, or a job that it would make, is wrong; ``errors`` names each bad field.
         """
         params = [("validate_only", "true")]
-        return self._transport.json("POST", "/v1/sweeps", json=dict(sweep), params=params, repeatable=True)
+        return await self._transport.json("POST", "/v1/sweeps", json=dict(sweep), params=params, repeatable=True)
 
-    def get(self, sweep_id: str) -> Sweep:
+    async def get(self, sweep_id: str) -> Sweep:
         """Asks for one sweep.
 
         Args:
@@ -69,9 +72,11 @@ class Sweeps:
         Raises:
             NotFoundError: there is no such sweep.
         """
-        return Sweep.from_json(self._transport.json("GET", _path(sweep_id)))
+        return Sweep.from_json(await self._transport.json("GET", _path(sweep_id)))
 
-    def list(self, *, status: str | None = None, limit: int | None = None, after: str | None = None) -> Page[Sweep]:
+    async def list(
+        self, *, status: str | None = None, limit: int | None = None, after: str | None = None
+    ) -> Page[Sweep]:
         """Asks for one page of the sweeps, newest first.
 
         Args:
@@ -86,9 +91,9 @@ class Sweeps:
             InvalidRequestError: the status or the cursor is none.
         """
         params = given(status=status, limit=limit, after=after)
-        return Page.from_json(self._transport.json("GET", "/v1/sweeps", params=params), Sweep.from_json)
+        return Page.from_json(await self._transport.json("GET", "/v1/sweeps", params=params), Sweep.from_json)
 
-    def trials(self, sweep_id: str) -> Iterator[Trial]:
+    def trials(self, sweep_id: str) -> AsyncIterator[Trial]:
         """Walks through the trials of a sweep that are known so far.
 
         Args:
@@ -100,17 +105,9 @@ class Sweeps:
         Raises:
             NotFoundError: there is no such sweep.
         """
+        return walk(self._transport, f"{_path(sweep_id)}/trials", [], Trial.from_json)
 
-        def page(after: str | None) -> Page[Trial]:
-            params = given(limit=100, after=after)
-            return Page.from_json(
-                self._transport.json("GET", f"{_path(sweep_id)}/trials", params=params), Trial.from_json
-            )
-
-        for one in pages(page):
-            yield from one
-
-    def table(self, sweep_id: str) -> Json:
+    async def table(self, sweep_id: str) -> Json:
         """Asks for the table of a sweep.
 
         Args:
@@ -123,9 +120,9 @@ class Sweeps:
         Raises:
             NotFoundError: there is no such sweep.
         """
-        return self._transport.json("GET", f"{_path(sweep_id)}/table")
+        return await self._transport.json("GET", f"{_path(sweep_id)}/table")
 
-    def table_text(self, sweep_id: str, format: Literal["csv", "md"]) -> str:
+    async def table_text(self, sweep_id: str, format: Literal["csv", "md"]) -> str:
         """Asks for the table of a sweep as text.
 
         Args:
@@ -138,9 +135,9 @@ class Sweeps:
         Raises:
             NotFoundError: there is no such sweep.
         """
-        return self._transport.request("GET", f"{_path(sweep_id)}/table", params=[("format", format)]).text
+        return (await self._transport.request("GET", f"{_path(sweep_id)}/table", params=[("format", format)])).text
 
-    def figure(self, sweep_id: str) -> str:
+    async def figure(self, sweep_id: str) -> str:
         """Asks for the picture of a sweep.
 
         Args:
@@ -152,9 +149,9 @@ class Sweeps:
         Raises:
             NotFoundError: there is no such sweep.
         """
-        return self._transport.request("GET", f"{_path(sweep_id)}/figure.svg").text
+        return (await self._transport.request("GET", f"{_path(sweep_id)}/figure.svg")).text
 
-    def cancel(self, sweep_id: str) -> Sweep:
+    async def cancel(self, sweep_id: str) -> Sweep:
         """Cancels the jobs of a sweep that have not ended, and makes no further ones; cancelling it twice is no error.
 
         Args:
@@ -167,9 +164,9 @@ class Sweeps:
             ConflictError: it has already succeeded or failed.
             NotFoundError: there is no such sweep.
         """
-        return Sweep.from_json(self._transport.json("POST", f"{_path(sweep_id)}/cancel", repeatable=True))
+        return Sweep.from_json(await self._transport.json("POST", f"{_path(sweep_id)}/cancel", repeatable=True))
 
-    def delete(self, sweep_id: str) -> None:
+    async def delete(self, sweep_id: str) -> None:
         """Forgets a finished sweep; its jobs stay.
 
         Args:
@@ -179,9 +176,9 @@ class Sweeps:
             ConflictError: it has not ended.
             NotFoundError: there is no such sweep.
         """
-        self._transport.request("DELETE", _path(sweep_id))
+        await self._transport.request("DELETE", _path(sweep_id))
 
-    def watch(self, sweep_id: str, timeout: float | None = None) -> Iterator[Sweep]:
+    async def watch(self, sweep_id: str, timeout: float | None = None) -> AsyncIterator[Sweep]:
         """Looks at a sweep now and then until it has ended.
 
         Args:
@@ -196,16 +193,24 @@ class Sweeps:
             NotFoundError: there is no such sweep.
             ConnectionFailed: the server could not be reached for two minutes.
         """
-        for look in looks(lambda: self.get(sweep_id), timeout):
+        async for look in looks(lambda: self.get(sweep_id), timeout):
             yield look.seen
 
-    def wait(self, sweep_id: str, timeout: float | None = None, *, check: bool = True) -> Sweep:
+    async def wait(
+        self,
+        sweep_id: str,
+        timeout: float | None = None,
+        *,
+        check: bool = True,
+        progress: Progress[Sweep] = False,
+    ) -> Sweep:
         """Waits until a sweep has ended.
 
         Args:
             sweep_id: the sweep's id.
             timeout: seconds to wait at most; None: without limit.
             check: whether a sweep that does not succeed is an error.
+            progress: true shows a line on stderr; a function is called with the sweep at each look.
 
         Returns:
             The ended sweep.
@@ -216,15 +221,15 @@ class Sweeps:
             NotFoundError: there is no such sweep.
             ConnectionFailed: the server could not be reached for two minutes.
         """
-        *_, last = self.watch(sweep_id, timeout)
+        last = await ended(lambda: self.get(sweep_id), timeout, progress)
         if check and last.status != "succeeded":
             raise SweepFailed(last)
         return last
 
 
-def compare(transport: Transport, jobs: builtins.list[str]) -> Json:
+async def compare(transport: AsyncTransport, jobs: builtins.list[str]) -> Json:
     """``{jobs, differences, metrics, results}`` of 2 to 20 jobs."""
-    return transport.json("GET", "/v1/compare", params=[("job", job) for job in jobs])
+    return await transport.json("GET", "/v1/compare", params=[("job", job) for job in jobs])
 
 
 def _path(sweep_id: str) -> str:

@@ -4,38 +4,41 @@ from __future__ import annotations
 
 import builtins
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Unpack
-from urllib.parse import quote
+from typing import Any, Literal, Unpack
 
-from adderclient import stream
-from adderclient.download import Transfer, fetch
-from adderclient.errors import JobFailed, NotFoundError
+from adderclient._async import job_data, stream
+from adderclient._async.export import export_job
+from adderclient._async.job import AsyncJob
+from adderclient._async.job_data import job_path, listed
+from adderclient._async.paging import walk
+from adderclient._async.transport import AsyncTransport
+from adderclient._async.waiting import ended
+from adderclient.download import Transfer
+from adderclient.errors import JobFailed
 from adderclient.keeping import Filters, changes, listing
-from adderclient.records import Artifact, Attempt, Event, Job, MetricPoint, Page, StreamEvent, Validation, pages
+from adderclient.progress import Progress
+from adderclient.records import Artifact, Attempt, Event, MetricPoint, Page, StreamEvent, Validation
+from adderclient.records.jobs import Job as JobRecord
 from adderclient.records.jobs import ran
-from adderclient.transport import Params, Transport, given
-from adderclient.waiting import looks
+from adderclient.transport import Params, given
 
-T = TypeVar("T")
 Spec = Mapping[str, Any]
 
-METRICS_PAGE = 10_000
-"""Points that one request asks for; the server gives no more."""
 
-
-class Jobs:
+class AsyncJobs:
     """The server's jobs.
 
     Beside the errors that a method names, each raises :class:`~adderclient.ConnectionFailed` where the server cannot be
     reached, and :class:`~adderclient.ApiError` where it refuses for another reason.
     """
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: AsyncTransport) -> None:
         self._transport = transport
+        self._job = AsyncJob.of(transport)
 
-    def submit(self, spec: Spec, idempotency_key: str | None = None) -> Job:
+    async def submit(self, spec: Spec, idempotency_key: str | None = None) -> AsyncJob:
         """Creates a job.
 
         Args:
@@ -52,11 +55,11 @@ class Jobs:
                 spec.
         """
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
-        return Job.from_json(
-            self._transport.json("POST", "/v1/jobs", json=dict(spec), headers=headers, repeatable=True)
+        return self._job(
+            await self._transport.json("POST", "/v1/jobs", json=dict(spec), headers=headers, repeatable=True)
         )
 
-    def validate(self, spec: Spec) -> Validation:
+    async def validate(self, spec: Spec) -> Validation:
         """Checks a spec, fills in its defaults and counts what its network costs; creates nothing.
 
         Args:
@@ -70,10 +73,10 @@ class Jobs:
         """
         params = [("validate_only", "true")]
         return Validation.from_json(
-            self._transport.json("POST", "/v1/jobs", json=dict(spec), params=params, repeatable=True)
+            await self._transport.json("POST", "/v1/jobs", json=dict(spec), params=params, repeatable=True)
         )
 
-    def get(self, job_id: str) -> Job:
+    async def get(self, job_id: str) -> AsyncJob:
         """Asks for one job.
 
         Args:
@@ -85,9 +88,9 @@ class Jobs:
         Raises:
             NotFoundError: there is no such job.
         """
-        return Job.from_json(self._transport.json("GET", _path(job_id)))
+        return self._job(await self._transport.json("GET", job_path(job_id)))
 
-    def list(
+    async def list(
         self,
         *,
         status: str | None = None,
@@ -95,7 +98,7 @@ class Jobs:
         limit: int | None = None,
         after: str | None = None,
         **filters: Unpack[Filters],
-    ) -> Page[Job]:
+    ) -> Page[AsyncJob]:
         """Asks for one page of the jobs, newest first unless ``sort`` says otherwise.
 
         Args:
@@ -112,11 +115,11 @@ class Jobs:
             InvalidRequestError: a filter or the cursor is none.
         """
         params = [*given(status=status, kind=kind, limit=limit, after=after), *listing(filters)]
-        return Page.from_json(self._transport.json("GET", "/v1/jobs", params=params), Job.from_json)
+        return Page.from_json(await self._transport.json("GET", "/v1/jobs", params=params), self._job)
 
     def iterate(
         self, *, status: str | None = None, kind: str | None = None, **filters: Unpack[Filters]
-    ) -> Iterator[Job]:
+    ) -> AsyncIterator[AsyncJob]:
         """Walks through all jobs that match, in the order of :meth:`list`.
 
         Args:
@@ -130,10 +133,10 @@ class Jobs:
         Raises:
             InvalidRequestError: a filter is none.
         """
-        for page in pages(lambda after: self.list(status=status, kind=kind, limit=100, after=after, **filters)):
-            yield from page
+        params = [*given(status=status, kind=kind), *listing(filters)]
+        return walk(self._transport, "/v1/jobs", params, self._job)
 
-    def edit(
+    async def edit(
         self,
         job_id: str,
         *,
@@ -141,7 +144,7 @@ class Jobs:
         notes: str | None = None,
         labels: Mapping[str, str | None] | None = None,
         starred: bool | None = None,
-    ) -> Job:
+    ) -> AsyncJob:
         """Changes what is kept with a job; what is None stays.
 
         Args:
@@ -160,9 +163,9 @@ class Jobs:
             NotFoundError: there is no such job.
         """
         body = changes(name, notes, labels, starred)
-        return Job.from_json(self._transport.json("PATCH", _path(job_id), json=body, repeatable=True))
+        return self._job(await self._transport.json("PATCH", job_path(job_id), json=body, repeatable=True))
 
-    def cancel(self, job_id: str) -> Job:
+    async def cancel(self, job_id: str) -> AsyncJob:
         """Asks the job to stop for good; cancelling it twice is no error.
 
         Args:
@@ -175,9 +178,9 @@ class Jobs:
             ConflictError: it has already succeeded or failed.
             NotFoundError: there is no such job.
         """
-        return self._act(job_id, "cancel", repeatable=True)
+        return await self._act(job_id, "cancel", repeatable=True)
 
-    def pause(self, job_id: str) -> Job:
+    async def pause(self, job_id: str) -> AsyncJob:
         """Asks the job to save a checkpoint and stop until it is resumed.
 
         Args:
@@ -190,9 +193,9 @@ class Jobs:
             ConflictError: it does not run.
             NotFoundError: there is no such job.
         """
-        return self._act(job_id, "pause")
+        return await self._act(job_id, "pause")
 
-    def resume(self, job_id: str) -> Job:
+    async def resume(self, job_id: str) -> AsyncJob:
         """Puts a paused job back into the queue.
 
         Args:
@@ -205,9 +208,9 @@ class Jobs:
             ConflictError: it is not paused.
             NotFoundError: there is no such job.
         """
-        return self._act(job_id, "resume")
+        return await self._act(job_id, "resume")
 
-    def retry(self, job_id: str, from_: Literal["start", "checkpoint"] = "start") -> Job:
+    async def retry(self, job_id: str, from_: Literal["start", "checkpoint"] = "start") -> AsyncJob:
         """Makes a new job with the spec of a finished one.
 
         Args:
@@ -221,11 +224,11 @@ class Jobs:
             ConflictError: the job has not ended, or has no checkpoint.
             NotFoundError: there is no such job.
         """
-        return self._act(job_id, "retry", params=[("from", from_)])
+        return await self._act(job_id, "retry", params=[("from", from_)])
 
-    def continue_training(
+    async def continue_training(
         self, job_id: str, epochs: int, lr: float | None = None, idempotency_key: str | None = None
-    ) -> Job:
+    ) -> AsyncJob:
         """Trains a finished training on for more epochs, from its last checkpoint.
 
         Weights, batch statistics and momentum are kept; the learning rate follows the spec's schedule anew.
@@ -246,10 +249,10 @@ class Jobs:
         """
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         body = {"epochs": epochs} if lr is None else {"epochs": epochs, "lr": lr}
-        path = f"{_path(job_id)}/continue"
-        return Job.from_json(self._transport.json("POST", path, json=body, headers=headers, repeatable=True))
+        path = f"{job_path(job_id)}/continue"
+        return self._job(await self._transport.json("POST", path, json=body, headers=headers, repeatable=True))
 
-    def delete(self, job_id: str) -> None:
+    async def delete(self, job_id: str) -> None:
         """Deletes a finished job with all that it stored; its model stays.
 
         Args:
@@ -259,9 +262,9 @@ class Jobs:
             ConflictError: it has not ended.
             NotFoundError: there is no such job.
         """
-        self._transport.request("DELETE", _path(job_id))
+        await self._transport.request("DELETE", job_path(job_id))
 
-    def metrics(
+    async def metrics(
         self,
         job_id: str,
         names: Iterable[str] = (),
@@ -282,21 +285,9 @@ class Jobs:
         Raises:
             NotFoundError: there is no such job.
         """
-        wanted = [("name", name) for name in names]
-        points: builtins.list[MetricPoint] = []
-        while limit is None or len(points) < limit:
-            size = METRICS_PAGE if limit is None else min(METRICS_PAGE, limit - len(points))
-            params = [*wanted, ("after_seq", str(after_seq)), ("limit", str(size))]
-            page = Page.from_json(
-                self._transport.json("GET", f"{_path(job_id)}/metrics", params=params), MetricPoint.from_json
-            )
-            points.extend(page)
-            if not page.data or (len(page) < size and not page.has_more):
-                break
-            after_seq = page.data[-1].seq
-        return points
+        return await job_data.points(self._transport, job_id, names, after_seq, limit)
 
-    def events(self, job_id: str) -> builtins.list[Event]:
+    async def events(self, job_id: str) -> builtins.list[Event]:
         """Asks for a job's state changes and notable moments.
 
         Args:
@@ -308,9 +299,9 @@ class Jobs:
         Raises:
             NotFoundError: there is no such job.
         """
-        return self._all(f"{_path(job_id)}/events", Event.from_json)
+        return [one async for one in listed(self._transport, job_id, "events", Event.from_json)]
 
-    def attempts(self, job_id: str) -> builtins.list[Attempt]:
+    async def attempts(self, job_id: str) -> builtins.list[Attempt]:
         """Asks where each attempt at a job ran and why it ended.
 
         Args:
@@ -322,9 +313,9 @@ class Jobs:
         Raises:
             NotFoundError: there is no such job.
         """
-        return self._all(f"{_path(job_id)}/attempts", Attempt.from_json)
+        return [one async for one in listed(self._transport, job_id, "attempts", Attempt.from_json)]
 
-    def run_seconds(self, job: Job) -> float | None:
+    async def run_seconds(self, job: JobRecord) -> float | None:
         """How long a job ran: all its attempts together, without the time in which it was queued or paused.
 
         Args:
@@ -338,9 +329,9 @@ class Jobs:
         """
         if job.run_seconds is not None or not job.attempt:
             return job.run_seconds
-        return ran(self.attempts(job.id))
+        return ran(await self.attempts(job.id))
 
-    def logs(self, job_id: str, tail: int | None = None, follow: bool = False) -> Iterator[str]:
+    async def logs(self, job_id: str, tail: int | None = None, follow: bool = False) -> AsyncIterator[str]:
         """Reads a job's log.
 
         Args:
@@ -356,18 +347,14 @@ class Jobs:
             ConnectionFailed: the server cannot be reached, or the connection broke.
         """
         params = given(tail=tail, follow="true" if follow else None)
-        with (
-            self._transport.connected(),
-            self._transport.stream(
-                f"{_path(job_id)}/logs",
-                params=params,
-                headers={"Accept": "text/plain"},
-                read_timeout=None if follow else 60.0,
-            ) as response,
-        ):
-            yield from response.iter_lines()
+        headers, patience = {"Accept": "text/plain"}, None if follow else 60.0
+        path = f"{job_path(job_id)}/logs"
+        with self._transport.connected():
+            async with self._transport.stream(path, params=params, headers=headers, read_timeout=patience) as response:
+                async for line in response.aiter_lines():
+                    yield line
 
-    def stream(self, job_id: str, last_event_id: str | None = None) -> Iterator[StreamEvent]:
+    def stream(self, job_id: str, last_event_id: str | None = None) -> AsyncIterator[StreamEvent]:
         """Follows a job: its metrics, events and statuses as they happen, to the final status.
 
         A connection that drops is opened again, and nothing is lost or comes twice.
@@ -383,16 +370,27 @@ class Jobs:
             NotFoundError: there is no such job.
             ConnectionFailed: the connection broke too often in a row.
         """
-        path = f"{_path(job_id)}/stream"
-        return stream.events(self._transport, path, last_event_id, lambda: self.get(job_id).finished)
 
-    def wait(self, job_id: str, timeout: float | None = None, *, check: bool = True) -> Job:
+        async def finished() -> bool:
+            return (await self.get(job_id)).finished
+
+        return stream.events(self._transport, f"{job_path(job_id)}/stream", last_event_id, finished)
+
+    async def wait(
+        self,
+        job_id: str,
+        timeout: float | None = None,
+        *,
+        check: bool = True,
+        progress: Progress[JobRecord] = False,
+    ) -> AsyncJob:
         """Waits until the job has ended. A paused job is waited for until somebody resumes it.
 
         Args:
             job_id: the job's id.
             timeout: seconds to wait at most; None: without limit.
             check: whether a job that does not succeed is an error.
+            progress: true shows a line on stderr; a function is called with the job at each look.
 
         Returns:
             The ended job.
@@ -403,12 +401,12 @@ class Jobs:
             NotFoundError: there is no such job.
             ConnectionFailed: the server could not be reached for two minutes.
         """
-        *_, last = looks(lambda: self.get(job_id), timeout)
-        if check and last.seen.status != "succeeded":
-            raise JobFailed(last.seen)
-        return last.seen
+        last = await ended(lambda: self.get(job_id), timeout, progress)
+        if check and last.status != "succeeded":
+            raise JobFailed(last)
+        return last
 
-    def artifacts(self, job_id: str) -> builtins.list[Artifact]:
+    async def artifacts(self, job_id: str) -> builtins.list[Artifact]:
         """Asks for the files that a job published.
 
         Args:
@@ -420,9 +418,9 @@ class Jobs:
         Raises:
             NotFoundError: there is no such job.
         """
-        return self._all(f"{_path(job_id)}/artifacts", Artifact.from_json)
+        return [one async for one in listed(self._transport, job_id, "artifacts", Artifact.from_json)]
 
-    def download(
+    async def download(
         self,
         job_id: str,
         name: str,
@@ -446,23 +444,32 @@ class Jobs:
             ChecksumMismatch: the bytes are not those that were published; what came of them is deleted.
             ConnectionFailed: the connection broke too often; the next call goes on.
         """
-        listed = {artifact.name: artifact for artifact in self.artifacts(job_id)}
-        if name not in listed:
-            raise NotFoundError.named(job_id, "artifact", name, listed)
-        path = f"{_path(job_id)}/artifacts/{quote(name, safe='')}"
-        return fetch(self._transport, path, to, name, sha256=listed[name].sha256, progress=progress)
+        return await job_data.download(self._transport, job_id, name, to, progress)
 
-    def _act(self, job_id: str, action: str, *, params: Params | None = None, repeatable: bool = False) -> Job:
-        return Job.from_json(
-            self._transport.json("POST", f"{_path(job_id)}/{action}", params=params, repeatable=repeatable)
+    async def export(self, job_id: str, format: str, to: str | Path, *, license: str = "unknown") -> str:
+        """Writes a job for another tool.
+
+        Args:
+            job_id: the job's id.
+            format: ``tensorboard`` (an event file, in a folder of the job's id), ``mlflow`` (a run with parameters,
+                metrics, tags and files), or ``hf`` (its model, as a folder with a model card for the Hugging Face Hub).
+            to: a folder; for ``mlflow`` also a tracking URI, such as ``http://…`` or ``sqlite:///…``.
+            license: of the model's weights, for ``hf``, as the Hub names them.
+
+        Returns:
+            The folder, or the id of MLflow's run.
+
+        Raises:
+            AdderClientError: there is no such format, the extra that writes it is not installed, MLflow refused the
+                run, or the job has no model for ``hf``.
+            NotFoundError: there is no such job.
+            ConnectionFailed: the server cannot be reached.
+        """
+        return await export_job(self._transport, job_id, format, to, license)
+
+    async def _act(
+        self, job_id: str, action: str, *, params: Params | None = None, repeatable: bool = False
+    ) -> AsyncJob:
+        return self._job(
+            await self._transport.json("POST", f"{job_path(job_id)}/{action}", params=params, repeatable=repeatable)
         )
-
-    def _all(self, path: str, parse: Callable[[Mapping[str, Any]], T]) -> builtins.list[T]:
-        def page(after: str | None) -> Page[T]:
-            return Page.from_json(self._transport.json("GET", path, params=given(after=after)), parse)
-
-        return [item for one in pages(page) for item in one]
-
-
-def _path(job_id: str) -> str:
-    return f"/v1/jobs/{quote(job_id, safe='')}"

@@ -1,11 +1,13 @@
+# Made from adderclient/_async/recipes.py by `python -m adderclient.make_sync`: change that file, not this one.
 """``client.recipes``: the tables and figures of the paper, each with a spec that computes it."""
 
 from __future__ import annotations
 
 from urllib.parse import quote
 
+from adderclient._sync.transport import Transport
 from adderclient.records import Page, Recipe
-from adderclient.transport import Transport, given
+from adderclient.transport import given
 
 
 class Recipes:

@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-import io
 import json
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from time import monotonic
 from typing import Any
 from urllib.parse import quote
 
-from adderclient.download import Transfer, fetch
+import anyio
+
+from adderclient._async.download import fetch
+from adderclient._async.transport import AsyncTransport
+from adderclient.download import Transfer
 from adderclient.errors import AdderClientError
+from adderclient.progress import Progress, shown
 from adderclient.records import Dataset, Page
-from adderclient.transport import Transport, given
+from adderclient.transport import given
+from adderclient.uploads import Counted
 
 UPLOAD_SECONDS = 600.0
 """How long the server may take to store an upload that it has received."""
 
 
-class Datasets:
+class AsyncDatasets:
     """The server's datasets.
 
     Beside the errors that a method names, each raises :class:`~adderclient.ConnectionFailed` where the server cannot be
     reached, and :class:`~adderclient.ApiError` where it refuses for another reason.
     """
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: AsyncTransport) -> None:
         self._transport = transport
 
-    def list(self, *, limit: int | None = None, after: str | None = None) -> Page[Dataset]:
+    async def list(self, *, limit: int | None = None, after: str | None = None) -> Page[Dataset]:
         """Asks for one page of the datasets: published ones by name, then users' own, newest first.
 
         Args:
@@ -43,9 +48,9 @@ class Datasets:
             InvalidRequestError: the cursor is none.
         """
         params = given(limit=limit, after=after)
-        return Page.from_json(self._transport.json("GET", "/v1/datasets", params=params), Dataset.from_json)
+        return Page.from_json(await self._transport.json("GET", "/v1/datasets", params=params), Dataset.from_json)
 
-    def get(self, dataset: str) -> Dataset:
+    async def get(self, dataset: str) -> Dataset:
         """Asks for one dataset.
 
         Args:
@@ -57,9 +62,9 @@ class Datasets:
         Raises:
             NotFoundError: there is no such dataset.
         """
-        return Dataset.from_json(self._transport.json("GET", _path(dataset)))
+        return Dataset.from_json(await self._transport.json("GET", _path(dataset)))
 
-    def upload(
+    async def upload(
         self,
         path: str | Path,
         name: str,
@@ -115,8 +120,8 @@ class Datasets:
             "columns": columns,
         }
         options: dict[str, Any] = {key: value for key, value in wanted.items() if value is not None}
-        with _Counted(source, progress) as file:
-            answer = self._transport.json(
+        with Counted(source, progress) as file:
+            answer = await self._transport.json(
                 "POST",
                 "/v1/datasets",
                 data={"name": name, "options": json.dumps(options)},
@@ -126,13 +131,21 @@ class Datasets:
             )
         return Dataset.from_json(answer)
 
-    def wait(self, dataset: str, *, timeout: float | None = None, interval: float = 0.5) -> Dataset:
+    async def wait(
+        self,
+        dataset: str,
+        *,
+        timeout: float | None = None,
+        interval: float = 0.5,
+        progress: Progress[Dataset] = False,
+    ) -> Dataset:
         """Waits until an upload is validated.
 
         Args:
             dataset: as for :meth:`get`.
             timeout: seconds to wait at most; None: without limit.
             interval: seconds between two looks.
+            progress: true shows a line on stderr; a function is called with the dataset at each look.
 
         Returns:
             The dataset; its ``status`` is ``ready``, or ``failed`` with its ``problems``.
@@ -141,14 +154,21 @@ class Datasets:
             AdderClientError: it was still being validated after ``timeout`` seconds.
             NotFoundError: there is no such dataset.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while (found := self.get(dataset)).status == "validating":
-            if deadline is not None and time.monotonic() > deadline:
-                raise AdderClientError(f"{dataset} was still being validated after {timeout:g} s, by {found.job_id}")
-            time.sleep(interval)
-        return found
+        deadline = None if timeout is None else monotonic() + timeout
+        with shown(progress) as tell:
+            while True:
+                found = await self.get(dataset)
+                tell(found)
+                if found.status != "validating":
+                    return found
+                if deadline is not None and monotonic() > deadline:
+                    said = f"{dataset} was still being validated after {timeout:g} s, by {found.job_id}"
+                    raise AdderClientError(said)
+                await anyio.sleep(interval)
 
-    def preview(self, dataset: str, to: str | Path, *, progress: Callable[[Transfer], None] | None = None) -> Path:
+    async def preview(
+        self, dataset: str, to: str | Path, *, progress: Callable[[Transfer], None] | None = None
+    ) -> Path:
         """Fetches the contact sheet of a user's dataset: 8 images of each class as the network sees them.
 
         Args:
@@ -162,10 +182,10 @@ class Datasets:
         Raises:
             NotFoundError: there is no such dataset, or it has no contact sheet.
         """
-        found = self.get(dataset)
-        return fetch(self._transport, f"{_path(dataset)}/preview", to, f"{found.name}.png", progress=progress)
+        found = await self.get(dataset)
+        return await fetch(self._transport, f"{_path(dataset)}/preview", to, f"{found.name}.png", progress=progress)
 
-    def delete(self, dataset: str) -> None:
+    async def delete(self, dataset: str) -> None:
         """Removes one version of a user's dataset. Models that were trained on it stay.
 
         Args:
@@ -175,21 +195,7 @@ class Datasets:
             ConflictError: it is published with the service, or an unfinished job or sweep uses it.
             NotFoundError: there is no such dataset.
         """
-        self._transport.request("DELETE", _path(dataset))
-
-
-class _Counted(io.FileIO):
-    """A file that reports how much of it was read."""
-
-    def __init__(self, path: Path, progress: Callable[[Transfer], None] | None) -> None:
-        super().__init__(path)
-        self._path, self._progress, self._total = path, progress, path.stat().st_size
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        data = super().read(-1 if size is None else size) or b""
-        if self._progress is not None:
-            self._progress(Transfer(self._path, self.tell(), self._total))
-        return data
+        await self._transport.request("DELETE", _path(dataset))
 
 
 def _path(dataset: str) -> str:

@@ -8,7 +8,6 @@ from typing import Any, TypeGuard
 
 DASH = "–"  # what is not known
 MINUTE, HOUR, DAY = 60, 3600, 86_400  # seconds
-HIDDEN = "(see --json)"
 
 
 def duration(seconds: float | None) -> str:
@@ -111,10 +110,12 @@ def text(value: Any) -> str:
     if isinstance(value, datetime):
         return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
     if isinstance(value, Mapping):
-        shown = ((key, HIDDEN if isinstance(item, Mapping) else named(str(key), item)) for key, item in value.items())
-        return ", ".join(f"{key} {item}" for key, item in shown)
+        return ", ".join(
+            f"{key} ({text(item)})" if isinstance(item, Mapping) else f"{key} {named(str(key), item)}"
+            for key, item in value.items()
+        )
     if isinstance(value, list | tuple):
         if value and isinstance(value[0], list | tuple):
-            return f"{len(value)}×{len(value[0])} matrix {HIDDEN}"
+            return f"{len(value)}×{len(value[0])} matrix"
         return ", ".join(text(item) for item in value)
     return str(value)

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import builtins
-import time
+from time import monotonic
 from typing import Literal
 from urllib.parse import quote
 
+import anyio
+
+from adderclient._async.transport import AsyncTransport
 from adderclient.errors import WorkerBusy
 from adderclient.records import Page, Worker
-from adderclient.transport import Transport
 
 PAUSE_SECONDS = 0.5
 
 
-class Workers:
+class AsyncWorkers:
     """The server's workers. A worker is named by its id, by the id's beginning, or by a host that has one worker.
 
     Beside the errors that a method names, each raises :class:`~adderclient.ConnectionFailed` where the server cannot be
     reached, and :class:`~adderclient.ApiError` where it refuses for another reason.
     """
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: AsyncTransport) -> None:
         self._transport = transport
 
-    def list(self) -> builtins.list[Worker]:
+    async def list(self) -> builtins.list[Worker]:
         """Asks for the workers that are alive.
 
         Returns:
@@ -33,9 +35,9 @@ class Workers:
         Raises:
             ServerError: the server fails.
         """
-        return builtins.list(Page.from_json(self._transport.json("GET", "/v1/workers"), Worker.from_json))
+        return builtins.list(Page.from_json(await self._transport.json("GET", "/v1/workers"), Worker.from_json))
 
-    def drain(self, worker: str, mode: Literal["finish", "hand_over"] = "finish") -> Worker:
+    async def drain(self, worker: str, mode: Literal["finish", "hand_over"] = "finish") -> Worker:
         """Asks a worker to claim no more jobs.
 
         Args:
@@ -48,9 +50,9 @@ class Workers:
         Raises:
             NotFoundError: no live worker has this name, or several have it.
         """
-        return Worker.from_json(self._transport.json("POST", _path(worker), json={"mode": mode}, repeatable=True))
+        return Worker.from_json(await self._transport.json("POST", _path(worker), json={"mode": mode}, repeatable=True))
 
-    def undrain(self, worker: str) -> Worker:
+    async def undrain(self, worker: str) -> Worker:
         """Lets a worker claim jobs again.
 
         Args:
@@ -62,9 +64,9 @@ class Workers:
         Raises:
             NotFoundError: no live worker has this name, or several have it.
         """
-        return Worker.from_json(self._transport.json("DELETE", _path(worker), repeatable=True))
+        return Worker.from_json(await self._transport.json("DELETE", _path(worker), repeatable=True))
 
-    def wait_drained(self, worker_id: str, timeout: float | None = None) -> None:
+    async def wait_drained(self, worker_id: str, timeout: float | None = None) -> None:
         """Waits until a worker runs nothing any more, or is gone.
 
         Args:
@@ -74,14 +76,14 @@ class Workers:
         Raises:
             WorkerBusy: it still ran jobs after ``timeout`` seconds.
         """
-        began = time.monotonic()
+        began = monotonic()
         while True:
-            found = next((worker for worker in self.list() if worker.id == worker_id), None)
+            found = next((worker for worker in await self.list() if worker.id == worker_id), None)
             if found is None or found.state == "drained":
                 return
-            if timeout is not None and time.monotonic() - began >= timeout:
+            if timeout is not None and monotonic() - began >= timeout:
                 raise WorkerBusy(found, timeout)
-            time.sleep(PAUSE_SECONDS)
+            await anyio.sleep(PAUSE_SECONDS)
 
 
 def _path(worker: str) -> str:

@@ -1,0 +1,77 @@
+# Made from adderclient/_async/export.py by `python -m adderclient.make_sync`: change that file, not this one.
+"""Gathers what an export is made of, and has it written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import quote
+
+from adderclient._sync import job_data
+from adderclient._sync.download import fetch
+from adderclient._sync.transport import Transport
+from adderclient.blocking import in_thread
+from adderclient.errors import AdderClientError, NotFoundError
+from adderclient.exports.source import Source
+from adderclient.exports.writers import OF_JOBS, OF_MODELS, check, write
+from adderclient.metrics import MetricTable
+from adderclient.models import FILES
+from adderclient.records import Artifact, Dataset, Job, Model
+
+
+def export_job(transport: Transport, job_id: str, format: str, to: str | Path, license: str) -> str:
+    """Writes a job for another tool. Returns the folder, or the id of the run. Raises as `Jobs.export` says."""
+    check(format, OF_JOBS)
+    job = Job.from_json(transport.json("GET", job_data.job_path(job_id)))
+    if format in OF_MODELS:
+        if job.model_id is None:
+            raise AdderClientError(f"{job_id} has no model to export; it is {job.status}")
+        return export_model(transport, job.model_id, format, to, license)
+    metrics = MetricTable.of(job_data.points(transport, job_id, (), 0, None))
+    if format != "mlflow":
+        return in_thread(write, format, Source(transport.url, job, metrics), str(to))
+    with TemporaryDirectory() as folder:
+        for file in job_data.listed(transport, job_id, "artifacts", Artifact.from_json):
+            path = f"{job_data.job_path(job_id)}/artifacts/{quote(file.name, safe='')}"
+            fetch(transport, path, f"{folder}/", file.name, sha256=file.sha256)
+        source = Source(transport.url, job, metrics, Path(folder))
+        return in_thread(write, format, source, str(to))
+
+
+def export_model(transport: Transport, model_id: str, format: str, to: str | Path, license: str) -> str:
+    """Writes a model for another tool. Returns the folder. Raises as `Models.export` says."""
+    check(format, OF_MODELS)
+    path = f"/v1/models/{quote(model_id, safe='')}"
+    model = Model.from_json(transport.json("GET", path))
+    job = _job_of(transport, model)
+    folder = Path(to)
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind, name in FILES.items():
+        sha256 = model.sha256 if kind == "safetensors" else None
+        fetch(transport, f"{path}/download", folder / name, name, params=[("format", kind)], sha256=sha256)
+    images = _validation_images(transport, model, job)
+    source = Source(transport.url, job, None, folder, model, images, license)
+    return in_thread(write, format, source, str(to))
+
+
+def _job_of(transport: Transport, model: Model) -> Job | None:
+    """The job that trained a model, where it is still there."""
+    if model.job_id is None:
+        return None
+    try:
+        return Job.from_json(transport.json("GET", job_data.job_path(model.job_id)))
+    except NotFoundError:
+        return None
+
+
+def _validation_images(transport: Transport, model: Model, job: Job | None) -> int | None:
+    """Images on which a model's accuracy was counted; None where they were held out, or the dataset is gone."""
+    asked = (job.spec if job else model.manifest.get("config", {})).get("dataset", {})
+    name = asked.get("name") or model.dataset
+    if asked.get("holdout") is not None or not name:
+        return None
+    try:
+        path = f"/v1/datasets/{quote(str(name), safe='')}"
+        return Dataset.from_json(transport.json("GET", path)).validation_size
+    except NotFoundError:
+        return None
