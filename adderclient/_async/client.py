@@ -13,6 +13,7 @@ from adderclient._async.models import AsyncModels
 from adderclient._async.recipes import AsyncRecipes
 from adderclient._async.sweeps import AsyncSweeps, compare
 from adderclient._async.transport import AsyncTransport
+from adderclient._async.webhooks import AsyncWebhooks
 from adderclient._async.workers import AsyncWorkers
 from adderclient.profiles import require_private
 from adderclient.records import AuditEntry, Found, Json, Me, Page, Readiness
@@ -38,6 +39,7 @@ class AsyncClient:
         sweeps: grids and searches over a spec.
         keys: who may use the project (admins).
         projects: who may use how much of the service (operators).
+        webhooks: where events of the project are sent (admins).
 
     Raises:
         AdderClientError: ``url`` is no http:// or https:// URL, or the key would go over plain http to another machine
@@ -57,6 +59,7 @@ class AsyncClient:
         self.sweeps = AsyncSweeps(self._transport)
         self.keys = AsyncKeys(self._transport)
         self.projects = AsyncProjects(self._transport)
+        self.webhooks = AsyncWebhooks(self._transport)
 
     @property
     def url(self) -> str:

@@ -14,6 +14,7 @@ from adderclient._sync.models import Models
 from adderclient._sync.recipes import Recipes
 from adderclient._sync.sweeps import Sweeps, compare
 from adderclient._sync.transport import Transport
+from adderclient._sync.webhooks import Webhooks
 from adderclient._sync.workers import Workers
 from adderclient.profiles import require_private
 from adderclient.records import AuditEntry, Found, Json, Me, Page, Readiness
@@ -39,6 +40,7 @@ class Client:
         sweeps: grids and searches over a spec.
         keys: who may use the project (admins).
         projects: who may use how much of the service (operators).
+        webhooks: where events of the project are sent (admins).
 
     Raises:
         AdderClientError: ``url`` is no http:// or https:// URL, or the key would go over plain http to another machine
@@ -58,6 +60,7 @@ class Client:
         self.sweeps = Sweeps(self._transport)
         self.keys = Keys(self._transport)
         self.projects = Projects(self._transport)
+        self.webhooks = Webhooks(self._transport)
 
     @property
     def url(self) -> str:

@@ -30,6 +30,7 @@ from adderclient.command import (
     showing,
     sweeps,
     system,
+    webhooks,
     workers,
 )
 from adderclient.command.app import app
@@ -46,7 +47,7 @@ one reads the metadata of every installed distribution at each call."""
 
 PARTS = (
     beginning, system, jobs, showing, objects, follow, keeping, models, datasets, recipes, sweeps, workers, access,
-    counts, export,
+    webhooks, counts, export,
 )  # fmt: skip
 
 

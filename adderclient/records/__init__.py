@@ -20,6 +20,7 @@ from adderclient.records.models import Model
 from adderclient.records.recipes import Recipe
 from adderclient.records.service import Found, Readiness, Worker
 from adderclient.records.sweeps import Best, Sweep, Trial
+from adderclient.records.webhooks import Delivery, NewWebhook, Webhook
 
 __all__ = [
     "FINAL",
@@ -29,6 +30,7 @@ __all__ = [
     "Best",
     "Dataset",
     "DayUsage",
+    "Delivery",
     "Event",
     "Found",
     "Job",
@@ -39,6 +41,7 @@ __all__ = [
     "MetricPoint",
     "Model",
     "NewKey",
+    "NewWebhook",
     "Page",
     "Progress",
     "Project",
@@ -51,5 +54,6 @@ __all__ = [
     "Sweep",
     "Trial",
     "Validation",
+    "Webhook",
     "Worker",
 ]

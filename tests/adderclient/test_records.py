@@ -21,6 +21,7 @@ SCHEMAS: dict[type[Record], str] = {
     records.Best: "BestTrial",
     records.Dataset: "Dataset",
     records.DayUsage: "DayUsage",
+    records.Delivery: "Delivery",
     records.Event: "Event",
     records.Found: "Found",
     records.Job: "Job",
@@ -30,6 +31,7 @@ SCHEMAS: dict[type[Record], str] = {
     records.MetricPoint: "Metric",
     records.Model: "Model",
     records.NewKey: "NewKey",
+    records.NewWebhook: "NewHook",
     records.Progress: "Progress",
     records.Project: "Project",
     records.ProjectUsage: "ProjectUsage",
@@ -38,6 +40,7 @@ SCHEMAS: dict[type[Record], str] = {
     records.Sweep: "Sweep",
     records.Trial: "Trial",
     records.Validation: "Validation",
+    records.Webhook: "Hook",
     records.Worker: "WorkerState",
 }
 SCALARS = {str: "string", int: "integer", float: "number", bool: "boolean", datetime: "date-time"}
