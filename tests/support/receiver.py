@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -51,6 +52,8 @@ class Receiver:
 
     answer: Answer = field(default_factory=lambda: status(204))
     """How it answers from now on."""
+    tls: ssl.SSLContext | None = None
+    """What it serves https with; None: plain http."""
     taken: list[Taken] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -72,6 +75,8 @@ class Receiver:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        if self.tls is not None:
+            self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         self._thread.start()
         return self

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -160,3 +166,45 @@ def test_the_settings_hold_for_urls_that_were_entered_before(net: Net) -> None:
     assert outcome.response_status is None
     assert "plain http" in (outcome.reason or "") or "no public address" in (outcome.reason or "")
     assert net.dialled == []
+
+
+def certified(folder: Path, name: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """What a server of this name serves with, and what trusts it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (folder / "both.pem").write_bytes(secret + pem)
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(folder / "both.pem")
+    trusting = ssl.create_default_context(cadata=pem.decode())
+    return serving, trusting
+
+
+def test_the_certificate_is_verified_for_the_name_and_not_for_the_address(net: Net, tmp_path: Path) -> None:
+    serving, trusting = certified(tmp_path, "hooks.example")
+    asked: list[str | None] = []
+    serving.sni_callback = lambda _socket, name, _context: asked.append(name)
+    net.names = {"hooks.example": [[PUBLIC]], "other.example": [[PUBLIC]]}
+    with Receiver(tls=serving) as receiver:
+        net.ports[PUBLIC] = receiver.port
+        assert tried(net.guard(), "https://hooks.example/x", trusting) == Outcome(204)
+        assert receiver.taken[0].headers["host"] == "hooks.example"
+        other = tried(net.guard(), "https://other.example/x", trusting)
+        stranger = tried(net.guard(), "https://hooks.example/x", ssl.create_default_context())
+    assert asked == ["hooks.example", "other.example", "hooks.example"]
+    for refused in (other, stranger):
+        assert "certificate is not valid" in (refused.reason or "")
+    assert len(receiver.taken) == 1
+    assert net.dialled == [(PUBLIC, 443)] * 3
