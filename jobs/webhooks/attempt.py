@@ -13,6 +13,7 @@ from jobs.webhooks.addresses import BadUrl, Guard, Refused, target_of
 from jobs.webhooks.delivery_queue import Claimed, Outcome
 from jobs.webhooks.signing import headers
 
+AGENT: Final = f"Adderworks/{version('adderworks')}"
 SECONDS: Final = 15.0
 """For all of it: name, connection, TLS, request and the head of the answer."""
 
@@ -38,7 +39,7 @@ async def attempt(
         "host": target.authority,
         "content-type": "application/json",
         "content-length": str(len(claimed.body.encode())),
-        "user-agent": f"Adderworks/{version('adderworks')}",
+        "user-agent": AGENT,
         "accept": "*/*",
         "connection": "close",
         **headers(claimed.secrets, claimed.event_id, timestamp, claimed.body),
@@ -50,7 +51,7 @@ async def attempt(
         async with (
             asyncio.timeout(seconds),
             httpcore2.AsyncConnectionPool(ssl_context=tls, network_backend=guard, max_connections=1) as pool,
-            pool.stream("POST", url, headers=sent, content=claimed.body.encode()) as answer,
+            pool.stream("POST", url, headers=list(sent.items()), content=claimed.body.encode()) as answer,
         ):
             return _outcome(answer.status)
     except TimeoutError:

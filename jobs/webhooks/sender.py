@@ -7,12 +7,13 @@ attempt failed a single one.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
+from functools import cached_property, partial
 from typing import Final, TypeVar
 
 import httpcore2
@@ -71,7 +72,6 @@ class Sender:
         self._poll_seconds = poll_seconds
         self._attempt_seconds = attempt_seconds
         self._clock = clock
-        self._tls = httpcore2.default_ssl_context()
         self._threads = ThreadPoolExecutor(DATABASE_THREADS, "webhook-database")
         self._busy: Counter[str] = Counter()
         """Attempts under way, by webhook."""
@@ -82,6 +82,11 @@ class Sender:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake: asyncio.Event | None = None
         self._thread = threading.Thread(target=self._run, name="webhooks", daemon=True)
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """Verifies certificates. Reading the authorities takes some 20 ms, for which few processes have a use."""
+        return httpcore2.default_ssl_context()
 
     def start(self) -> None:
         self._thread.start()
@@ -163,6 +168,7 @@ class Sender:
             due = delivery_queue.due_webhooks(session, now, full, room)
         claimed: list[Claimed] = []
         if due:
+            _ = self._tls  # made here, and not on the event loop
             with self._database.write(SERVICE) as session:
                 for webhook_id in due:
                     most = min(self._may_take(webhook_id), room - len(claimed))

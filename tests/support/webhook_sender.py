@@ -1,18 +1,25 @@
-"""`python -m tests.support.webhook_sender DATABASE_URL`: sends webhooks until somebody kills it."""
+"""`python -m tests.support.webhook_sender DATABASE_URL`: ends jobs and sends webhooks until somebody kills it."""
 
 from __future__ import annotations
 
-import signal
 import sys
+import time
 
+from jobs.access.scope import DEFAULT
 from jobs.database import Database
+from jobs.repository import lifecycle
 from jobs.webhooks.sender import Sender
+from tests.support.specs import train_spec
 
 
 def main() -> None:
-    Sender(Database(sys.argv[1]), private=True, poll_seconds=0.05).start()
+    database = Database(sys.argv[1])
+    Sender(database, private=True, poll_seconds=0.05).start()
     print("ready", flush=True)
-    signal.pause()
+    while True:
+        with database.write(DEFAULT) as session:
+            lifecycle.cancel(session, lifecycle.submit(session, train_spec()).job.id)
+        time.sleep(0.1)
 
 
 if __name__ == "__main__":
