@@ -8,7 +8,7 @@ once, always under the same id.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from sqlalchemy import func, select, update
@@ -37,8 +37,8 @@ class Claimed:
     id: str
     fence: int
     webhook_id: str
-    url: str
-    secrets: tuple[str, ...]
+    url: str = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
     """The newest first; two while a rotation is under way."""
     event_id: str
     event: str

@@ -48,7 +48,10 @@ def create(
         url=url,
         events=list(wanted),
         secret=new_secret(),
+        old_secret=None,
+        old_secret_until=None,
         enabled=True,
+        disabled_reason=None,
         created_at=now(session),
         created_by=by,
     )

@@ -23,13 +23,16 @@ from tests.support.specs import train_spec
 
 
 class Clock:
-    """The database's time, and what a test adds to it."""
+    """The database's time when it is first asked, and what a test adds to it: it does not run by itself."""
 
     def __init__(self) -> None:
         self.ahead = 0
+        self._began: int | None = None
 
     def __call__(self, session: core.Transaction) -> int:
-        return core.now(session) + self.ahead
+        if self._began is None:
+            self._began = core.now(session)
+        return self._began + self.ahead
 
 
 def hook(database: Database, url: str, *events: EventType) -> Webhook:
