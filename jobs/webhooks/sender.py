@@ -194,7 +194,7 @@ class Sender:
             "webhook.attempt",
             webhook=one.webhook_id,
             delivery=one.id,
-            event=one.event,
+            type=one.event,
             status=status,
             response=outcome.response_status,
             reason=outcome.reason,
