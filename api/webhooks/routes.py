@@ -137,6 +137,8 @@ def change_webhook(service: ServiceDep, id: WebhookId, document: Document) -> Ho
     422 `invalid` with a pointer to each bad field (RFC 6901).
     """
     change = _read(WebhookChange, document)
+    if change.nulls:
+        raise invalid((f"/{name}", "must not be null; leave it out and it stays") for name in change.nulls)
     if change.url is not None:
         _checked(service, change.url)
     changes = {name: getattr(change, name) for name in change.model_fields_set}

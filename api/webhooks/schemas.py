@@ -6,6 +6,7 @@ import json
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from addercore.config.fields import Form, Section
 from api.schemas import Answer, Time
@@ -86,24 +87,22 @@ class WebhookChange(Section):
     enabled: bool | None = None
     """Whether it gets events."""
 
-    @field_validator("url", "events", "enabled")
-    @classmethod
-    def _set(cls, value: Any) -> Any:
-        if value is None:
-            raise ValueError("must not be null; leave it out and it stays")
-        return value
-
     @field_validator("events")
     @classmethod
-    def _once(cls, value: list[EventType]) -> list[EventType]:
-        return once(value)
+    def _once(cls, value: list[EventType] | None) -> list[EventType] | None:
+        return None if value is None else once(value)
+
+    @property
+    def nulls(self) -> list[str]:
+        """Fields that are null and must not be."""
+        return [name for name in sorted(self.model_fields_set - {"name"}) if getattr(self, name) is None]
 
 
 def once(value: list[EventType]) -> list[EventType]:
-    """The types in their usual order. Raises ValueError where one stands twice."""
-    if len(set(value)) < len(value):
-        twice = next(one for one in value if value.count(one) > 1)
-        raise ValueError(f"must name each type once, got {twice} twice")
+    """The types in their usual order. Raises PydanticCustomError where one stands twice."""
+    twice = next((one for one in value if value.count(one) > 1), None)
+    if twice is not None:
+        raise PydanticCustomError("twice", "must name each type once, got {twice} twice", {"twice": str(twice)})
     return [one for one in EVERY if one in value]
 
 
