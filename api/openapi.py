@@ -14,7 +14,7 @@ from api.access.schemas import BODIES
 from api.http.problems import ProblemDetails, documented
 from api.jobs.schemas import StatusFrame
 from api.webhooks.schemas import BODIES as WEBHOOK_BODIES
-from api.webhooks.schemas import Event
+from api.webhooks.schemas import WebhookEvent
 from jobs.keeping import Edit
 from jobs.spec import KINDS, Continuation
 from jobs.sweeps.spec import SweepSpec
@@ -104,7 +104,7 @@ def _own_schemas() -> dict[str, Any]:
         ref_template="#/components/schemas/{model}",
     )
     _, sent = models_json_schema(
-        [(StatusFrame, "serialization"), (Event, "serialization")], ref_template="#/components/schemas/{model}"
+        [(StatusFrame, "serialization"), (WebhookEvent, "serialization")], ref_template="#/components/schemas/{model}"
     )
     schemas: dict[str, Any] = {**sent["$defs"], **found["$defs"]}
     return schemas

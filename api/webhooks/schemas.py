@@ -136,7 +136,7 @@ class Delivery(Answer):
         return cls.model_validate(found | {"payload": json.loads(row.body)})
 
 
-class EventData(Answer):
+class WebhookEventData(Answer):
     """Which object an event is about; further fields depend on the type."""
 
     id: str
@@ -145,13 +145,13 @@ class EventData(Answer):
     """`api` and, where it has one, `page`: paths below the service's address."""
 
 
-class Event(Answer):
+class WebhookEvent(Answer):
     """What a webhook is sent, in the format of Standard Webhooks."""
 
     type: EventType | Literal["webhook.test"]
     timestamp: str
     """When it happened (RFC 3339)."""
-    data: EventData
+    data: WebhookEventData
 
 
 BODIES: tuple[Any, ...] = (WebhookOrder, WebhookChange)
