@@ -35,6 +35,8 @@ DATABASE_THREADS: Final = 2
 LOOK_UPS: Final = 64
 """Names that are looked up at a time: a slow name server holds a thread longer than its attempt lasts."""
 STOP_SECONDS: Final = 10.0
+AWAY_SECONDS: Final = 5.0
+"""Pause where the database does not answer."""
 
 Clock = Callable[[ServiceTransaction], int]
 """The time in ms."""
@@ -126,14 +128,15 @@ class Sender:
         self._wake = asyncio.Event()
         while not self._stopping:
             self._wake.clear()  # before it looks, so that whatever ends meanwhile wakes it
+            pause = self._poll_seconds
             try:
                 begun = await self._begin()
             except Exception as error:  # noqa: BLE001  (a thread that must go on; said in the log)
-                begun = 0
+                begun, pause = 0, max(pause, AWAY_SECONDS)
                 log.warning("webhooks.deferred", error=str(error), kind=type(error).__name__)
             if not begun and not self._stopping:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(self._poll_seconds):
+                    async with asyncio.timeout(pause):
                         await self._wake.wait()
         await self._break_off()
 
