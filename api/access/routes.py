@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Response
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from addercore.config.fields import Form, Section
+from addercore.config.fields import Form
 from api.access.schemas import (
     AuditEntry,
     DayUsage,
@@ -25,7 +25,7 @@ from api.access.summary import me
 from api.http.bodies import NO_BODY, json_response
 from api.http.dependencies import After, Document, Limit, ServiceDep, known_id, known_query
 from api.http.documents import json_body, location
-from api.http.problems import Problem, bad_fields, documented, invalid
+from api.http.problems import BODY_ERRORS, Problem, documented, invalid, validated
 from api.schemas import Page
 from jobs.access import accounting, audit, keys, projects
 from jobs.access.roles import Role
@@ -35,7 +35,6 @@ from jobs.repository.core import now
 
 router = APIRouter(prefix="/v1", tags=["access"], dependencies=[Depends(known_query)])
 
-Body = TypeVar("Body", bound=Section)
 MOST_DAYS = 400
 EPOCH = date(1970, 1, 1).toordinal()
 
@@ -50,14 +49,6 @@ ProjectRef = Annotated[
     ),
 ]
 Day = Annotated[str, Field(pattern=r"^[12][0-9]{3}-[01][0-9]-[0-3][0-9]$"), Form("a day such as 2026-01-31")]
-BODY_ERRORS = ("bad_json", "body_too_large", "unsupported_media_type", "invalid")
-
-
-def _read(kind: type[Body], document: object) -> Body:
-    try:
-        return kind.model_validate(document)
-    except ValidationError as error:
-        raise invalid(bad_fields(error, kind)) from None
 
 
 @router.get("/me", response_model=Me, summary="Who am I?")
@@ -93,7 +84,7 @@ def make_key(service: ServiceDep, response: Response, document: Document) -> New
     Errors: 400 `bad_json`; 413 `body_too_large`; 415 `unsupported_media_type`; 422 `invalid` with a pointer to each bad
     field (RFC 6901), also for a role above one's own.
     """
-    order = _read(KeyOrder, document)
+    order = validated(KeyOrder, document)
     if not service.caller.role.includes(order.role):
         raise invalid([("/role", f"must be at most {service.caller.role}, the role of the key that makes it")])
     with service.database.write() as session:
@@ -182,7 +173,7 @@ def make_project(service: ServiceDep, response: Response, document: Document) ->
     Errors: 400 `bad_json`; 409 `conflict` for a name that another project has; 413 `body_too_large`; 415
     `unsupported_media_type`; 422 `invalid` with a pointer to each bad field (RFC 6901).
     """
-    order = _read(ProjectOrder, document)
+    order = validated(ProjectOrder, document)
     with service.write_all() as session:
         row = projects.create(session, order.name, order.limits)
         audit.about(session, row.id, row.name)
@@ -229,7 +220,7 @@ def change_project(service: ServiceDep, id: ProjectRef, document: Document) -> P
     Errors: 400 `bad_json`; 404 `not_found` for an unknown project; 409 `conflict` for a name that another project has;
     413 `body_too_large`; 415 `unsupported_media_type`; 422 `invalid` with a pointer to each bad field (RFC 6901).
     """
-    change = _read(ProjectChange, document)
+    change = validated(ProjectChange, document)
     named = {} if change.limits is None else {n: getattr(change.limits, n) for n in change.limits.model_fields_set}
     with service.write_all() as session:
         row = projects.change(session, id, change.name, named)

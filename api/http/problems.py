@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final, TypeVar
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
@@ -125,6 +125,19 @@ def invalid(errors: Iterable[tuple[str, str]]) -> Problem:
     found = list(errors)
     count = "1 field is" if len(found) == 1 else f"{len(found)} fields are"
     return Problem("invalid", f"{count} not valid: " + "; ".join(f"{p or 'body'}: {d}" for p, d in found[:3]), found)
+
+
+Body = TypeVar("Body", bound=BaseModel)
+BODY_ERRORS: Final = ("bad_json", "body_too_large", "unsupported_media_type", "invalid")
+"""What every call may answer that takes a JSON body."""
+
+
+def validated(kind: type[Body], document: object) -> Body:
+    """A JSON body as what it must be. Raises Problem (422) with each bad field."""
+    try:
+        return kind.model_validate(document)
+    except ValidationError as error:
+        raise invalid(bad_fields(error, kind)) from None
 
 
 def shorten(text: str) -> str:

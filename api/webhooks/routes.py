@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, Path, Query, Response
-from pydantic import ValidationError
 
-from addercore.config.fields import Section
 from api.access.acting import Acting
 from api.http.bodies import NO_BODY, json_response
 from api.http.dependencies import After, Document, Limit, ServiceDep, known_id, known_query
 from api.http.documents import json_body, location
-from api.http.problems import bad_fields, documented, invalid
+from api.http.problems import BODY_ERRORS, documented, invalid, validated
 from api.schemas import Page
 from api.webhooks.schemas import Delivery, Hook, NewHook, WebhookChange, WebhookOrder
 from jobs.access import audit
@@ -23,21 +21,12 @@ from jobs.webhooks.tables import DeliveryStatus
 
 router = APIRouter(prefix="/v1", tags=["webhooks"], dependencies=[Depends(known_query)])
 
-Body = TypeVar("Body", bound=Section)
-BODY_ERRORS = ("bad_json", "body_too_large", "unsupported_media_type", "invalid")
 WebhookId = Annotated[
     str, Path(max_length=60, description="Id of a webhook.", examples=["webhook_01jv3m8z4k6wq0x9t2rhf5ybcd"])
 ]
 DeliveryId = Annotated[
     str, Path(max_length=60, description="Id of a delivery.", examples=["delivery_01jv3m8z4k6wq0x9t2rhf5ybcd"])
 ]
-
-
-def _read(kind: type[Body], document: object) -> Body:
-    try:
-        return kind.model_validate(document)
-    except ValidationError as error:
-        raise invalid(bad_fields(error, kind)) from None
 
 
 def _checked(service: Acting, url: str) -> str:
@@ -80,7 +69,7 @@ def make_webhook(service: ServiceDep, response: Response, document: Document) ->
     Errors: 400 `bad_json`; 413 `body_too_large`; 415 `unsupported_media_type`; 422 `invalid` with a pointer to each bad
     field (RFC 6901); 429 `quota_exceeded` where the project has as many webhooks as it may (ADDER_MAX_WEBHOOKS).
     """
-    order = _read(WebhookOrder, document)
+    order = validated(WebhookOrder, document)
     url = _checked(service, order.url)
     with service.database.write() as session:
         row = repository.create(
@@ -136,7 +125,7 @@ def change_webhook(service: ServiceDep, id: WebhookId, document: Document) -> Ho
     Errors: 400 `bad_json`; 404 `not_found` for an unknown webhook; 413 `body_too_large`; 415 `unsupported_media_type`;
     422 `invalid` with a pointer to each bad field (RFC 6901).
     """
-    change = _read(WebhookChange, document)
+    change = validated(WebhookChange, document)
     if change.nulls:
         raise invalid((f"/{name}", "must not be null; leave it out and it stays") for name in change.nulls)
     if change.url is not None:

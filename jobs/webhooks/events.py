@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy import insert, select
 
 from jobs.access.scope import Transaction
-from jobs.clock import now_ms, to_datetime
+from jobs.clock import now_ms, rfc3339
 from jobs.ids import new_id
 from jobs.states import DatasetStatus, Status
 from jobs.tables import Dataset, Delivery, DeliveryStatus, Job, Model, Sweep, Webhook
@@ -97,9 +97,6 @@ def tell(session: Transaction, project_id: str, event: EventType, data: Mapping[
 def add(session: Transaction, hook: Webhook, event_id: str, event: str, data: Mapping[str, Any]) -> str:
     """Writes the delivery of an event to a webhook, due at once. Returns its id."""
     stamp = int(session.execute(select(now_ms())).scalar_one())
-    moment = to_datetime(stamp)
-    assert moment is not None
-    time = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     delivery_id = new_id("delivery")
     session.execute(
         insert(Delivery).values(
@@ -108,7 +105,7 @@ def add(session: Transaction, hook: Webhook, event_id: str, event: str, data: Ma
             webhook_id=hook.id,
             event_id=event_id,
             event=event,
-            body=json.dumps({"type": event, "timestamp": time, "data": data}, separators=(",", ":")),
+            body=json.dumps({"type": event, "timestamp": rfc3339(stamp), "data": data}, separators=(",", ":")),
             status=DeliveryStatus.PENDING,
             attempts=0,
             next_attempt_at=stamp,
