@@ -16,11 +16,14 @@ from adderclient.version import __version__
 
 Params = Sequence[tuple[str, str]]
 
+DEFAULT_URL = "http://127.0.0.1:8000"
 ATTEMPTS = 4
 FIRST_PAUSE = 0.2  # seconds; doubled after every failure
 LONGEST_PAUSE = 10.0  # seconds
 LONGEST_RETRY_AFTER = 30.0  # seconds; a server that asks for more is not waited for
 RETRIED_STATUS = frozenset({429, 502, 503, 504})
+QUOTA = "quota_exceeded"
+"""Code of a 429 that is a limit of the project: asking again does not help."""
 NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
@@ -87,6 +90,8 @@ def may_repeat(error: httpx2.TransportError, repeatable: bool) -> bool:
 def patience(response: httpx2.Response, repeatable: bool) -> float | None:
     """Least seconds after which to ask again for what was answered with an error; None: it is not asked again."""
     if not repeatable or response.status_code not in RETRIED_STATUS:
+        return None
+    if response.status_code == 429 and problem(response).code == QUOTA:
         return None
     asked = retry_after(response.headers) or 0.0
     return asked if asked <= LONGEST_RETRY_AFTER else None

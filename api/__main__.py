@@ -9,6 +9,7 @@ import socket
 import sys
 from typing import Any, Literal
 
+import structlog
 import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
@@ -82,6 +83,9 @@ def main() -> int:
         print(f"adder api: {_sentence(error)}", file=sys.stderr)
         return 2
     configure_logging(settings.log_level, process="api")
+    if not settings.needs_keys and not settings.on_loopback:
+        reached = f"{settings.host} can be reached from other machines, and nobody needs a key (ADDER_AUTH=off)"
+        structlog.get_logger().warning("auth.off", host=settings.host, detail=reached)
     server_of(settings).run(sockets=[listener])
     return 0
 

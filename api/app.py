@@ -9,11 +9,14 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
+from api.access import pages as access_pages
+from api.access import routes as access
+from api.access.admission import guard
 from api.compare import pages as compare_pages
 from api.compare import routes as compare
 from api.datasets import pages as datasets_pages
@@ -38,6 +41,8 @@ from api.sweeps import routes as sweeps
 from api.system import routes as system
 from api.system.probes import Probes
 from api.web import errors, openapi_page, static_files
+from api.webhooks import pages as webhooks_pages
+from api.webhooks import routes as webhooks
 from api.workers import routes as workers
 from jobs.settings import Settings
 
@@ -52,6 +57,8 @@ ROUTERS = (
     sweeps.router,
     compare.router,
     resolve.router,
+    access.router,
+    webhooks.router,
     workers.router,
     system.router,
 )
@@ -63,6 +70,8 @@ PAGES = (
     static_files.router,
     sweeps_pages.router,
     compare_pages.router,
+    access_pages.router,
+    webhooks_pages.router,
 )
 """The dashboard. Pages are rendered on the server and only read; their buttons call the REST API."""
 
@@ -108,9 +117,9 @@ def _rooms() -> APIRouter:
     """The routes of all rooms, the same objects for every app of the process: making them takes 0.1 s of CPU."""
     rooms = APIRouter(generate_unique_id_function=lambda route: "_".join([*map(str, route.tags), route.name]))
     for router in ROUTERS:
-        rooms.include_router(router)
+        rooms.include_router(router, dependencies=[Depends(guard)])
     for router in PAGES:
-        rooms.include_router(router, include_in_schema=False)
+        rooms.include_router(router, include_in_schema=False, dependencies=[Depends(guard)])
     for route in rooms.routes:  # FastAPI completes included routes when one is first looked for, on the event loop
         route.matches({"type": "http", "method": "GET", "path": "/", "root_path": "", "headers": []})
     return rooms

@@ -7,17 +7,10 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
-from jobs.clock import to_datetime
+from jobs.clock import rfc3339 as rfc3339
 from jobs.spec import KINDS
 
 T = TypeVar("T")
-
-
-def rfc3339(ms: int) -> str:
-    """A moment, in milliseconds since 1970, as RFC 3339 in UTC: `2025-11-21T03:00:00.123Z`."""
-    moment = to_datetime(ms)
-    assert moment is not None  # for mypy: `ms` is not None
-    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 Time = Annotated[

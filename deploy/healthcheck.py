@@ -25,12 +25,13 @@ def beats(settings: Settings) -> str | None:
     """What is wrong with this container's worker: it is well while its heartbeat in the database is young."""
     from sqlalchemy.exc import SQLAlchemyError
 
+    from jobs.access.scope import SERVICE
     from jobs.database import Database
     from jobs.repository.recovery import live_workers
 
     database = Database(settings.resolved_database_url)
     try:
-        with database.read() as session:
+        with database.read(SERVICE) as session:
             names = [worker.hostname for worker in live_workers(session, int(3 * settings.renew_seconds * 1000))]
     except SQLAlchemyError as error:
         return f"the database does not answer: {error.__cause__ or error}"

@@ -32,3 +32,10 @@ def _sqlite(element: now_ms, compiler: Any, **kw: Any) -> str:
 def to_datetime(ms: int | None) -> datetime | None:
     """The time in UTC, as the API shows it."""
     return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def rfc3339(ms: int) -> str:
+    """A moment, in milliseconds since 1970, as RFC 3339 in UTC: `2025-11-21T03:00:00.123Z`."""
+    moment = to_datetime(ms)
+    assert moment is not None  # for mypy: `ms` is not None
+    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

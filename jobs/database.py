@@ -1,17 +1,26 @@
-"""Engine and transactions: `with database.read() as session`, and `with database.write()`, which commits at its end."""
+"""Engine and transactions: `with database.read(scope) as session`; `database.write(scope)` commits at its end."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from sqlalchemy import Engine, create_engine, event, exc, make_url
-from sqlalchemy.orm import Session
 
 from jobs import documents
+from jobs.access import criteria as criteria  # which listens to every transaction
+from jobs.access.scope import (
+    SETTING,
+    OwnTransaction,
+    Project,
+    Scope,
+    Service,
+    ServiceTransaction,
+    Transaction,
+)
 
 SQLITE_BUSY_MS = 30_000
 POSTGRES_IDLE_MS = 15_000  # transactions here take milliseconds
@@ -24,21 +33,53 @@ class Database:
     def __init__(self, url: str) -> None:
         self.engine = _engine(url)
         self.sqlite = self.engine.dialect.name == "sqlite"
-        # On SQLite a writer must lock at BEGIN. A deferred transaction that upgrades later fails at once if another one
-        # wrote meanwhile, whatever the busy timeout is.
-        self._writing = self.engine.execution_options(adder_write=True)
         # Threads of one process take turns: SQLite itself waits by growing sleeps, which is unfair.
         self._turn = threading.Lock() if self.sqlite else None
+        self._engines: dict[tuple[Scope, bool], Engine] = {}
 
-    @contextmanager
-    def read(self) -> Iterator[Session]:
-        with Session(self.engine, expire_on_commit=False) as session:
+    @overload
+    def read(self, scope: Project) -> AbstractContextManager[OwnTransaction]: ...
+    @overload
+    def read(self, scope: Service) -> AbstractContextManager[ServiceTransaction]: ...
+    @contextmanager  # type: ignore[misc]
+    def read(self, scope: Scope) -> Iterator[Transaction]:
+        """A transaction that reads what the scope may see."""
+        with self._open(scope, write=False) as session:
             yield session
 
-    @contextmanager
-    def write(self) -> Iterator[Session]:
-        with self._in_turn(), Session(self._writing, expire_on_commit=False) as session, session.begin():
+    @overload
+    def write(self, scope: Project) -> AbstractContextManager[OwnTransaction]: ...
+    @overload
+    def write(self, scope: Service) -> AbstractContextManager[ServiceTransaction]: ...
+    @contextmanager  # type: ignore[misc]
+    def write(self, scope: Scope) -> Iterator[Transaction]:
+        """A transaction that is committed at the end of the block, and rolled back where that raises.
+
+        Args:
+            scope: whose objects it sees and changes.
+        """
+        with self._in_turn(), self._open(scope, write=True) as session, session.begin():
             yield session
+
+    def _open(self, scope: Scope, *, write: bool) -> Transaction:
+        if not isinstance(scope, Project | Service):
+            raise TypeError(f"a transaction needs a Project or SERVICE, got {scope!r}")
+        kind = OwnTransaction if isinstance(scope, Project) else ServiceTransaction
+        session: Transaction = kind(self._engine_of(scope, write), expire_on_commit=False)
+        session.scope = scope
+        return session
+
+    def _engine_of(self, scope: Scope, write: bool) -> Engine:
+        """The engine whose connections know the scope.
+
+        On SQLite a writer must lock at BEGIN: a deferred transaction that upgrades later fails at once if another one
+        wrote meanwhile, whatever the busy timeout is.
+        """
+        found = self._engines.get((scope, write))
+        if found is None:
+            found = self.engine.execution_options(adder_scope=scope, adder_write=write)
+            self._engines[scope, write] = found
+        return found
 
     @contextmanager
     def _in_turn(self) -> Iterator[None]:
@@ -84,7 +125,7 @@ def _engine(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() == "postgresql":
         # psycopg 3 by name, so that a plain postgresql:// URL works.
-        return create_engine(
+        engine = create_engine(
             parsed.set(drivername="postgresql+psycopg"),
             **JSON_COLUMNS,
             pool_size=POOL_SIZE,
@@ -101,6 +142,8 @@ def _engine(url: str) -> Engine:
                 "options": f"-c idle_in_transaction_session_timeout={POSTGRES_IDLE_MS}",
             },
         )
+        event.listen(engine, "begin", _postgres_begin)
+        return engine
     if parsed.get_backend_name() != "sqlite":
         raise ValueError(f"ADDER_DATABASE_URL must be sqlite:///… or postgresql://…, got {parsed.drivername}://…")
     if parsed.database:
@@ -129,6 +172,13 @@ def _sqlite_connect(connection: Any, _record: Any) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _postgres_begin(connection: Any) -> None:
+    """Tells row security whose transaction this is, until its end. Without a scope it shows no row of any project."""
+    scope = connection.get_execution_options().get("adder_scope")
+    if scope is not None:
+        connection.exec_driver_sql(f"SELECT set_config('{SETTING}', %s, true)", (scope.setting,))
 
 
 def _sqlite_begin(connection: Any) -> None:

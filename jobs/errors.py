@@ -44,6 +44,17 @@ class QueueFull(JobsError):
         )
 
 
+class QuotaExceeded(JobsError):
+    """A project has reached one of its limits."""
+
+    def __init__(self, limit: str, value: int, used: int, what: str) -> None:
+        """`limit` is its name in a project's `limits`, `value` what it is, `used` what is in use or was asked for."""
+        self.limit, self.value, self.used = limit, value, used
+        self.passes = limit not in ("max_priority", "max_job_seconds", "max_sweep_jobs")
+        """Whether the same may be asked for later; else it is too much by itself."""
+        super().__init__(f"The project's {limit} is {value}, and {what}. Nothing was changed.")
+
+
 class DatasetUnusable(JobsError):
     """A spec names a dataset that is not there, or not ready."""
 

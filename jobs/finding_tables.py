@@ -8,6 +8,7 @@ from __future__ import annotations
 from sqlalchemy import Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
+from jobs.access.tables import owner_column
 from jobs.table_base import Base, job_fk, model_fk
 
 MAX_WORD = 40
@@ -79,5 +80,6 @@ class ModelAlias(Base):
 
     __tablename__ = "model_aliases"
 
+    project_id: Mapped[str] = owner_column(primary_key=True)
     alias: Mapped[str] = mapped_column(String(64), primary_key=True)
     model_id: Mapped[str] = mapped_column(model_fk(), index=True)

@@ -12,7 +12,7 @@ _RANDOM_BITS = 80
 _lock = threading.Lock()
 _last = 0
 
-ID_PATTERN = re.compile(r"^(ds|job|model|sweep|worker)_[0-9a-hjkmnp-tv-z]{26}$")
+ID_PATTERN = re.compile(r"^(audit|delivery|ds|job|key|model|project|sweep|webhook|worker)_[0-9a-hjkmnp-tv-z]{26}$")
 
 
 def new_id(prefix: str) -> str:

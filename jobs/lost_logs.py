@@ -11,8 +11,8 @@ from contextlib import suppress
 
 import structlog
 from sqlalchemy import exists, select
-from sqlalchemy.orm import Session
 
+from jobs.access.scope import SERVICE, ServiceTransaction
 from jobs.database import Database
 from jobs.errors import NotFound
 from jobs.repository import attempts, core, history
@@ -32,17 +32,17 @@ def keep_logs(database: Database, store: ArtifactStore) -> int:
 
     Any number of workers may do this side by side: equal logs are one blob.
     """
-    with database.read() as session:
+    with database.read(SERVICE) as session:
         missing = _without(session)
     for job_id in missing:
         stored = store.put_stream(_pieces(database, job_id))
-        with suppress(NotFound), database.write() as session:  # else somebody has deleted the job
+        with suppress(NotFound), database.write(SERVICE) as session:  # else somebody has deleted the job
             attempts.add_artifacts(session, core.lock_job(session, job_id), [attempts.log_artifact(stored)])
             log.info("log.kept", job=job_id)
     return len(missing)
 
 
-def _without(session: Session) -> list[str]:
+def _without(session: ServiceTransaction) -> list[str]:
     has_log = exists().where(LogChunk.job_id == Job.id)
     kept = exists().where(Artifact.job_id == Job.id, Artifact.name == attempts.LOG)
     query = select(Job.id).where(Job.finished_at > core.now(session) - SINCE_MS, has_log, ~kept)
@@ -53,7 +53,7 @@ def _pieces(database: Database, job_id: str) -> Iterator[bytes]:
     """The log in UTF-8. No transaction is open while a slow store takes a piece."""
     at = 0
     while True:
-        with database.read() as session:
+        with database.read(SERVICE) as session:
             chunks = history.log_chunks(session, job_id, from_byte=at)
         if not chunks:
             return

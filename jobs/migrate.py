@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
+from jobs.access import keys
+from jobs.access.scope import SERVICE
 from jobs.backup import leave_on_signals
 from jobs.database import Database
 from jobs.errors import DatabaseNeedsBackup, DatabaseNotMigrated, DatabaseTooNew, JobsError
@@ -70,6 +73,52 @@ def migrate(database: Database, save: Callable[[str], None] | None = None) -> st
     return found
 
 
+GRANTS = (
+    "GRANT USAGE ON SCHEMA public TO {role}",
+    "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}",
+    "GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {role}",
+    "REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM {role}",
+    "REVOKE UPDATE, DELETE ON audit FROM {role}",
+)
+
+
+def grant(database: Database, role: str) -> None:
+    """Lets a role of PostgreSQL do what API and workers do. It owns nothing, so row security holds for it.
+
+    Raises:
+        ValueError: the database is SQLite, which has no roles.
+    """
+    if database.sqlite:
+        raise ValueError("SQLite has no roles; --grant is for PostgreSQL")
+    with database.engine.begin() as connection:
+        quoted = connection.dialect.identifier_preparer.quote(role)
+        for statement in GRANTS:
+            connection.exec_driver_sql(statement.format(role=quoted))
+
+
+def enter_operator_key(database: Database, settings: Settings, made: Path | None = None) -> None:
+    """Makes the operator's key of the settings valid, where they have one.
+
+    Args:
+        database: of this version.
+        settings: of the server.
+        made: a file for a key that is made where authentication is on and no operator's key is valid. The file is new
+            and only its owner may read it.
+
+    Raises:
+        BadKey: what the settings have is no key.
+    """
+    text = settings.first_operator_key
+    with database.write(SERVICE) as session:
+        if text:
+            keys.enter_operator_key(session, text)
+        elif made is not None and settings.needs_keys and not keys.has_operator(session):
+            text = keys.new_text()
+            keys.enter_operator_key(session, text)
+            with open(os.open(made, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+                file.write(text + "\n")
+
+
 def require_current(database: Database) -> None:
     """Raises unless the database is exactly at this version's revision: nothing may run on another schema."""
     script = ScriptDirectory.from_config(alembic_config())
@@ -86,10 +135,19 @@ def main() -> int:
     parser.add_argument(
         "--only-with-backup", action="store_true", help="refuse to upgrade a database that this program cannot copy"
     )
+    parser.add_argument("--grant", metavar="ROLE", help="let this role of PostgreSQL do what API and workers do")
+    parser.add_argument(
+        "--make-operator-key", metavar="FILE", type=Path, help="where no operator's key is valid, make one and write it"
+    )
     arguments = parser.parse_args()
     leave_on_signals()
     try:
-        said = upgrade(Database(Settings().resolved_database_url), arguments.only_with_backup)
+        settings = Settings()
+        database = Database(settings.resolved_database_url)
+        said = upgrade(database, arguments.only_with_backup)
+        if arguments.grant:
+            grant(database, arguments.grant)
+        enter_operator_key(database, settings, arguments.make_operator_key)
     except (JobsError, SQLAlchemyError, sqlite3.Error, OSError, ValueError) as error:
         print(f"adder: migration failed: {error}", file=sys.stderr)
         return 2

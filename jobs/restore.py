@@ -19,9 +19,9 @@ from typing import Any
 
 from sqlalchemy import delete, select
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 
 from addercore.files import rename
+from jobs.access.scope import SERVICE, ServiceTransaction
 from jobs.backup import (
     DATABASE,
     FORMAT,
@@ -112,7 +112,7 @@ def _revive(path: Path, made: Backup) -> None:
     database = Database(f"sqlite:///{path}")
     try:
         migrate(database)
-        with database.write() as session:
+        with database.write(SERVICE) as session:
             for job in session.execute(select(Job).where(Job.status.in_(OWNED)).order_by(Job.id)).scalars():
                 _free(session, job)
             session.execute(delete(Worker))
@@ -125,7 +125,7 @@ def _revive(path: Path, made: Backup) -> None:
         database.dispose()
 
 
-def _free(session: Session, job: Job) -> None:
+def _free(session: ServiceTransaction, job: Job) -> None:
     """Gives a job back. It is no fault and does not count against `limits.max_attempts`."""
     if job.status == Status.CANCELLING:
         attempts.finish(session, job, Status.CANCELLED, f"{NOTE}; the cancel that was asked for is done.")

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import structlog
-from sqlalchemy import CursorResult, delete, exists, select
-from sqlalchemy.orm import Session
+from sqlalchemy import CursorResult, delete, exists, select, tuple_
 
+from jobs.access.scope import SERVICE, ServiceTransaction
+from jobs.access.tables import SignIn
 from jobs.database import Database
 from jobs.errors import NotFound
 from jobs.files import remove_if_empty, remove_tree
@@ -30,7 +31,7 @@ from jobs.repository import core, lifecycle, models
 from jobs.settings import Settings
 from jobs.states import FINAL, OWNED
 from jobs.store import ArtifactStore
-from jobs.tables import Artifact, Checkpoint, Event, IdempotencyKey, Job, LogChunk, Metric
+from jobs.tables import Artifact, Checkpoint, Delivery, Event, IdempotencyKey, Job, LogChunk, Metric
 
 DAY_MS = 86_400_000
 BATCH = 20
@@ -121,6 +122,8 @@ class GarbageCollector:
                 self._apply(rule, removed)
             self._remove_jobs(removed)
             self._remove_keys(removed)
+            self._remove_sign_ins(removed)
+            self._remove_deliveries(removed)
             removed["work_folders"] += self._remove_work()
             removed["uploads"] += self._store.clear_incoming(UPLOAD_SECONDS)
             self._remove_orphans(removed)
@@ -148,7 +151,7 @@ class GarbageCollector:
                 if rule.table not in (Artifact, Checkpoint):  # whose blobs `delete_job` knows
                     removed[rule.name] += self._empty(rule, place[1], [])
             with suppress(NotFound):  # somebody deleted it
-                with self._database.write() as session:
+                with self._database.write(SERVICE) as session:
                     digests = lifecycle.delete_job(session, place[1])
                 removed[JOBS] += 1
                 removed["blobs"] += self._store.discard(self._database, digests)
@@ -160,7 +163,7 @@ class GarbageCollector:
 
         The cursor only moves forward: a finished job gets no more rows.
         """
-        with self._database.read() as session:
+        with self._database.read(SERVICE) as session:
             before = self._before(session, name)
             if before is None:
                 return ()
@@ -173,7 +176,7 @@ class GarbageCollector:
             self._cursors[name] = max(self._cursors.get(name, START), (before - 1, ""))
         return found
 
-    def _before(self, session: Session, name: str) -> int | None:
+    def _before(self, session: ServiceTransaction, name: str) -> int | None:
         """The time in ms before which a job must have ended for the rule to apply; None: the rule keeps for ever."""
         days = getattr(self._settings, f"keep_{name}_days")
         return None if days is None else core.now(session) - int(days * DAY_MS)
@@ -187,7 +190,7 @@ class GarbageCollector:
         removed = 0
         with suppress(NotFound):
             while True:
-                with self._database.write() as session:
+                with self._database.write(SERVICE) as session:
                     if core.lock_job(session, job_id).status not in FINAL:
                         return removed
                     mine = rule.table.job_id == job_id
@@ -202,18 +205,42 @@ class GarbageCollector:
         return removed
 
     def _remove_keys(self, removed: Removed) -> None:
-        with self._database.read() as session:
+        with self._database.read(SERVICE) as session:
             before = self._before(session, "idempotency_keys")
             if before is None:
                 return
-            query = select(IdempotencyKey.key).where(IdempotencyKey.created_at < before).limit(BATCH * 10)
-            keys = session.execute(query).scalars().all()
+            query = select(IdempotencyKey.project_id, IdempotencyKey.key).where(IdempotencyKey.created_at < before)
+            keys = [tuple(row) for row in session.execute(query.limit(BATCH * 10))]
         if keys:
-            with self._database.write() as session:
-                removed["idempotency_keys"] += _delete(session, IdempotencyKey, IdempotencyKey.key.in_(keys))
+            with self._database.write(SERVICE) as session:
+                removed["idempotency_keys"] += _delete(
+                    session, IdempotencyKey, tuple_(IdempotencyKey.project_id, IdempotencyKey.key).in_(keys)
+                )
+
+    def _remove_sign_ins(self, removed: Removed) -> None:
+        """Removes what browsers that are signed in no longer have left."""
+        with self._database.read(SERVICE) as session:
+            ended = SignIn.expires_at < core.now(session)
+            if session.execute(select(SignIn.key_id).where(ended).limit(1)).first() is None:
+                return
+        with self._database.write(SERVICE) as session:
+            removed["sign_ins"] += _delete(session, SignIn, SignIn.expires_at < core.now(session))
+
+    def _remove_deliveries(self, removed: Removed) -> None:
+        """Removes what has been sent to webhooks, or was given up. What waits has no end yet, and is kept."""
+        with self._database.read(SERVICE) as session:
+            before = self._before(session, "deliveries")
+            if before is None:
+                return
+            query = select(Delivery.id).where(Delivery.finished_at < before).order_by(Delivery.finished_at)
+            ids = session.execute(query.limit(BATCH * 10)).scalars().all()
+        if ids:
+            with self._database.write(SERVICE) as session:  # sent again meanwhile, one has no end any more
+                old = Delivery.id.in_(ids) & (Delivery.finished_at < before)
+                removed["deliveries"] += _delete(session, Delivery, old)
 
     def _remove_orphans(self, removed: Removed) -> None:
-        with self._database.read() as session:
+        with self._database.read(SERVICE) as session:
             if not models.names_any(session):
                 return  # an empty database is more likely not the one that this store belongs to
         for _ in range(FOLDERS):
@@ -239,7 +266,7 @@ class GarbageCollector:
         return removed
 
     def _owned(self, folder: Path) -> bool:
-        with self._database.read() as session:
+        with self._database.read(SERVICE) as session:
             job = session.get(Job, folder.parent.name)
             return job is not None and job.status in OWNED and folder.name == f"{job.attempt}-{job.fence}"
 
@@ -255,7 +282,7 @@ def collect_garbage(database: Database, store: ArtifactStore, settings: Settings
             return collector.totals
 
 
-def _delete(session: Session, table: Any, which: Any) -> int:
+def _delete(session: ServiceTransaction, table: Any, which: Any) -> int:
     """Deletes rows. Returns their number."""
     return cast(CursorResult[Any], session.execute(delete(table).where(which))).rowcount
 

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from addercore import config
 from addercore.arch import count, network
+from jobs.access.scope import Project
 from jobs.settings import Settings
 from jobs.spec import AnalyzeSpec, IngestSpec, Spec, TrainSpec
 
@@ -38,19 +39,25 @@ COMPETES: Mapping[str, tuple[str, ...]] = {
 class Rules:
     """The settings that a submission needs."""
 
-    share_label: str = "user"
+    share_label: str | None = "user"
+    """None: projects share the workers equally, whatever labels their jobs have."""
     live_ms: int = 30_000
     """A worker whose heartbeat is younger is alive."""
     max_queued: int | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        return cls(settings.fair_share_label, settings.live_ms, settings.max_queued_jobs)
+        label = None if settings.needs_keys else settings.fair_share_label
+        return cls(label, settings.live_ms, settings.max_queued_jobs)
 
 
-def share_of(spec: Spec, label: str) -> str:
-    """The share of the workers to which a job belongs; jobs without the label have one share together."""
-    return spec.labels.get(label, "")
+def share_of(project: Project, spec: Spec, label: str | None) -> str:
+    """The share of the workers to which a job belongs.
+
+    It is the project's, or, where users are trusted with that, the value of a label: jobs without it have one share
+    together.
+    """
+    return project.id if label is None else spec.labels.get(label, "")
 
 
 def needs_memory_mb(memory_gb: float | None) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import sys
 from functools import cached_property
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 KIB = 1024
@@ -41,6 +41,12 @@ class Settings(BaseSettings):
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Host names (comma separated, without port) that requests may use. Loopback names are always allowed. If this is
     empty and the server is not bound to loopback, every name is allowed."""
+    auth: Literal["", "on", "off"] = ""
+    """Whether a key is needed. Empty: on, unless the server is bound to loopback."""
+    operator_key: SecretStr = SecretStr("")
+    """The first operator's key (`adw_…`); `python -m jobs.migrate` enters it."""
+    operator_key_file: Path | None = None
+    """A file with it, in its place."""
     log_level: str = "INFO"
     max_body_bytes: int = Field(1 * MIB, ge=1024)
     """Largest JSON body the API reads."""
@@ -159,6 +165,16 @@ class Settings(BaseSettings):
     """Of the finished job itself, with all that belongs to it except its model."""
     keep_idempotency_keys_days: Days = 7
     """Days after the request; a later one with the same key makes a new job."""
+    keep_deliveries_days: Days = 30
+    """Of what was sent to webhooks: days after its end. What still waits is kept."""
+
+    webhook_allow_private: bool = False
+    """Whether webhooks may lead to addresses inside the network (loopback, private, link-local, …), by plain http and
+    to any port. Whoever may make a webhook can then have the server send requests to your other machines."""
+    webhook_poll_seconds: float = Field(1.0, gt=0)
+    """How often an API process looks for events that are to be sent to webhooks."""
+    max_webhooks: int = Field(20, ge=0)
+    """Webhooks that one project may have."""
 
     @field_validator("artifacts_url")
     @classmethod
@@ -217,6 +233,26 @@ class Settings(BaseSettings):
         if value and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value):
             raise ValueError(f"must be empty or a path such as /adder, got {value!r}")
         return value
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only programs of this machine reach the server."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def needs_keys(self) -> bool:
+        """Whether requests need a key."""
+        return self.auth == "on" or (self.auth == "" and not self.on_loopback)
+
+    @property
+    def first_operator_key(self) -> str:
+        """The operator's key of the settings; empty where there is none. Raises OSError where its file is not there."""
+        if self.operator_key_file is not None:
+            return self.operator_key_file.read_text().strip()
+        return self.operator_key.get_secret_value().strip()
 
     @property
     def forks(self) -> bool:

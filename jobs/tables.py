@@ -8,6 +8,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, false, 
 from sqlalchemy.orm import Mapped, mapped_column
 
 from jobs import finding_tables as finding_tables  # which belong to the same metadata
+from jobs.access.tables import owner_column
 from jobs.states import (
     FINAL,
     OWNED,
@@ -21,6 +22,9 @@ from jobs.states import (
 )
 from jobs.table_base import Base as Base
 from jobs.table_base import BigKey, job_fk, one_of
+from jobs.webhooks.tables import Delivery as Delivery
+from jobs.webhooks.tables import DeliveryStatus as DeliveryStatus
+from jobs.webhooks.tables import Webhook as Webhook
 
 TAIL = 6
 """Characters at the end of an id by which it is found."""
@@ -49,6 +53,7 @@ class Job(Base):
     __tablename__ = "jobs"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    project_id: Mapped[str] = owner_column()
     kind: Mapped[str] = mapped_column(String(20))
     status: Mapped[str] = mapped_column(String(12))
     spec: Mapped[dict[str, Any]]
@@ -112,8 +117,8 @@ class Job(Base):
         CheckConstraint(f"(finished_at IS NOT NULL) = ({one_of('status', FINAL)})", name="finished"),
         CheckConstraint("needs_device IN ('auto', 'cpu', 'cuda')", name="needs_device"),
         # Lists, newest first, by filter.
-        Index("ix_jobs_status_id", "status", "id"),
-        Index("ix_jobs_kind_id", "kind", "id"),
+        Index("ix_jobs_status_id", "project_id", "status", "id"),
+        Index("ix_jobs_kind_id", "project_id", "kind", "id"),
         # The order of claims for each demand; the last turn of each share; the largest claimed turn of each priority.
         Index("ix_jobs_claim", "status", "needs_device", "needs_memory_mb", priority.desc(), "turn", "id"),
         Index("ix_jobs_share", "priority", "share", "needs_device", "turn"),
@@ -127,10 +132,10 @@ class Job(Base):
         ),
         # Lists by time and by end. They have all columns that filters look at: a filter that few rows pass reads the
         # index from end to end and no row of the table.
-        Index("ix_jobs_listing", "id", "status", "kind", "dataset", "starred"),
-        Index("ix_jobs_finished", "finished_at", "id", "status", "kind", "dataset", "starred"),
-        Index("ix_jobs_dataset_id", "dataset", "id"),
-        Index("ix_jobs_starred", "starred", "id", **STARRED),
+        Index("ix_jobs_listing", "project_id", "id", "status", "kind", "dataset", "starred"),
+        Index("ix_jobs_finished", "finished_at", "id", "status", "kind", "dataset", "starred", "project_id"),
+        Index("ix_jobs_dataset_id", "project_id", "dataset", "id"),
+        Index("ix_jobs_starred", "project_id", "starred", "id", **STARRED),
         Index("ix_jobs_model_id", "model_id"),
     )
 
@@ -171,6 +176,7 @@ class Label(Base):
 class IdempotencyKey(Base):
     __tablename__ = "idempotency_keys"
 
+    project_id: Mapped[str] = owner_column(primary_key=True)
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
     body_sha256: Mapped[str] = mapped_column(String(64))
     job_id: Mapped[str] = mapped_column(job_fk(), index=True)
@@ -254,6 +260,7 @@ class Model(Base):
     __tablename__ = "models"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    project_id: Mapped[str] = owner_column()
     job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"), index=True)
     """The job that trained it; NULL once imported or when that job is deleted."""
     source: Mapped[str] = mapped_column(String(10))
@@ -274,9 +281,9 @@ class Model(Base):
 
     __table_args__ = (
         CheckConstraint("source IN ('trained', 'imported')", name="source"),
-        Index("ix_models_listing", "id", "dataset", "starred", "job_id"),
-        Index("ix_models_dataset_id", "dataset", "id"),
-        Index("ix_models_starred", "starred", "id", **STARRED),
+        Index("ix_models_listing", "project_id", "id", "dataset", "starred", "job_id"),
+        Index("ix_models_dataset_id", "project_id", "dataset", "id"),
+        Index("ix_models_starred", "project_id", "starred", "id", **STARRED),
     )
 
 
@@ -318,6 +325,7 @@ class Dataset(Base):
     __tablename__ = "datasets"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    project_id: Mapped[str] = owner_column()
     name: Mapped[str] = mapped_column(String(64))
     version: Mapped[int]
     """Counts from 1 under a name."""
@@ -346,7 +354,7 @@ class Dataset(Base):
     __table_args__ = (
         CheckConstraint(one_of("status", DatasetStatus), name="status"),
         CheckConstraint("status != 'ready' OR (sha256 IS NOT NULL AND info IS NOT NULL)", name="ready"),
-        Index("uq_datasets_name_version", "name", "version", unique=True),
+        Index("uq_datasets_name_version", "project_id", "name", "version", unique=True),
     )
 
 
@@ -356,6 +364,7 @@ class Sweep(Base):
     __tablename__ = "sweeps"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    project_id: Mapped[str] = owner_column()
     status: Mapped[str] = mapped_column(String(12))
     spec: Mapped[dict[str, Any]]
     message: Mapped[str | None] = mapped_column(Text)
@@ -372,7 +381,8 @@ class Sweep(Base):
         CheckConstraint(one_of("status", SweepStatus), name="status"),
         CheckConstraint(f"(finished_at IS NOT NULL) = ({one_of('status', SWEEP_FINAL)})", name="finished"),
         Index("ix_sweeps_status_id", "status", "id"),
-        Index("uq_sweeps_idempotency_key", "idempotency_key", unique=True),
+        Index("ix_sweeps_project_id", "project_id", "id"),
+        Index("uq_sweeps_idempotency_key", "project_id", "idempotency_key", unique=True),
     )
 
 

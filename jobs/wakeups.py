@@ -10,6 +10,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
+from jobs.access.scope import SERVICE
 from jobs.database import Database
 from jobs.repository import recovery
 from jobs.settings import Settings
@@ -96,12 +97,12 @@ class Relay:
     def flush(self) -> bool:
         """Sends one batch. Returns False if the broker or the database is away; the rows stay for a later round."""
         try:
-            with self._database.read() as session:
+            with self._database.read(SERVICE) as session:
                 rows = recovery.pending_wakeups(session)
             for _, job_id in rows:
                 send(self._app, self._settings, job_id)
             if rows:
-                with self._database.write() as session:
+                with self._database.write(SERVICE) as session:
                     recovery.wakeups_sent(session, [row_id for row_id, _ in rows])
             return True
         except Exception as error:  # noqa: BLE001  (a thread that must go on; said in the log)

@@ -91,6 +91,7 @@ class _Service:
         inference_socket = folder.run / "inference.sock"
         self.environment = {
             **os.environ,
+            "ADDER_HOST": options.host,
             "ADDER_DATA_DIR": str(folder.path),
             "ADDER_DATABASE_URL": os.environ.get("ADDER_DATABASE_URL") or f"sqlite:///{folder.path / 'adder.db'}",
             "ADDER_BROKER_URL": external_broker or f"redis+socket://{broker_socket}?virtual_host=0",
@@ -130,8 +131,9 @@ class _Service:
 
     def start(self) -> None:
         """Starts all processes and prints the address once the service is ready; raises :class:`UpError` otherwise."""
-        if not is_loopback(self.options.host):
-            _say(f"WARNING: {self.options.host} can be reached from other machines, and there is no authentication")
+        if not is_loopback(self.options.host) and os.environ.get("ADDER_AUTH") == "off":
+            reached = f"{self.options.host} can be reached from other machines"
+            _say(f"WARNING: {reached}, and nobody needs a key (ADDER_AUTH=off)")
         for child in (*self.broker, self.inference):  # they do without the database, so they load meanwhile
             child.start()
         self._migrate()
@@ -142,7 +144,10 @@ class _Service:
 
     def _migrate(self) -> None:
         """Brings the database to this version, after a copy where it is older, and says what was done."""
-        migration = self._child("migrate", ("-m", "jobs.migrate", "--only-with-backup"), signal.SIGKILL)
+        key = self.folder.run / "operator-key"
+        key.unlink(missing_ok=True)
+        arguments = ("-m", "jobs.migrate", "--only-with-backup", "--make-operator-key", str(key))
+        migration = self._child("migrate", arguments, signal.SIGKILL)
         offset = migration.log.stat().st_size if migration.log.exists() else 0
         migration.start()
         try:
@@ -160,6 +165,10 @@ class _Service:
             )
         if said:
             _say(said)
+        if key.exists():
+            # Not through the log of the migration: the key stands nowhere but here.
+            _say(f"the operator's key, which is shown this once: {key.read_text().strip()}")
+            key.unlink()
 
     def _await_ready(self) -> None:
         """Waits until ``/readyz`` answers 200 and all its checks pass, those too that are not required."""

@@ -24,6 +24,7 @@ from tests.support.parts import (  # noqa: F401  (hooks of pytest)
     pytest_terminal_summary,
     pytest_testnodedown,
 )
+from tests.support.postgres_keeper import APPLICATION
 from tests.support.servers import Valkey
 from tests.support.sessions import no_session_in_a_session
 from tests.support.shared import Run
@@ -86,7 +87,7 @@ def fresh_postgres_url(postgres_url: str) -> Iterator[str]:
     name = f"t{uuid.uuid4().hex}"
     with psycopg.connect(postgres_url, autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name} TEMPLATE adder_template")
-    yield postgres_url.replace("/postgres?", f"/{name}?")
+    yield postgres_url.replace("/postgres?", f"/{name}?").replace("//postgres@", f"//{APPLICATION}@")
     with psycopg.connect(postgres_url, autocommit=True) as admin:
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -143,6 +144,7 @@ def quick_settings(data_dir: Path, database_url: str, broker_url: str, **changes
         "renew_seconds": 0.5,
         "lease_seconds": 2.0,
         "reconcile_seconds": 0.3,
+        "webhook_poll_seconds": 3600.0,  # nothing is sent but by tests that are about that
         "cancel_grace_seconds": 2.0,
         "template": False,  # a test has one job or two: their processes are spawned sooner than a template is ready
     }

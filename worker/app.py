@@ -15,6 +15,7 @@ from celery.worker import state
 from sqlalchemy.exc import SQLAlchemyError
 from structlog.contextvars import bound_contextvars
 
+from jobs.access.scope import SERVICE
 from jobs.database import database_away
 from jobs.repository import queue
 from jobs.repository.attempts import Claim
@@ -91,7 +92,7 @@ def _claim(context: WorkerContext, free: Free) -> Claim | None:
     if context.closed:
         return None
     try:
-        with context.database.write() as session:
+        with context.database.write(SERVICE) as session:
             return queue.claim(session, context.offer(free), context.lease_ms, live_ms=context.settings.live_ms)
     except SQLAlchemyError as error:
         if not database_away(error):

@@ -11,8 +11,8 @@ from typing import Any
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 
+from jobs.access.scope import OwnTransaction
 from jobs.errors import FenceLost, StoreError
 from jobs.repository import attempts, core, datasets, models
 from jobs.repository.attempts import Claim, Mark, NewArtifact, Stored
@@ -88,7 +88,7 @@ class AttemptWriter:
 
     def begin(self) -> None:
         """Reads how far earlier attempts got."""
-        with self._context.database.read() as session:
+        with self._context.database.read(self._claim.project) as session:
             self._cursor = attempts.metric_cursor(session, self._claim.job_id)
             job = session.get_one(Job, self._claim.job_id)
             self._log_room = self._context.settings.max_log_bytes - job.log_bytes
@@ -203,7 +203,7 @@ class AttemptWriter:
         mark: Mark | None = None
         try:
             # The row is locked, so that its changes can wait for the commit and take one UPDATE.
-            with self._context.database.write() as session, session.no_autoflush:
+            with self._context.database.write(self._claim.project) as session, session.no_autoflush:
                 if doubt is not None and attempts.landed(session, self._claim, doubt):
                     self._sent = batch = Batch()  # it was committed
                 job = attempts.lock(session, self._claim, self._context.lease_ms)
@@ -220,14 +220,14 @@ class AttemptWriter:
         return status
 
     def renew(self) -> Status:
-        with self._context.database.write() as session:
+        with self._context.database.write(self._claim.project) as session:
             status = Status(attempts.lock(session, self._claim, self._context.lease_ms).status)
         self._context.stats.count("lease_renewals")
         return status
 
     def asked(self) -> Status:
         """The job's status, read without a write."""
-        with self._context.database.read() as session:
+        with self._context.database.read(self._claim.project) as session:
             return attempts.status(session, self._claim)
 
     def drop(self) -> None:
@@ -244,7 +244,7 @@ class AttemptWriter:
         self._collect()
         return bool(self._pending) or self._sent is not None
 
-    def _write(self, session: Session, job: Job, batch: Batch) -> list[str]:
+    def _write(self, session: OwnTransaction, job: Job, batch: Batch) -> list[str]:
         """Writes the whole batch. Returns the sha256 of checkpoints that are no longer kept."""
         attempts.add_metrics(session, job, batch.points)
         core.append_events(session, job, batch.events)
@@ -312,7 +312,7 @@ class AttemptWriter:
         for copy in [*published, *([kept_log] if kept_log else [])]:
             self._ensure(copy)
         try:
-            with self._context.database.write() as session:
+            with self._context.database.write(self._claim.project) as session:
                 job = attempts.lock(session, self._claim, self._context.lease_ms)
                 asked = Status(job.status)
                 new = [NewArtifact(m.name, m.kind, m.media_type, copy.transfer.result) for m, copy in files]
@@ -339,7 +339,7 @@ class AttemptWriter:
             log.warning("store.not_tidied", job=self._claim.job_id, error=str(error))
         return status
 
-    def _close_ingest(self, session: Session, job: Job) -> list[str]:
+    def _close_ingest(self, session: OwnTransaction, job: Job) -> list[str]:
         """Records why a dataset has failed. Returns the sha256 of the upload once it is no longer needed."""
         if job.kind != "ingest" or not Status(job.status).final:
             return []
@@ -351,14 +351,14 @@ class AttemptWriter:
     def _concluded(self) -> Status:
         """The job's status if an earlier `conclude` was committed although its connection broke. Raises FenceLost if
         not."""
-        with self._context.database.read() as session:
+        with self._context.database.read(self._claim.project) as session:
             cause = attempts.cause_of(session, self._claim) if self._concluding else None
             if cause is None:
                 raise FenceLost(f"Attempt {self._claim.attempt} of {self._claim.job_id} no longer owns the job.")
             self._context.stats.attempt_ended(cause)
             return Status(session.get_one(Job, self._claim.job_id).status)
 
-    def _publish(self, session: Session, job: Job, result: dict[str, Any]) -> None:
+    def _publish(self, session: OwnTransaction, job: Job, result: dict[str, Any]) -> None:
         job.result = result
         if self.dataset is not None:
             ready, copy = self.dataset

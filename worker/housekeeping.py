@@ -12,6 +12,7 @@ from collections.abc import Callable
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from jobs.access.scope import SERVICE
 from jobs.repository import core, recovery, workers
 from jobs.repository.attempts import Claim
 from jobs.retention import GarbageCollector
@@ -95,7 +96,7 @@ class Housekeeping:
         self.garbage_collector.stop()
         self._thread.join(timeout=10)
         try:
-            with self._context.database.write() as session:
+            with self._context.database.write(SERVICE) as session:
                 recovery.forget_worker(session, self._context.id)
         except Exception as error:  # noqa: BLE001  (its heartbeat expires by itself)
             log.warning("worker.not_forgotten", error=str(error))
@@ -135,7 +136,7 @@ class Housekeeping:
 
     def heed_drain(self) -> None:
         """Reads whether an operator drains this worker, or has ended that; called every second or two."""
-        with self._context.database.read() as session:
+        with self._context.database.read(SERVICE) as session:
             asked = workers.asked_to_drain(session, self._context.id, self._context.drain)
         if asked != self._context.drain:
             log.info("worker.drain", asked=asked, running=len(self._context.running.fences))
@@ -146,7 +147,7 @@ class Housekeeping:
     def round(self) -> None:
         if self._context.info.get("gpus"):
             self._context.gpus = gpu_use()
-        with self._context.database.write() as session:
+        with self._context.database.write(SERVICE) as session:
             recovery.heartbeat(session, self._context.row())
             recovery.forget_dead_workers(session, FORGET_AFTER_LEASES * self._context.lease_ms)
         if self._context.template is not None:
@@ -163,7 +164,7 @@ class Housekeeping:
 
     def reclaim(self) -> list[str]:
         """Queues the jobs of lost workers again, once this worker has seen the database for a whole lease."""
-        with self._context.database.write() as session:
+        with self._context.database.write(SERVICE) as session:
             now = core.now(session)
             if not self._watch.saw(now):
                 return []
@@ -174,11 +175,11 @@ class Housekeeping:
 
     def release_unheard(self) -> None:
         """Gives back jobs that this worker owns by the database, but that have not run here for two rounds."""
-        with self._context.database.read() as session:
+        with self._context.database.read(SERVICE) as session:
             owned = recovery.owned_by(session, self._context.id)
         unheard = owned - self._context.running.fences
         for job_id, fence in unheard & self._unheard:
-            with self._context.database.write() as session:
+            with self._context.database.write(SERVICE) as session:
                 if recovery.release(session, job_id, fence):
                     log.warning("job.released", job=job_id, fence=fence)
         self._unheard = unheard

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy.orm import Session
-
+from jobs.access.scope import OwnTransaction
 from jobs.errors import SpecUnreadable
 from jobs.ids import ID_PATTERN
 from jobs.repository import attempts, datasets, models
@@ -42,7 +41,7 @@ def _require_shape(spec: object) -> None:
             raise SpecUnreadable(f"/{field}", "is not an object")
 
 
-def inputs_of(session: Session, claim: Claim) -> Inputs:
+def inputs_of(session: OwnTransaction, claim: Claim) -> Inputs:
     """What the spec of a claimed job names, and its checkpoints.
 
     Raises:

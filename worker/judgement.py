@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy.orm import Session
-
+from jobs.access.scope import OwnTransaction
 from jobs.repository import attempts
 from jobs.states import Cause, FailureCode, Status
 from jobs.tables import Job
@@ -40,7 +39,7 @@ class Conclusion:
         """Whether the job resumes later, unless it is cancelled."""
         return self.result is None and self.error is None and self.fault is None
 
-    def apply(self, session: Session, job: Job, asked: Status, tail: str) -> Cause:
+    def apply(self, session: OwnTransaction, job: Job, asked: Status, tail: str) -> Cause:
         """Ends the attempt of a *locked* job. Returns the cause that was recorded."""
         if self.result is not None:
             attempts.finish(session, job, Status.SUCCEEDED, "Succeeded.")

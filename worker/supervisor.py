@@ -177,7 +177,7 @@ class Supervisor:
         return path
 
     def _inputs(self) -> Inputs:
-        with self._context.database.read() as session:
+        with self._context.database.read(self._claim.project) as session:
             return inputs_of(session, self._claim)
 
     def _fetched(self, sha256: str | None, name: str) -> str | None:
@@ -447,7 +447,10 @@ class Supervisor:
         return Copy(path, self._transfers.add(partial(self._context.store.put, path)))
 
     def _write_log(self, path: Path) -> None:
-        with self._context.database.read() as session, path.open("w", encoding="utf-8", newline="") as sink:
+        with (
+            self._context.database.read(self._claim.project) as session,
+            path.open("w", encoding="utf-8", newline="") as sink,
+        ):
             at = 0
             while chunks := history.log_chunks(session, self._claim.job_id, from_byte=at):
                 for chunk in chunks:

@@ -6,17 +6,18 @@ import os
 from collections.abc import Mapping
 from types import TracebackType
 
+from adderclient._async.access import AsyncKeys, AsyncProjects, audit, me
 from adderclient._async.datasets import AsyncDatasets
 from adderclient._async.jobs import AsyncJobs
 from adderclient._async.models import AsyncModels
 from adderclient._async.recipes import AsyncRecipes
 from adderclient._async.sweeps import AsyncSweeps, compare
 from adderclient._async.transport import AsyncTransport
+from adderclient._async.webhooks import AsyncWebhooks
 from adderclient._async.workers import AsyncWorkers
-from adderclient.records import Found, Json, Page, Readiness
-from adderclient.transport import problem
-
-DEFAULT_URL = "http://127.0.0.1:8000"
+from adderclient.profiles import require_private
+from adderclient.records import AuditEntry, Found, Json, Me, Page, Readiness
+from adderclient.transport import DEFAULT_URL, problem
 
 
 class AsyncClient:
@@ -36,23 +37,29 @@ class AsyncClient:
         recipes: the tables and figures of the paper.
         workers: the programs that run jobs.
         sweeps: grids and searches over a spec.
+        keys: who may use the project (admins).
+        projects: who may use how much of the service (operators).
+        webhooks: where events of the project are sent (admins).
 
     Raises:
-        AdderClientError: ``url`` is no http:// or https:// URL.
+        AdderClientError: ``url`` is no http:// or https:// URL, or the key would go over plain http to another machine
+            (``ADDER_INSECURE=1`` allows that).
     """
 
     def __init__(self, url: str | None = None, api_key: str | None = None, timeout: float = 30.0) -> None:
-        self._transport = AsyncTransport(
-            url or os.environ.get("ADDER_URL") or DEFAULT_URL,
-            api_key or os.environ.get("ADDER_API_KEY") or None,
-            timeout,
-        )
+        address = url or os.environ.get("ADDER_URL") or DEFAULT_URL
+        key = api_key or os.environ.get("ADDER_API_KEY") or None
+        require_private(address, key)
+        self._transport = AsyncTransport(address, key, timeout)
         self.jobs = AsyncJobs(self._transport)
         self.models = AsyncModels(self._transport)
         self.datasets = AsyncDatasets(self._transport)
         self.recipes = AsyncRecipes(self._transport)
         self.workers = AsyncWorkers(self._transport)
         self.sweeps = AsyncSweeps(self._transport)
+        self.keys = AsyncKeys(self._transport)
+        self.projects = AsyncProjects(self._transport)
+        self.webhooks = AsyncWebhooks(self._transport)
 
     @property
     def url(self) -> str:
@@ -88,6 +95,46 @@ class AsyncClient:
             InvalidRequestError: it is shorter, or has characters that no id has.
         """
         return Page.from_json(await self._transport.json("GET", "/v1/resolve", params=[("id", text)]), Found.from_json)
+
+    async def me(self, *, project: str | None = None) -> Me:
+        """Asks who one is.
+
+        Args:
+            project: name or id of another project than one's own (operators).
+
+        Returns:
+            The key, its project and role, the project's limits and what it uses.
+
+        Raises:
+            AuthenticationError: the key is missing or wrong.
+            NotFoundError: there is no such project.
+        """
+        return await me(self._transport, project)
+
+    async def audit(
+        self,
+        *,
+        object_id: str | None = None,
+        limit: int | None = None,
+        after: str | None = None,
+        project: str | None = None,
+    ) -> Page[AuditEntry]:
+        """Asks for one page of what was done in the project, newest first (admins).
+
+        Args:
+            object_id: only what was done to this object.
+            limit: entries on the page, 1 to 100; None: the server's 20.
+            after: the ``next`` of the page before.
+            project: name or id of another project than one's own (operators).
+
+        Returns:
+            The page.
+
+        Raises:
+            AuthenticationError: the key may not read it.
+            InvalidRequestError: the cursor is none.
+        """
+        return await audit(self._transport, object_id, limit, after, project)
 
     async def system(self) -> Json:
         """Asks what the service is made of.

@@ -7,17 +7,18 @@ import os
 from collections.abc import Mapping
 from types import TracebackType
 
+from adderclient._sync.access import Keys, Projects, audit, me
 from adderclient._sync.datasets import Datasets
 from adderclient._sync.jobs import Jobs
 from adderclient._sync.models import Models
 from adderclient._sync.recipes import Recipes
 from adderclient._sync.sweeps import Sweeps, compare
 from adderclient._sync.transport import Transport
+from adderclient._sync.webhooks import Webhooks
 from adderclient._sync.workers import Workers
-from adderclient.records import Found, Json, Page, Readiness
-from adderclient.transport import problem
-
-DEFAULT_URL = "http://127.0.0.1:8000"
+from adderclient.profiles import require_private
+from adderclient.records import AuditEntry, Found, Json, Me, Page, Readiness
+from adderclient.transport import DEFAULT_URL, problem
 
 
 class Client:
@@ -37,23 +38,29 @@ class Client:
         recipes: the tables and figures of the paper.
         workers: the programs that run jobs.
         sweeps: grids and searches over a spec.
+        keys: who may use the project (admins).
+        projects: who may use how much of the service (operators).
+        webhooks: where events of the project are sent (admins).
 
     Raises:
-        AdderClientError: ``url`` is no http:// or https:// URL.
+        AdderClientError: ``url`` is no http:// or https:// URL, or the key would go over plain http to another machine
+            (``ADDER_INSECURE=1`` allows that).
     """
 
     def __init__(self, url: str | None = None, api_key: str | None = None, timeout: float = 30.0) -> None:
-        self._transport = Transport(
-            url or os.environ.get("ADDER_URL") or DEFAULT_URL,
-            api_key or os.environ.get("ADDER_API_KEY") or None,
-            timeout,
-        )
+        address = url or os.environ.get("ADDER_URL") or DEFAULT_URL
+        key = api_key or os.environ.get("ADDER_API_KEY") or None
+        require_private(address, key)
+        self._transport = Transport(address, key, timeout)
         self.jobs = Jobs(self._transport)
         self.models = Models(self._transport)
         self.datasets = Datasets(self._transport)
         self.recipes = Recipes(self._transport)
         self.workers = Workers(self._transport)
         self.sweeps = Sweeps(self._transport)
+        self.keys = Keys(self._transport)
+        self.projects = Projects(self._transport)
+        self.webhooks = Webhooks(self._transport)
 
     @property
     def url(self) -> str:
@@ -89,6 +96,46 @@ class Client:
             InvalidRequestError: it is shorter, or has characters that no id has.
         """
         return Page.from_json(self._transport.json("GET", "/v1/resolve", params=[("id", text)]), Found.from_json)
+
+    def me(self, *, project: str | None = None) -> Me:
+        """Asks who one is.
+
+        Args:
+            project: name or id of another project than one's own (operators).
+
+        Returns:
+            The key, its project and role, the project's limits and what it uses.
+
+        Raises:
+            AuthenticationError: the key is missing or wrong.
+            NotFoundError: there is no such project.
+        """
+        return me(self._transport, project)
+
+    def audit(
+        self,
+        *,
+        object_id: str | None = None,
+        limit: int | None = None,
+        after: str | None = None,
+        project: str | None = None,
+    ) -> Page[AuditEntry]:
+        """Asks for one page of what was done in the project, newest first (admins).
+
+        Args:
+            object_id: only what was done to this object.
+            limit: entries on the page, 1 to 100; None: the server's 20.
+            after: the ``next`` of the page before.
+            project: name or id of another project than one's own (operators).
+
+        Returns:
+            The page.
+
+        Raises:
+            AuthenticationError: the key may not read it.
+            InvalidRequestError: the cursor is none.
+        """
+        return audit(self._transport, object_id, limit, after, project)
 
     def system(self) -> Json:
         """Asks what the service is made of.

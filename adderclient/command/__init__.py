@@ -16,6 +16,7 @@ import typer.main
 
 import adderclient.records
 from adderclient.command import (
+    access,
     beginning,
     comparison,
     counts,
@@ -30,6 +31,7 @@ from adderclient.command import (
     showing,
     sweeps,
     system,
+    webhooks,
     workers,
 )
 from adderclient.command.app import app
@@ -46,7 +48,7 @@ one reads the metadata of every installed distribution at each call."""
 
 PARTS = (
     beginning, system, jobs, showing, objects, follow, keeping, models, datasets, recipes, sweeps, comparison, workers,
-    counts, export,
+    access, webhooks, counts, export,
 )  # fmt: skip
 
 

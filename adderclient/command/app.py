@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from adderclient import profiles
 from adderclient.client import Client
 from adderclient.command import completion, copied
 from adderclient.command.errors import HELP, OK
@@ -104,7 +105,8 @@ def _shared(url: Url = None, version: Version = False) -> None:
 
 
 def connect(url: str | None) -> Client:
-    """A client for the server that ``--url`` or ``ADDER_URL`` names."""
-    client = Client(url)
+    """A client for the server that ``--url`` or ``ADDER_URL`` names, or the last `adder login`; with its key."""
+    address = url or profiles.own_url()
+    client = Client(address, profiles.own_key(address))
     copied.asks(client.url)
     return client

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import httpx2
 import typer
 
-from adderclient import schema
-from adderclient.client import DEFAULT_URL
+from adderclient import profiles, schema
 
 SECONDS = 0.8
 """After which the shell is given nothing."""
@@ -117,10 +115,11 @@ def _asked(context: typer.Context, path: str, **params: Any) -> list[dict[str, A
     while at is not None and url is None:
         url = at.params.get("url")
         at = at.parent
-    base = (url or os.environ.get("ADDER_URL") or DEFAULT_URL).rstrip("/").removesuffix("/v1")
-    key = os.environ.get("ADDER_API_KEY")
+    asked = url or profiles.own_url()
+    base, key = asked.rstrip("/").removesuffix("/v1"), profiles.own_key(asked)
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
+        profiles.require_private(base, key)
         answer = httpx2.get(f"{base}/v1/{path}", params=params, headers=headers, timeout=SECONDS, trust_env=False)
         rows = answer.json()["data"]
         return [row for row in rows if isinstance(row, dict) and isinstance(row.get("id", row.get("name")), str)]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from contextvars import ContextVar
 
-from adderclient.client import DEFAULT_URL
+from adderclient import profiles
+from adderclient.transport import DEFAULT_URL
 
 _own: ContextVar[str] = ContextVar("own", default=DEFAULT_URL)
 """The server of a command without ``--url``."""
@@ -16,7 +16,7 @@ _asked: ContextVar[str | None] = ContextVar("asked", default=None)
 
 def begin() -> None:
     """Notes at the start of the command which server it would ask by itself."""
-    _own.set(os.environ.get("ADDER_URL") or DEFAULT_URL)
+    _own.set(profiles.own_url())
     _asked.set(None)
 
 

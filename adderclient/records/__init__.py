@@ -1,5 +1,6 @@
 """What the server says, as frozen dataclasses: one module a subject, all on :class:`Record`."""
 
+from adderclient.records.access import AuditEntry, DayUsage, Key, Me, NewKey, Project, ProjectUsage
 from adderclient.records.base import Json, Page, Record
 from adderclient.records.datasets import Dataset
 from adderclient.records.jobs import (
@@ -19,22 +20,32 @@ from adderclient.records.models import Model
 from adderclient.records.recipes import Recipe
 from adderclient.records.service import Found, Readiness, Worker
 from adderclient.records.sweeps import Best, Sweep, Trial
+from adderclient.records.webhooks import Delivery, NewWebhook, Webhook
 
 __all__ = [
     "FINAL",
     "Artifact",
     "Attempt",
+    "AuditEntry",
     "Best",
     "Dataset",
+    "DayUsage",
+    "Delivery",
     "Event",
     "Found",
     "Job",
     "JobError",
     "Json",
+    "Key",
+    "Me",
     "MetricPoint",
     "Model",
+    "NewKey",
+    "NewWebhook",
     "Page",
     "Progress",
+    "Project",
+    "ProjectUsage",
     "Readiness",
     "Recipe",
     "Record",
@@ -43,5 +54,6 @@ __all__ = [
     "Sweep",
     "Trial",
     "Validation",
+    "Webhook",
     "Worker",
 ]

@@ -9,12 +9,12 @@ from typing import Any
 
 from pydantic import ValidationError
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from addercore.errors import AdderError
 from api.http.dependencies import known_id
 from api.jobs.submission import counts_of
 from api.web.formats import is_number
+from jobs.access.scope import OwnTransaction
 from jobs.documents import require_readable
 from jobs.errors import NotFound
 from jobs.repository import attempts, lifecycle
@@ -73,7 +73,7 @@ class JobComparison:
         return {name: [one.get(name) for one in found] for name in names}
 
 
-def compare(session: Session, ids: Sequence[str]) -> JobComparison:
+def compare(session: OwnTransaction, ids: Sequence[str]) -> JobComparison:
     """The jobs with these ids, in this order. Raises NotFound naming the first that is not there."""
     jobs = [lifecycle.get(session, known_id("job", id)) for id in ids]
     for job in jobs:
@@ -92,11 +92,11 @@ def numbers(result: Mapping[str, Any] | None) -> dict[str, float]:
     return {name: value for name, value in (result or {}).items() if is_number(value)}
 
 
-def _names(session: Session, job: Job) -> frozenset[str]:
+def _names(session: OwnTransaction, job: Job) -> frozenset[str]:
     return frozenset(session.execute(select(Metric.name).where(Metric.job_id == job.id).distinct()).scalars())
 
 
-def _counts(session: Session, job: Job) -> dict[str, Any] | None:
+def _counts(session: OwnTransaction, job: Job) -> dict[str, Any] | None:
     """What the job's network costs. None for a spec of another version, and for kinds without one network."""
     try:
         spec = SPEC.validate_python(job.spec)

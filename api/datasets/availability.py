@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy.orm import Session
-
 from addercore import config
 from addercore.config import DATASETS
 from addercore.config import datasets as known
+from api.access.acting import Acting
 from api.datasets.schemas import Dataset
 from api.http.listing import readable
 from api.http.problems import invalid
 from api.schemas import Page
-from api.service import Service
+from jobs.access.scope import OwnTransaction
 from jobs.repository import datasets
 from jobs.settings import Settings
 
@@ -38,13 +37,13 @@ def require_dataset(settings: Settings, name: str) -> None:
         raise invalid([("/dataset/name", message)])
 
 
-def published(service: Service, name: str) -> Dataset:
+def published(service: Acting, name: str) -> Dataset:
     """A published dataset as the API answers it."""
     info, settings = DATASETS[name], service.settings
     return Dataset.published(info, available=not missing_files(settings, info), how_to_get=how_to_get(settings, info))
 
 
-def datasets_page(service: Service, session: Session, limit: int, after: str | None) -> Page[Dataset]:
+def datasets_page(service: Acting, session: OwnTransaction, limit: int, after: str | None) -> Page[Dataset]:
     """Published datasets by name, then users' own, newest first."""
     names = sorted(DATASETS)
     own = after is not None and after not in names

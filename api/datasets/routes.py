@@ -146,7 +146,7 @@ def preview(request: Request, service: ServiceDep, id: Reference, version: Versi
         200: {"model": Dataset, "description": "This upload, with these options, is a version of that name already."},
         201: location("dataset"),
         **documented("bad_request", "bad_json", "body_too_large", "unsupported_media_type", "invalid"),
-        **documented("conflict", "queue_full", "store_unavailable", "store_full"),
+        **documented("conflict", "queue_full", "quota_exceeded", "store_unavailable", "store_full"),
     },
 )
 async def upload_dataset(request: Request, response: Response, service: ServiceDep) -> Dataset:
@@ -158,7 +158,8 @@ async def upload_dataset(request: Request, response: Response, service: ServiceD
 
     Errors: 400 `bad_request` for a malformed form and `bad_json` for malformed options; 409 `conflict` where the
     version that is there cannot be read; 413 `body_too_large`; 415 `unsupported_media_type`; 422 `invalid` for a bad
-    name, option or format; 429 `queue_full` (RFC 6585); 503 `store_unavailable`; 507 `store_full` (RFC 4918).
+    name, option or format; 429 `queue_full` (RFC 6585) or `quota_exceeded`; 503 `store_unavailable`; 507 `store_full`
+    (RFC 4918).
     """
     limit = service.settings.max_dataset_bytes
     with service.store.incoming() as upload:
@@ -184,4 +185,4 @@ def delete(service: ServiceDep, id: Reference, version: Version = None) -> None:
         raise Problem("conflict", f"{id} is published with the service; only uploaded datasets can be deleted.")
     with service.database.write() as session:
         stored = datasets.delete(session, datasets.find(session, id, version))
-    service.store.discard(service.database, stored)
+    service.discard(stored)

@@ -9,14 +9,14 @@ from pydantic import ValidationError
 
 from addercore import config
 from addercore.config.uploads import ID_PREFIX, NAME, SNIFF_BYTES, sniff, unknown_format
+from api.access.acting import Acting
 from api.datasets.schemas import Dataset
 from api.http.bodies import parse_json
 from api.http.problems import Problem, bad_fields, invalid
-from api.service import Service
+from jobs.access import audit, limits
 from jobs.documents import require_readable
 from jobs.ids import new_id
 from jobs.repository import datasets, lifecycle
-from jobs.scheduling import Rules
 from jobs.spec import IngestSpec
 from jobs.store import Upload
 
@@ -91,7 +91,7 @@ def _bounded(part: str, value: bytearray) -> None:
         raise invalid([(f"/{part}", f"must be at most {MAX_SMALL} bytes")])
 
 
-def accept(service: Service, form: Form) -> tuple[Dataset, bool]:
+def accept(service: Acting, form: Form) -> tuple[Dataset, bool]:
     """Stores a complete upload. Returns its dataset, and whether it is new; a new one has a job that validates it."""
     name, options, format_ = form.name(), form.options(), form.format()
     chosen: dict[str, Any] = options.model_dump(mode="json")
@@ -101,11 +101,14 @@ def accept(service: Service, form: Form) -> tuple[Dataset, bool]:
         datasets.lock_name(session, name)
         found = datasets.same_upload(session, name, stored.sha256, chosen)
         if found is not None:
+            audit.nothing_done(session)
             require_readable(found)
             return Dataset.of(found), False
+        limits.require_storage(session, limits.own_limits(session), stored.bytes)
         id_ = new_id("ds")
+        audit.about(session, id_, name)
         spec = IngestSpec(kind="ingest", dataset_id=id_, options=options, labels={"dataset": name})
-        job = lifecycle.submit(session, spec, rules=Rules.of(service.settings)).job
+        job = lifecycle.submit(session, spec, rules=service.rules).job
         row = datasets.add(session, id_, name, format_, stored, chosen, job.id)
         session.refresh(row)
         made = Dataset.of(row)

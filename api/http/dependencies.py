@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from anyio.to_thread import run_sync
 from fastapi import Depends, Header, Path, Query, Request
@@ -14,9 +14,10 @@ from structlog.contextvars import bind_contextvars
 
 from addercore.config.fields import Form
 from addercore.config.schema import nearest
+from api.access.acting import Acting
+from api.access.admission import ServiceDep as ServiceDep
 from api.http.bodies import read_json
 from api.http.problems import invalid
-from api.service import Service
 from jobs.errors import NotFound
 from jobs.ids import ID_PATTERN
 from jobs.repository import keeping
@@ -24,14 +25,6 @@ from jobs.repository import keeping
 MAX_SEQ = 2**63 - 1
 HEAD = "adder.head"
 """Key of the ASGI scope that marks a HEAD request. Routes see it as a GET; the middleware drops the body."""
-
-
-async def service_of(request: Request) -> Service:
-    """The service of the application that handles the request."""
-    return cast(Service, request.app.state.service)
-
-
-ServiceDep = Annotated[Service, Depends(service_of)]
 
 
 def known_id(what: str, value: str) -> str:
@@ -58,7 +51,7 @@ async def model_id(
     return id if ID_PATTERN.match(id) else await run_sync(_aliased, service, id)
 
 
-def _aliased(service: Service, alias: str) -> str:
+def _aliased(service: Acting, alias: str) -> str:
     if not keeping.is_alias(alias):
         raise NotFound("model", alias[:60])
     with service.database.read() as session:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import secrets
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
+from api.access.admission import REQUEST_ID
 from api.http.dependencies import HEAD
 from api.http.prefix import without_prefix
 from api.http.problems import Problem
@@ -49,6 +49,7 @@ class RequestMiddleware:
         scope = {**scope, "method": "GET", HEAD: True} if head else dict(scope)
         without_prefix(scope, self.service.settings.path_prefix)
         answer = _Answer(self.service, scope, send, without_body=head)
+        scope[REQUEST_ID] = answer.id
         # Every log line of this request has its id, and the id of the job where the path has one.
         with bound_contextvars(request=answer.id):
             await self._answer(scope, receive, answer)
@@ -82,8 +83,9 @@ class RequestMiddleware:
         origin = headers.get("origin")
         if origin is None or scope["method"] in SAFE_METHODS or origin.lower() in self.service.settings.cors_origins:
             return None
-        if origin.partition("://")[2].lower() != host:
-            return Problem("foreign_origin", "A page of another origin must not change anything here.")
+        if origin.lower() != f"{scope['scheme']}://{host}":
+            behind = " Behind a proxy with TLS, name it in ADDER_TRUSTED_PROXIES." if origin.startswith("https") else ""
+            return Problem("foreign_origin", f"A page of another origin must not change anything here.{behind}")
         return None
 
 
@@ -141,16 +143,9 @@ def allowed_hosts(settings: Settings) -> frozenset[str]:
 
     On loopback other names are refused, because a page could rebind its own name to 127.0.0.1 (DNS rebinding).
     """
-    if not settings.allowed_hosts and not _is_loopback(settings.host):
+    if not settings.allowed_hosts and not settings.on_loopback:
         return frozenset()
     return LOOPBACK_NAMES | {settings.host.lower(), *settings.allowed_hosts}
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def host_name(host: str) -> str:

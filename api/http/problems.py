@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final, TypeVar
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
@@ -44,6 +44,8 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "bad_request": Kind(400, "Bad request", "Send valid HTTP."),
     "bad_json": Kind(400, "The body is not JSON", "Send UTF-8 JSON; NaN and Infinity are not JSON."),
+    "unauthorized": Kind(401, "A key is needed", "Send a valid key as Authorization: Bearer adw_…"),
+    "forbidden": Kind(403, "The role does not allow it", "Use a key of the role that the detail names."),
     "foreign_origin": Kind(403, "Another site's request", "Pages of other sites may not change anything here."),
     "not_found": Kind(404, "Not found", "Check the id or the path."),
     "method_not_allowed": Kind(405, "Method not allowed", "Use a method of the Allow header."),
@@ -63,6 +65,8 @@ KINDS: dict[str, Kind] = {
         422, "The model costs too much here", "Use smaller images, or raise ADDER_MAX_PREDICT_OPERATIONS or …_BYTES."
     ),
     "client_limit": Kind(429, "Too much at once from one client", "Try again after Retry-After seconds, with less."),
+    "quota_exceeded": Kind(429, "A limit of the project", "Wait until less is in use, or ask an operator for more."),
+    "rate_limited": Kind(429, "Too many requests", "Try again after Retry-After seconds."),
     "queue_full": Kind(
         429, "The queue is full", "Try again after Retry-After seconds, or raise ADDER_MAX_QUEUED_JOBS."
     ),
@@ -110,7 +114,7 @@ class Problem(Exception):
 
     def response(self, prefix: str = "") -> Response:
         headers = dict(self.headers)
-        if self.status in (429, 503):
+        if self.status in (429, 503) and self.code != "quota_exceeded":  # it helps nobody to try that again
             headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
         # Own bytes, ASCII only: a lone surrogate of somebody's field name cannot be written as UTF-8.
         return Response(json.dumps(self.body(prefix)).encode(), self.status, headers, media_type=MEDIA_TYPE)
@@ -121,6 +125,19 @@ def invalid(errors: Iterable[tuple[str, str]]) -> Problem:
     found = list(errors)
     count = "1 field is" if len(found) == 1 else f"{len(found)} fields are"
     return Problem("invalid", f"{count} not valid: " + "; ".join(f"{p or 'body'}: {d}" for p, d in found[:3]), found)
+
+
+Body = TypeVar("Body", bound=BaseModel)
+BODY_ERRORS: Final = ("bad_json", "body_too_large", "unsupported_media_type", "invalid")
+"""What every call may answer that takes a JSON body."""
+
+
+def validated(kind: type[Body], document: object) -> Body:
+    """A JSON body as what it must be. Raises Problem (422) with each bad field."""
+    try:
+        return kind.model_validate(document)
+    except ValidationError as error:
+        raise invalid(bad_fields(error, kind)) from None
 
 
 def shorten(text: str) -> str:
@@ -149,6 +166,9 @@ def as_problem(error: Exception) -> Problem | None:
             return Problem("not_found", str(error))
         case Unreadable():
             return Problem("conflict", f"What is stored of it cannot be read: {error}. Delete it.")
+        case jobs.QuotaExceeded():
+            extra = {"limit": error.limit, "value": error.value, "used": error.used}
+            return Problem("quota_exceeded", str(error), extra=extra)
         case jobs.Conflict():
             return Problem("conflict", str(error))
         case jobs.IdempotencyMismatch():
@@ -224,7 +244,7 @@ def documented(*codes: str) -> dict[int | str, dict[str, Any]]:
                 "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}, "examples": {}}},
             },
         )
-        if kind.status in (429, 503):
+        if kind.status in (429, 503) and code != "quota_exceeded":
             entry["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}}
         entry["content"][MEDIA_TYPE]["examples"][code] = {"value": Problem(code, kind.remedy).body()}
     return responses

@@ -36,19 +36,25 @@ class Shares:
     def used(self) -> int:
         return self._used
 
-    def take(self, client: str | None, amount: int = 1) -> None:
-        """Takes a part for a client, to be given back with the same arguments.
+    def used_by(self, client: str) -> int:
+        """How much a client has."""
+        return self._by_client.get(client, 0)
+
+    def take(self, client: str | None, amount: int = 1, most: int | None = None) -> None:
+        """Takes a part for a client, to be given back with the same client and amount.
 
         Args:
             client: its address; None for one to whom the limit of one client does not apply.
             amount: how much.
+            most: how much this client may have, where that is not what any may.
 
         Raises:
             Exhausted: nothing was taken.
         """
         with self._lock:
-            if client is not None and self._by_client.get(client, 0) + amount > self.most_of_one:
-                raise Exhausted(self.most_of_one, of_client=True)
+            most_of_one = self.most_of_one if most is None else most
+            if client is not None and self._by_client.get(client, 0) + amount > most_of_one:
+                raise Exhausted(most_of_one, of_client=True)
             if self._used + amount > self.most:
                 raise Exhausted(self.most, of_client=False)
             self._used += amount

@@ -10,13 +10,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
+from api.access.acting import Acting
 from api.http.accept import preferred
 from api.http.bodies import json_response
 from api.http.dependencies import MAX_SEQ, AfterSeq, JobId, ServiceDep, is_head, known_query
 from api.http.problems import Problem, documented
 from api.jobs.schemas import Attempt, Event, Metric
 from api.schemas import Page, rfc3339
-from api.service import Service
 from api.streaming.follow import Chunk, StreamResponse, follow_job
 from jobs.repository import attempts, history, lifecycle
 from jobs.states import Status
@@ -104,7 +104,7 @@ def metrics(
     return StreamingResponse(lines, headers=headers, media_type="text/csv; charset=utf-8")
 
 
-def _csv(service: Service, id: str, names: Sequence[str], after_seq: int, limit: int | None) -> Iterator[str]:
+def _csv(service: Acting, id: str, names: Sequence[str], after_seq: int, limit: int | None) -> Iterator[str]:
     """The points as CSV, in pieces of at most MAX_ROWS points. Each piece is read in a transaction of its own."""
     yield _csv_lines([COLUMNS])
     left = limit
@@ -165,7 +165,7 @@ def list_attempts(service: ServiceDep, id: JobId) -> Page[Attempt]:
     summary="A job's log",
     responses={
         200: {"content": {"text/plain": {"example": "epoch 1/30: loss 2.1, accuracy 0.31\n"}}},
-        **documented("not_found", "client_limit", "too_many_streams"),
+        **documented("not_found", "client_limit", "quota_exceeded", "too_many_streams"),
     },
 )
 def logs(
@@ -182,7 +182,7 @@ def logs(
     """Returns what the job's process wrote, as text. A log that was cut at the server's limit says so at the cut.
 
     Errors: 404 `not_found` for an unknown job; where `follow` would open one stream too many 429 `client_limit`
-    (RFC 6585) of one address, 503 `too_many_streams` in all.
+    (RFC 6585) of one address or `quota_exceeded` of the project, 503 `too_many_streams` in all.
     """
     if tail is None:
         text, end = _whole_log(service, id)
@@ -195,7 +195,7 @@ def logs(
     return StreamResponse(service, request, _follow(service, id, text, end), "text/plain; charset=utf-8")
 
 
-def _whole_log(service: Service, id: str) -> tuple[str, int]:
+def _whole_log(service: Acting, id: str) -> tuple[str, int]:
     """The log, and its length in bytes. Each piece is read in a transaction of its own."""
     pieces: list[str] = []
     end = 0
@@ -207,7 +207,7 @@ def _whole_log(service: Service, id: str) -> tuple[str, int]:
         end = at
 
 
-def _log_after(service: Service, id: str, offset: int) -> tuple[str, int, bool]:
+def _log_after(service: Acting, id: str, offset: int) -> tuple[str, int, bool]:
     """The text from byte `offset` on, the offset of its end, and whether the job has ended and this was the rest."""
     with service.database.read() as session:
         job = lifecycle.get(session, id)
@@ -218,7 +218,7 @@ def _log_after(service: Service, id: str, offset: int) -> tuple[str, int, bool]:
     return text, end, done and end >= size
 
 
-async def _follow(service: Service, id: str, text: str, offset: int) -> AsyncIterator[bytes]:
+async def _follow(service: Acting, id: str, text: str, offset: int) -> AsyncIterator[bytes]:
     yield text.encode()
     position = offset
 

@@ -9,19 +9,19 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
-from sqlalchemy.orm import Session
 
 from addercore.config import dataset, is_dataset
+from api.access.acting import Acting
 from api.http.dependencies import ServiceDep, known_id
 from api.http.listing import readable, readable_rows
 from api.jobs.analysis_view import analysis_view, run_names
 from api.jobs.filters import Filters, parse_filters
 from api.jobs.job_view import FAILURES, GROUPS, JobView, actions, dataset_name, job_view
 from api.jobs.queue_positions import QueuePositions
-from api.service import Service
 from api.web.header import PAGE_SIZE, page_header
 from api.web.html import error_page, page
 from api.web.sorting import AskedDep
+from jobs.access.scope import OwnTransaction
 from jobs.documents import require_readable
 from jobs.errors import BadCursor, NotFound, TooManyWords
 from jobs.repository import attempts, core, datasets, finding, history, lifecycle
@@ -56,7 +56,7 @@ def job_list(
     return page(request, "jobs.html", context)
 
 
-def _list_context(session: Session, service: Service, filters: Filters, after: str) -> dict[str, Any]:
+def _list_context(session: OwnTransaction, service: Acting, filters: Filters, after: str) -> dict[str, Any]:
     found = finding.list_jobs(
         session,
         filters.wanted(),
@@ -86,7 +86,9 @@ def _list_context(session: Session, service: Service, filters: Filters, after: s
     }
 
 
-def _job_viewer(session: Session, queue_positions: QueuePositions, rows: Sequence[Job]) -> Callable[[Job], JobView]:
+def _job_viewer(
+    session: OwnTransaction, queue_positions: QueuePositions, rows: Sequence[Job]
+) -> Callable[[Job], JobView]:
     """What makes the view of each of these jobs."""
     labels = lifecycle.labels_of(session, [job.id for job in rows])
     positions = queue_positions.of(session, rows)
@@ -101,7 +103,7 @@ def _job_viewer(session: Session, queue_positions: QueuePositions, rows: Sequenc
     return make
 
 
-def _latest_accuracy(session: Session, job: Job) -> float | None:
+def _latest_accuracy(session: OwnTransaction, job: Job) -> float | None:
     """Validation accuracy of the last epoch, for a job that has begun and has no result yet."""
     if job.result is not None or job.started_at is None or job.status == Status.QUEUED:
         return None
@@ -120,7 +122,7 @@ def job_detail(job_id: str, request: Request, service: ServiceDep) -> HTMLRespon
     return page(request, "job.html", context)
 
 
-def _detail_context(session: Session, service: Service, job: Job) -> dict[str, Any]:
+def _detail_context(session: OwnTransaction, service: Acting, job: Job) -> dict[str, Any]:
     require_readable(job)
     view = _job_viewer(session, service.queue_positions, [job])(job)
     log, _ = history.log_tail(session, job.id, LOG_LINES)

@@ -10,8 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy.orm import Session
-
+from jobs.access.scope import OwnTransaction, Scope
 from jobs.forecast import Forecast
 from jobs.repository import outlook
 from jobs.settings import Settings
@@ -42,10 +41,10 @@ class QueuePositions:
     def __init__(self, settings: Settings) -> None:
         self._live_ms = settings.live_ms
         self._lock = threading.Lock()
-        self._kept: Forecast | None = None
-        self._until = 0.0
+        self._kept: dict[Scope, tuple[Forecast, float]] = {}
+        """The forecasts of long queues, and until when each is kept. A project's is made of its own jobs alone."""
 
-    def of(self, session: Session, jobs: Sequence[Job]) -> dict[str, QueuePosition]:
+    def of(self, session: OwnTransaction, jobs: Sequence[Job]) -> dict[str, QueuePosition]:
         """The positions of those jobs that are queued, by id. All of one call come from one forecast."""
         queued = [job for job in jobs if job.status == Status.QUEUED]
         if not queued:
@@ -59,26 +58,29 @@ class QueuePositions:
             found[job.id] = QueuePosition(forecast.position(waiting), starts_at, forecast.waiting_for(waiting.needs))
         return found
 
-    def _forecast(self, session: Session) -> Forecast:
-        kept = self._kept
-        if kept is not None and time.monotonic() < self._until:
+    def _forecast(self, session: OwnTransaction) -> Forecast:
+        kept = self._fresh(session.scope)
+        if kept is not None:
             return kept
+        older = self._kept.get(session.scope)
         # While one thread reads a long queue, the others go on with the forecast before.
-        if not self._lock.acquire(blocking=kept is None):
-            return kept or self._refresh(session)
+        if not self._lock.acquire(blocking=older is None):
+            return older[0] if older is not None else self._refresh(session)
         try:
-            return self._refresh(session)
+            return self._fresh(session.scope) or self._refresh(session)
         finally:
             self._lock.release()
 
-    def _refresh(self, session: Session) -> Forecast:
-        if self._kept is not None and time.monotonic() < self._until:
-            return self._kept  # another thread has just read the queue
+    def _fresh(self, scope: Scope) -> Forecast | None:
+        found = self._kept.get(scope)
+        return found[0] if found is not None and time.monotonic() < found[1] else None
+
+    def _refresh(self, session: OwnTransaction) -> Forecast:
         began = time.monotonic()
         found = outlook.forecast(session, self._live_ms)
         if len(found.waiting) > FRESH:
             now = time.monotonic()
-            self._kept, self._until = found, now + max(KEEP_SECONDS, 10 * (now - began))
+            self._kept[session.scope] = found, now + max(KEEP_SECONDS, 10 * (now - began))
         else:
-            self._kept = None
+            self._kept.pop(session.scope, None)
         return found

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Response
-from sqlalchemy.orm import Session
 
+from api.access.acting import Acting
 from api.http.bodies import NO_BODY, json_response
 from api.http.dependencies import After, Document, IdempotencyKey, JobId, Limit, ServiceDep, known_query
 from api.http.documents import json_body, location
@@ -18,11 +18,11 @@ from api.http.problems import Problem, documented
 from api.jobs import submission
 from api.jobs.schemas import Job, Validation
 from api.schemas import Page
-from api.service import Service
+from jobs.access import audit
+from jobs.access.scope import OwnTransaction
 from jobs.documents import require_readable
 from jobs.files import remove_tree
 from jobs.repository import attempts, finding, keeping, lifecycle
-from jobs.scheduling import Rules
 from jobs.spec import KINDS, SUBMITTED, Kind
 from jobs.states import Status
 from jobs.sweeps import repository as sweeps
@@ -53,7 +53,7 @@ SPEC_BODY = json_body(
 CONTINUATION = json_body({"$ref": "#/components/schemas/Continuation"}, {"ten epochs more": {"epochs": 10, "lr": 0.01}})
 
 
-def views(service: Service, session: Session, rows: list[JobRow]) -> list[Job]:
+def views(service: Acting, session: OwnTransaction, rows: list[JobRow]) -> list[Job]:
     """Jobs as the API answers them. The number of queries does not grow with the number of jobs."""
     for row in rows:
         require_readable(row)
@@ -61,7 +61,7 @@ def views(service: Service, session: Session, rows: list[JobRow]) -> list[Job]:
     return [make(row) for row in rows]
 
 
-def _viewer(service: Service, session: Session, rows: list[JobRow]) -> Callable[[JobRow], Job]:
+def _viewer(service: Acting, session: OwnTransaction, rows: list[JobRow]) -> Callable[[JobRow], Job]:
     """What makes the answer of each of these rows."""
     labels = lifecycle.labels_of(session, [row.id for row in rows])
     positions = service.queue_positions.of(session, rows)
@@ -69,7 +69,7 @@ def _viewer(service: Service, session: Session, rows: list[JobRow]) -> Callable[
     return lambda row: Job.of(row, labels[row.id], positions.get(row.id), seconds.get(row.id))
 
 
-def view(service: Service, row: JobRow) -> Job:
+def view(service: Acting, row: JobRow) -> Job:
     """One job as the API answers it. It has a transaction of its own: a write must not wait for the forecast."""
     with service.database.read() as session:
         return views(service, session, [row])[0]
@@ -89,7 +89,7 @@ def view(service: Service, row: JobRow) -> Job:
             "or with `validate_only` the spec and what its network costs.",
         },
         **documented("bad_json", "body_too_large", "unsupported_media_type", "invalid", "idempotency_mismatch"),
-        **documented("queue_full"),
+        **documented("queue_full", "quota_exceeded"),
     },
 )
 def submit(
@@ -109,7 +109,8 @@ def submit(
 
     Errors: 400 `bad_json`; 413 `body_too_large`; 415 `unsupported_media_type`; 422 `invalid` for a bad spec, an
     unknown model or a dataset whose files are not here; 422 `idempotency_mismatch` for a key that came with another
-    body before; 429 `queue_full` (RFC 6585).
+    body before; 429 `queue_full`
+    (RFC 6585) or `quota_exceeded`.
     """
     with service.database.read() as session:
         spec = submission.parse_spec(document, session)
@@ -124,8 +125,11 @@ def submit(
         if row is None:
             submission.require_data(service.settings, spec)
             submission.require_model(session, spec)
-            rules = Rules.of(service.settings)
+            rules = service.rules
             row = lifecycle.submit(session, spec, key=idempotency_key, body=document, rules=rules).job
+            audit.about(session, row.id)
+        else:
+            audit.nothing_done(session)
     if created:
         service.relay.poke()
     else:
@@ -194,7 +198,7 @@ def edit(service: ServiceDep, id: JobId, change: Change) -> Job:
     return view(service, row)
 
 
-def _act(service: Service, id: str, action: Callable[[Session, str], JobRow]) -> Job:
+def _act(service: Acting, id: str, action: Callable[[OwnTransaction, str], JobRow]) -> Job:
     with service.database.write() as session:
         row = action(session, id)
     service.relay.poke()
@@ -244,12 +248,12 @@ def pause(service: ServiceDep, id: JobId) -> Job:
     response_model=Job,
     summary="Resume a job",
     dependencies=NO_BODY,
-    responses=CHANGES,
+    responses={**CHANGES, **documented("quota_exceeded")},
 )
 def resume(service: ServiceDep, id: JobId) -> Job:
     """Queues a paused job again. It continues from its last checkpoint.
 
-    Errors: 404 `not_found` for an unknown job; 409 `conflict` for a job that is not paused.
+    Errors: 404 `not_found` for an unknown job; 409 `conflict` for a job that is not paused; 429 `quota_exceeded`.
     """
     return _act(service, id, lifecycle.resume)
 
@@ -263,7 +267,7 @@ def resume(service: ServiceDep, id: JobId) -> Job:
     responses={
         201: location("job"),
         **CHANGES,
-        **documented("queue_full"),
+        **documented("queue_full", "quota_exceeded"),
     },
 )
 def retry(
@@ -282,7 +286,8 @@ def retry(
     whole sweep was cancelled.
 
     Errors: 404 `not_found` for an unknown job; 409 `conflict` for a job that has not finished, that has no
-    checkpoint, or whose model or dataset is gone; 429 `queue_full` (RFC 6585).
+    checkpoint, or whose model or dataset is gone; 429 `queue_full`
+    (RFC 6585) or `quota_exceeded`.
     """
     with service.database.write() as session:
         row = lifecycle.get(session, id)
@@ -296,10 +301,11 @@ def retry(
             submission.require_model(session, spec)
         except Problem as problem:
             raise Problem("conflict", f"The job cannot run again: {problem.detail}") from None
-        rules = Rules.of(service.settings)
+        rules = service.rules
         sweep = sweeps.sweep_of(session, id)
         row = lifecycle.retry(session, id, spec, from_checkpoint=from_ == "checkpoint", rules=rules)
         sweeps.adopt(session, sweep, id, row.id)
+        audit.about(session, row.id, f"of {id}")
     service.relay.poke()
     response.headers["Location"] = f"/v1/jobs/{row.id}"
     return view(service, row)
@@ -315,7 +321,8 @@ def retry(
         201: location("job"),
         200: {"model": Job, "description": "The job that an earlier request with this Idempotency-Key made."},
         **CHANGES,
-        **documented("bad_json", "body_too_large", "unsupported_media_type", "idempotency_mismatch", "queue_full"),
+        **documented("bad_json", "body_too_large", "unsupported_media_type", "idempotency_mismatch"),
+        **documented("queue_full", "quota_exceeded"),
     },
 )
 def continue_training(
@@ -329,7 +336,8 @@ def continue_training(
     Errors: 400 `bad_json`; 404 `not_found` for an unknown job; 409 `conflict` for a job that has not finished or is no
     training, whose dataset or teacher is gone, or whose checkpoints are no longer kept (start from its model by
     `init_from`); 413 `body_too_large`; 415 `unsupported_media_type`; 422 `invalid` with a pointer to each bad field
-    (RFC 6901); 422 `idempotency_mismatch`; 429 `queue_full` (RFC 6585).
+    (RFC 6901); 422 `idempotency_mismatch`; 429 `queue_full`
+    (RFC 6585) or `quota_exceeded`.
     """
     with service.database.write() as session:
         old = lifecycle.get(session, id)
@@ -345,9 +353,12 @@ def continue_training(
                 submission.require_model(session, spec)
             except Problem as problem:
                 raise Problem("conflict", f"The job cannot be continued: {problem.detail}") from None
-            rules = Rules.of(service.settings)
+            rules = service.rules
             made = lifecycle.continue_training(session, id, spec, key=idempotency_key, body=body, rules=rules)
             row = made.job
+            audit.about(session, row.id, f"of {id}")
+        else:
+            audit.nothing_done(session)
     if created:
         service.relay.poke()
     else:
@@ -365,5 +376,5 @@ def delete(service: ServiceDep, id: JobId) -> None:
     with service.database.write() as session:
         record(session, sweeps.sweep_of(session, id))
         stored = lifecycle.delete_job(session, id)
-    service.store.discard(service.database, stored)
+    service.discard(stored)
     remove_tree(service.settings.work_dir / id)

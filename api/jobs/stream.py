@@ -13,14 +13,14 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from pydantic import BaseModel
-from sqlalchemy.orm import Session
 
+from api.access.acting import Acting
 from api.http.dependencies import MAX_SEQ, JobId, ServiceDep, is_head, known_query
 from api.http.problems import documented
 from api.jobs.queue_positions import QueuePositions
 from api.jobs.schemas import Event, Metric, StatusFrame
-from api.service import Service
 from api.streaming.follow import Chunk, StreamResponse, follow_job
+from jobs.access.scope import OwnTransaction
 from jobs.repository import history, lifecycle
 from jobs.states import Status
 from jobs.tables import Event as EventRow
@@ -53,7 +53,7 @@ id: 7
             "description": "Events `metric`, `event` (id = seq) and `status`; ends after the final status.",
             "content": {MEDIA_TYPE: {"schema": {"type": "string"}, "example": EXAMPLE}},
         },
-        **documented("not_found", "invalid", "client_limit", "too_many_streams"),
+        **documented("not_found", "invalid", "client_limit", "quota_exceeded", "too_many_streams"),
     },
 )
 def stream(
@@ -73,7 +73,8 @@ def stream(
     15 seconds keeps an idle connection alive.
 
     Errors: 404 `not_found` for an unknown job; 422 `invalid` for a malformed `Last-Event-ID`; 429 `client_limit`
-    (RFC 6585) where too many streams of one address are open; 503 `too_many_streams` where too many are in all.
+    (RFC 6585) where too many streams of one address are open, `quota_exceeded` of one project; 503 `too_many_streams`
+    where too many are in all.
     """
     with service.database.read() as session:
         job = lifecycle.get(session, id)
@@ -83,7 +84,7 @@ def stream(
     return StreamResponse(service, request, _frames(service, cursor), MEDIA_TYPE)
 
 
-async def _frames(service: Service, cursor: Cursor) -> AsyncIterator[bytes]:
+async def _frames(service: Acting, cursor: Cursor) -> AsyncIterator[bytes]:
     yield f"retry: {RETRY_MS}\n\n".encode()
 
     def read_next() -> Chunk:
@@ -104,7 +105,7 @@ class Cursor:
     status: bytes = b""
     """The last `status` frame that was sent."""
 
-    def advance(self, session: Session) -> Chunk:
+    def advance(self, session: OwnTransaction) -> Chunk:
         """The frames that were not sent yet. Those of an ended job end with its final status."""
         # Read the job first: rows up to its last_seq are then committed, since a seq is allocated under the job's lock.
         job = lifecycle.get(session, self.job_id)
@@ -118,7 +119,7 @@ class Cursor:
             frames.append(self._status(session, job))
         return Chunk(b"".join(frames), more=self.seq < job.last_seq, final=done)
 
-    def _status(self, session: Session, job: JobRow) -> bytes:
+    def _status(self, session: OwnTransaction, job: JobRow) -> bytes:
         at = self.queue_positions.of(session, [job]).get(job.id)
         frame = StatusFrame.of(job, None if at is None else at.position)
         encoded = _frame("status", frame)
@@ -127,7 +128,7 @@ class Cursor:
         self.status = encoded
         return encoded
 
-    def _rows(self, session: Session, upto: int) -> list[bytes]:
+    def _rows(self, session: OwnTransaction, upto: int) -> list[bytes]:
         """Frames of the next metrics and events up to seq `upto`, in order of seq. Many rows take several calls."""
         if self.seq >= upto:
             return []

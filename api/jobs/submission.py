@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pydantic import ValidationError
-from sqlalchemy.orm import Session
 
 from addercore import arch, config
 from api.datasets.availability import require_dataset
 from api.http.problems import Problem, bad_fields, invalid
+from jobs.access.scope import OwnTransaction
 from jobs.errors import DatasetUnusable, NotFound
 from jobs.ids import ID_PATTERN
 from jobs.repository import datasets, keeping, models
@@ -18,7 +18,7 @@ from jobs.tables import Job, Model
 DATASET = "/dataset/name"
 
 
-def parse_spec(document: object, session: Session) -> SubmittedSpec:
+def parse_spec(document: object, session: OwnTransaction) -> SubmittedSpec:
     """The spec with every default filled in, its dataset by the name or id that the service stores.
 
     Raises Problem with a pointer to each bad field.
@@ -41,7 +41,7 @@ def parse_spec(document: object, session: Session) -> SubmittedSpec:
     return spec
 
 
-def continued_spec(document: object, finished: Job, labels: dict[str, str], session: Session) -> TrainSpec:
+def continued_spec(document: object, finished: Job, labels: dict[str, str], session: OwnTransaction) -> TrainSpec:
     """The spec of a training that goes on from a finished job.
 
     Args:
@@ -70,7 +70,7 @@ def continued_spec(document: object, finished: Job, labels: dict[str, str], sess
     return spec
 
 
-def _on_its_models_dataset(session: Session, document: object) -> object:
+def _on_its_models_dataset(session: OwnTransaction, document: object) -> object:
     """An analysis of a model that names no dataset is about the one on which the model was trained."""
     if not isinstance(document, dict) or document.get("kind") != "analyze" or "dataset" in document:
         return document
@@ -87,7 +87,7 @@ def require_data(settings: Settings, spec: SubmittedSpec) -> None:
     require_dataset(settings, spec.dataset.name)
 
 
-def require_model(session: Session, spec: SubmittedSpec) -> Model | None:
+def require_model(session: OwnTransaction, spec: SubmittedSpec) -> Model | None:
     """The model that a spec names, if it names one. Raises Problem at that field when it is unknown or does not fit.
 
     So does a training's teacher.
@@ -104,14 +104,14 @@ def require_model(session: Session, spec: SubmittedSpec) -> Model | None:
     return model
 
 
-def _model(session: Session, model_id: str, field: str) -> Model:
+def _model(session: OwnTransaction, model_id: str, field: str) -> Model:
     try:
         return models.get_model(session, model_id)
     except NotFound as error:
         raise invalid([(field, str(error))]) from None
 
 
-def _fitting_start(session: Session, spec: TrainSpec, model_id: str) -> Model:
+def _fitting_start(session: OwnTransaction, spec: TrainSpec, model_id: str) -> Model:
     model = _model(session, model_id, "/init_from")
     try:
         arch.initialised(model.manifest, spec.network(), config.dataset(spec.dataset.name).classes)
@@ -120,7 +120,7 @@ def _fitting_start(session: Session, spec: TrainSpec, model_id: str) -> Model:
     return model
 
 
-def _require_teacher(session: Session, spec: TrainSpec) -> None:
+def _require_teacher(session: OwnTransaction, spec: TrainSpec) -> None:
     if spec.distill is None:
         return
     teacher = _model(session, spec.distill.teacher, "/distill/teacher")

@@ -7,12 +7,13 @@ from typing import Any
 
 from addercore.arch import check_manifest, count, read_manifest
 from addercore.errors import BadModel
+from api.access.acting import Acting
 from api.http.bodies import parse_json
 from api.http.problems import Problem
 from api.models.schemas import Model
 from api.models.views import view
-from api.service import Service
 from jobs import documents
+from jobs.access import audit, limits
 from jobs.repository import models
 from jobs.settings import Settings
 from jobs.store import Upload
@@ -22,7 +23,7 @@ MAX_NAME = 100
 """Characters that the name of the dataset in a manifest may have (column `models.dataset`)."""
 
 
-def publish(service: Service, upload: Upload, given: bytes | None) -> tuple[Model, bool]:
+def publish(service: Acting, upload: Upload, given: bytes | None) -> tuple[Model, bool]:
     """Stores an uploaded model. The same bytes are one model, however often they are imported.
 
     Args:
@@ -43,15 +44,18 @@ def publish(service: Service, upload: Upload, given: bytes | None) -> tuple[Mode
     with service.database.write() as session:
         found = models.same_model(session, stored.sha256)
         if found is not None:
+            audit.nothing_done(session)
             return view(session, found), False
+        limits.require_storage(session, limits.own_limits(session), stored.bytes)
         row = models.new_model(manifest, stored, source="imported", job_id=None, metrics=manifest["metrics"])
         models.add_model(session, row)
+        audit.about(session, row.id)
         model = view(session, row)
     upload.ensure(stored)
     return model, True
 
 
-def _checked(service: Service, upload: Upload, given: bytes | None) -> dict[str, Any]:
+def _checked(service: Acting, upload: Upload, given: bytes | None) -> dict[str, Any]:
     beside = None if given is None else parse_json(given)
     try:
         manifest = read_manifest(upload.path)

@@ -8,7 +8,6 @@ from http import HTTPStatus
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
-from sqlalchemy.orm import Session
 
 from addercore.config import RECIPES
 from api.http.dependencies import ServiceDep
@@ -17,6 +16,7 @@ from api.jobs.job_view import accuracy
 from api.web.header import PAGE_SIZE, page_header
 from api.web.html import error_page, page
 from api.web.sorting import AskedDep
+from jobs.access.scope import OwnTransaction
 from jobs.documents import require_readable
 from jobs.errors import BadCursor, NotFound, TooManyWords
 from jobs.repository import finding, keeping, models
@@ -46,7 +46,7 @@ class ModelView:
     created_at: int
 
 
-def _viewer(session: Session, rows: Sequence[Model]) -> Callable[[Model], ModelView]:
+def _viewer(session: OwnTransaction, rows: Sequence[Model]) -> Callable[[Model], ModelView]:
     """What makes the view of each of these models."""
     ids = [row.id for row in rows]
     labels, aliases = keeping.model_labels(session, ids), keeping.aliases_of(session, ids)

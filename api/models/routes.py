@@ -13,6 +13,7 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic_core import to_json
 
+from api.access.acting import Acting
 from api.http.bodies import NO_BODY, json_response
 from api.http.dependencies import After, Limit, ModelId, ServiceDep, known_query
 from api.http.documents import location
@@ -28,7 +29,6 @@ from api.models.predict_bodies import PREDICT_BODY, Image, read_image
 from api.models.schemas import Model, ModelRow, Prediction
 from api.models.views import view, viewer
 from api.schemas import Page
-from api.service import Service
 from jobs import documents
 from jobs.keeping import ALIAS_FORM
 from jobs.repository import finding, keeping, models
@@ -163,7 +163,7 @@ def remove_alias(service: ServiceDep, id: ModelId, alias: Alias) -> None:
         201: location("model"),
         **documented("bad_request", "bad_json", "body_too_large", "unsupported_media_type"),
         **documented("bad_model", "invalid", "too_costly"),
-        **documented("store_unavailable", "store_full"),
+        **documented("quota_exceeded", "store_unavailable", "store_full"),
     },
 )
 async def import_model(request: Request, response: Response, service: ServiceDep) -> Model:
@@ -173,8 +173,8 @@ async def import_model(request: Request, response: Response, service: ServiceDep
 
     Errors: 400 `bad_request` for a malformed form and `bad_json` for a malformed manifest; 413 `body_too_large`; 415
     `unsupported_media_type`; 422 `invalid` for an unknown part, `bad_model` for a file that is not a model, and
-    `too_costly` for one whose predictions would take more time or memory than this server allows; 503
-    `store_unavailable`; 507 `store_full` (RFC 4918).
+    `too_costly` for one whose predictions would take more time or memory than this server allows; 429
+    `quota_exceeded` where the project's storage is used up; 503 `store_unavailable`; 507 `store_full` (RFC 4918).
     """
     manifest = bytearray()
 
@@ -320,7 +320,7 @@ def _answered(answer: httpx2.Response) -> Any:
     raise Problem("inference_unavailable", "The inference process is busy or failed; try again.")
 
 
-def _sha256_of(service: Service, id: str) -> str:
+def _sha256_of(service: Acting, id: str) -> str:
     with service.database.read() as session:
         model = models.get_model(session, id)
     documents.require_readable(model)
@@ -338,4 +338,4 @@ def delete(service: ServiceDep, id: ModelId) -> None:
     """
     with service.database.write() as session:
         sha256 = models.delete_model(session, id)
-    service.store.discard(service.database, [sha256])
+    service.discard([sha256])

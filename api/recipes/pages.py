@@ -8,15 +8,15 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
-from sqlalchemy.orm import Session
 
 from addercore import config
+from api.access.acting import Acting
 from api.http.dependencies import ServiceDep
 from api.http.problems import Problem
 from api.recipes.schemas import DEFAULT_DATASET, Recipe, fitting, known_dataset
-from api.service import Service
 from api.web.header import page_header
 from api.web.html import error_page, page
+from jobs.access.scope import OwnTransaction
 from jobs.repository import datasets, outlook
 from jobs.scheduling import MEGA, kind_of
 
@@ -47,7 +47,7 @@ def recipe_list(request: Request, service: ServiceDep, dataset: str = DEFAULT_DA
     return page(request, "recipes.html", context)
 
 
-def _context(session: Session, service: Service, dataset: str) -> dict[str, Any]:
+def _context(session: OwnTransaction, service: Acting, dataset: str) -> dict[str, Any]:
     name = known_dataset(session, dataset)
     header = page_header(session, service.settings, section="recipes")
     device = "cuda" if any(kind_of(worker.device) == "cuda" for worker in header["service"].workers) else "cpu"

@@ -6,11 +6,11 @@ from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, WithJsonSchema
-from sqlalchemy.orm import Session
 
 from addercore import config
 from api.http.problems import invalid
 from api.schemas import Answer
+from jobs.access.scope import OwnTransaction
 from jobs.errors import DatasetUnusable
 from jobs.repository import datasets
 
@@ -62,7 +62,7 @@ def fitting(dataset: str) -> list[Recipe]:
     return found
 
 
-def known_dataset(session: Session, name: str) -> str:
+def known_dataset(session: OwnTransaction, name: str) -> str:
     """The dataset that `?dataset=` means, as a spec stores it. Raises Problem there when it cannot be used."""
     try:
         return datasets.resolve(session, name)

@@ -11,6 +11,7 @@ import anyio.to_thread
 import structlog
 from anyio import CapacityLimiter
 
+from jobs.access.scope import SERVICE
 from jobs.database import Database, database_away
 from jobs.repository import history
 
@@ -95,6 +96,6 @@ class JobChanges:
                 watched.set_version(version)
 
     def _versions(self, ids: Sequence[str]) -> dict[str, object]:
-        with self._database.read() as session:
+        with self._database.read(SERVICE) as session:
             rows = history.versions(session, ids)
         return {row.id: (row, self._round // QUEUED_ROUNDS if row.status == "queued" else 0) for row in rows}

@@ -10,15 +10,15 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from markupsafe import Markup
-from sqlalchemy.orm import Session
 
+from api.access.acting import Acting
 from api.http.dependencies import ServiceDep, known_id
 from api.http.listing import readable, readable_rows
-from api.service import Service
 from api.web.actions import Action
 from api.web.formats import duration, is_number, metric
 from api.web.header import PAGE_SIZE, page_header
 from api.web.html import error_page, page
+from jobs.access.scope import OwnTransaction
 from jobs.errors import BadCursor, NotFound
 from jobs.states import SWEEP_FINAL, SweepStatus, TrialStatus
 from jobs.sweeps import plot, repository, summary
@@ -141,7 +141,7 @@ def sweep_detail(sweep_id: str, request: Request, service: ServiceDep) -> HTMLRe
     return page(request, "sweep.html", context)
 
 
-def _detail_context(session: Session, service: Service, sweep: Sweep) -> dict[str, Any]:
+def _detail_context(session: OwnTransaction, service: Acting, sweep: Sweep) -> dict[str, Any]:
     spec = repository.spec_of(sweep)
     header = page_header(session, service.settings, section="sweeps")
     rows = repository.trials_of(session, sweep.id)
@@ -165,7 +165,7 @@ def _detail_context(session: Session, service: Service, sweep: Sweep) -> dict[st
     }
 
 
-def _viewer(session: Session, rows: Sequence[Sweep], now: int) -> Callable[[Sweep], SweepView]:
+def _viewer(session: OwnTransaction, rows: Sequence[Sweep], now: int) -> Callable[[Sweep], SweepView]:
     """What makes the view of each of these sweeps."""
     progress = repository.progress_of(session, rows)
     return lambda row: _view(row, progress[row.id], repository.best_of(session, row), now)

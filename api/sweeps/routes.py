@@ -7,19 +7,19 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import PlainTextResponse
-from sqlalchemy.orm import Session
 
+from api.access.acting import Acting
 from api.http.bodies import NO_BODY, json_response
 from api.http.dependencies import After, Document, IdempotencyKey, Limit, ServiceDep, SweepId, known_query
 from api.http.documents import json_body, location
 from api.http.listing import readable, readable_rows
 from api.http.problems import documented
 from api.schemas import Page
-from api.service import Service
 from api.sweeps.schemas import Child, Sweep, SweepTable, SweepValidation, Trial
 from api.sweeps.submission import parse_sweep, plan_children, require_references
+from jobs.access import audit, limits
+from jobs.access.scope import OwnTransaction
 from jobs.errors import BadCursor
-from jobs.scheduling import Rules
 from jobs.states import SweepStatus
 from jobs.sweeps import plot, references, repository, summary
 from jobs.sweeps.driver import Driver
@@ -47,17 +47,17 @@ FIRST_STEPS = 1
 """Steps that the request itself takes, so that the first jobs exist when it answers. Workers take the others."""
 
 
-def _driver(service: Service) -> Driver:
-    return Driver(service.database, Rules.of(service.settings), searching=False)
+def _driver(service: Acting) -> Driver:
+    return Driver(service.whole.database, service.rules, searching=False)
 
 
-def _viewer(session: Session, rows: Sequence[SweepRow]) -> Callable[[SweepRow], Sweep]:
+def _viewer(session: OwnTransaction, rows: Sequence[SweepRow]) -> Callable[[SweepRow], Sweep]:
     """What makes the answer of each of these sweeps."""
     progress = repository.progress_of(session, rows)
     return lambda row: Sweep.of(row, progress[row.id], repository.best_of(session, row))
 
 
-def _view(service: Service, id: str) -> Sweep:
+def _view(service: Acting, id: str) -> Sweep:
     with service.database.read() as session:
         row = repository.get(session, id)
         return _viewer(session, [row])(row)
@@ -77,7 +77,7 @@ def _view(service: Service, id: str) -> Sweep:
             "or with `validate_only` the jobs that it would make.",
         },
         **documented("bad_json", "body_too_large", "unsupported_media_type", "invalid", "idempotency_mismatch"),
-        **documented("conflict"),
+        **documented("conflict", "quota_exceeded"),
     },
 )
 def submit(
@@ -95,7 +95,7 @@ def submit(
 
     Errors: 400 `bad_json`; 413 `body_too_large`; 415 `unsupported_media_type`; 422 `invalid` with a pointer to each bad
     value (RFC 6901); 422 `idempotency_mismatch` for a key that came with another body before; 409 `conflict` where a
-    model or dataset is deleted meanwhile.
+    model or dataset is deleted meanwhile; 429 `quota_exceeded` for more jobs, priority or time than the project may.
     """
     with service.database.read() as session:
         spec = parse_sweep(document, session)
@@ -107,10 +107,18 @@ def submit(
         row = repository.created_before(session, idempotency_key, document)
         created = row is None
         if row is None:
+            own = limits.own_limits(session)
+            limits.require_sweep(own, spec.size)
+            for _, one in children:
+                limits.require_priority(own, one.priority)
+                limits.seconds_allowed(own, one.limits.max_seconds)
             require_references(service, session, spec, children)
             references.hold(session, spec)
             found = [parameters for parameters, _ in children]
             row = repository.create(session, spec, found, key=idempotency_key, body=document)
+            audit.about(session, row.id)
+        else:
+            audit.nothing_done(session)
     if created:
         _driver(service).advance(row, FIRST_STEPS)
         service.relay.poke()
@@ -172,7 +180,7 @@ def trials(service: ServiceDep, id: SweepId, limit: Limit = 20, after: After = N
     return json_response(Page.of(found, str(found[-1].number) if more else None))
 
 
-def _table(session: Session, id: str) -> summary.Table:
+def _table(session: OwnTransaction, id: str) -> summary.Table:
     spec = repository.spec_of(repository.get(session, id))
     return summary.tabulate(spec, repository.trials_of(session, id))
 

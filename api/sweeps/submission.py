@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy.orm import Session
 
+from api.access.acting import Acting
 from api.http.problems import Problem, bad_fields, invalid
 from api.jobs.submission import require_data, require_model
-from api.service import Service
+from jobs.access.scope import OwnTransaction
 from jobs.repository import models
 from jobs.spec import SubmittedSpec, TrainSpec
 from jobs.sweeps import planning, references
@@ -18,7 +18,7 @@ from jobs.sweeps.planning import InvalidSweep, Parameters
 from jobs.sweeps.spec import SweepSpec
 
 
-def parse_sweep(document: object, session: Session) -> SweepSpec:
+def parse_sweep(document: object, session: OwnTransaction) -> SweepSpec:
     """Reads a sweep and resolves its datasets. Raises Problem (422) with a pointer to each bad field."""
     try:
         return references.resolved(session, SweepSpec.model_validate(document))
@@ -28,7 +28,7 @@ def parse_sweep(document: object, session: Session) -> SweepSpec:
         raise invalid(error.errors) from None
 
 
-def plan_children(service: Service, session: Session, spec: SweepSpec) -> list[tuple[Parameters, SubmittedSpec]]:
+def plan_children(service: Acting, session: OwnTransaction, spec: SweepSpec) -> list[tuple[Parameters, SubmittedSpec]]:
     """The jobs of a sweep. Raises Problem (422) with a pointer to each value that makes an invalid job."""
     try:
         return planning.plan(spec, service.settings.max_sweep_jobs)
@@ -37,7 +37,7 @@ def plan_children(service: Service, session: Session, spec: SweepSpec) -> list[t
 
 
 def require_references(
-    service: Service, session: Session, spec: SweepSpec, children: Sequence[tuple[Parameters, SubmittedSpec]]
+    service: Acting, session: OwnTransaction, spec: SweepSpec, children: Sequence[tuple[Parameters, SubmittedSpec]]
 ) -> None:
     """Checks that the datasets and models of all children are here. Raises Problem (422) with each that is not."""
     seen: set[tuple[Any, ...]] = set()

@@ -17,6 +17,7 @@ import structlog
 from anyio import CapacityLimiter
 
 from api.service import Service
+from jobs.access.scope import SERVICE
 from jobs.repository import health
 from jobs.repository.core import now
 
@@ -128,7 +129,7 @@ class Probes:
         )
 
     def _measure_database(self) -> Timed[health.Snapshot]:
-        with self._service.database.read() as session:
+        with self._service.database.read(SERVICE) as session:
             now(session)  # opens the connection, which is not part of the round trip
             began = time.perf_counter()
             now(session)
@@ -136,7 +137,7 @@ class Probes:
             return Timed(health.snapshot(session), seconds)
 
     def _measure_stored(self) -> Mapping[str, int]:
-        with self._service.database.read() as session:
+        with self._service.database.read(SERVICE) as session:
             return health.stored_bytes(session)
 
     def _measure_broker(self) -> Timed[int]:

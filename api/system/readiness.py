@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.service import Service
 from api.system.schemas import Check, Ready
 from api.workers.liveness import live_workers
+from jobs.access.scope import SERVICE
 from jobs.wakeups import BROKER_ERRORS
 
 TIMEOUT_SECONDS = 5.0
@@ -42,7 +43,7 @@ class _Unavailable(Exception):
 
 def _database(service: Service) -> str:
     try:
-        with service.database.read() as session:
+        with service.database.read(SERVICE) as session:
             session.execute(text("SELECT 1"))
     except SQLAlchemyError as error:
         raise _Unavailable(f"the database does not answer ({type(error).__name__})") from error
@@ -60,7 +61,7 @@ def _broker(service: Service) -> str:
 
 def _worker(service: Service) -> str:
     try:
-        with service.database.read() as session:
+        with service.database.read(SERVICE) as session:
             workers = live_workers(session, service.settings)
     except SQLAlchemyError as error:
         raise _Unavailable("unknown: the database does not answer") from error

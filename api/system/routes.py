@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import version
-from typing import Any
+from typing import Annotated, Any
 
 import anyio.to_thread
 from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from api.access.admission import maybe_operator
 from api.http.dependencies import ServiceDep, known_query
 from api.system.metrics import render
 from api.system.readiness import check_readiness
@@ -35,14 +36,18 @@ async def healthz() -> Any:
     summary="Is the service ready?",
     responses={503: {"model": Ready, "description": "Something required is missing; `checks` names it."}},
 )
-async def readyz(service: ServiceDep, response: Response) -> Ready:
+async def readyz(request: Request, response: Response, details: Annotated[bool, Depends(maybe_operator)]) -> Ready:
     """Answers 200 when jobs are accepted and run: database, broker and at least one live worker answer.
+
+    Where keys are needed, the checks have no details for anybody but operators.
 
     The inference process is checked too, but not required. Each check takes at most 5 seconds.
 
     Errors: 503 with the same body as 200, whose `checks` name what is missing.
     """
-    ready = await check_readiness(service)
+    ready = await check_readiness(request.app.state.service)
+    if not details:
+        ready = ready.without_details()
     if not ready.ready:
         response.status_code = 503
         response.headers["Retry-After"] = "2"
@@ -55,7 +60,7 @@ def system(service: ServiceDep) -> System:
 
     Errors: none of its own.
     """
-    with service.database.read() as session:
+    with service.read_all() as session:
         workers = worker_states(session, service.settings)
         depth = recovery.depth(session)
         oldest = recovery.oldest_queued_ms(session)
@@ -64,7 +69,7 @@ def system(service: ServiceDep) -> System:
             adderworks=version("adderworks"),
             api="v1",
             python=platform.python_version(),
-            database=service.database.engine.dialect.name,
+            database=service.database.dialect,
         ),
         workers=workers,
         devices=sorted({worker.device for worker in workers}),
@@ -87,5 +92,5 @@ async def metrics(request: Request, service: ServiceDep) -> Response:
     Errors: none of its own.
     """
     probes = request.app.state.probes
-    content = await anyio.to_thread.run_sync(render, service, probes, limiter=probes.threads)
+    content = await anyio.to_thread.run_sync(render, service.whole, probes, limiter=probes.threads)
     return Response(content, media_type=CONTENT_TYPE_LATEST)

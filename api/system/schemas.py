@@ -60,3 +60,13 @@ class Ready(Answer):
 
     ready: bool
     checks: dict[Literal["database", "broker", "worker", "inference"], Check]
+
+    def without_details(self) -> Ready:
+        """The same for people without a key: which parts answer, and nothing about them."""
+        return Ready(
+            ready=self.ready,
+            checks={
+                name: Check(ok=one.ok, detail="well" if one.ok else "not well", required=one.required)
+                for name, one in self.checks.items()
+            },
+        )

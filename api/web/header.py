@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy.orm import Session
-
 from api.workers.liveness import live_workers
+from jobs.access.scope import OwnTransaction
 from jobs.repository import core, recovery
 from jobs.settings import Settings
 from jobs.states import Status
@@ -36,7 +35,7 @@ class ServiceStatus:
         return sum(self.counts[status] for status in Status if status.owned)
 
 
-def page_header(session: Session, settings: Settings, *, section: str) -> dict[str, Any]:
+def page_header(session: OwnTransaction, settings: Settings, *, section: str) -> dict[str, Any]:
     """The part of a template's context that every page needs: `section`, `service` and `now` (ms since 1970)."""
     service = ServiceStatus(recovery.depth(session), live_workers(session, settings))
     return {"section": section, "service": service, "now": core.now(session)}

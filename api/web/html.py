@@ -12,6 +12,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
+from api.access.acting import ADMITTED
 from api.http.prefix import with_prefix
 from api.web import formats
 
@@ -24,7 +25,7 @@ CSP = (
 PLAIN_ADDRESS = re.compile(r"https?://[\w.:\[\]-]+")
 """An address that is safe in a shell command which people copy. A Host header may hold anything."""
 DEFAULT_ADDRESS = "http://127.0.0.1:8000"
-ROOMS = ("web", "jobs", "compare", "models", "datasets", "sweeps", "recipes")
+ROOMS = ("web", "jobs", "compare", "models", "datasets", "sweeps", "recipes", "access", "webhooks")
 """Packages of `api` that have a folder `templates`. A template's name is unique among all of them."""
 FORMATS = (
     "duration", "ago", "iso", "absolute", "clock", "size", "percent", "number", "operations", "metric", "facts",
@@ -64,8 +65,11 @@ def page(request: Request, template: str, context: dict[str, Any], status: int =
     base = str(request.base_url).rstrip("/")
     if not PLAIN_ADDRESS.fullmatch(base):
         base = DEFAULT_ADDRESS
-    prefix = request.app.state.service.settings.path_prefix
-    text = templates().get_template(template).render(base_url=base + prefix, **context)
+    settings = request.app.state.service.settings
+    prefix = settings.path_prefix
+    acting = request.scope.get(ADMITTED) if settings.needs_keys else None
+    who = None if acting is None else acting.caller
+    text = templates().get_template(template).render(base_url=base + prefix, who=who, **context)
     return HTMLResponse(with_prefix(text, prefix), status, HEADERS)
 
 

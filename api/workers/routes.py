@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, ConfigDict, ValidationError
-from sqlalchemy.orm import Session
 
 from api.http.bodies import read_json
 from api.http.dependencies import ServiceDep, known_query
@@ -14,6 +13,7 @@ from api.http.problems import bad_fields, documented, invalid
 from api.schemas import Page
 from api.workers.liveness import worker_states
 from api.workers.schemas import WorkerState
+from jobs.access.scope import ServiceTransaction
 from jobs.errors import NotFound
 from jobs.repository import workers
 from jobs.states import Drain
@@ -56,7 +56,7 @@ async def _order(request: Request, service: ServiceDep) -> DrainOrder:
         raise invalid(bad_fields(error)) from None
 
 
-def _state(session: Session, worker: Worker) -> WorkerState:
+def _state(session: ServiceTransaction, worker: Worker) -> WorkerState:
     return WorkerState.of(worker, workers.running(session, [worker.id])[worker.id])
 
 
@@ -67,7 +67,7 @@ def list_workers(service: ServiceDep) -> Page[WorkerState]:
 
     Errors: none of its own.
     """
-    with service.database.read() as session:
+    with service.read_all() as session:
         return Page.of(worker_states(session, service.settings))
 
 
@@ -113,7 +113,7 @@ def drain(service: ServiceDep, id: WorkerName, order: Annotated[DrainOrder, Depe
     Errors: 400 `bad_json`; 404 `not_found` for a name that no live worker has; 409 `conflict` for a name that several
     have; 413 `body_too_large`; 415 `unsupported_media_type`; 422 `invalid` for a bad mode.
     """
-    with service.database.write() as session:
+    with service.write_all() as session:
         worker = workers.find(session, id, service.settings.live_ms)
         workers.drain(session, worker, order.mode)
         return _state(session, worker)
@@ -131,7 +131,7 @@ def undrain(service: ServiceDep, id: WorkerName) -> WorkerState:
 
     Errors: 404 `not_found` for a name that no live worker has; 409 `conflict` for a name that several have.
     """
-    with service.database.write() as session:
+    with service.write_all() as session:
         worker = workers.find(session, id, service.settings.live_ms)
         workers.undrain(session, worker)
         return _state(session, worker)

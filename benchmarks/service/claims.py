@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from benchmarks.rows import Row, filesystem
 from benchmarks.service.setup import Alone, Setup, api_alone
+from jobs.access.scope import DEFAULT, SERVICE
 from jobs.database import Database
 from jobs.repository import lifecycle, outlook, queue
 from jobs.repository.queue import Offer
@@ -58,7 +59,7 @@ def _fill(store: Database, chance: random.Random, count: int) -> str:
     """Queues so many jobs; returns the last one's id."""
     last = ""
     for first in range(0, count, TRANSACTION):
-        with store.write() as session:
+        with store.write(DEFAULT) as session:
             for _ in range(min(TRANSACTION, count - first)):
                 last = lifecycle.submit(session, _spec(chance)).job.id
     return last
@@ -81,12 +82,12 @@ def _turnover(store: Database, chance: random.Random) -> tuple[list[float], list
     offer, claimed, submitted = Offer("bench"), [], []
 
     def claim() -> None:
-        with store.write() as session:
+        with store.write(SERVICE) as session:
             if queue.claim(session, offer, LEASE_MS) is None:
                 raise RuntimeError("a claim found nothing in a long queue")
 
     def submit() -> None:
-        with store.write() as session:
+        with store.write(DEFAULT) as session:
             lifecycle.submit(session, spec)
 
     for _ in range(TIMES):
@@ -98,7 +99,7 @@ def _turnover(store: Database, chance: random.Random) -> tuple[list[float], list
 
 def _places(store: Database, job_id: str) -> list[float]:
     def place() -> None:
-        with store.read() as session:
+        with store.read(DEFAULT) as session:
             outlook.forecast(session, LEASE_MS).position(outlook.waiting_of(session.get_one(Job, job_id)))
 
     return [_ms(place) for _ in range(TIMES)]

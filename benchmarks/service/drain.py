@@ -19,6 +19,7 @@ from benchmarks.rows import Row, filesystem
 from benchmarks.service.processes import resident_mib
 from benchmarks.service.setup import LOAD, TINY_CHILD, Alone, Setup, api_alone
 from benchmarks.service.storage import database_bytes
+from jobs.access.scope import DEFAULT
 from jobs.database import Database
 from jobs.states import FINAL, Status
 from jobs.tables import Artifact, Event, Job
@@ -153,7 +154,7 @@ def _rates(began: float, ends: Sequence[float]) -> list[float]:
 
 
 def _final(store: Database) -> int:
-    with store.read() as session:
+    with store.read(DEFAULT) as session:
         return session.execute(select(func.count()).select_from(Job).where(Job.status.in_(FINAL))).scalar_one()
 
 
@@ -170,7 +171,7 @@ def _wait_final(store: Database, count: int) -> None:
 
 def _times(store: Database) -> tuple[float, list[float]]:
     """The first start and all ends, in seconds of the database's clock."""
-    with store.read() as session:
+    with store.read(DEFAULT) as session:
         started = session.execute(select(func.min(Job.started_at))).scalar_one() or 0
         ended = session.execute(select(Job.finished_at).order_by(Job.finished_at)).scalars()
         return started / 1000, [(moment or 0) / 1000 for moment in ended]
@@ -180,7 +181,7 @@ def _require_once(database: Database, count: int) -> None:
     """Each job succeeded, in one attempt, said so once, and left its log; real ones all trained the same."""
     ended = select(func.count()).select_from(Event).where(Event.message == "Succeeded.")
     logs = select(func.count()).select_from(Artifact).where(Artifact.name == "log.txt")
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         succeeded, attempts = session.execute(
             select(func.count(), func.max(Job.attempt)).where(Job.status == Status.SUCCEEDED)
         ).one()

@@ -13,6 +13,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
+from jobs.access.scope import SERVICE
 from jobs.repository import queue
 from jobs.repository.queue import Offer
 from jobs.settings import Settings
@@ -68,7 +69,7 @@ def claimed(context: WorkerContext, count: int) -> list[Feed]:
     feeds: list[Feed] = []
     transfers = Transfers()  # no files come with metrics
     for _ in range(count):
-        with context.database.write() as session:
+        with context.database.write(SERVICE) as session:
             claim = queue.claim(session, Offer(context.id), context.lease_ms)
         if claim is None:
             raise RuntimeError(f"only {len(feeds)} of {count} jobs were in the queue")

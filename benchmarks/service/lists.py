@@ -16,6 +16,7 @@ from sqlalchemy import insert, text
 from benchmarks.rows import Row, filesystem
 from benchmarks.service.points import get_timed
 from benchmarks.service.setup import Alone, Setup, api_alone
+from jobs.access.scope import DEFAULT
 from jobs.database import Database
 from jobs.finding_tables import JobMetric, JobWord
 from jobs.ids import new_id
@@ -112,10 +113,10 @@ def _addresses(store: Database, count: int, sweep: str) -> Iterator[tuple[str, s
         "last finished, deep": Wanted(sort="finished"),
         "best accuracy, deep": Wanted(sort=accuracy),
     }.items():
-        with store.read() as session:
+        with store.read(DEFAULT) as session:
             cursor = finding.list_jobs(session, wanted, limit=deep).next
         yield name, f"/v1/jobs?{urlencode({'sort': wanted.sort, 'after': cursor})}"
-    with store.read() as session:
+    with store.read(DEFAULT) as session:
         last = finding.list_jobs(session, limit=1).rows[0].id
     yield "by the end of an id", f"/v1/resolve?{urlencode({'id': last[-8:]})}"
     yield "by the beginning of an id", f"/v1/resolve?{urlencode({'id': last[:10]})}"
@@ -128,12 +129,12 @@ def fill(store: Database, count: int) -> str:
     chance, sweep, first = random.Random(0), new_id("sweep"), list[str]()
     for begin in range(0, count, FILL):
         made = [_job(chance, number) for number in range(begin, min(begin + FILL, count))]
-        with store.write() as session:
+        with store.write(DEFAULT) as session:
             session.execute(insert(Job), [one["row"] for one in made])
             for table, name in ((Label, "labels"), (JobWord, "words"), (JobMetric, "metrics")):
                 session.execute(insert(table), [row for one in made for row in one[name]])
         first += [one["row"]["id"] for one in made] if len(first) < TRIALS else []
-    with store.write() as session:
+    with store.write(DEFAULT) as session:
         row = {"id": sweep, "status": "succeeded", "spec": {}, "body_sha256": "", "created_at": 1, "finished_at": 2}
         session.execute(insert(Sweep), row)
         trials = [{"sweep_id": sweep, "number": n, "status": "succeeded", "parameters": {}, "job_id": job_id}

@@ -21,6 +21,7 @@ from benchmarks.service.processes import resident_mib
 from benchmarks.service.samples import quantiles
 from benchmarks.service.setup import Alone, Setup, api_alone
 from benchmarks.service.storage import database_bytes, logged_bytes
+from jobs.access.scope import DEFAULT, SERVICE
 from jobs.database import Database
 from jobs.repository import attempts, lifecycle, queue
 from jobs.repository.queue import Offer
@@ -59,7 +60,7 @@ def _writing(setup: Setup, database: str, batch: int) -> Iterator[Row]:
         _fill_queue(store, jobs)
         before = database_bytes(store), logged_bytes(store)
         reports = _feed(service, jobs, batch, setup.amounts.seconds)
-        with store.read() as session:
+        with store.read(DEFAULT) as session:
             stored = session.execute(select(func.count()).select_from(Metric)).scalar_one()
         grown, logged = database_bytes(store) - before[0], logged_bytes(store) - before[1]
         store.dispose()
@@ -84,7 +85,7 @@ def _writing(setup: Setup, database: str, batch: int) -> Iterator[Row]:
 def _fill_queue(store: Database, count: int) -> None:
     spec = SPEC.validate_python(DOCUMENT)
     for _ in range(count):
-        with store.write() as session:
+        with store.write(DEFAULT) as session:
             lifecycle.submit(session, spec)
 
 
@@ -163,12 +164,12 @@ def _reading(setup: Setup, database: str) -> Iterator[Row]:
 def _long_job(store: Database, count: int) -> str:
     """A running job with that many points, written by the repository's own functions."""
     _fill_queue(store, 1)
-    with store.write() as session:
+    with store.write(SERVICE) as session:
         claim = queue.claim(session, Offer("bench"), LEASE_MS)
     assert claim is not None
     for first in range(0, count, FILL):
         points = [_point(number) for number in range(first, min(first + FILL, count))]
-        with store.write() as session:
+        with store.write(DEFAULT) as session:
             attempts.add_metrics(session, attempts.lock(session, claim, LEASE_MS), points)
     return claim.job_id
 

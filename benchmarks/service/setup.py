@@ -20,6 +20,7 @@ from adderclient import AdderClientError, Client
 from benchmarks.cpu import children, command_line
 from benchmarks.postgres import Postgres, postgres_server
 from benchmarks.programs import log_end, program, python, server_environment
+from jobs.access.scope import DEFAULT
 from jobs.database import Database
 from jobs.tables import Worker
 
@@ -162,7 +163,7 @@ class Alone:
 
 
 def _probed(database: Database, pid: int) -> bool:
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         return bool(session.execute(select(Worker.info).where(Worker.pid == pid)).scalar_one_or_none())
 
 

@@ -24,6 +24,7 @@ from benchmarks.service.processes import open_files, resident_mib
 from benchmarks.service.samples import BLOCKS, slope
 from benchmarks.service.setup import TINY_CHILD, Alone, Setup, api_alone
 from benchmarks.service.users import FINAL, Book, follow_a_stream, look_around, loop, own_a_job, wrong_end
+from jobs.access.scope import DEFAULT
 from jobs.database import Database
 from jobs.tables import Job, Metric
 
@@ -167,7 +168,7 @@ def _wrong(service: Alone, book: Book) -> list[str]:
     """Answers that should not have come, and jobs that are lost, doubled or ended otherwise than they should."""
     wrong: list[str] = list(book.errors)
     store = Database(service.database_url)
-    with store.read() as session:
+    with store.read(DEFAULT) as session:
         for job, record in book.jobs.items():
             found: Any = session.get(Job, job)
             steps = select(Metric.step).where(Metric.job_id == job).order_by(Metric.seq)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
+from jobs.access.scope import DEFAULT
 from jobs.database import Database
 
 
@@ -17,7 +18,7 @@ def database_bytes(store: Database) -> int:
         if store.sqlite
         else "SELECT pg_database_size(current_database())"
     )
-    with store.read() as session:
+    with store.read(DEFAULT) as session:
         return int(session.execute(text(query)).scalar_one())
 
 
@@ -25,5 +26,5 @@ def logged_bytes(store: Database) -> int:
     """Position in PostgreSQL's write-ahead log; 0 for SQLite."""
     if store.sqlite:
         return 0
-    with store.read() as session:
+    with store.read(DEFAULT) as session:
         return int(session.execute(text("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn")).scalar_one())

@@ -16,6 +16,7 @@ from benchmarks.rows import Row, filesystem
 from benchmarks.service.clients import SLOTS, WORKERS, running
 from benchmarks.service.processes import resident_mib
 from benchmarks.service.setup import TINY_CHILD, Setup, api_alone
+from jobs.access.scope import DEFAULT
 from jobs.database import Database
 
 SETTLE = 12.0  # seconds: two rounds of housekeeping, and what a start writes
@@ -89,6 +90,6 @@ def _read(store: Database) -> Reading:
         " (SELECT pg_current_wal_lsn() - '0/0'::pg_lsn),"
         " (SELECT count(*) - 1 FROM pg_stat_activity WHERE datname = current_database())"
     )
-    with store.read() as session:
+    with store.read(DEFAULT) as session:
         transactions, wal, connections = session.execute(query).one()
     return Reading(time.monotonic(), int(transactions), int(wal), int(connections))

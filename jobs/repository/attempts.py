@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import delete, func, insert, select, update
-from sqlalchemy.orm import Session
 
+from jobs.access import accounting
+from jobs.access.scope import Project, Transaction
 from jobs.clock import now_ms
 from jobs.environment import environment_key
 from jobs.errors import FenceLost
@@ -20,12 +21,15 @@ from jobs.repository.core import append_events, change_status, now, upsert
 from jobs.repository.indexing import index_new_model
 from jobs.states import OWNED, Cause, FailureCode, Status
 from jobs.tables import Artifact, Attempt, Checkpoint, Job, LogChunk, Metric, Model
+from jobs.webhooks import events
 
 
 @dataclass(frozen=True)
 class Claim:
     """A worker's claim to a job: one attempt."""
 
+    project: Project
+    """Whose job it is: the attempt reads and writes as this project."""
     job_id: str
     fence: int
     attempt: int
@@ -65,7 +69,7 @@ def log_artifact(stored: Stored) -> NewArtifact:
     return NewArtifact(LOG, "log", "text/plain; charset=utf-8", stored)
 
 
-def lock(session: Session, claim: Claim, lease_ms: int) -> Job:
+def lock(session: Transaction, claim: Claim, lease_ms: int) -> Job:
     """Locks the job's row for this attempt and renews the lease.
 
     Raises:
@@ -83,7 +87,7 @@ def lock(session: Session, claim: Claim, lease_ms: int) -> Job:
     return job
 
 
-def status(session: Session, claim: Claim) -> Status:
+def status(session: Transaction, claim: Claim) -> Status:
     """The job's status, by which users ask the attempt to stop: `running`, `pausing` or `cancelling`. Raises
     FenceLost."""
     found = session.execute(
@@ -94,7 +98,7 @@ def status(session: Session, claim: Claim) -> Status:
     return Status(found)
 
 
-def metric_cursor(session: Session, job_id: str) -> dict[str, int]:
+def metric_cursor(session: Transaction, job_id: str) -> dict[str, int]:
     """The last step of each metric, so that a resumed attempt writes no point twice."""
     rows = session.execute(
         select(Metric.name, func.max(Metric.step)).where(Metric.job_id == job_id).group_by(Metric.name)
@@ -102,7 +106,7 @@ def metric_cursor(session: Session, job_id: str) -> dict[str, int]:
     return {row[0]: row[1] for row in rows}
 
 
-def add_metrics(session: Session, job: Job, points: Sequence[Mapping[str, Any]]) -> None:
+def add_metrics(session: Transaction, job: Job, points: Sequence[Mapping[str, Any]]) -> None:
     """Appends points `{name, step, epoch, value, time}` to a *locked* job. A point that is there already stays as it
     is."""
     if not points:
@@ -112,12 +116,12 @@ def add_metrics(session: Session, job: Job, points: Sequence[Mapping[str, Any]])
     job.last_seq += len(rows)
 
 
-def add_log(session: Session, job: Job, text: str) -> None:
+def add_log(session: Transaction, job: Job, text: str) -> None:
     session.execute(insert(LogChunk).values(job_id=job.id, offset=job.log_bytes, text=text))
     job.log_bytes += len(text.encode())
 
 
-def add_checkpoint(session: Session, job: Job, step: int, stored: Stored, keep: int) -> list[str]:
+def add_checkpoint(session: Transaction, job: Job, step: int, stored: Stored, keep: int) -> list[str]:
     """Publishes a checkpoint of a *locked* job and removes all but the newest `keep`. Returns the sha256 of those
     removed."""
     insertion = upsert(session, Checkpoint).values(
@@ -140,19 +144,19 @@ first step.
 """
 
 
-def resume_points(session: Session, job_id: str) -> tuple[list[tuple[int, Stored]], Stored | None]:
+def resume_points(session: Transaction, job_id: str) -> tuple[list[tuple[int, Stored]], Stored | None]:
     """A job's own checkpoints, newest first, and that of the training that it goes on from."""
     found = checkpoints(session, job_id)
     return [(step, stored) for step, stored in found if step > START], dict(found).get(START)
 
 
-def checkpoints(session: Session, job_id: str) -> list[tuple[int, Stored]]:
+def checkpoints(session: Transaction, job_id: str) -> list[tuple[int, Stored]]:
     """Newest first."""
     rows = session.execute(select(Checkpoint).where(Checkpoint.job_id == job_id).order_by(Checkpoint.step.desc()))
     return [(row.step, Stored(row.sha256, row.bytes)) for row in rows.scalars()]
 
 
-def add_artifacts(session: Session, job: Job, artifacts: Sequence[NewArtifact]) -> None:
+def add_artifacts(session: Transaction, job: Job, artifacts: Sequence[NewArtifact]) -> None:
     """Publishes artifacts of a *locked* job. A later one replaces an earlier one of the same name."""
     for new in artifacts:
         values = {
@@ -166,16 +170,20 @@ def add_artifacts(session: Session, job: Job, artifacts: Sequence[NewArtifact]) 
         session.execute(insertion.on_conflict_do_update(index_elements=["job_id", "name"], set_=values))
 
 
-def end_attempt(session: Session, job: Job, cause: Cause, message: str) -> None:
+def end_attempt(session: Transaction, job: Job, cause: Cause, message: str) -> None:
     """Records in the attempt's row why it ended. Call it while the job is *locked*, before its status changes."""
-    session.execute(
+    ended = session.execute(
         update(Attempt)
         .where(Attempt.job_id == job.id, Attempt.attempt == job.attempt, Attempt.ended_at.is_(None))
         .values(ended_at=now_ms(), cause=cause, message=message)
-    )
+        .returning(Attempt.device, Attempt.started_at, Attempt.ended_at)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    if ended is not None:  # an attempt ends once, and so its time is counted once
+        accounting.enter(session, job.project_id, ended.device, ended.started_at, ended.ended_at or ended.started_at)
 
 
-def finish(session: Session, job: Job, to: Status, message: str, error: Mapping[str, Any] | None = None) -> None:
+def finish(session: Transaction, job: Job, to: Status, message: str, error: Mapping[str, Any] | None = None) -> None:
     """Ends a *locked* job."""
     end_attempt(session, job, Cause(error["code"] if error else to), message)
     if error is not None:
@@ -183,7 +191,8 @@ def finish(session: Session, job: Job, to: Status, message: str, error: Mapping[
     change_status(session, job, to, message, {"code": error["code"]} if error else None)
 
 
-def publish_model(session: Session, job: Job, model: Model) -> None:
+def publish_model(session: Transaction, job: Job, model: Model) -> None:
+    model.project_id = job.project_id
     session.add(model)
     session.flush()
     index_new_model(session, model)
@@ -191,16 +200,17 @@ def publish_model(session: Session, job: Job, model: Model) -> None:
     append_events(
         session, job, [{"type": "model", "message": f"Published {model.id}.", "data": {"model_id": model.id}}]
     )
+    events.model_published(session, model)
 
 
-def hand_back(session: Session, job: Job, to: Status, message: str) -> None:
+def hand_back(session: Transaction, job: Job, to: Status, message: str) -> None:
     """Gives a *locked* job back without a fault: to `queued` or to `paused`. Raises the fence."""
     end_attempt(session, job, Cause.PAUSED if to is Status.PAUSED else Cause.HANDED_BACK, message)
     job.fence += 1
     change_status(session, job, to, message)
 
 
-def suspend(session: Session, job: Job, cause: Cause, message: str) -> None:
+def suspend(session: Transaction, job: Job, cause: Cause, message: str) -> None:
     """Pauses a *locked* job that cannot go on until somebody has repaired what `message` names. It is no fault."""
     end_attempt(session, job, cause, message)
     job.fence += 1
@@ -209,7 +219,7 @@ def suspend(session: Session, job: Job, cause: Cause, message: str) -> None:
     change_status(session, job, Status.PAUSED, f"Paused: {message}", {"cause": cause})
 
 
-def fault(session: Session, job: Job, reason: str, log_tail: str | None = None) -> None:
+def fault(session: Transaction, job: Job, reason: str, log_tail: str | None = None) -> None:
     """Ends the attempt of a *locked* job after a fault that the job did not cause: queues it again, or fails it for
     good.
 
@@ -254,12 +264,12 @@ def freeze(job: Job, environment: Mapping[str, Any]) -> None:
         job.threads = environment["threads"]
 
 
-def attempts_of(session: Session, job_id: str) -> Sequence[Attempt]:
+def attempts_of(session: Transaction, job_id: str) -> Sequence[Attempt]:
     """The attempts of a job in order. The last one of a running job has no end yet."""
     return session.execute(select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.attempt)).scalars().all()
 
 
-def run_seconds(session: Session, job_ids: Sequence[str]) -> dict[str, float]:
+def run_seconds(session: Transaction, job_ids: Sequence[str]) -> dict[str, float]:
     """How long each of these jobs has run: the sum of its attempts' times, the one that runs now included.
 
     The time that a job waits or is paused does not count. A lost attempt counts until its job was taken back.
@@ -287,7 +297,7 @@ def mark_of(job: Job) -> Mark:
     return Mark(job.lease_expires_at, job.last_seq, job.log_bytes)
 
 
-def landed(session: Session, claim: Claim, mark: Mark) -> bool:
+def landed(session: Transaction, claim: Claim, mark: Mark) -> bool:
     """Whether the attempt's last transaction, whose connection broke at its commit, took place. Locks the job's row.
 
     Waits for a commit that the server is still about. The stamp of the lease is the transaction's own; the other two
@@ -306,7 +316,7 @@ def landed(session: Session, claim: Claim, mark: Mark) -> bool:
     )
 
 
-def cause_of(session: Session, claim: Claim) -> str | None:
+def cause_of(session: Transaction, claim: Claim) -> str | None:
     """Why this attempt has ended; None while it runs."""
     return session.execute(
         select(Attempt.cause).where(Attempt.job_id == claim.job_id, Attempt.fence == claim.fence)

@@ -7,21 +7,22 @@ from typing import Any
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session
 
+from jobs.access.scope import Transaction
 from jobs.clock import now_ms
 from jobs.errors import Conflict, NotFound
 from jobs.repository.indexing import index_result
 from jobs.states import EDGES, FINAL, DatasetStatus, Status
 from jobs.tables import Dataset, Event, Job, Outbox
+from jobs.webhooks import events
 
 
-def now(session: Session) -> int:
+def now(session: Transaction) -> int:
     """The database's time in ms."""
     return int(session.execute(select(now_ms())).scalar_one())
 
 
-def lock_job(session: Session, job_id: str) -> Job:
+def lock_job(session: Transaction, job_id: str) -> Job:
     """The job's row, locked until the transaction ends (on SQLite BEGIN IMMEDIATE locks the whole database)."""
     job = session.execute(
         select(Job).where(Job.id == job_id).with_for_update().execution_options(populate_existing=True)
@@ -31,19 +32,21 @@ def lock_job(session: Session, job_id: str) -> Job:
     return job
 
 
-def append_events(session: Session, job: Job, events: Iterable[Mapping[str, Any]]) -> None:
+def append_events(session: Transaction, job: Job, happened: Iterable[Mapping[str, Any]]) -> None:
     """Appends events `{type, message, data}` to a *locked* job. Its lock orders `seq`, so that no reader skips an
     event."""
     rows = [
         {"job_id": job.id, "seq": job.last_seq + i, "time": now_ms(), "data": None, **event}
-        for i, event in enumerate(events, start=1)
+        for i, event in enumerate(happened, start=1)
     ]
     for row in rows:  # not executemany: `time` is an SQL expression
         session.execute(insert(Event).values(**row))
     job.last_seq += len(rows)
 
 
-def change_status(session: Session, job: Job, to: Status, message: str, data: Mapping[str, Any] | None = None) -> None:
+def change_status(
+    session: Transaction, job: Job, to: Status, message: str, data: Mapping[str, Any] | None = None
+) -> None:
     """Moves a *locked* job along an edge of the state machine, with an event.
 
     Raises:
@@ -70,21 +73,25 @@ def change_status(session: Session, job: Job, to: Status, message: str, data: Ma
     append_events(
         session, job, [{"type": "status", "message": message, "data": {"from": before, "to": to, **(data or {})}}]
     )
+    events.job_changed(session, job)
 
 
-def _close_dataset(session: Session, job: Job, message: str) -> None:
+def _close_dataset(session: Transaction, job: Job, message: str) -> None:
     """When the job that validates a dataset has ended in any way, a dataset that is not ready has failed."""
-    session.execute(
+    closed = session.execute(
         update(Dataset)
         .where(Dataset.job_id == job.id, Dataset.status == DatasetStatus.VALIDATING)
         .values(status=DatasetStatus.FAILED, problems=[message])
+        .returning(Dataset)
     )
+    for dataset in closed.scalars().all():
+        events.dataset_ended(session, dataset)
 
 
-def queue_wakeup(session: Session, job_id: str) -> None:
+def queue_wakeup(session: Transaction, job_id: str) -> None:
     session.execute(insert(Outbox).values(job_id=job_id, created_at=now_ms()))
 
 
-def upsert(session: Session, table: Any) -> Any:
+def upsert(session: Transaction, table: Any) -> Any:
     """The INSERT of the database's dialect, which has ON CONFLICT."""
     return (postgresql if session.get_bind().dialect.name == "postgresql" else sqlite).insert(table)

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
 
 from addercore import config
 from addercore.config import IntakeOptions
 from addercore.config.uploads import ID_PREFIX, NAME
+from jobs.access.scope import OwnTransaction, ServiceTransaction
 from jobs.clock import now_ms
 from jobs.errors import Conflict, DatasetUnusable, NotFound
 from jobs.ids import ID_PATTERN
@@ -19,6 +19,7 @@ from jobs.repository.attempts import Stored
 from jobs.repository.paging import Page, page
 from jobs.states import FINAL, SWEEP_FINAL, DatasetStatus
 from jobs.tables import Dataset, Job, Sweep
+from jobs.webhooks import events
 
 REFERENCE = re.compile(rf"{NAME.pattern}(@[0-9]{{1,9}})?")
 """A name, or `name@version`."""
@@ -26,13 +27,15 @@ MAX_LISTED = 20
 """Names that a sentence lists."""
 
 
-def lock_name(session: Session, name: str) -> None:
+def lock_name(session: OwnTransaction, name: str) -> None:
     """Locks the versions of a name until the transaction ends."""
     if session.get_bind().dialect.name == "postgresql":
-        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"dataset {name}", 0))))
+        session.execute(
+            select(func.pg_advisory_xact_lock(func.hashtextextended(f"dataset {session.scope.id} {name}", 0)))
+        )
 
 
-def same_upload(session: Session, name: str, source_sha256: str, options: Mapping[str, Any]) -> Dataset | None:
+def same_upload(session: OwnTransaction, name: str, source_sha256: str, options: Mapping[str, Any]) -> Dataset | None:
     """The newest version of `name` from the same bytes with the same options that has not failed."""
     query = select(Dataset).where(
         Dataset.name == name,
@@ -46,7 +49,7 @@ def same_upload(session: Session, name: str, source_sha256: str, options: Mappin
 
 
 def add(
-    session: Session, id_: str, name: str, format_: str, source: Stored, options: Mapping[str, Any], job_id: str
+    session: OwnTransaction, id_: str, name: str, format_: str, source: Stored, options: Mapping[str, Any], job_id: str
 ) -> Dataset:
     """A new version of `name`, to be validated by `job_id`. Call `lock_name` before."""
     newest = session.execute(select(func.max(Dataset.version)).where(Dataset.name == name)).scalar_one()
@@ -67,14 +70,14 @@ def add(
     return row
 
 
-def get(session: Session, id_: str) -> Dataset:
+def get(session: OwnTransaction, id_: str) -> Dataset:
     row = session.get(Dataset, id_)
     if row is None:
         raise NotFound("dataset", id_)
     return row
 
 
-def find(session: Session, reference: str, version: int | None = None) -> Dataset:
+def find(session: OwnTransaction, reference: str, version: int | None = None) -> Dataset:
     """By id, by `name@version`, or the newest version of a name. Raises NotFound."""
     if ID_PATTERN.match(reference):
         row = session.get(Dataset, reference)
@@ -94,7 +97,7 @@ def find(session: Session, reference: str, version: int | None = None) -> Datase
     return row
 
 
-def names_by_id(session: Session, ids: Iterable[object]) -> dict[str, str]:
+def names_by_id(session: OwnTransaction, ids: Iterable[object]) -> dict[str, str]:
     """`name@version` by id, for those of `ids` that are users' datasets. Registers these datasets in this process."""
     wanted = {id_ for id_ in ids if isinstance(id_, str) and ID_PATTERN.match(id_)}
     if not wanted:
@@ -105,7 +108,7 @@ def names_by_id(session: Session, ids: Iterable[object]) -> dict[str, str]:
     return {row.id: f"{row.name}@{row.version}" for row in rows}
 
 
-def list_page(session: Session, *, limit: int, after: str | None) -> Page:
+def list_page(session: OwnTransaction, *, limit: int, after: str | None) -> Page:
     """Users' datasets, newest first."""
     return page(session, select(Dataset), Dataset.id, {"list": "datasets"}, limit, after)
 
@@ -113,7 +116,7 @@ def list_page(session: Session, *, limit: int, after: str | None) -> Page:
 # What a spec means
 
 
-def resolved(session: Session, document: object) -> object:
+def resolved(session: OwnTransaction, document: object) -> object:
     """Replaces `dataset.name` in a spec by the name that the service stores, and registers the dataset in this process.
 
     `digits` and `ds_digits` become `digits`. The name of a user's dataset becomes the id of its newest ready version. A
@@ -129,7 +132,7 @@ def resolved(session: Session, document: object) -> object:
     return {**document, "dataset": {**part, "name": resolve(session, name)}}
 
 
-def resolve(session: Session, name: str) -> str:
+def resolve(session: OwnTransaction, name: str) -> str:
     """The name by which the service stores the dataset that a user calls `name`. Registers it in this process.
 
     Raises:
@@ -164,7 +167,7 @@ def know(row: Dataset) -> None:
         config.register(config.DatasetInfo.from_dict(row.info))
 
 
-def hold(session: Session, name: object) -> None:
+def hold(session: OwnTransaction, name: object) -> None:
     """Locks a user's dataset against deletion until this transaction, which submits a job on it, has ended.
 
     Raises:
@@ -178,12 +181,12 @@ def hold(session: Session, name: object) -> None:
     know(row)
 
 
-def _newest_ready(session: Session, name: str) -> Dataset | None:
+def _newest_ready(session: OwnTransaction, name: str) -> Dataset | None:
     query = select(Dataset).where(Dataset.name == name, Dataset.status == DatasetStatus.READY)
     return session.execute(query.order_by(Dataset.version.desc()).limit(1)).scalar_one_or_none()
 
 
-def _known(session: Session) -> str:
+def _known(session: OwnTransaction) -> str:
     """A clause that lists the datasets."""
     own = session.execute(select(Dataset.name).distinct().order_by(Dataset.name).limit(MAX_LISTED + 1)).scalars().all()
     more = ", …" if len(own) > MAX_LISTED else ""
@@ -195,7 +198,7 @@ def _known(session: Session) -> str:
 
 
 def ready(
-    session: Session, id_: str, stored: Stored, info: Mapping[str, Any], notes: Sequence[str], format_: str
+    session: OwnTransaction, id_: str, stored: Stored, info: Mapping[str, Any], notes: Sequence[str], format_: str
 ) -> Dataset | None:
     """Makes a dataset ready, in the last transaction of its attempt. Returns None if it has been deleted meanwhile.
 
@@ -217,10 +220,11 @@ def ready(
     row.same_as = None if twin is None else twin.id
     row.status = DatasetStatus.READY
     session.flush()
+    events.dataset_ended(session, row)
     return row
 
 
-def explain(session: Session, id_: str, problems: Sequence[str]) -> None:
+def explain(session: OwnTransaction, id_: str, problems: Sequence[str]) -> None:
     """Records in detail why a dataset has failed, after `core.change_status` has recorded one sentence."""
     row = session.get(Dataset, id_)
     if row is not None and row.status == DatasetStatus.FAILED and problems:
@@ -228,7 +232,7 @@ def explain(session: Session, id_: str, problems: Sequence[str]) -> None:
         session.flush()
 
 
-def delete(session: Session, row: Dataset) -> list[str]:
+def delete(session: OwnTransaction, row: Dataset) -> list[str]:
     """Deletes a dataset. Returns the sha256 of its blobs, for `ArtifactStore.discard`.
 
     Raises:
@@ -250,7 +254,7 @@ def delete(session: Session, row: Dataset) -> list[str]:
     return [digest for digest in (found.source_sha256, found.sha256) if digest]
 
 
-def require_no_sweep(session: Session, id_: str, what: str) -> None:
+def require_no_sweep(session: OwnTransaction, id_: str, what: str) -> None:
     """Raises Conflict if an unfinished sweep names this id."""
     for sweep in session.execute(select(Sweep).where(Sweep.status.not_in(SWEEP_FINAL))).scalars():
         if _mentions(sweep.spec, id_):
@@ -266,7 +270,7 @@ def _mentions(value: object, id_: str) -> bool:
     return value == id_
 
 
-def stored_by(session: Session, digests: set[str]) -> set[str]:
+def stored_by(session: ServiceTransaction, digests: set[str]) -> set[str]:
     """Those of `digests` that belong to a ready dataset or to an upload that is being validated."""
     validated = select(Dataset.sha256).where(Dataset.sha256.in_(digests))
     waiting = select(Dataset.source_sha256).where(

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Row, Select, false, func, null, select, true
-from sqlalchemy.orm import InstrumentedAttribute, Session, aliased, defer
+from sqlalchemy.orm import InstrumentedAttribute, aliased, defer
 
+from jobs.access.scope import OwnTransaction
 from jobs.errors import TooManyWords
 from jobs.finding_tables import JobMetric, JobWord, ModelLabel, ModelMetric, ModelWord
 from jobs.repository.paging import Conditions, Keys, Page, sorted_page
@@ -86,7 +87,7 @@ MODELS = Subject(Model, ModelLabel, ModelWord, ModelMetric, "model_id")
 
 
 def list_jobs(
-    session: Session,
+    session: OwnTransaction,
     wanted: Wanted = Wanted(),
     *,
     status: Sequence[str] = (),
@@ -111,7 +112,9 @@ def list_jobs(
     return sorted_page(session, select(Job), Job.id, keys, conditions, scope, limit, after)
 
 
-def list_models(session: Session, wanted: Wanted = Wanted(), *, limit: int = 20, after: str | None = None) -> Page:
+def list_models(
+    session: OwnTransaction, wanted: Wanted = Wanted(), *, limit: int = 20, after: str | None = None
+) -> Page:
     """Models without their manifests: one may have a MiB. A model is finished when it is there.
 
     Raises:
@@ -142,7 +145,7 @@ class _Members:
         return self.ids.where(self.owner == id_column).exists()
 
 
-def _conditions(session: Session, subject: Subject, wanted: Wanted, *more: ColumnElement[bool]) -> Conditions:
+def _conditions(session: OwnTransaction, subject: Subject, wanted: Wanted, *more: ColumnElement[bool]) -> Conditions:
     row, own = subject.row, list(more)
     if wanted.dataset is not None:
         own.append(row.dataset.in_(_datasets(session, wanted.dataset)))
@@ -186,12 +189,12 @@ def _words(subject: Subject, words: Sequence[str]) -> Iterator[tuple[Select[Any]
         yield select(owner).where(table.word >= word, table.word <= word + "\U0010ffff"), owner
 
 
-def _are_few(session: Session, ids: Select[Any]) -> bool:
+def _are_few(session: OwnTransaction, ids: Select[Any]) -> bool:
     known = select(func.count()).select_from(ids.limit(FEW + 1).subquery())
     return session.execute(known).scalar_one() <= FEW
 
 
-def _datasets(session: Session, name: str) -> list[str]:
+def _datasets(session: OwnTransaction, name: str) -> list[str]:
     """What rows store of a dataset that users call `name`: the name itself, or the ids of its versions."""
     stem, _, version = name.partition("@")
     query = select(Dataset.id).where(Dataset.name == stem)
@@ -234,7 +237,7 @@ OBJECTS: Mapping[str, tuple[Any, Any]] = {
 """The row of each kind of object that `resolve` finds, and its name."""
 
 
-def resolve(session: Session, text: str, most: int) -> list[tuple[str, Row[Any]]]:
+def resolve(session: OwnTransaction, text: str, most: int) -> list[tuple[str, Row[Any]]]:
     """The objects whose id ends or begins with a text.
 
     Args:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
 
+from jobs.access.scope import ServiceTransaction
 from jobs.clock import now_ms
 from jobs.repository.core import now
 from jobs.repository.recovery import depth
@@ -49,7 +49,7 @@ class Snapshot:
     workers: Sequence[WorkerHealth]
 
 
-def snapshot(session: Session) -> Snapshot:
+def snapshot(session: ServiceTransaction) -> Snapshot:
     stamp = now(session)
     outbox, first = session.execute(select(func.count(), func.min(Outbox.created_at)).select_from(Outbox)).one()
     expired = select(func.count()).select_from(Job).where(Job.status.in_(OWNED), Job.lease_expires_at < now_ms())
@@ -69,7 +69,7 @@ def _age(then: int | None, stamp: int) -> float:
     return 0.0 if then is None else max(0, stamp - int(then)) / 1000
 
 
-def _waiting(session: Session, stamp: int) -> Sequence[Waiting]:
+def _waiting(session: ServiceTransaction, stamp: int) -> Sequence[Waiting]:
     rows = session.execute(
         select(Job.priority, Job.needs_device, func.count(), func.min(Job.queued_at))
         .where(Job.status == Status.QUEUED)
@@ -79,21 +79,21 @@ def _waiting(session: Session, stamp: int) -> Sequence[Waiting]:
     return [Waiting(priority, device, count, _age(oldest, stamp)) for priority, device, count, oldest in rows]
 
 
-def _attempts(session: Session) -> Mapping[str, int]:
+def _attempts(session: ServiceTransaction) -> Mapping[str, int]:
     rows = session.execute(
         select(Attempt.cause, func.count()).where(Attempt.cause.is_not(None)).group_by(Attempt.cause)
     )
     return dict.fromkeys((str(cause) for cause in Cause), 0) | {str(cause): count for cause, count in rows}
 
 
-def _workers(session: Session, stamp: int) -> Sequence[WorkerHealth]:
+def _workers(session: ServiceTransaction, stamp: int) -> Sequence[WorkerHealth]:
     owned = select(Job.worker_id, func.count()).where(Job.status.in_(OWNED)).group_by(Job.worker_id)
     running = {str(worker): count for worker, count in session.execute(owned)}
     rows = session.execute(select(Worker).order_by(Worker.id)).scalars()
     return [WorkerHealth(row, _age(row.heartbeat_at, stamp), running.get(row.id, 0)) for row in rows]
 
 
-def stored_bytes(session: Session) -> Mapping[str, int]:
+def stored_bytes(session: ServiceTransaction) -> Mapping[str, int]:
     """Bytes of the stored blobs by the kind of row that names them. Reads three whole tables: not for every scrape."""
     columns = {"artifact": Artifact.bytes, "checkpoint": Checkpoint.bytes, "model": Model.bytes}
     return {

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Row, select
-from sqlalchemy.orm import Session
 
+from jobs.access.scope import Transaction
 from jobs.errors import NotFound
 from jobs.tables import Artifact, Event, Job, LogChunk, Metric
 
@@ -16,7 +16,7 @@ Point = Row[int, str, int, int, float | None, int]
 
 
 def metrics(
-    session: Session, job_id: str, *, names: Sequence[str] = (), after_seq: int = 0, limit: int = 10_000
+    session: Transaction, job_id: str, *, names: Sequence[str] = (), after_seq: int = 0, limit: int = 10_000
 ) -> Sequence[Point]:
     wanted = (Metric.seq, Metric.name, Metric.step, Metric.epoch, Metric.value, Metric.time)
     query = select(*wanted).where(Metric.job_id == job_id, Metric.seq > after_seq)
@@ -25,37 +25,37 @@ def metrics(
     return session.execute(query.order_by(Metric.seq).limit(limit)).all()
 
 
-def last_value(session: Session, job_id: str, name: str) -> float | None:
+def last_value(session: Transaction, job_id: str, name: str) -> float | None:
     """The value of a metric at its last step that has a number; None where there is none."""
     mine = (Metric.job_id == job_id) & (Metric.name == name) & Metric.value.is_not(None)
     return session.execute(select(Metric.value).where(mine).order_by(Metric.step.desc()).limit(1)).scalar_one_or_none()
 
 
-def versions(session: Session, job_ids: Sequence[str]) -> Sequence[Row[str, str, int, int, Any]]:
+def versions(session: Transaction, job_ids: Sequence[str]) -> Sequence[Row[str, str, int, int, Any]]:
     """`(id, status, last_seq, log_bytes, progress)` of those jobs that exist. Whatever a reader sees changes with
     these."""
     wanted = (Job.id, Job.status, Job.last_seq, Job.log_bytes, Job.progress)
     return session.execute(select(*wanted).where(Job.id.in_(job_ids))).all()
 
 
-def events(session: Session, job_id: str, *, after_seq: int = 0, limit: int = 10_000) -> Sequence[Event]:
+def events(session: Transaction, job_id: str, *, after_seq: int = 0, limit: int = 10_000) -> Sequence[Event]:
     query = select(Event).where(Event.job_id == job_id, Event.seq > after_seq)
     return session.execute(query.order_by(Event.seq).limit(limit)).scalars().all()
 
 
-def latest_events(session: Session, job_id: str, limit: int) -> Sequence[Event]:
+def latest_events(session: Transaction, job_id: str, limit: int) -> Sequence[Event]:
     """The last `limit` events, newest first."""
     query = select(Event).where(Event.job_id == job_id).order_by(Event.seq.desc()).limit(limit)
     return session.execute(query).scalars().all()
 
 
-def log_chunks(session: Session, job_id: str, *, from_byte: int = 0, limit: int = 100) -> Sequence[LogChunk]:
+def log_chunks(session: Transaction, job_id: str, *, from_byte: int = 0, limit: int = 100) -> Sequence[LogChunk]:
     """The next chunks that begin at or after `from_byte`."""
     query = select(LogChunk).where(LogChunk.job_id == job_id, LogChunk.offset >= from_byte)
     return session.execute(query.order_by(LogChunk.offset).limit(limit)).scalars().all()
 
 
-def log_tail(session: Session, job_id: str, lines: int) -> tuple[str, int]:
+def log_tail(session: Transaction, job_id: str, lines: int) -> tuple[str, int]:
     """The last `lines` lines and the byte after them. A line ends with a line feed; no other character ends one."""
     query = select(LogChunk).where(LogChunk.job_id == job_id).order_by(LogChunk.offset.desc())
     pieces: list[str] = []
@@ -72,15 +72,15 @@ def log_tail(session: Session, job_id: str, lines: int) -> tuple[str, int]:
     return "\n".join(kept), end
 
 
-def artifacts(session: Session, job_id: str) -> Sequence[Artifact]:
+def artifacts(session: Transaction, job_id: str) -> Sequence[Artifact]:
     return session.execute(select(Artifact).where(Artifact.job_id == job_id).order_by(Artifact.name)).scalars().all()
 
 
-def find_artifact(session: Session, job_id: str, name: str) -> Artifact | None:
+def find_artifact(session: Transaction, job_id: str, name: str) -> Artifact | None:
     return session.get(Artifact, (job_id, name))
 
 
-def artifact(session: Session, job_id: str, name: str) -> Artifact:
+def artifact(session: Transaction, job_id: str, name: str) -> Artifact:
     found = find_artifact(session, job_id, name)
     if found is None:
         raise NotFound(f"artifact of {job_id} named", name)

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import delete, func, select
-from sqlalchemy.orm import Session
 
+from jobs.access.scope import OwnTransaction
 from jobs.errors import Conflict, NotFound
 from jobs.finding_tables import ModelAlias, ModelLabel
 from jobs.ids import ID_PATTERN
@@ -23,7 +23,7 @@ MODEL_PREFIX: Final = "model_"
 TEACHER: Final = ("distill", "teacher")
 
 
-def edit_job(session: Session, job_id: str, edit: Edit) -> Job:
+def edit_job(session: OwnTransaction, job_id: str, edit: Edit) -> Job:
     """Changes what users keep with a job. It may run meanwhile: nothing that its attempt reads or writes changes.
 
     Raises:
@@ -43,7 +43,7 @@ def edit_job(session: Session, job_id: str, edit: Edit) -> Job:
     return job
 
 
-def edit_model(session: Session, model_id: str, edit: Edit) -> Model:
+def edit_model(session: OwnTransaction, model_id: str, edit: Edit) -> Model:
     """Changes what users keep with a model.
 
     Raises:
@@ -60,7 +60,7 @@ def edit_model(session: Session, model_id: str, edit: Edit) -> Model:
     return model
 
 
-def _lock_model(session: Session, model_id: str) -> Model:
+def _lock_model(session: OwnTransaction, model_id: str) -> Model:
     model = session.get(Model, model_id, with_for_update=True, populate_existing=True)
     if model is None:
         raise NotFound("model", model_id)
@@ -85,7 +85,7 @@ def _set_fields(row: Job | Model, edit: Edit) -> None:
 
 
 def _set_labels(
-    session: Session, table: Any, owner: Any, id_: str, before: Mapping[str, str], after: Mapping[str, str]
+    session: OwnTransaction, table: Any, owner: Any, id_: str, before: Mapping[str, str], after: Mapping[str, str]
 ) -> None:
     gone = [key for key in before if key not in after]
     if gone:
@@ -96,7 +96,7 @@ def _set_labels(
             session.execute(insertion.on_conflict_do_update(index_elements=[owner.key, "key"], set_={"value": value}))
 
 
-def labels_of(session: Session, table: Any, owner: Any, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+def labels_of(session: OwnTransaction, table: Any, owner: Any, ids: Sequence[str]) -> dict[str, dict[str, str]]:
     """The labels of jobs or models, by id."""
     found: dict[str, dict[str, str]] = {id_: {} for id_ in ids}
     for row in session.execute(select(table).where(owner.in_(ids)).order_by(table.key)).scalars():
@@ -104,7 +104,7 @@ def labels_of(session: Session, table: Any, owner: Any, ids: Sequence[str]) -> d
     return found
 
 
-def model_labels(session: Session, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+def model_labels(session: OwnTransaction, ids: Sequence[str]) -> dict[str, dict[str, str]]:
     """The labels of models, by id."""
     return labels_of(session, ModelLabel, ModelLabel.model_id, ids)
 
@@ -119,13 +119,13 @@ def is_alias(name: object) -> bool:
     return not name.startswith(MODEL_PREFIX) and not ID_PATTERN.match(name)
 
 
-def model_named(session: Session, alias: str) -> str | None:
+def model_named(session: OwnTransaction, alias: str) -> str | None:
     """The id of the model to which an alias points."""
     query = select(ModelAlias.model_id).where(ModelAlias.alias == alias)
     return session.execute(query).scalar_one_or_none() if is_alias(alias) else None
 
 
-def model_id_of(session: Session, reference: str) -> str:
+def model_id_of(session: OwnTransaction, reference: str) -> str:
     """The id of the model that an id or an alias names; whether an id has a model is not looked up.
 
     Raises:
@@ -139,7 +139,7 @@ def model_id_of(session: Session, reference: str) -> str:
     return found
 
 
-def set_alias(session: Session, model_id: str, alias: str) -> Model:
+def set_alias(session: OwnTransaction, model_id: str, alias: str) -> Model:
     """Points an alias to a model, also where it pointed to another one.
 
     Raises:
@@ -151,11 +151,13 @@ def set_alias(session: Session, model_id: str, alias: str) -> Model:
     if session.execute(others).scalar_one() >= MOST_ALIASES:
         raise Conflict(f"The model has {MOST_ALIASES} aliases, the most that it may have. Remove one.")
     insertion = upsert(session, ModelAlias).values(alias=alias, model_id=model_id)
-    session.execute(insertion.on_conflict_do_update(index_elements=["alias"], set_={"model_id": model_id}))
+    session.execute(
+        insertion.on_conflict_do_update(index_elements=["project_id", "alias"], set_={"model_id": model_id})
+    )
     return model
 
 
-def remove_alias(session: Session, model_id: str, alias: str) -> None:
+def remove_alias(session: OwnTransaction, model_id: str, alias: str) -> None:
     """Takes an alias from a model. Raises NotFound where the model has no such alias."""
     mine = (ModelAlias.alias == alias, ModelAlias.model_id == model_id)
     taken = delete(ModelAlias).where(*mine).returning(ModelAlias.alias)
@@ -163,7 +165,7 @@ def remove_alias(session: Session, model_id: str, alias: str) -> None:
         raise NotFound(f"alias of {model_id} named", alias[:60])
 
 
-def aliases_of(session: Session, ids: Sequence[str]) -> dict[str, list[str]]:
+def aliases_of(session: OwnTransaction, ids: Sequence[str]) -> dict[str, list[str]]:
     """The aliases of models, by id, in order."""
     found: dict[str, list[str]] = {id_: [] for id_ in ids}
     rows = session.execute(select(ModelAlias).where(ModelAlias.model_id.in_(ids)).order_by(ModelAlias.alias))
@@ -172,7 +174,7 @@ def aliases_of(session: Session, ids: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
-def with_ids(session: Session, document: Any) -> Any:
+def with_ids(session: OwnTransaction, document: Any) -> Any:
     """A spec with the ids of the models that it names by aliases. What is no alias stays for the spec's validators."""
     if not isinstance(document, dict):
         return document
@@ -186,6 +188,6 @@ def with_ids(session: Session, document: Any) -> Any:
     return found
 
 
-def id_for(session: Session, value: Any) -> Any:
+def id_for(session: OwnTransaction, value: Any) -> Any:
     """The id of the model that a value names, where it is an alias; else the value."""
     return (model_named(session, value) if is_alias(value) else None) or value

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import delete, func, insert, select
-from sqlalchemy.orm import Session
 
+from jobs.access import limits
+from jobs.access.scope import OwnTransaction, Transaction, across
 from jobs.clock import now_ms
 from jobs.errors import Conflict, IdempotencyMismatch, NotFound
 from jobs.ids import new_id
@@ -32,7 +33,7 @@ class Submission:
 
 
 def submit(
-    session: Session,
+    session: OwnTransaction,
     spec: Spec,
     *,
     key: str | None = None,
@@ -49,11 +50,17 @@ def submit(
     Raises:
         IdempotencyMismatch: the key was used with another body.
         QueueFull: `rules.max_queued` jobs wait already.
+        QuotaExceeded: the project has reached a limit of its own.
         Conflict: the spec's dataset, or a model that it names, has been deleted.
     """
     if (earlier := submitted_before(session, key, body)) is not None:
         return Submission(earlier, created=False)
-    queue.require_room(session, rules.max_queued)
+    own = limits.own_limits(session)
+    limits.require_priority(own, spec.priority)
+    limits.require_room(session, own)
+    seconds = limits.seconds_allowed(own, spec.limits.max_seconds)
+    if seconds != spec.limits.max_seconds:
+        spec = spec.model_copy(update={"limits": spec.limits.model_copy(update={"max_seconds": seconds})})
     if not isinstance(spec, IngestSpec):
         datasets.hold(session, spec.dataset.name)
     document = spec.model_dump(mode="json")
@@ -69,7 +76,7 @@ def submit(
         needs_device=spec.resources.device,
         needs_memory_mb=needs_memory_mb(spec.resources.memory_gb),
         any_environment=not spec.resources.exact,
-        share=share_of(spec, rules.share_label),
+        share=share_of(session.scope, spec, rules.share_label),
         work=work_of(spec, _manifest(session, spec)),
         max_attempts=spec.limits.max_attempts,
         created_at=stamp,
@@ -83,7 +90,9 @@ def submit(
         continued_from=continued_from,
         dataset=None if isinstance(spec, IngestSpec) else spec.dataset.name,
     )
-    job.turn = queue.turn_for(session, job, rules)
+    with across(session):
+        queue.require_room(session, rules.max_queued)
+        job.turn = queue.turn_for(session, job, rules)
     session.add(job)
     session.flush()
     if spec.labels:
@@ -99,7 +108,7 @@ def submit(
     return Submission(job, created=True)
 
 
-def _manifest(session: Session, spec: Spec) -> dict[str, Any] | None:
+def _manifest(session: OwnTransaction, spec: Spec) -> dict[str, Any] | None:
     """The manifest of the model that an evaluation names, or of a training's teacher; None without such a model."""
     if isinstance(spec, TrainSpec):
         model = session.get(Model, spec.distill.teacher) if spec.distill else None
@@ -108,7 +117,7 @@ def _manifest(session: Session, spec: Spec) -> dict[str, Any] | None:
     return None if model is None else model.manifest
 
 
-def submitted_before(session: Session, key: str | None, body: object) -> Job | None:
+def submitted_before(session: OwnTransaction, key: str | None, body: object) -> Job | None:
     """The job that an earlier request with this key made, if any. Serialises requests with the same key.
 
     Raises:
@@ -122,10 +131,10 @@ def _digest(body: object) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _claim_key(session: Session, key: str, body: object) -> str | None:
+def _claim_key(session: OwnTransaction, key: str, body: object) -> str | None:
     """The id of the job an earlier request with this key made, if any. Serialises requests with the same key."""
     if session.get_bind().dialect.name == "postgresql":
-        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(key, 0))))
+        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"{session.scope.id} {key}", 0))))
     row = session.execute(select(IdempotencyKey).where(IdempotencyKey.key == key)).scalar_one_or_none()
     if row is None:
         return None
@@ -134,18 +143,18 @@ def _claim_key(session: Session, key: str, body: object) -> str | None:
     return row.job_id
 
 
-def get(session: Session, job_id: str) -> Job:
+def get(session: OwnTransaction, job_id: str) -> Job:
     job = session.get(Job, job_id)
     if job is None:
         raise NotFound("job", job_id)
     return job
 
 
-def labels_of(session: Session, job_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+def labels_of(session: OwnTransaction, job_ids: Sequence[str]) -> dict[str, dict[str, str]]:
     return keeping.labels_of(session, Label, Label.job_id, job_ids)
 
 
-def cancel(session: Session, job_id: str) -> Job:
+def cancel(session: OwnTransaction, job_id: str) -> Job:
     """Cancels a job: at once if it does not run, else its supervisor sees `cancelling` and stops the child.
     Idempotent."""
     job = lock_job(session, job_id)
@@ -164,7 +173,7 @@ def cancel(session: Session, job_id: str) -> Job:
     return job
 
 
-def pause(session: Session, job_id: str) -> Job:
+def pause(session: OwnTransaction, job_id: str) -> Job:
     job = lock_job(session, job_id)
     if job.status not in (Status.PAUSING, Status.PAUSED):
         if job.status != Status.RUNNING:
@@ -174,17 +183,18 @@ def pause(session: Session, job_id: str) -> Job:
     return job
 
 
-def resume(session: Session, job_id: str) -> Job:
+def resume(session: OwnTransaction, job_id: str) -> Job:
     job = lock_job(session, job_id)
     if job.status != Status.PAUSED:
         raise Conflict(f"The job is {job.status}; only a paused job can be resumed.")
+    limits.require_room(session, limits.own_limits(session))
     change_status(session, job, Status.QUEUED, "Resumed; queued to go on from its last checkpoint.")
     session.flush()
     return job
 
 
 def retry(
-    session: Session,
+    session: OwnTransaction,
     job_id: str,
     spec: Spec,
     *,
@@ -224,7 +234,7 @@ def retry(
 
 
 def continue_training(
-    session: Session,
+    session: OwnTransaction,
     job_id: str,
     spec: TrainSpec,
     *,
@@ -263,7 +273,7 @@ def continue_training(
     return made
 
 
-def _give_checkpoint(session: Session, job: Job, step: int, stored: Stored) -> None:
+def _give_checkpoint(session: OwnTransaction, job: Job, step: int, stored: Stored) -> None:
     """Names a stored checkpoint of another job as one of this job's."""
     session.execute(
         insert(Checkpoint).values(
@@ -276,7 +286,7 @@ def _on(old: Job) -> str:
     return f", which ran on {old.environment_key}; elsewhere the last bits differ" if old.environment_key else ""
 
 
-def delete_job(session: Session, job_id: str) -> list[str]:
+def delete_job(session: Transaction, job_id: str) -> list[str]:
     """Deletes a finished job. Returns the sha256 of its blobs, for `ArtifactStore.discard`."""
     job = lock_job(session, job_id)
     if job.status in OWNED or job.status not in FINAL:

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import exists, func, or_, select, update
-from sqlalchemy.orm import Session
 
 from addercore.arch import check_manifest, count
+from jobs.access.scope import OwnTransaction, ServiceTransaction
 from jobs.clock import now_ms
 from jobs.errors import Conflict, NotFound
 from jobs.ids import new_id
@@ -17,11 +17,12 @@ from jobs.repository.attempts import Stored
 from jobs.repository.indexing import index_new_model
 from jobs.states import FINAL
 from jobs.tables import Artifact, Checkpoint, Dataset, Job, Model
+from jobs.webhooks import events
 
 MAX_IN = 500  # values of one IN
 
 
-def get_model(session: Session, model_id: str) -> Model:
+def get_model(session: OwnTransaction, model_id: str) -> Model:
     model = session.get(Model, model_id)
     if model is None:
         raise NotFound("model", model_id)
@@ -50,14 +51,14 @@ def new_model(
     )
 
 
-def same_model(session: Session, sha256: str) -> Model | None:
+def same_model(session: OwnTransaction, sha256: str) -> Model | None:
     """The oldest model with these bytes. Serialises imports of the same bytes until the transaction ends."""
     if session.get_bind().dialect.name == "postgresql":
-        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(sha256, 0))))
+        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"{session.scope.id} {sha256}", 0))))
     return session.execute(select(Model).where(Model.sha256 == sha256).order_by(Model.id).limit(1)).scalar_one_or_none()
 
 
-def hold(session: Session, ids: Iterable[str]) -> None:
+def hold(session: OwnTransaction, ids: Iterable[str]) -> None:
     """Keeps models from being deleted until this transaction, which submits a job or sweep that needs them, has ended.
 
     Raises:
@@ -72,7 +73,7 @@ def hold(session: Session, ids: Iterable[str]) -> None:
         raise Conflict(f"The model {gone[0]} is not there (any more).")
 
 
-def delete_model(session: Session, model_id: str) -> str:
+def delete_model(session: OwnTransaction, model_id: str) -> str:
     """Removes a model that no unfinished job needs. Returns its sha256, for `ArtifactStore.discard`.
 
     Raises:
@@ -106,13 +107,14 @@ def teacher_of(spec: Mapping[str, Any]) -> str | None:
     return (spec.get("distill") or {}).get("teacher")
 
 
-def add_model(session: Session, model: Model) -> None:
+def add_model(session: OwnTransaction, model: Model) -> None:
     session.add(model)
     session.flush()
     index_new_model(session, model)
+    events.model_published(session, model)
 
 
-def unreferenced(session: Session, digests: Iterable[str]) -> set[str]:
+def unreferenced(session: ServiceTransaction, digests: Iterable[str]) -> set[str]:
     """Those of `digests` that no artifact, checkpoint, model or dataset names."""
     unused: set[str] = set()
     ordered = sorted(set(digests))
@@ -125,7 +127,7 @@ def unreferenced(session: Session, digests: Iterable[str]) -> set[str]:
     return unused
 
 
-def names_any(session: Session) -> bool:
+def names_any(session: ServiceTransaction) -> bool:
     """Whether any row names a stored file."""
     named = (exists().select_from(table) for table in (Artifact, Checkpoint, Model, Dataset))
     return bool(session.execute(select(or_(*named))).scalar_one())

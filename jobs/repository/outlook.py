@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
+from jobs.access.scope import Transaction
 from jobs.forecast import Forecast, Host, Needs, Pace, Running, Waiting, pace_of
 from jobs.repository import attempts
 from jobs.repository.core import now
@@ -43,7 +43,7 @@ def _number(progress: Mapping[str, Any] | None, name: str) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-def forecast(session: Session, live_ms: int) -> Forecast:
+def forecast(session: Transaction, live_ms: int) -> Forecast:
     """A forecast from the whole queue as it is now; it answers positions and expected starts."""
     columns = (
         Job.id, Job.priority, Job.turn, Job.needs_device, Job.needs_memory_mb, Job.environment_key, Job.any_environment,
@@ -60,7 +60,7 @@ def forecast(session: Session, live_ms: int) -> Forecast:
     )
 
 
-def live_hosts(session: Session, live_ms: int) -> list[Host]:
+def live_hosts(session: Transaction, live_ms: int) -> list[Host]:
     """The live workers, ordered by id."""
     return [
         Host(worker.id, tuple(worker.devices), worker.memory_mb, frozenset(worker.offers), worker.draining is not None)
@@ -68,7 +68,7 @@ def live_hosts(session: Session, live_ms: int) -> list[Host]:
     ]
 
 
-def _running(session: Session, paces: Mapping[str, Pace]) -> list[Running]:
+def _running(session: Transaction, paces: Mapping[str, Pace]) -> list[Running]:
     rows = session.execute(
         select(
             Job.id, Job.worker_id, Job.device, Job.needs_memory_mb, Job.faults, Job.max_attempts, Job.work,
@@ -88,7 +88,7 @@ def _running(session: Session, paces: Mapping[str, Pace]) -> list[Running]:
     return found
 
 
-def paces(session: Session) -> dict[str, Pace]:
+def paces(session: Transaction) -> dict[str, Pace]:
     """How long jobs take, by kind of device, from those that lately succeeded at their first attempt.
 
     The validation of an upload does not count: it says nothing about trainings.

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, tuple_
-from sqlalchemy.orm import Session
 
+from jobs.access.scope import Transaction
 from jobs.errors import BadCursor
 from jobs.ids import ID_PATTERN
 
@@ -58,7 +58,7 @@ class Keys:
 
 
 def page(
-    session: Session, query: Select[Any], id_column: Any, scope: Mapping[str, Any], limit: int, after: str | None
+    session: Transaction, query: Select[Any], id_column: Any, scope: Mapping[str, Any], limit: int, after: str | None
 ) -> Page:
     """One page of `query`, newest first. `scope` names the list and its filters; a cursor is valid for these alone."""
     query = query.order_by(id_column.desc())
@@ -71,7 +71,7 @@ def page(
 
 
 def sorted_page(
-    session: Session,
+    session: Transaction,
     rows: Select[Any],
     id_column: Any,
     keys: Keys,
@@ -108,7 +108,7 @@ def sorted_page(
     return Page(ordered, _make_cursor(places[-1], scope) if more else None)
 
 
-def _places(session: Session, keys: Keys, conditions: Conditions, wanted: int, at: Place | None) -> list[Place]:
+def _places(session: Transaction, keys: Keys, conditions: Conditions, wanted: int, at: Place | None) -> list[Place]:
     found: list[Place] = []
     if keys.having is not None and (at is None or at.value is not None):
         query = keys.having.where(*conditions(keys.having_order[-1]))

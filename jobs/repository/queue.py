@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from sqlalchemy import ColumnElement, Select, func, insert, or_, select, text, union_all, update
-from sqlalchemy.orm import Session
 
 from jobs import scheduling
+from jobs.access import limits
+from jobs.access.scope import ServiceTransaction, Transaction, project_of
 from jobs.clock import now_ms
 from jobs.environment import device_of
 from jobs.errors import QueueFull
@@ -87,7 +88,9 @@ class Offer:
         return self.names.get(device, device)
 
 
-def claim(session: Session, offer: Offer, lease_ms: int, *, live_ms: int = scheduling.Rules.live_ms) -> Claim | None:
+def claim(
+    session: ServiceTransaction, offer: Offer, lease_ms: int, *, live_ms: int = scheduling.Rules.live_ms
+) -> Claim | None:
     """Claims the best queued job that fits: that of the highest priority, and then of the smallest turn.
 
     On PostgreSQL it skips rows that another worker is claiming; on SQLite write transactions take turns.
@@ -98,24 +101,30 @@ def claim(session: Session, offer: Offer, lease_ms: int, *, live_ms: int = sched
     demands = _demands(session, sorted(offer.places), offer.memory_mb, offer.worker_id)
     if not demands:
         return None
-    heads = _heads(demands, _fits(offer))
+    bounded = limits.bounded(session)
+    resting = {id_ for id_, row in bounded.items() if limits.rests(session, row)}
+    heads = _heads(demands, _fits(offer, resting))
     for _ in range(TRIES):
         # Two statements: in one, PostgreSQL without statistics searches for the best jobs row by row.
         found = session.execute(heads).scalars().all()
         if not found:
             return None
         job = session.execute(_best(found)).scalar_one_or_none()
+        if job is not None and job.project_id in bounded and not limits.take_place(session, bounded[job.project_id]):
+            resting.add(job.project_id)  # another worker has just taken its last place
+            heads = _heads(demands, _fits(offer, resting))
+            continue
         if job is not None and (offer.idle or not scheduling.last_chance(job.faults, job.max_attempts)):
             return _take(session, job, offer, lease_ms)
         if job is not None and _holds_back(session, job, offer, live_ms):
             return None
         if job is not None:
-            heads = _heads(demands, _fits(offer, patient=True))
+            heads = _heads(demands, _fits(offer, resting, patient=True))
         # Else other workers are claiming all of them; the next query shows the jobs behind them.
     return None
 
 
-def _take(session: Session, job: Job, offer: Offer, lease_ms: int) -> Claim:
+def _take(session: ServiceTransaction, job: Job, offer: Offer, lease_ms: int) -> Claim:
     """Gives a *locked* queued job to the worker."""
     device = offer.place(job)
     row = session.execute(
@@ -150,12 +159,12 @@ def _take(session: Session, job: Job, offer: Offer, lease_ms: int) -> Claim:
     }
     append_events(session, row, [event])
     return Claim(
-        row.id, row.fence, row.attempt, row.kind, row.spec, row.max_attempts, row.faults, device, row.threads,
-        row.environment_key,
+        project_of(row), row.id, row.fence, row.attempt, row.kind, row.spec, row.max_attempts, row.faults, device,
+        row.threads, row.environment_key,
     )  # fmt: skip
 
 
-def _holds_back(session: Session, job: Job, offer: Offer, live_ms: int) -> bool:
+def _holds_back(session: ServiceTransaction, job: Job, offer: Offer, live_ms: int) -> bool:
     """Whether this worker must stop claiming until it is idle, for a job that has long waited to run alone.
 
     One worker does, the first that could take the job: so it does not wait for ever, and the other workers go on. The
@@ -166,8 +175,16 @@ def _holds_back(session: Session, job: Job, offer: Offer, live_ms: int) -> bool:
     return not able or offer.worker_id == min(able)
 
 
-def _fits(offer: Offer, patient: bool = False) -> ColumnElement[bool]:
-    """The SQL condition that a job fits the offer, its demand apart. `patient` excludes jobs that must run alone."""
+def _fits(offer: Offer, resting: Collection[str], patient: bool = False) -> ColumnElement[bool]:
+    """The SQL condition that a job fits the offer, its demand apart, and that its project may begin another one.
+
+    `patient` excludes jobs that must run alone.
+    """
+    fits = _fits_offer(offer, patient)
+    return fits & Job.project_id.not_in(sorted(resting)) if resting else fits
+
+
+def _fits_offer(offer: Offer, patient: bool) -> ColumnElement[bool]:
     exact = or_(Job.environment_key.is_(None), Job.any_environment, Job.environment_key.in_(offer.free_keys))
     if offer.idle:
         return exact
@@ -204,7 +221,7 @@ def _best(ids: Sequence[str]) -> Select[Job]:
 
 
 def _demands(
-    session: Session, devices: Sequence[str], memory_mb: int | None, worker_id: str | None = None
+    session: Transaction, devices: Sequence[str], memory_mb: int | None, worker_id: str | None = None
 ) -> list[Demand]:
     """The different demands of queued jobs for these kinds of device; each costs one probe of the index.
 
@@ -237,7 +254,7 @@ SELECT device, mb FROM levels LIMIT :limit
 """For each device, the different memory demands of queued jobs in ascending order; NULL after the last."""
 
 
-def turn_for(session: Session, job: Job, rules: scheduling.Rules) -> int:
+def turn_for(session: Transaction, job: Job, rules: scheduling.Rules) -> int:
     """The turn of a job that is being submitted: `max(V, last) + work`.
 
     Only jobs of its priority count that may want the same slots. `last` is the turn of the newest job of its share. The
@@ -271,7 +288,7 @@ def turn_for(session: Session, job: Job, rules: scheduling.Rules) -> int:
     return int(max(virtual, last)) + job.work
 
 
-def _standing(session: Session, job: Job, live_ms: int, place: ColumnElement[int]) -> int | None:
+def _standing(session: Transaction, job: Job, live_ms: int, place: ColumnElement[int]) -> int | None:
     """At which turn the queues stand that the job may join.
 
     For each live worker that could take the job, this is the smallest `place` of the jobs that wait for the same slots;
@@ -319,7 +336,7 @@ def _rivals(needs_device: str, devices: Sequence[str]) -> frozenset[str]:
     return frozenset(needs for needs, device in places.items() if scheduling.kind_of(device) == kind)
 
 
-def require_room(session: Session, most: int | None) -> None:
+def require_room(session: Transaction, most: int | None) -> None:
     """Raises QueueFull where `most` jobs wait already."""
     if most is None:
         return

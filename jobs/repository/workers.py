@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from sqlalchemy import func, or_, select
-from sqlalchemy.orm import Session
 
+from jobs.access.scope import ServiceTransaction
 from jobs.clock import now_ms
 from jobs.errors import Conflict, NotFound
 from jobs.repository.core import append_events
@@ -15,14 +15,14 @@ from jobs.states import OWNED, Drain
 from jobs.tables import Job, Worker
 
 
-def present(session: Session, live_ms: int) -> Sequence[Worker]:
+def present(session: ServiceTransaction, live_ms: int) -> Sequence[Worker]:
     """Workers that are alive, and those that missed heartbeats and still hold the lease of a job: it may go on."""
     holding = select(Job.worker_id).where(Job.status.in_(OWNED), Job.lease_expires_at > now_ms())
     shown = or_(is_live(live_ms), Worker.id.in_(holding))
     return session.execute(select(Worker).where(shown).order_by(Worker.id)).scalars().all()
 
 
-def find(session: Session, name: str, live_ms: int) -> Worker:
+def find(session: ServiceTransaction, name: str, live_ms: int) -> Worker:
     """The present worker with this id, or the only one whose id begins with `name` or that runs on the host `name`.
 
     Its row is locked until the transaction ends, so that nobody forgets the worker while it is being changed.
@@ -43,7 +43,7 @@ def find(session: Session, name: str, live_ms: int) -> Worker:
     return (exact or found)[0]
 
 
-def drain(session: Session, worker: Worker, mode: Drain) -> None:
+def drain(session: ServiceTransaction, worker: Worker, mode: Drain) -> None:
     """Asks the worker to claim nothing more; it reads that within seconds. Idempotent; the last mode counts."""
     if worker.draining == mode:
         return
@@ -55,12 +55,12 @@ def drain(session: Session, worker: Worker, mode: Drain) -> None:
             append_events(session, job, [{"type": "drain", "message": said, "data": {"worker": worker.id}}])
 
 
-def undrain(session: Session, worker: Worker) -> None:
+def undrain(session: ServiceTransaction, worker: Worker) -> None:
     """Lets the worker claim again. Idempotent."""
     worker.draining = None
 
 
-def asked_to_drain(session: Session, worker_id: str, known: Drain | None) -> Drain | None:
+def asked_to_drain(session: ServiceTransaction, worker_id: str, known: Drain | None) -> Drain | None:
     """How the worker is asked to drain. Returns `known` if it has no row at present, as it was away for too long."""
     found = session.execute(select(Worker.draining).where(Worker.id == worker_id)).one_or_none()
     if found is None:
@@ -68,7 +68,7 @@ def asked_to_drain(session: Session, worker_id: str, known: Drain | None) -> Dra
     return None if found.draining is None else Drain(found.draining)
 
 
-def running(session: Session, worker_ids: Iterable[str]) -> dict[str, int]:
+def running(session: ServiceTransaction, worker_ids: Iterable[str]) -> dict[str, int]:
     """Number of jobs that each of these workers owns."""
     counts: Sequence[tuple[str | None, int]] = [
         (row[0], row[1])

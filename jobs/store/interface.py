@@ -23,6 +23,7 @@ from typing import BinaryIO
 
 import structlog
 
+from jobs.access.scope import SERVICE
 from jobs.database import Database
 from jobs.errors import StoreError, StoreFull, StoreUnavailable
 from jobs.files import pieces
@@ -186,7 +187,7 @@ class ArtifactStore(ABC):
         if not digests:
             return set(), 0.0
         before = self.now() - self.grace
-        with database.read() as session:
+        with database.read(SERVICE) as session:
             return models.unreferenced(session, digests), before
 
     def clear_incoming(self, older_than_seconds: float) -> int:

@@ -13,11 +13,11 @@ from contextlib import suppress
 
 import structlog
 from pydantic import ValidationError
-from sqlalchemy.orm import Session
 
+from jobs.access.scope import SERVICE, OwnTransaction, project_of
 from jobs.database import Database, database_away
 from jobs.documents import Unreadable
-from jobs.errors import Conflict, QueueFull
+from jobs.errors import Conflict, QueueFull, QuotaExceeded
 from jobs.repository import attempts, datasets, history, lifecycle
 from jobs.repository.core import append_events, now
 from jobs.scheduling import Rules
@@ -28,6 +28,7 @@ from jobs.sweeps.planning import bad_fields, child, dataset_of
 from jobs.sweeps.search import Known
 from jobs.sweeps.spec import SweepSpec
 from jobs.tables import Job, Sweep, Trial
+from jobs.webhooks import events
 
 BATCH = 25
 """Jobs that one step submits or cancels. It takes some 100 ms, for which other writers wait on SQLite."""
@@ -55,7 +56,7 @@ class Driver:
             SQLAlchemyError: the database is away. The next round begins after the sweep at which that happened: if that
                 sweep itself is the cause, it does not hold up the others for ever.
         """
-        with self._database.read() as session:
+        with self._database.read(SERVICE) as session:
             sweeps = repository.unfinished(session)
         first = next((at for at, sweep in enumerate(sweeps) if sweep.id > self._broke_off_at), 0)
         for sweep in [*sweeps[first:], *sweeps[:first]]:
@@ -73,12 +74,12 @@ class Driver:
         if self._searching and isinstance(sweep.spec, dict) and sweep.spec.get("search"):
             search.load()
         for _ in range(most_steps):
-            with self._database.write() as session:
+            with self._database.write(project_of(sweep)) as session:
                 if not step(session, sweep.id, self._rules, searching=self._searching):
                     return
 
 
-def step(session: Session, sweep_id: str, rules: Rules, *, searching: bool = True) -> bool:
+def step(session: OwnTransaction, sweep_id: str, rules: Rules, *, searching: bool = True) -> bool:
     """Does one step in the caller's transaction. Returns whether another step can do something at once."""
     sweep = repository.try_lock(session, sweep_id)
     if sweep is None or sweep.status in SWEEP_FINAL:
@@ -91,7 +92,7 @@ def step(session: Session, sweep_id: str, rules: Rules, *, searching: bool = Tru
     return _Step(session, sweep, spec, rules, searching).run()
 
 
-def record(session: Session, sweep: Sweep | None) -> None:
+def record(session: OwnTransaction, sweep: Sweep | None) -> None:
     """Records the results of a *locked* sweep's jobs, before one of them is deleted or replaced."""
     if sweep is None or sweep.status in SWEEP_FINAL:
         return
@@ -100,7 +101,7 @@ def record(session: Session, sweep: Sweep | None) -> None:
 
 
 class _Step:
-    def __init__(self, session: Session, sweep: Sweep, spec: SweepSpec, rules: Rules, searching: bool) -> None:
+    def __init__(self, session: OwnTransaction, sweep: Sweep, spec: SweepSpec, rules: Rules, searching: bool) -> None:
         self.session = session
         self.sweep = sweep
         self.rules = rules
@@ -224,7 +225,7 @@ class _Step:
                 if chosen is None:
                     return False
                 free -= self._submit_one(chosen)
-        except QueueFull:
+        except (QueueFull, QuotaExceeded):
             return False  # a later round tries again
         return free > 0
 
@@ -261,13 +262,15 @@ class _Step:
 
     def _submit_one(self, trial: Trial) -> bool:
         """Writes trial and job in one transaction. Returns whether there is a job. Raises QueueFull; the trial then
-        waits."""
+        waits, as for QuotaExceeded where that passes."""
         labels = {"sweep": self.sweep.id, "trial": str(trial.number)}
         try:
             datasets.hold(self.session, dataset_of(self.spec, trial.parameters))
             spec = child(self.spec, trial.parameters, labels)
             job = lifecycle.submit(self.session, spec, rules=self.rules).job
-        except (ValidationError, Conflict) as error:
+        except (ValidationError, Conflict, QuotaExceeded) as error:
+            if isinstance(error, QuotaExceeded) and error.passes:
+                raise
             reasons = (
                 [f"{where}: {why}" for where, why in bad_fields(error)] if isinstance(error, ValidationError) else []
             )
@@ -304,6 +307,7 @@ class _Step:
             message = f"{failed} of {len(self.trials)} trials failed or were cancelled."
         stamp = now(self.session)  # before any change: a query flushes, and half a change breaks the constraints
         self.sweep.status, self.sweep.message, self.sweep.finished_at = status, message, stamp
+        events.sweep_finished(self.session, self.sweep)
 
     def _known(self) -> Sequence[Known]:
         return [

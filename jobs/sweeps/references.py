@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy.orm import Session
-
+from jobs.access.scope import OwnTransaction
 from jobs.errors import DatasetUnusable
 from jobs.repository import datasets, keeping, models
 from jobs.sweeps.planning import InvalidSweep, combinations, dataset_of, document
 from jobs.sweeps.spec import Choice, SweepSpec
 
 
-def resolved(session: Session, spec: SweepSpec) -> SweepSpec:
+def resolved(session: OwnTransaction, spec: SweepSpec) -> SweepSpec:
     """The sweep with the id of each user's dataset, known to this process from here on.
 
     Raises:
@@ -34,7 +33,7 @@ def resolved(session: Session, spec: SweepSpec) -> SweepSpec:
     return spec.model_copy(update={"base": base, "grid": grid, "search": search})
 
 
-def hold(session: Session, spec: SweepSpec) -> None:
+def hold(session: OwnTransaction, spec: SweepSpec) -> None:
     """Keeps what a sweep's jobs will need, users' datasets and models, until this transaction, which creates it, has
     ended.
 
@@ -57,7 +56,7 @@ MODELS = ("init_from", "model_id", "distill.teacher")
 class _Names:
     """Resolves names, and collects what is wrong with them."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: OwnTransaction) -> None:
         self._session = session
         self.found: list[tuple[str, str]] = []
 

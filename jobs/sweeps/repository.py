@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 from sqlalchemy import Row, case, delete, func, insert, select, update
-from sqlalchemy.orm import Session
 
 from addercore.config import explain
+from jobs.access.scope import OwnTransaction, ServiceTransaction
 from jobs.documents import Unreadable, require_readable
 from jobs.errors import Conflict, IdempotencyMismatch, NotFound
 from jobs.ids import new_id
@@ -25,6 +25,7 @@ from jobs.states import FINAL, SWEEP_FINAL, Status, SweepStatus, TrialStatus
 from jobs.sweeps.planning import Parameters
 from jobs.sweeps.spec import SweepSpec
 from jobs.tables import Job, Sweep, Trial
+from jobs.webhooks import events
 
 IDLE = (Status.QUEUED, Status.PAUSED)
 """Statuses of a job that has been submitted and does not run."""
@@ -56,7 +57,7 @@ class Best:
 
 
 def create(
-    session: Session,
+    session: OwnTransaction,
     spec: SweepSpec,
     combinations: Sequence[Parameters],
     *,
@@ -79,7 +80,7 @@ def create(
     return sweep
 
 
-def add_trials(session: Session, sweep_id: str, first: int, found: Sequence[Parameters]) -> None:
+def add_trials(session: OwnTransaction, sweep_id: str, first: int, found: Sequence[Parameters]) -> None:
     """Adds waiting trials, numbered from `first` on."""
     rows = [
         {"sweep_id": sweep_id, "number": number, "status": TrialStatus.WAITING, "parameters": parameters}
@@ -89,7 +90,7 @@ def add_trials(session: Session, sweep_id: str, first: int, found: Sequence[Para
         session.execute(insert(Trial), rows[at : at + ROWS])
 
 
-def created_before(session: Session, key: str | None, body: object) -> Sweep | None:
+def created_before(session: OwnTransaction, key: str | None, body: object) -> Sweep | None:
     """The sweep that an earlier request with this key made, if any. Serialises requests with the same key.
 
     Raises:
@@ -98,7 +99,7 @@ def created_before(session: Session, key: str | None, body: object) -> Sweep | N
     if key is None:
         return None
     if session.get_bind().dialect.name == "postgresql":
-        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"sweep {key}", 0))))
+        session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"sweep {session.scope.id} {key}", 0))))
     sweep = session.execute(select(Sweep).where(Sweep.idempotency_key == key)).scalar_one_or_none()
     if sweep is not None and sweep.body_sha256 != _digest(body):
         raise IdempotencyMismatch(key)
@@ -109,14 +110,14 @@ def _digest(body: object) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def get(session: Session, sweep_id: str) -> Sweep:
+def get(session: OwnTransaction, sweep_id: str) -> Sweep:
     sweep = session.get(Sweep, sweep_id)
     if sweep is None:
         raise NotFound("sweep", sweep_id)
     return sweep
 
 
-def lock(session: Session, sweep_id: str) -> Sweep:
+def lock(session: OwnTransaction, sweep_id: str) -> Sweep:
     """The sweep's row, locked until the transaction ends. Waits while another transaction has it locked."""
     sweep = try_lock(session, sweep_id, wait=True)
     if sweep is None:
@@ -124,13 +125,15 @@ def lock(session: Session, sweep_id: str) -> Sweep:
     return sweep
 
 
-def try_lock(session: Session, sweep_id: str, *, wait: bool = False) -> Sweep | None:
+def try_lock(session: OwnTransaction, sweep_id: str, *, wait: bool = False) -> Sweep | None:
     """The sweep's row, locked; None if it is gone or, unless `wait`, another transaction has it locked."""
     query = select(Sweep).where(Sweep.id == sweep_id).with_for_update(skip_locked=not wait)
     return session.execute(query.execution_options(populate_existing=True)).scalar_one_or_none()
 
 
-def list_sweeps(session: Session, *, status: Sequence[str] = (), limit: int = 20, after: str | None = None) -> Page:
+def list_sweeps(
+    session: OwnTransaction, *, status: Sequence[str] = (), limit: int = 20, after: str | None = None
+) -> Page:
     """Newest first."""
     query = select(Sweep)
     if status:
@@ -138,13 +141,13 @@ def list_sweeps(session: Session, *, status: Sequence[str] = (), limit: int = 20
     return page(session, query, Sweep.id, {"list": "sweeps", "status": sorted(status)}, limit, after)
 
 
-def unfinished(session: Session) -> Sequence[Sweep]:
+def unfinished(session: ServiceTransaction) -> Sequence[Sweep]:
     """Sweeps that have not ended, oldest first."""
     return session.execute(select(Sweep).where(Sweep.status.not_in(SWEEP_FINAL)).order_by(Sweep.id)).scalars().all()
 
 
 def trials_of(
-    session: Session, sweep_id: str, *, after: int = -1, limit: int | None = None
+    session: OwnTransaction, sweep_id: str, *, after: int = -1, limit: int | None = None
 ) -> Sequence[Row[Trial, str | None]]:
     """`(trial, status of its job)` in order of their numbers."""
     query = (
@@ -178,7 +181,7 @@ def spec_of(sweep: Sweep) -> SweepSpec:
         raise Unreadable(f"spec{where}: {why}") from None
 
 
-def fail_unreadable(session: Session, sweep: Sweep, reason: str) -> None:
+def fail_unreadable(session: OwnTransaction, sweep: Sweep, reason: str) -> None:
     """Ends a *locked* sweep whose spec cannot be read, so that it can be deleted. Its jobs go on."""
     session.execute(
         update(Trial)
@@ -189,9 +192,10 @@ def fail_unreadable(session: Session, sweep: Sweep, reason: str) -> None:
     message = f"What is stored of the sweep cannot be read: {reason}. Its jobs go on."
     sweep.status, sweep.message, sweep.finished_at = SweepStatus.FAILED, message, stamp
     session.flush()
+    events.sweep_finished(session, sweep)
 
 
-def progress_of(session: Session, sweeps: Sequence[Sweep]) -> dict[str, Progress]:
+def progress_of(session: OwnTransaction, sweeps: Sequence[Sweep]) -> dict[str, Progress]:
     """By the sweep's id. Raises Unreadable for a sweep whose spec cannot be read."""
     ids = [sweep.id for sweep in sweeps]
     idle = (Trial.status == TrialStatus.RUNNING) & Job.status.in_(IDLE)
@@ -223,7 +227,7 @@ def _progress(counts: Mapping[str, int], total: int) -> Progress:
     )
 
 
-def best_of(session: Session, sweep: Sweep) -> Best | None:
+def best_of(session: OwnTransaction, sweep: Sweep) -> Best | None:
     """The finished trial with the best value; the first one of equals."""
     value = Trial.value.desc() if sweep.spec["direction"] == "maximize" else Trial.value.asc()
     row = session.execute(
@@ -237,7 +241,7 @@ def best_of(session: Session, sweep: Sweep) -> Best | None:
     return Best(row.number, row.job_id, row.parameters, row.value)
 
 
-def ask_cancel(session: Session, sweep_id: str) -> Sweep:
+def ask_cancel(session: OwnTransaction, sweep_id: str) -> Sweep:
     """Cancels the sweep: no further trial starts, and the driver cancels those that run. Idempotent.
 
     Raises:
@@ -258,7 +262,7 @@ def ask_cancel(session: Session, sweep_id: str) -> Sweep:
     return sweep
 
 
-def remove(session: Session, sweep_id: str) -> None:
+def remove(session: OwnTransaction, sweep_id: str) -> None:
     """Deletes a sweep that has ended, with its trials. Its jobs stay.
 
     Raises:
@@ -270,13 +274,13 @@ def remove(session: Session, sweep_id: str) -> None:
     session.execute(delete(Sweep).where(Sweep.id == sweep_id))
 
 
-def sweep_of(session: Session, job_id: str) -> Sweep | None:
+def sweep_of(session: OwnTransaction, job_id: str) -> Sweep | None:
     """The sweep whose trial this job is, locked; None for a job of its own."""
     found = session.execute(select(Trial.sweep_id).where(Trial.job_id == job_id)).scalar_one_or_none()
     return None if found is None else try_lock(session, found, wait=True)
 
 
-def adopt(session: Session, sweep: Sweep | None, old_job: str, new_job: str) -> bool:
+def adopt(session: OwnTransaction, sweep: Sweep | None, old_job: str, new_job: str) -> bool:
     """Puts a retry in the place of a trial's job that failed or was cancelled: the trial runs again.
 
     A sweep that had ended is open again until the retry has ended. If the sweep was cancelled, or the trial has a
@@ -307,7 +311,7 @@ def adopt(session: Session, sweep: Sweep | None, old_job: str, new_job: str) -> 
     return True
 
 
-def open_jobs(session: Session, sweep_id: str) -> Sequence[Row[str, str]]:
+def open_jobs(session: OwnTransaction, sweep_id: str) -> Sequence[Row[str, str]]:
     """`(job, status)` of the children that have not ended, pruned ones included that still stop."""
     query = (
         select(Job.id, Job.status)

@@ -9,11 +9,20 @@ from typing import Any, get_type_hints
 import pytest
 
 import adderclient
-from adderclient._sync import datasets, jobs, models, recipes, sweeps, workers
+from adderclient._sync import access, datasets, jobs, models, recipes, sweeps, workers
 from adderclient.records import Record
 
 PUBLIC: dict[str, Any] = {name: getattr(adderclient, name) for name in adderclient.__all__}
-RESOURCES = (jobs.Jobs, models.Models, datasets.Datasets, recipes.Recipes, workers.Workers, sweeps.Sweeps)
+RESOURCES = (
+    jobs.Jobs,
+    models.Models,
+    datasets.Datasets,
+    recipes.Recipes,
+    workers.Workers,
+    sweeps.Sweeps,
+    access.Keys,
+    access.Projects,
+)
 SIMPLE = {"close"}
 """Methods that cannot fail."""
 

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from addercore import arch
+from jobs.access.scope import SERVICE
 from jobs.database import Database
 from jobs.ids import new_id
 from jobs.repository import attempts, models, queue, recovery
@@ -32,21 +33,21 @@ class Worker:
         self.id = new_id("worker")
 
     def heartbeat(self) -> None:
-        with self.database.write() as session:
+        with self.database.write(SERVICE) as session:
             info = {"torch": "2.13.0", "backends": ["c", "reference"]}
             row = {"id": self.id, "hostname": "here", "pid": 1, "slots": 2, "device": "cpu", "info": info}
             row |= {"devices": ["cpu"], "memory_mb": 4096, "offers": [], "stats": {}}
             recovery.heartbeat(session, row)
 
     def claim(self) -> Claim:
-        with self.database.write() as session:
+        with self.database.write(SERVICE) as session:
             claim = queue.claim(session, Offer(self.id), LEASE_MS)
         assert claim is not None, "nothing is queued"
         return claim
 
     @contextmanager
     def writing(self, claim: Claim) -> Iterator[tuple[Session, Job]]:
-        with self.database.write() as session:
+        with self.database.write(claim.project) as session:
             yield session, attempts.lock(session, claim, LEASE_MS)
 
     def metrics(self, claim: Claim, first: int, last: int, name: str = "train/loss") -> None:

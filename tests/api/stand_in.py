@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from jobs.access.scope import DEFAULT, SERVICE
 from jobs.database import Database
 from jobs.ids import new_id
 from jobs.repository import attempts, core, lifecycle, queue, recovery
@@ -41,15 +42,15 @@ class StandIn:
             "stats": {},
             "info": {"threads": 2},
         }
-        with self.database.write() as session:
+        with self.database.write(SERVICE) as session:
             recovery.heartbeat(session, worker)
 
     def submit(self, **changes: Any) -> str:
-        with self.database.write() as session:
+        with self.database.write(DEFAULT) as session:
             return lifecycle.submit(session, train_spec(**changes)).job.id
 
     def claim(self) -> Claim:
-        with self.database.write() as session:
+        with self.database.write(SERVICE) as session:
             claim = queue.claim(session, Offer("worker_a"), LEASE_MS)
         assert claim is not None
         return claim
@@ -58,7 +59,7 @@ class StandIn:
         """An evaluation of a model that was published before."""
         model_id = self.publish(self.start())
         body = {"kind": "evaluate", "model_id": model_id, "dataset": {"name": "digits"}}
-        with self.database.write() as session:
+        with self.database.write(DEFAULT) as session:
             return lifecycle.submit(session, SPEC.validate_python(body)).job.id
 
     def publish(self, claim: Claim) -> str:
@@ -86,7 +87,7 @@ class StandIn:
         return self.claim()
 
     def write(self, claim: Claim, change: Callable[[Any, Job], object]) -> None:
-        with self.database.write() as session:
+        with self.database.write(DEFAULT) as session:
             change(session, attempts.lock(session, claim, LEASE_MS))
 
     def points(self, claim: Claim, name: str, values: Iterable[float | None], first_step: int = 1) -> None:
@@ -156,7 +157,7 @@ class StandIn:
         self.write(claim, lambda session, job: attempts.hand_back(session, job, Status.PAUSED, "Paused."))
 
     def status(self, job_id: str) -> str:
-        with self.database.read() as session:
+        with self.database.read(DEFAULT) as session:
             return lifecycle.get(session, job_id).status
 
 

@@ -13,8 +13,11 @@ from api.app import create_app
 from api.http.problems import KINDS, MEDIA_TYPE
 from jobs.settings import Settings
 
-ANY_CALL = frozenset({"unknown_host", "internal", "database_unavailable", "foreign_origin"})
-"""Problems that every call may answer; the document's introduction explains them."""
+ANY_CALL = frozenset(
+    {"unknown_host", "internal", "database_unavailable", "foreign_origin"}
+    | {"unauthorized", "forbidden", "rate_limited", "not_found"}
+)
+"""Problems that every call may answer; the document's introduction explains them. `not_found` may be the project."""
 METHODS = frozenset({"get", "post", "put", "patch", "delete"})
 FEWEST_WORDS = 8
 SOURCES = {

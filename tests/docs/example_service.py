@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from adderclient import Client
 from api.__main__ import server_of
+from jobs.access.scope import DEFAULT
 from jobs.database import Database
 from jobs.migrate import migrate
 from jobs.repository.attempts import Claim
@@ -100,7 +101,7 @@ def _filled(client: Client, worker: StandIn, settings: Settings) -> dict[str, st
     names["waiting"] = client.jobs.submit(
         {**TRAINING, "labels": {"study": "seeds"}, "resources": {"device": "cuda"}}
     ).id
-    with worker.database.write() as session:
+    with worker.database.write(DEFAULT) as session:
         driver.step(session, sweep.id, driver.Rules.of(settings))
     _move(worker.database)
     return names
@@ -111,7 +112,7 @@ def _move(database: Database) -> None:
 
     They read in hours, with half an hour to the next one, however slow the machine is.
     """
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         ids = list(session.scalars(sa.select(Job.id).order_by(Job.id)))
         now = max(session.scalars(sa.select(Job.created_at)))
         for at, id_ in enumerate(ids):

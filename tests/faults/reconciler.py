@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
+from jobs.access.scope import SERVICE
 from jobs.database import Database
 from jobs.repository import recovery
 
@@ -13,7 +14,7 @@ def main() -> None:
     database = Database(sys.argv[1])
     rounds = 0
     while True:
-        with database.write() as session:
+        with database.write(SERVICE) as session:
             lost = recovery.reclaim_expired(session)
         rounds += 1
         if lost or rounds % 20 == 0:

@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 from adderclient import AdderClientError, Client
 from addercore.config import merge
 from benchmarks.programs import die_with_parent
+from jobs.access.scope import DEFAULT
 from jobs.database import Database
 from jobs.settings import Settings
 from jobs.states import FINAL, Status
@@ -228,7 +229,7 @@ class Stage:
         deadline = time.monotonic() + seconds
         while True:
             try:
-                with self.database.read() as session:
+                with self.database.read(DEFAULT) as session:
                     return question(session)
             except (OperationalError, InterfaceError):
                 if time.monotonic() > deadline:

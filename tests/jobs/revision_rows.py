@@ -14,9 +14,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from jobs.access import keys, projects
+from jobs.access.limits import Limits
+from jobs.access.roles import Role
+from jobs.access.scope import DEFAULT, SERVICE
+from jobs.access.tables import AuditEntry
 from jobs.database import Database
+from jobs.ids import new_id
+from jobs.keeping import Edit
 from jobs.migrate import current_revision, migrate
-from jobs.repository import lifecycle
+from jobs.repository import keeping, lifecycle
 from jobs.repository.attempts import Claim
 from jobs.settings import Settings
 from jobs.states import Status
@@ -32,7 +39,7 @@ PRIORITIES = (0, 5, 0, -3, 5)
 
 
 def started(worker: Worker, number: int) -> Claim:
-    with worker.database.write() as session:
+    with worker.database.write(DEFAULT) as session:
         spec = train_spec(labels={"who": "ada", "part": "mnist"})
         lifecycle.submit(session, spec, key=f"key {number}", body={"number": number})
     claim = worker.claim()
@@ -50,8 +57,11 @@ def fill(worker: Worker) -> None:
     datasets.ready(worker, "leaves")
     sweeping.create(worker.database)
     claims = [started(worker, number) for number in range(8)]
-    worker.publish(claims[0])
-    with worker.database.write() as session:
+    model = worker.publish(claims[0])
+    with worker.database.write(DEFAULT) as session:
+        keeping.set_alias(session, model, "champion")
+        keeping.edit_model(session, model, Edit(labels={"study": "eta"}))
+    with worker.database.write(DEFAULT) as session:
         for claim in (claims[2], claims[5]):
             lifecycle.cancel(session, claim.job_id)
         for claim in (claims[3], claims[6], claims[7]):
@@ -60,15 +70,26 @@ def fill(worker: Worker) -> None:
     worker.finish(claims[1], Status.FAILED, {"code": "diverged", "message": "Not a number.", "log_tail": "second"})
     worker.finish(claims[2], Status.CANCELLED)
     worker.pause(claims[3])
-    with worker.database.write() as session:
+    with worker.database.write(DEFAULT) as session:
         retry = lifecycle.retry(session, claims[1].job_id, train_spec(), from_checkpoint=True)
         lifecycle.cancel(session, retry.id)
         for priority in PRIORITIES:
             lifecycle.submit(session, train_spec(priority=priority))
     time.sleep(0.01)  # made before those, but queued after them
     worker.pause(claims[7])
-    with worker.database.write() as session:
+    with worker.database.write(DEFAULT) as session:
         lifecycle.resume(session, claims[7].job_id)
+
+
+def access(database: Database) -> None:
+    """A second project, a key with a sign-in, and a row of the audit."""
+    with database.write(SERVICE) as session:
+        projects.create(session, "other", Limits())
+    with database.write(DEFAULT) as session:
+        _, text = keys.create(session, "ada", Role.ADMIN, None, by=None)
+        session.add(AuditEntry(id=new_id("audit"), time=1, action="POST /v1/keys", request_id="r"))
+    with database.write(SERVICE) as session:
+        keys.sign_in(session, keys.identify(session, text))
 
 
 def rows(database: Database) -> dict[str, list[dict[str, Any]]]:
@@ -91,6 +112,7 @@ def main() -> None:
         database = Database(settings.resolved_database_url)
         migrate(database)
         fill(Worker(database, store_of(settings)))
+        access(database)
         lines = [
             f"{json.dumps(name)}: [\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in found) + "\n]"
             for name, found in rows(database).items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from jobs.access.scope import DEFAULT
 from jobs.database import Database
 from jobs.repository import attempts
 from jobs.repository.attempts import Claim
@@ -29,19 +30,19 @@ def sweep_spec(**changes: Any) -> SweepSpec:
 def create(database: Database, **changes: Any) -> Sweep:
     spec = sweep_spec(**changes)
     found = [parameters for parameters, _ in planning.plan(spec, 500)] if spec.grid else []
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         return repository.create(session, spec, found, body=changes)
 
 
 def drive(database: Database, sweep: Sweep, rules: Rules = Rules()) -> Sweep:
     """As far as it goes now."""
     Driver(database, rules).advance(sweep)
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         return repository.get(session, sweep.id)
 
 
 def trials(database: Database, sweep: Sweep) -> list[Trial]:
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         return [trial for trial, _ in repository.trials_of(session, sweep.id)]
 
 

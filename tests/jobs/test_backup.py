@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
+from jobs.access.scope import DEFAULT
 from jobs.backup import MANIFEST, BackupError, backup
 from jobs.database import Database
 from jobs.migrate import require_current
@@ -54,7 +55,7 @@ def worker(settings: Settings, database: Database) -> Worker:
 
 
 def submit(database: Database) -> None:
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         lifecycle.submit(session, train_spec())
 
 
@@ -65,7 +66,7 @@ def job_in(worker: Worker, status: Status) -> str:
     worker.metrics(claim, 1, 20)
     worker.checkpoint(claim, 1)
     worker.artifact(claim, "file", status.encode())
-    with worker.database.write() as session:
+    with worker.database.write(DEFAULT) as session:
         if status in (Status.PAUSING, Status.PAUSED):
             lifecycle.pause(session, claim.job_id)
         elif status is Status.CANCELLING:
@@ -110,7 +111,7 @@ def test_a_backup_comes_back_with_every_job_where_it_stood(
     assert (target.datasets_dir / "own" / "images.npy").read_bytes() == b"data"
     restored = Database(target.resolved_database_url)
     require_current(restored)
-    with restored.read() as session, database.read() as before:
+    with restored.read(DEFAULT) as session, database.read(DEFAULT) as before:
         states = {job.id: job for job in session.execute(select(Job)).scalars()}
         now = [states[jobs[status]].status for status in jobs]
         assert now == [Status.SUCCEEDED, Status.PAUSED, Status.QUEUED, Status.PAUSED, Status.CANCELLED]
@@ -126,7 +127,7 @@ def test_a_backup_comes_back_with_every_job_where_it_stood(
     worker_there = Worker(restored, store_of(target))
     claim = next(c for c in (worker_there.claim(), worker_there.claim()) if c.job_id == jobs[Status.RUNNING])
     assert (claim.attempt, claim.fence) == (2, fence + 1)
-    with restored.read() as session:
+    with restored.read(DEFAULT) as session:
         ((step, stored),) = attempts.checkpoints(session, claim.job_id)
     worker_there.store.fetch(stored.sha256, tmp_path / "checkpoint")
     assert step == 1
@@ -141,7 +142,7 @@ def test_users_datasets_come_back(settings: Settings, database: Database, worker
     restore(target, tmp_path / "copy")
     restored = Database(target.resolved_database_url)
     store = store_of(target)
-    with restored.read() as session:
+    with restored.read(DEFAULT) as session:
         assert datasets.resolve(session, "leaves") == done
         with store.open(datasets.get(session, done).sha256 or "") as file:
             assert file.read() == b"images"
@@ -167,7 +168,7 @@ def test_a_backup_beside_pruning_and_deletes_holds_all_it_names(
                     dropped = attempts.add_checkpoint(session, job, step, stored, keep=1)
                 worker.store.discard(database, dropped)
             worker.finish(claim)
-            with database.write() as session:
+            with database.write(DEFAULT) as session:
                 gone = lifecycle.delete_job(session, claim.job_id)
             worker.store.discard(database, gone)
             done[0] += 1
@@ -187,7 +188,7 @@ def test_a_backup_beside_pruning_and_deletes_holds_all_it_names(
         target = elsewhere(settings, f"elsewhere-{number}")
         restore(target, copy)
         restored = Database(target.resolved_database_url)
-        with restored.read() as session:
+        with restored.read(DEFAULT) as session:
             assert session.get_one(Job, kept).status == Status.SUCCEEDED
             for table in (Artifact, Checkpoint, Model):
                 for sha256 in session.execute(select(table.sha256)).scalars():
@@ -275,7 +276,7 @@ def test_a_data_folder_in_use_or_not_empty_is_left_alone(settings: Settings, cop
     aside = restore(settings, copy, force=True)
     assert aside is not None
     assert {name: digest for name, digest in content(aside).items() if name in before} == before
-    with Database(settings.resolved_database_url).read() as session:
+    with Database(settings.resolved_database_url).read(DEFAULT) as session:
         assert len(session.execute(select(Job)).all()) == 1
 
 

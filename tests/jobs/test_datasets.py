@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from addercore import config
+from jobs.access.scope import DEFAULT, SERVICE
 from jobs.clock import now_ms
 from jobs.database import Database
 from jobs.errors import Conflict, DatasetUnusable, NotFound, StoreError
@@ -35,22 +36,22 @@ def worker(database: Database, store: ArtifactStore) -> Worker:
 
 
 def row_of(worker: Worker, id_: str) -> Dataset:
-    with worker.database.read() as session:
+    with worker.database.read(DEFAULT) as session:
         return datasets.get(session, id_)
 
 
 def resolve(worker: Worker, name: str) -> str:
-    with worker.database.read() as session:
+    with worker.database.read(DEFAULT) as session:
         return datasets.resolve(session, name)
 
 
 def delete(worker: Worker, id_: str) -> list[str]:
-    with worker.database.write() as session:
+    with worker.database.write(DEFAULT) as session:
         return datasets.delete(session, datasets.get(session, id_))
 
 
 def train_on(worker: Worker, name: str) -> str:
-    with worker.database.write() as session:
+    with worker.database.write(DEFAULT) as session:
         spec = SPEC.validate_python(datasets.resolved(session, train_body(dataset={"name": name})))
         return lifecycle.submit(session, spec).job.id
 
@@ -58,7 +59,7 @@ def train_on(worker: Worker, name: str) -> str:
 def test_versions_count_by_name(worker: Worker) -> None:
     first, second, other = upload(worker, "a", b"1"), upload(worker, "a", b"2"), upload(worker, "b", b"1")
     assert [row_of(worker, id_).version for id_ in (first, second, other)] == [1, 2, 1]
-    with worker.database.read() as session:
+    with worker.database.read(DEFAULT) as session:
         assert [datasets.find(session, name).id for name in (first, "a", "a@1", "b")] == [first, second, first, other]
         assert datasets.find(session, "a", 1).id == first
         for name in ("c", "a@3", "a@x", "a@", "@1", new_id("ds"), "a@1@1"):
@@ -72,7 +73,7 @@ def test_versions_count_by_name(worker: Worker) -> None:
 def test_the_same_upload_is_the_same_version_until_it_fails(worker: Worker) -> None:
     id_ = upload(worker, "a", b"1")
     source = row_of(worker, id_).source_sha256
-    with worker.database.read() as session:
+    with worker.database.read(DEFAULT) as session:
         same = datasets.same_upload(session, "a", source, OPTIONS)
         assert same is not None
         assert same.id == id_
@@ -80,7 +81,7 @@ def test_the_same_upload_is_the_same_version_until_it_fails(worker: Worker) -> N
         assert datasets.same_upload(session, "a", source, OPTIONS | {"seed": 1}) is None
     claim = worker.claim()
     worker.finish(claim, Status.FAILED, {"code": FailureCode.BAD_DATA, "message": "x", "log_tail": ""})
-    with worker.database.read() as session:
+    with worker.database.read(DEFAULT) as session:
         assert datasets.same_upload(session, "a", source, OPTIONS) is None
 
 
@@ -103,7 +104,7 @@ def test_a_dataset_that_is_not_there_is_told_from_one_that_failed(worker: Worker
     id_ = upload(worker, "leaves")
     with pytest.raises(DatasetUnusable, match=r"'x\\x00' is no dataset; .*uploaded: leaves"):
         resolve(worker, "x\x00")
-    with worker.database.write() as session:
+    with worker.database.write(DEFAULT) as session:
         lifecycle.cancel(session, datasets.get(session, id_).job_id or "")
     with pytest.raises(DatasetUnusable, match="is not usable: Cancelled before it ran"):
         resolve(worker, "leaves")
@@ -125,11 +126,11 @@ def test_the_same_images_are_the_same_version(worker: Worker) -> None:
 
 def test_however_the_job_ends_the_dataset_has_ended(worker: Worker) -> None:
     queued, running, lost = (upload(worker, name, name.encode()) for name in ("queued", "running", "lost"))
-    with worker.database.write() as session:
+    with worker.database.write(DEFAULT) as session:
         lifecycle.cancel(session, row_of(worker, queued).job_id or "")
     claim = worker.claim()
     worker.finish(claim, Status.FAILED, {"code": FailureCode.BAD_DATA, "message": "Two things.", "log_tail": ""})
-    with worker.database.write() as session:
+    with worker.database.write(DEFAULT) as session:
         datasets.explain(session, running, ["One.", "Two."])
     for _ in range(3):
         claim = worker.claim()
@@ -151,7 +152,7 @@ def test_a_dataset_that_is_needed_is_not_deleted(worker: Worker) -> None:
     job = train_on(worker, "a")
     with pytest.raises(Conflict, match=job):
         delete(worker, id_)
-    with worker.database.write() as session:
+    with worker.database.write(DEFAULT) as session:
         lifecycle.cancel(session, job)
         stamp = session.execute(select(now_ms())).scalar_one()
         sweep = Sweep(id=new_id("sweep"), status="running", spec={"base": {"dataset": {"name": id_}}}, created_at=stamp)
@@ -159,13 +160,13 @@ def test_a_dataset_that_is_needed_is_not_deleted(worker: Worker) -> None:
         session.add(sweep)
     with pytest.raises(Conflict, match="sweep_"):
         delete(worker, id_)
-    with worker.database.write() as session:
+    with worker.database.write(DEFAULT) as session:
         sweep = session.merge(sweep)
         sweep.status, sweep.finished_at = "succeeded", stamp
     assert len(delete(worker, id_)) == 2
     with pytest.raises(NotFound):
         row_of(worker, id_)
-    with pytest.raises(Conflict, match="is not there"), worker.database.write() as session:
+    with pytest.raises(Conflict, match="is not there"), worker.database.write(DEFAULT) as session:
         lifecycle.submit(session, SPEC.validate_python(train_body(dataset={"name": id_})))
 
 
@@ -180,7 +181,7 @@ def test_a_delete_waits_for_a_submission_under_way(worker: Worker) -> None:
             said.append(str(error))
 
     thread = threading.Thread(target=late)
-    with worker.database.write() as session:
+    with worker.database.write(DEFAULT) as session:
         spec = SPEC.validate_python(datasets.resolved(session, train_body(dataset={"name": id_})))
         job = lifecycle.submit(session, spec).job.id
         thread.start()
@@ -193,7 +194,7 @@ def test_a_delete_waits_for_a_submission_under_way(worker: Worker) -> None:
 def test_the_store_keeps_what_a_dataset_needs(worker: Worker) -> None:
     def kept() -> set[str]:
         digests = {found.sha256 for prefix in range(256) for found in worker.store.blobs(f"{prefix:02x}")}
-        with worker.database.read() as session:
+        with worker.database.read(SERVICE) as session:
             assert models.names_any(session)
             return digests - models.unreferenced(session, digests)
 
@@ -211,12 +212,12 @@ def test_the_store_keeps_what_a_dataset_needs(worker: Worker) -> None:
 
 def test_an_ingest_is_a_job_like_others(worker: Worker) -> None:
     """Before trainings, on the CPU, without a frozen environment; its job may go, the dataset stays."""
-    with worker.database.write() as session:
+    with worker.database.write(DEFAULT) as session:
         lifecycle.submit(session, SPEC.validate_python(train_body()))
     id_ = upload(worker, "a")
     claim = make_ready(worker, id_)
     assert (claim.kind, claim.device, claim.environment_key) == ("ingest", "cpu", None)
-    with worker.database.write() as session:
+    with worker.database.write(DEFAULT) as session:
         assert session.get_one(Job, claim.job_id).status == Status.SUCCEEDED
         assert outlook.paces(session) == {}, "how long it took says nothing of trainings"
         lifecycle.delete_job(session, claim.job_id)
@@ -227,12 +228,12 @@ def test_an_ingest_is_a_job_like_others(worker: Worker) -> None:
 def test_pausing_an_ingest_leaves_the_dataset_waiting(worker: Worker) -> None:
     id_ = upload(worker, "a")
     claim = worker.claim()
-    with worker.database.write() as session:
+    with worker.database.write(DEFAULT) as session:
         lifecycle.pause(session, claim.job_id)
     worker.pause(claim)
     assert row_of(worker, id_).status == "validating"
-    with worker.database.write() as session:
+    with worker.database.write(DEFAULT) as session:
         lifecycle.resume(session, claim.job_id)
     make_ready(worker, id_)
-    with worker.database.read() as session:
+    with worker.database.read(DEFAULT) as session:
         assert [row.cause for row in attempts.attempts_of(session, claim.job_id)] == [Cause.PAUSED, Cause.SUCCEEDED]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, text
 
+from jobs.access.scope import DEFAULT
 from jobs.database import Database
 from jobs.errors import BadCursor
 from jobs.finding_tables import JobMetric, JobWord, ModelMetric, ModelWord
@@ -56,7 +57,7 @@ def add(database: Database, chance: random.Random, number: int) -> list[str]:
         rows.append(row)
         metrics += [{"job_id": row["id"], "name": k, "value": v} for k, v in numbers_of(row["result"]).items()]
     labels = [{"job_id": row["id"], "key": "third", "value": str(n % 3)} for n, row in enumerate(rows)]
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         session.execute(insert(Job), rows)
         if metrics:
             session.execute(insert(JobMetric), metrics)
@@ -85,7 +86,7 @@ def walk(
 ) -> list[str]:
     found, after = [], None
     while True:
-        with database.read() as session:
+        with database.read(DEFAULT) as session:
             page = finding.list_jobs(session, wanted, limit=limit, after=after, **more)
         assert len(page.rows) <= limit
         found += [row.id for row in page.rows]
@@ -96,7 +97,7 @@ def walk(
 
 
 def everything(database: Database) -> list[Job]:
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         return list(session.execute(select(Job)).scalars())
 
 
@@ -139,7 +140,7 @@ def test_rows_that_come_or_go_meanwhile_move_no_other_row(database: Database, na
 
     def change() -> None:
         add(database, chance, 3)
-        with database.write() as session:
+        with database.write(DEFAULT) as session:
             for job in session.execute(select(Job).where(Job.finished_at.is_not(None), Job.id.in_(before))).scalars():
                 if job.id not in gone and chance.random() < 0.02:
                     gone.append(job.id)
@@ -154,7 +155,7 @@ def test_rows_that_come_or_go_meanwhile_move_no_other_row(database: Database, na
 
 def test_a_cursor_is_of_one_list_and_one_order(database: Database) -> None:
     add(database, random.Random(3), 10)
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         for wanted in ORDERS.values():
             cursor = finding.list_jobs(session, wanted, limit=2).next
             for other in ORDERS.values():
@@ -169,7 +170,7 @@ def test_a_cursor_is_of_one_list_and_one_order(database: Database) -> None:
 def test_a_cursor_that_somebody_wrote_is_refused_or_harmless(database: Database, value: str) -> None:
     add(database, random.Random(4), 5)
     wanted = Wanted(sort="finished")
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         cursor = finding.list_jobs(session, wanted, limit=1).next
         assert cursor is not None
         digest, id_, _ = base64.urlsafe_b64decode(cursor + "==").decode().split(":")
@@ -184,7 +185,7 @@ def test_a_cursor_that_somebody_wrote_is_refused_or_harmless(database: Database,
 def test_a_cursor_of_an_earlier_version_goes_on(database: Database) -> None:
     """Lists by time have the cursors that they always had: digest of the filters, and the last id."""
     ids = add(database, random.Random(5), 4)
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         cursor = finding.list_jobs(session, limit=2).next
     assert cursor is not None
     digest, last = base64.urlsafe_b64decode(cursor + "==").decode().split(":")
@@ -199,12 +200,12 @@ def test_a_cursor_of_an_earlier_version_goes_on(database: Database) -> None:
 
 def test_words_and_numbers_come_and_go_with_their_rows(database: Database, tmp_path: Any) -> None:
     worker = Worker(database, store_of(quick_settings(tmp_path, "", "")))
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         job = lifecycle.submit(session, train_spec(labels={"study": "Eta"})).job.id
     claim = worker.claim()
     model = worker.publish(claim)
     worker.finish(claim)
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         assert set(session.execute(select(JobWord.word)).scalars()) == {"lenet5_bn", "bn", "digits", "study", "eta"}
         numbers = {row.name: row.value for row in session.execute(select(JobMetric)).scalars()}
         assert numbers == {"val/accuracy": 0.97, "accuracy": 0.97}
@@ -212,21 +213,21 @@ def test_words_and_numbers_come_and_go_with_their_rows(database: Database, tmp_p
         assert [row.value for row in session.execute(select(ModelMetric)).scalars()] == [0.9, 0.9]
         assert session.execute(text("SELECT tail FROM jobs")).scalar_one() == job[-6:]
         assert session.execute(text("SELECT tail FROM models")).scalar_one() == model[-6:]
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         lifecycle.delete_job(session, job)
         session.execute(text("DELETE FROM models"))
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         for table in (JobWord, JobMetric, ModelWord, ModelMetric):
             assert session.execute(select(table)).all() == []
 
 
 def test_an_index_is_written_anew_as_a_whole(database: Database) -> None:
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         job = lifecycle.submit(session, train_spec()).job
         job.name = "One two"
         for _ in range(2):
             indexing.index_job(session, job, {"k": "two three"})
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         found = set(session.execute(select(JobWord.word)).scalars())
     assert found == {"lenet5_bn", "bn", "digits", "one", "two", "three", "k"}
 

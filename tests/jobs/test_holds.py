@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from jobs.access.scope import DEFAULT, SERVICE
 from jobs.clock import now_ms
 from jobs.database import Database
 from jobs.errors import Conflict
@@ -34,7 +35,7 @@ def db(fresh_postgres_url: str) -> Iterator[Database]:
 
 
 def model_in(db: Database, job_id: str | None = None) -> str:
-    with db.write() as session:
+    with db.write(DEFAULT) as session:
         row = models.new_model(MANIFEST, Stored("a" * 64, 1), source="imported", job_id=job_id, metrics=None)
         models.add_model(session, row)
         if job_id is not None:
@@ -98,7 +99,7 @@ def test_a_model_is_used_or_deleted_and_never_both(db: Database, use: str) -> No
     assert deleting.settle(), "the deletion waits for the submission's commit"
     assert using.end() in (Status.QUEUED, "running")
     assert deleting.end() == Conflict.__name__
-    with db.read() as session:
+    with db.read(DEFAULT) as session:
         assert session.get(Model, model_id) is not None
 
 
@@ -111,7 +112,7 @@ def test_a_submission_that_comes_after_a_deletion_is_refused(db: Database, use: 
     assert using.settle(), "the submission waits for the deletion's commit"
     deleting.end()
     assert using.end() == Conflict.__name__
-    with db.read() as session:
+    with db.read(DEFAULT) as session:
         made = select(func.count()).select_from(Job).union_all(select(func.count()).select_from(Sweep))
         assert list(session.execute(made).scalars()) == [0, 0]
 
@@ -128,7 +129,7 @@ def test_a_deletion_that_dies_lets_the_submission_go_on(db: Database) -> None:
 
 def test_a_model_and_the_job_that_trained_it_are_deleted_side_by_side(db: Database) -> None:
     """Both lock the job before the model, so that they never wait for each other in a circle."""
-    with db.write() as session:
+    with db.write(DEFAULT) as session:
         job_id = lifecycle.submit(session, train_spec()).job.id
         lifecycle.cancel(session, job_id)
     model_id = model_in(db, job_id)
@@ -152,7 +153,7 @@ def test_a_model_and_the_job_that_trained_it_are_deleted_side_by_side(db: Databa
 def test_a_worker_that_is_drained_is_not_forgotten_meanwhile(db: Database) -> None:
     row = {"id": "worker_a", "hostname": "here", "pid": 1, "slots": 1, "device": "cpu", "devices": ["cpu"]}
     row |= {"memory_mb": 1, "offers": [], "info": {}, "stats": {}}
-    with db.write() as session:
+    with db.write(SERVICE) as session:
         recovery.heartbeat(session, row)
 
     def drain(session: Session) -> str:
@@ -165,5 +166,5 @@ def test_a_worker_that_is_drained_is_not_forgotten_meanwhile(db: Database) -> No
     assert draining.settle()
     forgetting.end()
     assert draining.end() == "NotFound"
-    with db.read() as session:
+    with db.read(DEFAULT) as session:
         assert session.execute(select(Worker.id, now_ms())).all() == []

@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import delete, select, text, update
 from sqlalchemy.orm import Session
 
+from jobs.access.scope import DEFAULT
 from jobs.database import Database
 from jobs.errors import FenceLost, JobsError
 from jobs.repository import attempts, history, lifecycle, queue, recovery
@@ -59,7 +60,7 @@ class Actor:
 
     def _run(self) -> None:
         try:
-            with self.db.write() as session:
+            with self.db.write(DEFAULT) as session:
                 self.pid = session.execute(select(text("pg_backend_pid()"))).scalar_one()
                 self.result = self.work(session)
                 session.flush()
@@ -81,7 +82,7 @@ class Actor:
         """Whether it waits for a lock, as the server says."""
         if not self.pid:
             return False
-        with self.db.read() as session:
+        with self.db.read(DEFAULT) as session:
             waits = text("SELECT cardinality(pg_blocking_pids(:pid)) > 0")
             return bool(session.execute(waits, {"pid": self.pid}).scalar_one())
 
@@ -178,18 +179,18 @@ BY_STATE: dict[str, tuple[Act, ...]] = {
 
 
 def clear(db: Database) -> None:
-    with db.write() as session:
+    with db.write(DEFAULT) as session:
         session.execute(delete(Job))
 
 
 def prepare(db: Database, state: str) -> tuple[str, Claim | None]:
     """The only job there is, in this state."""
     clear(db)
-    with db.write() as session:
+    with db.write(DEFAULT) as session:
         job_id = lifecycle.submit(session, train_spec()).job.id
     if state == "queued":
         return job_id, None
-    with db.write() as session:
+    with db.write(DEFAULT) as session:
         claim = queue.claim(session, Offer("worker_a"), LEASE_MS)
         assert claim is not None
         job = attempts.lock(session, claim, LEASE_MS)
@@ -203,14 +204,14 @@ def prepare(db: Database, state: str) -> tuple[str, Claim | None]:
         elif state == "cancelling":
             lifecycle.cancel(session, job_id)
     if state == "expired":
-        with db.write() as session:
+        with db.write(DEFAULT) as session:
             session.execute(update(Job).values(lease_expires_at=1))
     return job_id, claim
 
 
 def recorded(db: Database) -> list[Any]:
     """All that the two left behind, without ids and times."""
-    with db.read() as session:
+    with db.read(DEFAULT) as session:
         found: list[Any] = []
         for job in session.execute(select(Job).order_by(Job.id)).scalars():
             events = [(e.seq, e.type, ANY_ID.sub("job", e.message)) for e in history.events(session, job.id)]
@@ -288,7 +289,7 @@ def test_a_stale_attempt_that_is_made_to_wait_writes_nothing(db: Database) -> No
     waking = Actor(db, lambda s: lock_and_write(s, job_id, old))
     assert waking.settle(), "its UPDATE waits for the reconciler's transaction"
     assert (taking.end(), waking.end()) == (True, FenceLost.__name__), "the job runs again, for another owner"
-    with db.read() as session:
+    with db.read(DEFAULT) as session:
         assert session.execute(select(Metric)).all() == []
         ended = session.execute(select(Attempt.attempt, Attempt.cause).order_by(Attempt.attempt)).all()
         assert [tuple(row) for row in ended] == [(1, Cause.WORKER_LOST), (2, None)]
@@ -317,12 +318,12 @@ def test_a_reader_waits_for_no_writer_and_skips_no_row(db: Database) -> None:
 
     second = Actor(db, note)
     assert second.settle(), "the later writer waits for its number"
-    with db.read() as session:
+    with db.read(DEFAULT) as session:
         before = [e.seq for e in history.events(session, job_id)]
         assert history.metrics(session, job_id) == []
     first.end()
     second.end()
-    with db.read() as session:
+    with db.read(DEFAULT) as session:
         point = history.metrics(session, job_id)[0].seq
         later = history.events(session, job_id)[-1].seq
     assert max(before) < point < later
@@ -346,7 +347,7 @@ def test_one_key_at_once_makes_one_job(db: Database) -> None:
 
 def test_workers_that_claim_at_once_take_different_jobs(db: Database) -> None:
     clear(db)
-    with db.write() as session:
+    with db.write(DEFAULT) as session:
         ids = [lifecycle.submit(session, train_spec()).job.id for _ in range(3)]
 
     def take(session: Session) -> str | None:

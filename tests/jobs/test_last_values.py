@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, update
 
+from jobs.access.scope import DEFAULT
 from jobs.database import Database
 from jobs.repository import history
 from jobs.settings import Settings
@@ -34,7 +35,7 @@ def long_history(database: Database, job_id: str) -> None:
         {"job_id": job_id, "seq": 200_000 + at, "time": TIME, "type": "note", "message": str(at), "data": None}
         for at in range(MANY)
     ]
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         session.execute(insert(Metric), rows)
         session.execute(insert(Event), said)
         session.execute(update(Job).where(Job.id == job_id).values(last_seq=300_000))
@@ -55,10 +56,10 @@ def test_the_last_value_and_the_latest_events_of_a_job(database: Database, worke
     sweep = create(database, grid={"seed": [0]})
     drive(database, sweep)
     claim = worker.claim()
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         assert history.last_value(session, claim.job_id, "val/accuracy") is None
     long_history(database, claim.job_id)
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         assert history.last_value(session, claim.job_id, "val/accuracy") == (MANY - 1) / 1e6
         assert history.last_value(session, claim.job_id, "val/loss") is None
         assert [e.message for e in history.latest_events(session, claim.job_id, 2)] == [str(MANY - 1), str(MANY - 2)]

@@ -16,6 +16,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from jobs.access.scope import DEFAULT
 from jobs.database import Database
 from jobs.settings import Settings
 from jobs.states import Status
@@ -91,7 +92,7 @@ def test_every_line_of_the_api_is_json_and_names_the_request(tmp_path: Path, set
                 cancelled = client.post(f"/v1/jobs/{job}/cancel")
                 client.get(f"/v1/jobs/{job}")
                 database = Database(settings.resolved_database_url)
-                with database.write() as session:
+                with database.write(DEFAULT) as session:
                     session.connection().exec_driver_sql("ALTER TABLE jobs RENAME COLUMN faults TO mistakes")
                 database.dispose()
                 failed = client.get(f"/v1/jobs/{job}")

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import update
 
 from jobs import lost_logs
+from jobs.access.scope import DEFAULT
 from jobs.database import Database
 from jobs.errors import StoreUnavailable
 from jobs.lost_logs import SINCE_MS, keep_logs
@@ -33,7 +34,7 @@ def worker(database: Database, store: ArtifactStore) -> Worker:
 
 
 def started(worker: Worker, *lines: str) -> Claim:
-    with worker.database.write() as session:
+    with worker.database.write(DEFAULT) as session:
         lifecycle.submit(session, train_spec(limits={"max_attempts": 1}))
     claim = worker.claim()
     for line in lines:
@@ -43,14 +44,14 @@ def started(worker: Worker, *lines: str) -> Claim:
 
 def lose(database: Database, claim: Claim) -> None:
     """Its worker stops renewing, and the reconciler ends the job."""
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         session.execute(update(Job).where(Job.id == claim.job_id).values(lease_expires_at=1))
         assert recovery.reclaim_expired(session) == [claim.job_id]
         assert lifecycle.get(session, claim.job_id).status == Status.FAILED
 
 
 def log_of(worker: Worker, job_id: str) -> str | None:
-    with worker.database.read() as session:
+    with worker.database.read(DEFAULT) as session:
         found = {artifact.name: artifact for artifact in history.artifacts(session, job_id)}
     if "log.txt" not in found:
         return None
@@ -65,10 +66,10 @@ def test_a_job_that_is_lost_or_cancelled_while_paused_gets_its_log(
     lost = started(worker, "epoch 1\n", "épochè 2\n")
     lose(database, lost)
     paused = started(worker, "paused\n")
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         lifecycle.pause(session, paused.job_id)
     worker.pause(paused)
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         lifecycle.cancel(session, paused.job_id)
     silent, running = started(worker), started(worker, "still running\n")
     lose(database, silent)
@@ -83,7 +84,7 @@ def test_a_job_that_is_lost_or_cancelled_while_paused_gets_its_log(
 def test_what_ended_long_ago_is_left_alone(database: Database, store: ArtifactStore, worker: Worker) -> None:
     lost = started(worker, "long ago\n")
     lose(database, lost)
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         session.execute(update(Job).values(finished_at=Job.finished_at - SINCE_MS - 1))
     assert keep_logs(database, store) == 0
 
@@ -111,7 +112,7 @@ def test_a_store_that_is_away_and_a_job_that_is_deleted_meanwhile(
 
     def deleted_meanwhile(database: Database, job_id: str) -> object:
         yield from pieces(database, job_id)
-        with database.write() as session:
+        with database.write(DEFAULT) as session:
             lifecycle.delete_job(session, job_id)
 
     monkeypatch.setattr(lost_logs, "_pieces", deleted_meanwhile)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, insert, text, update
 
+from jobs.access.scope import DEFAULT, SERVICE
 from jobs.database import Database
 from jobs.errors import QueueFull
 from jobs.repository import attempts, history, lifecycle, queue, recovery
@@ -25,12 +26,12 @@ GPU_KEY = "cuda (NVIDIA H200)|triton||2.13.0|AVX512"
 
 
 def submit(database: Database, user: str = "ann", rules: Rules = Rules(), **changes: Any) -> str:
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         return lifecycle.submit(session, train_spec(labels={"user": user}, **changes), rules=rules).job.id
 
 
 def claim(database: Database, **offer: Any) -> Claim | None:
-    with database.write() as session:
+    with database.write(SERVICE) as session:
         return queue.claim(session, Offer("worker_a", **offer), LEASE_MS)
 
 
@@ -41,18 +42,18 @@ def claimed(database: Database, **offer: Any) -> str:
 
 
 def heartbeat(database: Database, id: str = "worker_a", devices: Sequence[str] = ("cpu",), memory_gb: int = 8) -> None:
-    with database.write() as session:
+    with database.write(SERVICE) as session:
         row = {"id": id, "hostname": "here", "pid": 1, "slots": len(devices), "device": "cpu", "info": {}, "stats": {}}
         recovery.heartbeat(session, row | {"devices": list(devices), "memory_mb": memory_gb * 1024, "offers": []})
 
 
 def change(database: Database, job_id: str, **values: Any) -> None:
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         session.execute(update(Job).where(Job.id == job_id).values(**values))
 
 
 def end(database: Database, claim: Claim, to: Status = Status.SUCCEEDED) -> None:
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         job = attempts.lock(session, claim, LEASE_MS)
         if to is Status.QUEUED or to is Status.PAUSED:
             attempts.hand_back(session, job, to, "It ended.")
@@ -61,7 +62,7 @@ def end(database: Database, claim: Claim, to: Status = Status.SUCCEEDED) -> None
 
 
 def turn(database: Database, job_id: str) -> int:
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         return lifecycle.get(session, job_id).turn
 
 
@@ -109,7 +110,7 @@ def test_what_has_waited_long_gives_a_newcomer_no_credit(database: Database) -> 
     old = submit(database)
     paused = claim(database)
     assert paused is not None
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         lifecycle.pause(session, old)
     end(database, paused, Status.PAUSED)
     for _ in range(5):
@@ -118,7 +119,7 @@ def test_what_has_waited_long_gives_a_newcomer_no_credit(database: Database) -> 
         assert served is not None
         end(database, served)
     waiting = submit(database)
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         lifecycle.resume(session, old)
     bob = submit(database, "bob")
     assert turn(database, bob) >= turn(database, waiting)
@@ -127,7 +128,7 @@ def test_what_has_waited_long_gives_a_newcomer_no_credit(database: Database) -> 
 
 def test_cancelled_jobs_that_never_ran_are_not_charged(database: Database) -> None:
     for job_id in [submit(database) for _ in range(5)]:
-        with database.write() as session:
+        with database.write(DEFAULT) as session:
             lifecycle.cancel(session, job_id)
     assert turn(database, submit(database)) == turn(database, submit(database, "bob"))
 
@@ -205,7 +206,7 @@ def test_a_last_chance_that_has_waited_long_holds_a_busy_worker_back(database: D
     job_id, other = submit(database), submit(database)
     change(database, job_id, faults=2, queued_at=1, needs_device="cpu")
     assert claim(database, idle=False) is None
-    with database.write() as session:
+    with database.write(SERVICE) as session:
         found = queue.claim(session, Offer("worker_b", idle=False), LEASE_MS)
     assert found is not None
     assert found.job_id == other
@@ -216,7 +217,7 @@ def test_a_worker_that_drains_claims_nothing(database: Database) -> None:
     heartbeat(database)
     job_id = submit(database)
     for asked in (Drain.FINISH, Drain.HAND_OVER, None):
-        with database.write() as session:
+        with database.write(DEFAULT) as session:
             session.execute(update(Worker).values(draining=asked))
         found = claim(database)
         assert (found and found.job_id) == (None if asked else job_id)
@@ -233,19 +234,19 @@ def test_a_full_queue(database: Database) -> None:
     rules = Rules(max_queued=2)
     found = claim(database) if submit(database, rules=rules) else None
     assert found is not None
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         lifecycle.pause(session, found.job_id)
     end(database, found, Status.PAUSED)
     for _ in range(2):
         submit(database, rules=rules)
     with pytest.raises(QueueFull, match=r"2 jobs are queued, the most that may be \(ADDER_MAX_QUEUED_JOBS"):
         submit(database, rules=rules)
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         lifecycle.resume(session, found.job_id)  # never refused: it was accepted once
     end_it = claim(database)
     assert end_it is not None
     end(database, end_it)
-    with pytest.raises(QueueFull), database.write() as session:
+    with pytest.raises(QueueFull), database.write(DEFAULT) as session:
         lifecycle.retry(session, end_it.job_id, train_spec(), from_checkpoint=False, rules=rules)
 
 
@@ -253,15 +254,15 @@ def test_a_retry_keeps_its_share_and_freezes_nothing(database: Database) -> None
     submit(database)
     found = claim(database)
     assert found is not None
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         job = attempts.lock(session, found, LEASE_MS)
         job.environment_key, job.threads = CPU_KEY, 3
         attempts.add_checkpoint(session, job, 12, Stored("a" * 64, 10), keep=2)
         attempts.finish(session, job, Status.FAILED, "NaN", {"code": "diverged", "message": "NaN", "log_tail": ""})
         spec = job.spec
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         new = lifecycle.retry(session, found.job_id, train_spec(labels=spec["labels"]), from_checkpoint=True)
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         events = history.events(session, new.id)
         assert (new.share, new.environment_key, new.threads) == ("ann", None, None)
         assert lifecycle.labels_of(session, [new.id]) == {new.id: {"user": "ann"}}
@@ -274,7 +275,7 @@ def test_neither_a_claim_nor_a_submission_reads_the_whole_table(database: Databa
     """Plans of the very statements, with a table long enough that a database would rather not scan it."""
     heartbeat(database)
     rules = Rules(max_queued=10_000)
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         row = {
             column.key: getattr(lifecycle.submit(session, train_spec()).job, column.key) for column in Job.__table__.c
         }

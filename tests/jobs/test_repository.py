@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobs.access.scope import DEFAULT, SERVICE
 from jobs.database import Database
 from jobs.errors import BadCursor, Conflict, FenceLost, IdempotencyMismatch, NotFound
 from jobs.ids import ID_PATTERN, new_id
@@ -27,12 +28,12 @@ LEASE_MS = 60_000
 
 
 def submit(database: Database, **changes: Any) -> str:
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         return lifecycle.submit(session, train_spec(**changes)).job.id
 
 
 def claim(database: Database, lease_ms: int = LEASE_MS, devices: tuple[str, ...] = ("cpu",)) -> Claim | None:
-    with database.write() as session:
+    with database.write(SERVICE) as session:
         return queue.claim(session, Offer("worker_a", devices), lease_ms)
 
 
@@ -49,7 +50,7 @@ def points(*steps: int) -> list[dict[str, Any]]:
 
 def test_a_submission_is_a_job_its_event_and_its_wakeup(database: Database) -> None:
     job_id = submit(database, labels={"study": "eta"})
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         job = lifecycle.get(session, job_id)
         assert job.status == Status.QUEUED
         assert abs(job.created_at - time.time() * 1000) < 60_000
@@ -62,20 +63,20 @@ def test_a_submission_is_a_job_its_event_and_its_wakeup(database: Database) -> N
 
 def test_a_failed_transaction_leaves_nothing(database: Database) -> None:
     def die_after_submitting() -> None:
-        with database.write() as session:
+        with database.write(DEFAULT) as session:
             lifecycle.submit(session, train_spec())
             raise RuntimeError("the process dies here")
 
     with pytest.raises(RuntimeError):
         die_after_submitting()
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         assert finding.list_jobs(session).rows == []
         assert recovery.pending_wakeups(session) == []
 
 
 def test_one_key_makes_one_job_however_many_ask_at_once(database: Database) -> None:
     def ask(_: int) -> tuple[str, bool]:
-        with database.write() as session:
+        with database.write(DEFAULT) as session:
             done = lifecycle.submit(session, train_spec(), key="k", body=train_body())
             return done.job.id, done.created
 
@@ -83,7 +84,7 @@ def test_one_key_makes_one_job_however_many_ask_at_once(database: Database) -> N
         answers = list(pool.map(ask, range(16)))
     assert len({job_id for job_id, _ in answers}) == 1
     assert sum(created for _, created in answers) == 1
-    with pytest.raises(IdempotencyMismatch), database.write() as session:
+    with pytest.raises(IdempotencyMismatch), database.write(DEFAULT) as session:
         lifecycle.submit(session, train_spec(seed=1), key="k", body=train_body(seed=1))
 
 
@@ -109,25 +110,25 @@ def test_concurrent_claims_never_share_a_job(database: Database) -> None:
 def test_a_fenced_attempt_writes_nothing(database: Database) -> None:
     old = claimed(database, lease_ms=1)
     time.sleep(0.05)
-    with database.write() as session:
+    with database.write(SERVICE) as session:
         assert recovery.reclaim_expired(session) == [old.job_id]
     new = claim(database)
     assert new is not None
     assert new.fence > old.fence
-    with pytest.raises(FenceLost), database.write() as session:
+    with pytest.raises(FenceLost), database.write(DEFAULT) as session:
         attempts.add_metrics(session, attempts.lock(session, old, LEASE_MS), points(1))
-    with pytest.raises(FenceLost), database.read() as session:
+    with pytest.raises(FenceLost), database.read(DEFAULT) as session:
         attempts.status(session, old)
-    with database.read() as session:
+    with database.read(SERVICE) as session:
         assert history.metrics(session, new.job_id) == []
 
 
 def test_a_lease_that_is_renewed_is_not_reclaimed(database: Database) -> None:
     claim_ = claimed(database, lease_ms=1)
-    with database.write() as session:
+    with database.write(SERVICE) as session:
         attempts.lock(session, claim_, LEASE_MS)
     time.sleep(0.05)
-    with database.write() as session:
+    with database.write(SERVICE) as session:
         assert recovery.reclaim_expired(session) == []
 
 
@@ -141,7 +142,7 @@ def test_a_reader_never_skips_a_row_that_commits_late(database: Database) -> Non
         cursor = 0
         while True:
             last_round = done.is_set()
-            with database.read() as session:
+            with database.read(DEFAULT) as session:
                 rows = history.metrics(session, claim_.job_id, after_seq=cursor)
             seen.extend(row.seq for row in rows)
             cursor = max([cursor, *(row.seq for row in rows)])
@@ -150,7 +151,7 @@ def test_a_reader_never_skips_a_row_that_commits_late(database: Database) -> Non
 
     def write(start: int) -> None:
         for i in range(20):
-            with database.write() as session:
+            with database.write(DEFAULT) as session:
                 job = attempts.lock(session, claim_, LEASE_MS)
                 attempts.add_metrics(session, job, points(start + i))
                 if start:
@@ -172,9 +173,9 @@ def test_a_reader_never_skips_a_row_that_commits_late(database: Database) -> Non
 def test_a_point_is_appended_once(database: Database) -> None:
     claim_ = claimed(database)
     for _ in range(2):
-        with database.write() as session:
+        with database.write(DEFAULT) as session:
             attempts.add_metrics(session, attempts.lock(session, claim_, LEASE_MS), points(1, 2))
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         assert [m.step for m in history.metrics(session, claim_.job_id)] == [1, 2]
         assert attempts.metric_cursor(session, claim_.job_id) == {"train/loss": 2}
 
@@ -190,64 +191,64 @@ def test_cancel_in_each_state(database: Database) -> None:
     queued, running = submit(database), claimed(database)
     running_id = running.job_id
     other = queued if running_id != queued else submit(database)
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         assert lifecycle.cancel(session, running_id).status == Status.CANCELLING
         assert lifecycle.cancel(session, running_id).status == Status.CANCELLING
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         attempts.finish(session, attempts.lock(session, running, LEASE_MS), Status.SUCCEEDED, "Succeeded.")
-    with pytest.raises(Conflict, match="already succeeded"), database.write() as session:
+    with pytest.raises(Conflict, match="already succeeded"), database.write(DEFAULT) as session:
         lifecycle.cancel(session, running_id)
     still_queued = [i for i in (queued, other) if i != running_id]
     for job_id in still_queued:
-        with database.write() as session:
+        with database.write(DEFAULT) as session:
             lifecycle.cancel(session, job_id)
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         assert lifecycle.get(session, running_id).status == Status.SUCCEEDED
 
 
 def test_retry_makes_a_new_job_from_the_checkpoint(database: Database) -> None:
     claim_ = claimed(database)
-    with pytest.raises(Conflict, match="only a finished job"), database.write() as session:
+    with pytest.raises(Conflict, match="only a finished job"), database.write(DEFAULT) as session:
         lifecycle.retry(session, claim_.job_id, train_spec(), from_checkpoint=False)
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         job = attempts.lock(session, claim_, LEASE_MS)
         attempts.add_checkpoint(session, job, 12, Stored("a" * 64, 10), keep=2)
         error = {"code": "diverged", "message": "NaN", "log_tail": ""}
         attempts.finish(session, job, Status.FAILED, "NaN", error)
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         new = lifecycle.retry(session, claim_.job_id, train_spec(), from_checkpoint=True)
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         assert attempts.checkpoints(session, new.id) == [(12, Stored("a" * 64, 10))]
         assert lifecycle.get(session, new.id).retry_of == claim_.job_id
 
 
 def test_a_finished_training_is_continued_from_its_newest_checkpoint(database: Database) -> None:
     claim_ = claimed(database)
-    with pytest.raises(Conflict, match="only a finished training"), database.write() as session:
+    with pytest.raises(Conflict, match="only a finished training"), database.write(DEFAULT) as session:
         lifecycle.continue_training(session, claim_.job_id, train_spec())
     newest = Stored("b" * 64, 11)
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         job = attempts.lock(session, claim_, LEASE_MS)
         attempts.add_checkpoint(session, job, 12, Stored("a" * 64, 10), keep=2)
         attempts.add_checkpoint(session, job, 24, newest, keep=2)
         attempts.finish(session, job, Status.SUCCEEDED, "Done.")
     body = {"epochs": 3}
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         made = lifecycle.continue_training(session, claim_.job_id, train_spec(epochs=3), key="k", body=body)
         same = lifecycle.continue_training(session, claim_.job_id, train_spec(epochs=3), key="k", body=body)
     assert (made.created, same.created, made.job.id) == (True, False, same.job.id)
     assert (made.job.continued_from, made.job.retry_of) == (claim_.job_id, None)
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         assert attempts.resume_points(session, made.job.id) == ([], newest)
 
     again = claim(database)
     assert again.job_id == made.job.id
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         job = attempts.lock(session, again, LEASE_MS)
         for step in (1, 2, 3):
             attempts.add_checkpoint(session, job, step, Stored(str(step) * 64, 9), keep=2)
         attempts.finish(session, job, Status.SUCCEEDED, "Done.")
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         anew = lifecycle.retry(session, again.job_id, train_spec(), from_checkpoint=False)
         later = lifecycle.retry(session, again.job_id, train_spec(), from_checkpoint=True)
         third, second = (3, Stored("3" * 64, 9)), (2, Stored("2" * 64, 9))
@@ -256,27 +257,27 @@ def test_a_finished_training_is_continued_from_its_newest_checkpoint(database: D
         assert attempts.resume_points(session, later.id) == ([third], newest)
         assert {anew.continued_from, later.continued_from} == {claim_.job_id}
 
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         session.execute(sa.delete(Checkpoint))
-    with pytest.raises(Conflict, match="init_from"), database.write() as session:
+    with pytest.raises(Conflict, match="init_from"), database.write(DEFAULT) as session:
         lifecycle.continue_training(session, claim_.job_id, train_spec())
-    with pytest.raises(Conflict, match="init_from"), database.write() as session:
+    with pytest.raises(Conflict, match="init_from"), database.write(DEFAULT) as session:
         lifecycle.retry(session, again.job_id, train_spec(), from_checkpoint=False)
 
 
 def test_delete_removes_everything_of_a_finished_job(database: Database) -> None:
     claim_ = claimed(database)
-    with pytest.raises(Conflict, match="cancel it"), database.write() as session:
+    with pytest.raises(Conflict, match="cancel it"), database.write(DEFAULT) as session:
         lifecycle.delete_job(session, claim_.job_id)
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         job = attempts.lock(session, claim_, LEASE_MS)
         attempts.add_metrics(session, job, points(1))
         attempts.add_log(session, job, "text")
         attempts.add_artifacts(session, job, [NewArtifact("log.txt", "log", "text/plain", Stored("b" * 64, 4))])
         attempts.finish(session, job, Status.SUCCEEDED, "Succeeded.")
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         assert lifecycle.delete_job(session, claim_.job_id) == ["b" * 64]
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         assert history.metrics(session, claim_.job_id) == []
         assert history.artifacts(session, claim_.job_id) == []
         with pytest.raises(NotFound):
@@ -285,17 +286,17 @@ def test_delete_removes_everything_of_a_finished_job(database: Database) -> None
 
 def test_pages_cover_a_list_once_while_it_grows(database: Database) -> None:
     ids = [submit(database, labels={"n": str(i % 2)}) for i in range(7)]
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         first = finding.list_jobs(session, limit=3)
     submit(database)
     seen, cursor = [row.id for row in first.rows], first.next
     while cursor:
-        with database.read() as session:
+        with database.read(DEFAULT) as session:
             page = finding.list_jobs(session, limit=3, after=cursor)
         seen += [row.id for row in page.rows]
         cursor = page.next
     assert seen == list(reversed(ids))
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         labelled = finding.list_jobs(session, Wanted(labels=[("n", "0")]), limit=2)
         assert [row.id for row in labelled.rows] == [ids[6], ids[4]]
         with pytest.raises(BadCursor):
@@ -306,7 +307,7 @@ def test_pages_cover_a_list_once_while_it_grows(database: Database) -> None:
 
 def test_queue_positions_follow_the_order_of_claims(database: Database) -> None:
     ids = [submit(database), submit(database, priority=5), submit(database)]
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         jobs = [lifecycle.get(session, job_id) for job_id in ids]
         found = outlook.forecast(session, LEASE_MS)
         assert [found.position(outlook.waiting_of(job)) for job in jobs] == [2, 1, 3]
@@ -315,9 +316,9 @@ def test_queue_positions_follow_the_order_of_claims(database: Database) -> None:
 def test_log_tail_counts_bytes_and_lines(database: Database) -> None:
     claim_ = claimed(database)
     for text in ("one\ntwo ü\n", "three\n", "four"):
-        with database.write() as session:
+        with database.write(DEFAULT) as session:
             attempts.add_log(session, attempts.lock(session, claim_, LEASE_MS), text)
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         whole, end = history.log_tail(session, claim_.job_id, 100)
         assert whole == "one\ntwo ü\nthree\nfour"
         assert end == len(whole.encode())
@@ -326,7 +327,7 @@ def test_log_tail_counts_bytes_and_lines(database: Database) -> None:
 
 
 def test_time_is_the_databases_in_milliseconds(database: Database) -> None:
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         first = core.now(session)
         time.sleep(0.02)
         assert 10 <= core.now(session) - first < 10_000

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from jobs import retention
+from jobs.access.scope import DEFAULT
 from jobs.database import Database
 from jobs.errors import JobsError, StoreError
 from jobs.repository import lifecycle, models
@@ -56,7 +57,7 @@ def worker(database: Database, store: ArtifactStore) -> Worker:
 
 def started(worker: Worker, text: str, **submission: Any) -> Claim:
     """A running job with some of everything."""
-    with worker.database.write() as session:
+    with worker.database.write(DEFAULT) as session:
         lifecycle.submit(session, train_spec(), **submission)
     claim = worker.claim()
     worker.metrics(claim, 1, 25)
@@ -69,7 +70,7 @@ def started(worker: Worker, text: str, **submission: Any) -> Claim:
 
 
 def age(database: Database, job_id: str, days: float) -> None:
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         session.execute(update(Job).where(Job.id == job_id).values(finished_at=Job.finished_at - int(days * DAY_MS)))
         session.execute(
             update(IdempotencyKey)
@@ -79,7 +80,7 @@ def age(database: Database, job_id: str, days: float) -> None:
 
 
 def rows(database: Database, job_id: str) -> dict[str, int]:
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         return {
             name: session.execute(
                 select(func.count()).select_from(t).where((t.id if t is Job else t.job_id) == job_id)
@@ -114,7 +115,7 @@ def test_each_rule_removes_what_is_old_and_nothing_else(
         assert collector.totals[rule] == 3 * before[rule]
         for claim in (young, running):
             assert min(rows(database, claim.job_id).values()) > 0
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         models = session.execute(select(Model.sha256)).scalars().all()
         assert len(models) == 3
         for sha256 in (*models, *session.execute(select(Checkpoint.sha256)).scalars()):
@@ -126,7 +127,7 @@ def test_a_retry_keeps_the_checkpoint_it_goes_on_from(
 ) -> None:
     claim = started(worker, "old")
     worker.finish(claim, Status.FAILED, {"code": "timed_out", "message": "It ran too long."})
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         retry = lifecycle.retry(session, claim.job_id, train_spec(), from_checkpoint=True).id
     age(database, claim.job_id, 10)
     grown_old(store)
@@ -134,7 +135,7 @@ def test_a_retry_keeps_the_checkpoint_it_goes_on_from(
         database, store, settings.model_copy(update={"keep_checkpoints_days": 7.0, "keep_jobs_days": 7.0})
     )
     assert (swept["checkpoints"], swept["jobs"], swept["blobs"]) == (2, 1, 2), "of blobs: the log and one checkpoint"
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         (kept,) = session.execute(select(Checkpoint.sha256).where(Checkpoint.job_id == retry)).scalars()
     store.open(kept).close()
 
@@ -220,7 +221,7 @@ class Traffic:
 
     def publish(self, chance: random.Random) -> None:
         worker = Worker(self.database, self.store)
-        with self.database.write() as session:
+        with self.database.write(DEFAULT) as session:
             lifecycle.submit(session, train_spec())
         claim = worker.claim()
         for step in range(chance.randrange(1, 4)):
@@ -230,13 +231,13 @@ class Traffic:
 
     def import_and_delete(self, chance: random.Random) -> None:
         stored = self.store.put_stream([content(chance)])
-        with self.database.write() as session:
+        with self.database.write(DEFAULT) as session:
             model = models.same_model(session, stored.sha256)
             if model is None:
                 model = models.new_model(MANIFEST, stored, source="imported", job_id=None, metrics=None)
                 models.add_model(session, model)
         self.over.wait(chance.random() * 0.1)
-        with self.database.write() as session:
+        with self.database.write(DEFAULT) as session:
             sha256 = models.delete_model(session, model.id)
         self.store.discard(self.database, [sha256])
 
@@ -251,7 +252,7 @@ class Traffic:
         self.over.wait(0.02)
 
     def _named(self) -> dict[tuple[str, ...], str]:
-        with self.database.read() as session:
+        with self.database.read(DEFAULT) as session:
             found: dict[tuple[str, ...], str] = {}
             for table, key in ((Artifact, Artifact.name), (Checkpoint, Checkpoint.step)):
                 for job, name, sha256 in session.execute(select(table.job_id, key, table.sha256)):

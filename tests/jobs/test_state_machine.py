@@ -19,6 +19,7 @@ from hypothesis.stateful import run_state_machine_as_test as run_machine
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from jobs.access.scope import DEFAULT, SERVICE
 from jobs.database import Database
 from jobs.environment import environment_key
 from jobs.errors import Conflict, FenceLost
@@ -78,7 +79,7 @@ class JobsMachine(Users):
         kind = WORKERS[worker]
         row: dict[str, Any] = {"id": worker, "hostname": "here", "pid": 1, "slots": 2, "info": {}, "stats": {}}
         row |= {"device": "cuda" if kind.gpus else "cpu", "devices": list(kind.devices), "offers": list(kind.keys)}
-        with self.db.write() as session:
+        with self.db.write(SERVICE) as session:
             recovery.heartbeat(session, row | {"memory_mb": kind.memory_mb})
 
     @rule(worker=st.sampled_from(sorted(WORKERS)), idle=st.sampled_from([True, True, False]))
@@ -89,7 +90,7 @@ class JobsMachine(Users):
     def _claim(self, worker: str, idle: bool = True) -> None:
         kind = WORKERS[worker]
         offer = Offer(worker, kind.devices, kind.gpus, kind.memory_mb, kind.keys, NAMES, idle)
-        with self.db.write() as session:
+        with self.db.write(SERVICE) as session:
             line = session.execute(LINE).scalars().all()
             claim = queue.claim(session, offer, LEASE_MS)
         able = [job_id for job_id in line if self._fits(self.model.jobs[job_id], worker, idle)]
@@ -120,7 +121,7 @@ class JobsMachine(Users):
     @rule(worker=st.sampled_from(sorted(WORKERS)), mode=st.sampled_from([None, None, None, *Drain]))
     def drain(self, worker: str, mode: Drain | None) -> None:
         """A worker that drains claims nothing; its heartbeats do not undo that, and its jobs stay its own."""
-        with self.db.write() as session:
+        with self.db.write(SERVICE) as session:
             row = session.get_one(Worker, worker)
             if mode is None:
                 workers.undrain(session, row)
@@ -133,7 +134,7 @@ class JobsMachine(Users):
         """Whether the attempt wrote; one that lost its job must be told so, and an edge that is none refused."""
 
         def attempt() -> Mark:
-            with self.db.write() as session:
+            with self.db.write(DEFAULT) as session:
                 what(session, job := attempts.lock(session, claim, LEASE_MS))
                 return attempts.mark_of(job)
 
@@ -144,7 +145,7 @@ class JobsMachine(Users):
             return False
         mark = attempt()
         self.model.jobs[claim.job_id].expired = False
-        with self.db.write() as session:
+        with self.db.write(DEFAULT) as session:
             # One whose connection broke at the commit finds out that it took place.
             assert attempts.landed(session, claim, mark) or attempts.cause_of(session, claim) is not None
         return True
@@ -159,7 +160,7 @@ class JobsMachine(Users):
 
     def _wake(self, claim: Claim, what: str, step: int) -> None:
         getattr(self, f"_write_{what}")(claim, step)
-        with self.db.read() as session:
+        with self.db.read(DEFAULT) as session:
             if self.model.owns(claim):
                 assert attempts.status(session, claim) is self.model.jobs[claim.job_id].status
             else:
@@ -218,9 +219,9 @@ class JobsMachine(Users):
             marks.append(attempts.mark_of(job))
             raise Power
 
-        with pytest.raises(Power if self.model.owns(claim) else FenceLost), self.db.write() as session:
+        with pytest.raises(Power if self.model.owns(claim) else FenceLost), self.db.write(DEFAULT) as session:
             write(session, attempts.lock(session, claim, LEASE_MS))
-        with self.db.write() as session:
+        with self.db.write(DEFAULT) as session:
             assert not any(attempts.landed(session, claim, mark) for mark in marks)
 
     @rule(pick=picks, how=ends)
@@ -258,7 +259,7 @@ class JobsMachine(Users):
 
     def _release(self, claim: Claim, _: None) -> None:
         """Its worker finds a job that it owns and knows nothing of."""
-        with self.db.write() as session:
+        with self.db.write(SERVICE) as session:
             assert recovery.release(session, claim.job_id, claim.fence) == self.model.owns(claim)
         if not self.model.owns(claim):
             return
@@ -286,7 +287,7 @@ class JobsMachine(Users):
         claim = picked(self.claims, pick)
         if self.model.owns(claim):
             self.model.jobs[claim.job_id].expired = True
-            with self.db.write() as session:
+            with self.db.write(SERVICE) as session:
                 session.execute(update(Job).where(Job.id == claim.job_id).values(lease_expires_at=1))
         self._reclaim(reconcilers)
         for heir in heirs:
@@ -298,7 +299,7 @@ class JobsMachine(Users):
     def _reclaim(self, reconcilers: int) -> None:
         for _ in range(reconcilers):
             lost = {job_id for job_id, job in self.model.jobs.items() if job.expired}
-            with self.db.write() as session:
+            with self.db.write(SERVICE) as session:
                 assert set(recovery.reclaim_expired(session)) == lost
             for job_id in lost:
                 self.model.jobs[job_id].fault()
@@ -312,10 +313,10 @@ class JobsMachine(Users):
 
     def _relay(self, sent: Literal["once", "twice"]) -> None:
         """One that sends a message and dies before it deletes the row sends it again."""
-        with self.db.read() as session:
+        with self.db.read(SERVICE) as session:
             rows = recovery.pending_wakeups(session)
         if sent == "once":
-            with self.db.write() as session:
+            with self.db.write(SERVICE) as session:
                 recovery.wakeups_sent(session, [row_id for row_id, _ in rows])
             for job in self.model.jobs.values():
                 job.unsent = 0
@@ -323,7 +324,7 @@ class JobsMachine(Users):
     def _collect_garbage(self) -> None:
         """Bytes that something names are never taken for garbage, and all others are."""
         named = {sha256 for job in self.model.jobs.values() for sha256 in job.digests()}
-        with self.db.read() as session:
+        with self.db.read(SERVICE) as session:
             assert models.unreferenced(session, self.digests) == self.digests - named
 
 

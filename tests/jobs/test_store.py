@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete
 
+from jobs.access.scope import DEFAULT
 from jobs.database import Database
 from jobs.errors import StoreError, StoreFull, StoreUnavailable
 from jobs.repository import lifecycle
@@ -64,12 +65,12 @@ def lite(sqlite_url: str) -> Iterator[Database]:
 
 @pytest.fixture
 def job_id(lite: Database) -> str:
-    with lite.write() as session:
+    with lite.write(DEFAULT) as session:
         return lifecycle.submit(session, train_spec()).job.id
 
 
 def name_it(database: Database, job_id: str, stored: Stored, name: str) -> None:
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         session.add(
             Artifact(
                 job_id=job_id,
@@ -84,7 +85,7 @@ def name_it(database: Database, job_id: str, stored: Stored, name: str) -> None:
 
 
 def forget(database: Database, job_id: str, name: str) -> None:
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         session.execute(delete(Artifact).where(Artifact.job_id == job_id, Artifact.name == name))
 
 

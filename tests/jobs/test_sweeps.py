@@ -10,6 +10,7 @@ from sqlalchemy import select, text, update
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from jobs.access.scope import DEFAULT
 from jobs.backup import backup
 from jobs.database import Database
 from jobs.repository import attempts, lifecycle
@@ -38,12 +39,12 @@ def test_a_grid_runs_to_its_end_with_so_many_at_a_time(database: Database, worke
         claim = worker.claim()
         finish(worker, claim, 0.9 + number / 100)
         drive(database, sweep)
-        with database.read() as session:
+        with database.read(DEFAULT) as session:
             assert len(repository.open_jobs(session, sweep.id)) == min(2, 5 - number)
     ended = drive(database, sweep)
     assert (ended.status, ended.message) == (SweepStatus.SUCCEEDED, None)
     assert [trial.value for trial in trials(database, sweep)] == pytest.approx([0.9, 0.91, 0.92, 0.93, 0.94, 0.95])
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         best = repository.best_of(session, ended)
         assert best is not None
         assert (best.trial, best.parameters) == (5, {"optimizer.eta": 0.1, "seed": 1})
@@ -84,13 +85,13 @@ def test_a_cancelled_sweep_stops_what_runs_and_begins_nothing(database: Database
     drive(database, sweep)
     claim = worker.claim()
     for _ in range(2):  # twice is once
-        with database.write() as session:
+        with database.write(DEFAULT) as session:
             assert repository.ask_cancel(session, sweep.id).status == SweepStatus.CANCELLING
     assert drive(database, sweep).status == SweepStatus.CANCELLING, "one still stops"
     assert states(database, sweep) == ["running"] + ["cancelled"] * 4
     finish(worker, claim, None, Status.CANCELLED)
     assert drive(database, sweep).status == SweepStatus.CANCELLED
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         assert {job.status for job in session.execute(select(Job)).scalars()} == {"cancelled"}
 
 
@@ -112,7 +113,7 @@ def test_no_trial_begins_once_the_budget_is_used_up(database: Database, worker: 
     sweep = create(database, grid={"seed": [0, 1, 2]}, parallel=1, budget={"max_seconds": 100})
     drive(database, sweep)
     claim = worker.claim()
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         session.execute(
             update(attempts.Attempt).values(started_at=attempts.Attempt.started_at - 150_000)
         )  # it ran for 150 s
@@ -133,7 +134,7 @@ def test_a_deleted_job_leaves_its_value(database: Database, worker: Worker) -> N
     claims = [worker.claim(), worker.claim()]
     for claim in claims:
         finish(worker, claim, 0.9)
-        with database.write() as session:
+        with database.write(DEFAULT) as session:
             driver.record(session, repository.sweep_of(session, claim.job_id))
             lifecycle.delete_job(session, claim.job_id)
     assert drive(database, sweep).status == SweepStatus.SUCCEEDED
@@ -156,7 +157,7 @@ def test_a_retry_of_a_failed_child_takes_its_place_and_opens_the_sweep_again(
     finish(worker, good, 0.8)
     finish(worker, bad, None, Status.FAILED)
     assert drive(database, sweep).status == SweepStatus.SUCCEEDED
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         new, adopted = retried(session, bad.job_id)
         other, not_adopted = retried(session, good.job_id)
     assert (adopted, not_adopted) == (True, False), "a trial that has a value keeps it"
@@ -172,13 +173,13 @@ def test_a_retry_of_a_failed_child_takes_its_place_and_opens_the_sweep_again(
 def test_a_retry_in_a_cancelled_sweep_is_a_job_of_its_own(database: Database, worker: Worker) -> None:
     sweep = create(database)
     drive(database, sweep)
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         repository.ask_cancel(session, sweep.id)
     assert drive(database, sweep).status == SweepStatus.CANCELLED
     job_id = str(trials(database, sweep)[0].job_id)
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         assert retried(session, job_id)[1] is False
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         assert repository.get(session, sweep.id).status == SweepStatus.CANCELLED
 
 
@@ -205,7 +206,7 @@ def test_a_backup_brings_sweeps_back_and_they_go_on(sqlite_template: Path, tmp_p
         drive(after, sweep)
     assert drive(after, sweep).status == SweepStatus.SUCCEEDED
     assert [trial.value for trial in trials(after, sweep)] == [0.9, 0.8, 0.7]
-    with after.read() as session:
+    with after.read(DEFAULT) as session:
         assert all(job.status in FINAL for job in session.execute(select(Job)).scalars())
     after.dispose()
 

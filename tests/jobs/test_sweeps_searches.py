@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from jobs.access.scope import DEFAULT
 from jobs.database import Database
 from jobs.repository import history, lifecycle
 from jobs.scheduling import Rules
@@ -98,7 +99,7 @@ def test_a_trial_that_does_worse_than_the_median_is_pruned(database: Database, w
     pruned = trials(database, sweep)[5]
     assert (pruned.status, pruned.value, pruned.curve) == ("pruned", 0.2, {"0": 0.1, "1": 0.2})
     assert len(states(database, sweep)) == 6, "its job still holds the only place"
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         assert lifecycle.get(session, bad.job_id).status == "cancelling"
         said = [event for event in history.events(session, bad.job_id) if event.type == "pruned"]
     assert "worse than the median" in said[0].message
@@ -118,7 +119,7 @@ def test_a_sweep_ends_only_when_what_was_pruned_has_stopped(database: Database, 
     sweep = create(database, search={"optimizer.lr": LR}, trials=1)
     drive(database, sweep)
     claim = worker.claim()
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         lifecycle.cancel(session, claim.job_id)
         session.execute(update(Trial).values(status=TrialStatus.PRUNED, value=0.1))
     assert drive(database, sweep).status == SweepStatus.RUNNING
@@ -138,14 +139,14 @@ def test_a_process_that_dies_in_a_step_leaves_no_half_of_it(database: Database, 
         session.flush()
         raise Killed
 
-    with pytest.raises(Killed), database.write() as session:
+    with pytest.raises(Killed), database.write(DEFAULT) as session:
         die(session)
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         assert session.execute(select(Job)).all() == []
     assert states(database, sweep) == ["waiting"] * 3
     drive(database, sweep)
     drive(database, sweep)
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         made = [job.spec["seed"] for job in session.execute(select(Job).order_by(Job.id)).scalars()]
     assert made == [0, 1, 2]
 
@@ -170,13 +171,13 @@ def test_drivers_side_by_side_make_no_trial_twice_and_keep_to_the_limit(
             problems.append(f"{type(error).__name__}: {error}")
 
     def move() -> bool:
-        with database.write() as session:
+        with database.write(DEFAULT) as session:
             step(session, sweep.id, Rules())
         return ended()
 
     def work() -> bool:
         nonlocal most
-        with database.read() as session:
+        with database.read(DEFAULT) as session:
             most = max(most, len(repository.open_jobs(session, sweep.id)))
             queued = session.execute(select(Job.id).where(Job.status == Status.QUEUED)).first()
         if queued is not None:
@@ -184,7 +185,7 @@ def test_drivers_side_by_side_make_no_trial_twice_and_keep_to_the_limit(
         return ended()
 
     def ended() -> bool:
-        with database.read() as session:
+        with database.read(DEFAULT) as session:
             return bool(problems) or repository.get(session, sweep.id).status in SWEEP_FINAL
 
     threads = [threading.Thread(target=guarded, args=(act,)) for act in (move, move, move, work)]
@@ -197,7 +198,7 @@ def test_drivers_side_by_side_make_no_trial_twice_and_keep_to_the_limit(
     found = trials(database, sweep)
     assert [trial.number for trial in found] == list(range(10))
     assert {trial.status for trial in found} == {"succeeded"}
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         jobs = session.execute(select(Job)).scalars().all()
         numbers = Counter(lifecycle.labels_of(session, [job.id])[job.id]["trial"] for job in jobs)
     assert numbers == {str(number): 1 for number in range(10)}
@@ -219,7 +220,7 @@ def test_a_sweep_that_somebody_moves_is_left_to_him(fresh_postgres_url: str) -> 
         first.end(undo=True)
         assert asked.end() == SweepStatus.CANCELLING
         assert drive(database, sweep).status == SweepStatus.CANCELLED
-        with database.read() as session:
+        with database.read(DEFAULT) as session:
             assert session.execute(select(Job)).all() == [], "what died has made nothing"
     finally:
         database.dispose()

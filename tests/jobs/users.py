@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
+from jobs.access.scope import DEFAULT
 from jobs.database import Database
 from jobs.errors import Conflict, IdempotencyMismatch, NotFound
 from jobs.repository import history, lifecycle
@@ -49,23 +50,23 @@ class Users(RuleBasedStateMachine):
     def teardown(self) -> None:
         for job_id in self.model.jobs:
             self._read(job_id, 10_000)
-            with self.db.read() as session:
+            with self.db.read(DEFAULT) as session:
                 rows = [*history.metrics(session, job_id), *history.events(session, job_id)]
             assert self.seen[job_id] == sorted(row.seq for row in rows), "a reader that followed has seen every row"
-        with self.db.write() as session:
+        with self.db.write(DEFAULT) as session:
             for table in (Job, Worker):
                 session.execute(delete(table))
 
     @invariant()
     def the_database_holds_what_it_should(self) -> None:
-        with self.db.read() as session:
+        with self.db.read(DEFAULT) as session:
             self.model.check(session)
 
     @rule(key=st.sampled_from([None, None, "k", "l"]), body=bodies)
     def submit(self, key: str | None, body: dict[str, Any]) -> None:
         earlier = self.model.keys.get(key or "")
         if earlier is not None and earlier[1] != body:
-            with pytest.raises(IdempotencyMismatch), self.db.write() as session:
+            with pytest.raises(IdempotencyMismatch), self.db.write(DEFAULT) as session:
                 lifecycle.submit(session, SPEC.validate_python(body), key=key, body=body)
             return
         job_id = self._submit(key, body)
@@ -73,7 +74,7 @@ class Users(RuleBasedStateMachine):
 
     def _submit(self, key: str | None, body: dict[str, Any]) -> str:
         spec = SPEC.validate_python(body)
-        with self.db.write() as session:
+        with self.db.write(DEFAULT) as session:
             done = lifecycle.submit(session, spec, key=key, body=body)
         assert done.created == (key not in self.model.keys)
         if done.created:
@@ -89,10 +90,10 @@ class Users(RuleBasedStateMachine):
         """Whether the user gets what was asked for; a job that is gone or in another state says so."""
         job = self.model.jobs.get(job_id)
         if job is not None and job.status in allowed:
-            with self.db.write() as session:
+            with self.db.write(DEFAULT) as session:
                 what(session, job_id)
             return True
-        with pytest.raises(NotFound if job is None else Conflict), self.db.write() as session:
+        with pytest.raises(NotFound if job is None else Conflict), self.db.write(DEFAULT) as session:
             what(session, job_id)
         return False
 
@@ -150,7 +151,7 @@ class Users(RuleBasedStateMachine):
             return
         seen = self.seen.setdefault(job_id, [])
         after = seen[-1] if seen else 0
-        with self.db.read() as session:
+        with self.db.read(DEFAULT) as session:
             pages = [
                 [row.seq for row in read(session, job_id, after_seq=after, limit=limit)]
                 for read in (history.metrics, history.events)

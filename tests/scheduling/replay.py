@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from jobs.access.scope import DEFAULT, SERVICE
 from jobs.database import Database
 from jobs.forecast import Forecast, Pace, Running
 from jobs.repository import attempts, lifecycle, outlook, queue, recovery
@@ -123,7 +124,7 @@ class Site:
                 self.claim(self.machines[first[1]])
 
     def heartbeat(self) -> None:
-        with self.database.write() as session:
+        with self.database.write(DEFAULT) as session:
             for machine in self.machines:
                 slots = machine.slots
                 row = {"id": machine.id, "hostname": "here", "pid": 1, "slots": len(slots.devices), "info": {}}
@@ -135,7 +136,7 @@ class Site:
             priority=request.priority, epochs=request.epochs, labels={"user": request.user},
             resources={"device": request.device, "memory_gb": request.memory_gb},
         )  # fmt: skip
-        with self.database.write() as session:
+        with self.database.write(DEFAULT) as session:
             row = lifecycle.submit(session, spec).job
         job = Queued(row.id, request, row.turn, row.work)
         self.waiting[job.id] = job
@@ -146,7 +147,7 @@ class Site:
 
         def claim(free: Free) -> Claim | None:
             offer = Offer(machine.id, free.devices, free.gpus, free.memory_mb, idle=free.idle)
-            with self.database.write() as session:
+            with self.database.write(SERVICE) as session:
                 found = queue.claim(session, offer, LEASE_MS)
             could = [job for job in self.waiting.values() if machine.could_take(job.request, free)]
             if found is None:
@@ -164,12 +165,12 @@ class Site:
     def finish(self, claim: Claim) -> None:
         _, number, _ = self.running.pop(claim.job_id)
         self.machines[number].slots.release(claim)
-        with self.database.write() as session:
+        with self.database.write(DEFAULT) as session:
             attempts.finish(session, attempts.lock(session, claim, LEASE_MS), Status.SUCCEEDED, "Succeeded.")
 
     def forecast(self) -> Forecast:
         """The service's own picture of the queue, but that time is the virtual one."""
-        with self.database.read() as session:
+        with self.database.read(DEFAULT) as session:
             found = outlook.forecast(session, LEASE_MS)
         left = {claim.job_id: end - self.now for end, _, claim in self.running.values()}
         jobs = {claim.job_id: (number, claim) for _, number, claim in self.running.values()}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.access.scope import DEFAULT
 from jobs.repository import lifecycle, models
 from jobs.settings import Settings
 from jobs.spec import SPEC
@@ -29,14 +30,14 @@ def long(**changes: object) -> dict[str, object]:
 
 def new_model(running: Fleet) -> str:
     stored = store_of(running.settings).put_stream([model_file()])
-    with running.database.write() as session:
+    with running.database.write(DEFAULT) as session:
         model = models.new_model(MANIFEST, stored, source="imported", job_id=None, metrics=None)
         models.add_model(session, model)
         return model.id
 
 
 def cancel(running: Fleet, job_id: str) -> Status:
-    with running.database.write() as session:
+    with running.database.write(DEFAULT) as session:
         return Status(lifecycle.cancel(session, job_id).status)
 
 
@@ -56,7 +57,7 @@ def test_cancel_works_wherever_a_job_is(tiny: Settings) -> None:
         training, evaluate, paused, queued = running.submit(specs)
         for job_id in (training, evaluate, paused):
             begun(running, job_id)
-        with running.database.write() as session:
+        with running.database.write(DEFAULT) as session:
             lifecycle.pause(session, paused)
         running.wait_status(paused, Status.PAUSED)
         assert cancel(running, paused) is Status.CANCELLED

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from addercore import config
 from addercore.config.uploads import PREVIEW_NAME
+from jobs.access.scope import DEFAULT
 from jobs.ids import new_id
 from jobs.repository import attempts, datasets, lifecycle
 from jobs.repository.attempts import Claim, NewArtifact, Stored
@@ -29,7 +30,7 @@ def add_upload(session: Session, store: ArtifactStore, name: str, data: bytes) -
 
 
 def upload(worker: Worker, name: str, data: bytes = b"upload") -> str:
-    with worker.database.write() as session:
+    with worker.database.write(DEFAULT) as session:
         return add_upload(session, worker.store, name, data).id
 
 
@@ -43,7 +44,7 @@ def make_ready(worker: Worker, id_: str, content: bytes = b"images", sheet: byte
     claim = worker.claim()
     assert claim.spec["dataset_id"] == id_
     stored: Stored = worker.store.put_stream([content])
-    with worker.database.write() as session:
+    with worker.database.write(DEFAULT) as session:
         job = attempts.lock(session, claim, LEASE_MS)
         if sheet is not None:
             picture = worker.store.put_stream([sheet])

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from benchmarks.programs import die_with_parent
+from jobs.access.scope import DEFAULT
 from jobs.database import Database
 from jobs.repository import history, lifecycle
 from jobs.settings import Settings
@@ -64,7 +65,7 @@ class Fleet:
     def submit(self, specs: Sequence[Spec], *, copies: int = 1) -> list[str]:
         """Submits jobs and sends each wake-up `copies` times (0: all messages are lost)."""
         ids = []
-        with self.database.write() as session:
+        with self.database.write(DEFAULT) as session:
             ids = [lifecycle.submit(session, spec).job.id for spec in specs]
         for job_id in ids:
             for _ in range(copies):
@@ -72,7 +73,7 @@ class Fleet:
         return ids
 
     def jobs(self, ids: Sequence[str]) -> list[Job]:
-        with self.database.read() as session:
+        with self.database.read(DEFAULT) as session:
             return list(session.execute(select(Job).where(Job.id.in_(ids)).order_by(Job.id)).scalars())
 
     def job(self, job_id: str) -> Job:
@@ -89,7 +90,7 @@ class Fleet:
         unfinished = select(func.count()).select_from(Job).where(Job.id.in_(ids), Job.status.not_in(FINAL))
 
         def ended() -> bool:
-            with self.database.read() as session:
+            with self.database.read(DEFAULT) as session:
                 return session.execute(unfinished).scalar_one() == 0
 
         wait_until(ended, f"{len(ids)} jobs to end", seconds, every=0.2)
@@ -104,7 +105,7 @@ class Fleet:
 
     def worker_of(self, job_id: str) -> subprocess.Popen[bytes]:
         """The process that owns a running job."""
-        with self.database.read() as session:
+        with self.database.read(DEFAULT) as session:
             job = session.get_one(Job, job_id)
             pid = session.get_one(Worker, job.worker_id).pid
         return next(worker for worker in self.workers if worker.pid == pid)
@@ -137,7 +138,7 @@ def fleet(settings: Settings, workers: int = 1, *, module: str = "worker", **env
 
 def violations(database: Database, job_id: str, points: int) -> list[str]:
     """What is wrong with the record of a job that should have succeeded once, whoever ran it."""
-    with database.read() as session:
+    with database.read(DEFAULT) as session:
         job = lifecycle.get(session, job_id)
         events = history.events(session, job_id)
         steps = [m.step for m in history.metrics(session, job_id, names=["train/loss"])]

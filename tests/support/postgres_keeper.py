@@ -14,10 +14,13 @@ import psycopg
 
 from benchmarks.postgres import postgres_server
 from jobs.database import Database
-from jobs.migrate import migrate
+from jobs.migrate import grant, migrate
 
 # No test crashes this server, so it need not write anything safely.
 OPTIONS = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "max_connections=300")
+
+APPLICATION = "adder_app"
+"""The role of API and workers in the tests. It owns nothing, so row security holds for it; a superuser passes by."""
 
 
 def main() -> int:
@@ -28,6 +31,11 @@ def main() -> int:
             admin.execute("CREATE DATABASE adder_template")
         template = Database(server.url("adder_template"))
         migrate(template)
+        with psycopg.connect(server.url("adder_template"), autocommit=True) as admin:
+            admin.execute(f"CREATE ROLE {APPLICATION} LOGIN")
+            # Tests end connections and look at those of others, as an operator would.
+            admin.execute(f"GRANT pg_signal_backend, pg_read_all_stats TO {APPLICATION}")
+        grant(template, APPLICATION)
         template.dispose()
         print(url, flush=True)
         select.select([user], [], [])  # readable when the process has ended

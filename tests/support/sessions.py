@@ -20,10 +20,10 @@ PRODUCT = ("api", "jobs", "worker")
 _open = threading.local()
 
 
-def _watched(opening: Callable[[Database], AbstractContextManager[Any]]) -> Callable[[Database], Any]:
-    def opened(database: Database) -> AbstractContextManager[Any]:
+def _watched(opening: Callable[..., AbstractContextManager[Any]]) -> Callable[..., Any]:
+    def opened(database: Database, *scope: Any) -> AbstractContextManager[Any]:
         caller = str(sys._getframe(1).f_globals.get("__name__", ""))
-        session = opening(database)
+        session = opening(database, *scope)
         return _noted(session, caller) if caller.partition(".")[0] in PRODUCT else session
 
     return opened

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from jobs.access.scope import DEFAULT
 from jobs.repository import attempts, history, lifecycle
 from jobs.tables import Attempt, Event, Job
 from tests.support.servers import wait_until
@@ -14,12 +15,12 @@ from worker.context import WorkerContext
 
 
 def submit(context: WorkerContext, labels: dict[str, str] | None = None, **changes: Any) -> str:
-    with context.database.write() as session:
+    with context.database.write(DEFAULT) as session:
         return lifecycle.submit(session, train_spec(labels=labels or {}, **changes)).job.id
 
 
 def job_of(context: WorkerContext, job_id: str) -> Job:
-    with context.database.read() as session:
+    with context.database.read(DEFAULT) as session:
         return lifecycle.get(session, job_id)
 
 
@@ -34,7 +35,7 @@ def wait_step(context: WorkerContext, job_id: str, step: int) -> None:
 
 
 def attempts_of(context: WorkerContext, job_id: str) -> list[Attempt]:
-    with context.database.read() as session:
+    with context.database.read(DEFAULT) as session:
         return list(attempts.attempts_of(session, job_id))
 
 
@@ -43,10 +44,10 @@ def causes(context: WorkerContext, job_id: str) -> list[str | None]:
 
 
 def events_of(context: WorkerContext, job_id: str, type_: str) -> list[Event]:
-    with context.database.read() as session:
+    with context.database.read(DEFAULT) as session:
         return [event for event in history.events(session, job_id) if event.type == type_]
 
 
 def log_of(context: WorkerContext, job_id: str) -> str:
-    with context.database.read() as session:
+    with context.database.read(DEFAULT) as session:
         return "".join(chunk.text for chunk in history.log_chunks(session, job_id, limit=100_000))

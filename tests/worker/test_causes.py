@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from jobs.access.scope import DEFAULT, SERVICE
 from jobs.environment import environment_key
 from jobs.repository import attempts, lifecycle
 from jobs.states import Cause, Drain, FailureCode, Status
@@ -108,10 +109,10 @@ def test_only_lost_workers_count_against_the_attempts(context: WorkerContext) ->
         thread = run_in_background(context)
         wait_step(context, job_id, step)
         if leave == "pause":
-            with context.database.write() as session:
+            with context.database.write(DEFAULT) as session:
                 lifecycle.pause(session, job_id)
             thread.join(timeout=300)
-            with context.database.write() as session:
+            with context.database.write(DEFAULT) as session:
                 lifecycle.resume(session, job_id)
         else:
             context.drain = Drain.HAND_OVER
@@ -141,12 +142,12 @@ def test_a_cancel_that_meets_a_full_disk_is_a_cancel(context: WorkerContext) -> 
     from jobs.repository.queue import Offer
 
     job_id = submit(context)
-    with context.database.write() as session:
+    with context.database.write(SERVICE) as session:
         claim = queue.claim(session, Offer(context.id, idle=True), 60_000)
     assert claim is not None
-    with context.database.write() as session:
+    with context.database.write(DEFAULT) as session:
         lifecycle.cancel(session, job_id)
-    with context.database.write() as session:
+    with context.database.write(DEFAULT) as session:
         job = attempts.lock(session, claim, 60_000)
         end = Conclusion(suspension=(Cause.DISK_FULL, "Full."))
         assert end.apply(session, job, Status(job.status), "") is Cause.CANCELLED
@@ -159,11 +160,11 @@ def test_the_first_start_freezes_what_bytes_depend_on(context: WorkerContext) ->
 
     said = {"device": "cpu", "backend": "c-avx2", "kernels": "gcc 12", "torch": "2.13", "cpu_capability": "AVX2"}
     job_id = submit(context)
-    with context.database.write() as session:
+    with context.database.write(SERVICE) as session:
         claim = queue.claim(session, Offer(context.id, idle=True), 60_000)
     assert claim is not None
     for threads, changed in ((3, {}), (5, {"backend": "portable"})):
-        with context.database.write() as session:
+        with context.database.write(DEFAULT) as session:
             job = attempts.lock(session, claim, 60_000)
             attempts.freeze(job, said | changed | {"threads": threads})
     job = job_of(context, job_id)
@@ -178,7 +179,7 @@ def test_a_job_goes_on_with_the_backend_and_threads_of_its_first_attempt(lite_co
         update={"child_command": ("sh", "-c", "echo $ADDER_BACKEND,$OMP_NUM_THREADS,${CUDA_VISIBLE_DEVICES-unset}")}
     )
     job_id = submit(context)
-    with context.database.write() as session:
+    with context.database.write(DEFAULT) as session:
         job = lifecycle.get(session, job_id)
         job.environment_key, job.threads = key, 7
     run_available(context)

@@ -18,6 +18,7 @@ from addercore.io import encode, manifest_of
 from addercore.networks import build
 from addercore.train.checkpoint import is_whole
 from benchmarks.cpu import children
+from jobs.access.scope import DEFAULT
 from jobs.repository import lifecycle
 from jobs.spec import SPEC
 from jobs.states import FailureCode, Status
@@ -40,10 +41,10 @@ def test_a_training_beyond_its_memory_says_so(
 ) -> None:
     context = WorkerContext.create(quick_settings(tmp_path, sqlite_url, valkey.url))
     context.template = template
-    with context.database.write() as session:
+    with context.database.write(DEFAULT) as session:
         job_id = lifecycle.submit(session, train_spec(epochs=1, resources={"memory_gb": 0.3})).job.id
     run_available(context)
-    with context.database.read() as session:
+    with context.database.read(DEFAULT) as session:
         job = lifecycle.get(session, job_id)
     assert (job.status, job.attempt) == (Status.FAILED, 1)
     assert job.error is not None

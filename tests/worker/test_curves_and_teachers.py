@@ -13,6 +13,7 @@ from addercore.arch import network
 from addercore.config import TrainConfig
 from addercore.io import encode, manifest_of
 from addercore.networks import build
+from jobs.access.scope import DEFAULT
 from jobs.errors import StoreError
 from jobs.repository import attempts, history, lifecycle, models
 from jobs.repository.attempts import Stored
@@ -40,7 +41,7 @@ def real_context(tmp_path: Path, sqlite_url: str, valkey: Valkey, template: Temp
 
 
 def artifacts_of(context: WorkerContext, job_id: str) -> dict[str, Artifact]:
-    with context.database.read() as session:
+    with context.database.read(DEFAULT) as session:
         return {artifact.name: artifact for artifact in history.artifacts(session, job_id)}
 
 
@@ -68,7 +69,7 @@ def test_a_training_that_diverges_keeps_its_curves(real_context: WorkerContext) 
         "summary.json": "summary",
     }
     files = {name: context.store.path(artifact.sha256) for name, artifact in kept.items()}
-    with context.database.read() as session:
+    with context.database.read(DEFAULT) as session:
         rows = [(point.name, point.step, point.value) for point in history.metrics(session, job_id)]
     assert {name for name, *_ in rows} >= {"train/loss", "lr"}
     with files["metrics.csv"].open(newline="") as file:
@@ -105,7 +106,7 @@ def imported(context: WorkerContext, folder: Path, classes: tuple[str, ...] | No
     path = folder / "twin.safetensors"
     path.write_bytes(encode(build(net, "conv", "conv", seed=1).state_dict(), manifest))
     stored = context.store.put(path)
-    with context.database.write() as session:
+    with context.database.write(DEFAULT) as session:
         model = models.new_model(manifest, stored, source="imported", job_id=None, metrics=None)
         models.add_model(session, model)
     return model
@@ -128,13 +129,13 @@ def test_a_finished_training_goes_on_and_fails_rather_than_begin_anew(real_conte
     context = real_context
     first = submit(context, epochs=1, batch_size=718)
     run_available(context)
-    with context.database.write() as session:
+    with context.database.write(DEFAULT) as session:
         spec = train_spec(epochs=2, batch_size=718)
         more = lifecycle.continue_training(session, first, spec).job.id
     run_available(context)
     job = job_of(context, more)
     assert (job.status, job.continued_from) == (Status.SUCCEEDED, first), job.error
-    with context.database.read() as session:
+    with context.database.read(DEFAULT) as session:
         said = [event.message for event in history.latest_events(session, more, 50)]
         own, start = attempts.resume_points(session, more)
     assert any(f"Goes on from step 2 of {first}" in message for message in said)
@@ -142,7 +143,7 @@ def test_a_finished_training_goes_on_and_fails_rather_than_begin_anew(real_conte
     assert start is not None
     assert {step for step, _ in own} <= {2, 4}
 
-    with context.database.write() as session:
+    with context.database.write(DEFAULT) as session:
         lost = lifecycle.continue_training(session, more, spec).job.id
         _, start = attempts.resume_points(session, lost)
     assert start is not None
@@ -163,7 +164,7 @@ def test_a_training_learns_from_a_stored_model(real_context: WorkerContext, tmp_
     run_available(context)
     job = job_of(context, job_id)
     assert job.status == Status.SUCCEEDED, job.error
-    with context.database.read() as session:
+    with context.database.read(DEFAULT) as session:
         trained = models.get_model(session, job.model_id or "").manifest
         losses = history.metrics(session, job_id, names=["train/distill_loss"])
     assert trained["config"]["distill"] == {"teacher": teacher.id, "temperature": 3.0, "weight": 0.5, "features": 1.0}

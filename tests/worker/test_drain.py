@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from adderclient import Client, WorkerBusy
+from jobs.access.scope import DEFAULT
 from jobs.repository import lifecycle
 from jobs.settings import Settings
 from jobs.states import Cause, FailureCode, Status
@@ -43,7 +44,7 @@ def tiny(tmp_path: Path, sqlite_url: str, broker: Valkey) -> Settings:
 
 def queue_silently(running: Fleet, count: int = 1) -> list[str]:
     """Jobs whose wake-ups are never sent."""
-    with running.database.write() as session:
+    with running.database.write(DEFAULT) as session:
         return [lifecycle.submit(session, train_spec()).job.id for _ in range(count)]
 
 
@@ -126,7 +127,7 @@ def test_a_worker_starts_and_stops_without_a_broker(tiny: Settings, broker: Valk
     with fleet(tiny) as running:
         running.wait_final(queue_silently(running))
         held = queue_silently(running)[0]
-        with running.database.write() as session:
+        with running.database.write(DEFAULT) as session:
             job = lifecycle.get(session, held)
             job.spec = job.spec | {"labels": {"seconds": "60", "points": "600"}}
         running.wait_status(held, Status.RUNNING)
@@ -138,7 +139,7 @@ def test_a_worker_starts_and_stops_without_a_broker(tiny: Settings, broker: Valk
 def test_a_worker_that_is_stopped_before_its_consumer_runs_hands_its_job_back(tiny: Settings) -> None:
     with fleet(tiny, 0) as running:
         held = queue_silently(running)[0]
-        with running.database.write() as session:
+        with running.database.write(DEFAULT) as session:
             job = lifecycle.get(session, held)
             job.spec = job.spec | {"labels": {"seconds": "60", "points": "600"}}
         running.start()
@@ -178,7 +179,7 @@ def test_a_job_that_kills_its_workers_fails_and_takes_nobody_along(tiny: Setting
         assert {job.id: job.status for job in jobs if job.id != poison} == dict.fromkeys(others, Status.SUCCEEDED)
         assert [text for job_id in others for text in violations(running.database, job_id, 4)] == []
         assert len(running.workers) == 4, "it was lost with three of them"
-        with running.database.read() as session:
+        with running.database.read(DEFAULT) as session:
             rows = session.query(Attempt).filter_by(job_id=poison)
             assert [row.cause for row in rows] == [Cause.WORKER_LOST] * 3
             last = session.get_one(Attempt, (poison, 3))

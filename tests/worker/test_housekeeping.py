@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from jobs.access.scope import DEFAULT
 from jobs.repository.attempts import Claim
 from tests.support.servers import wait_until
 from worker import housekeeping, supervisor
@@ -15,7 +16,7 @@ from worker.housekeeping import Housekeeping
 
 
 def claim_of(number: int) -> Claim:
-    return Claim(f"job_{number}", 1, 1, "train", {}, 3, 0, "cpu", None)
+    return Claim(DEFAULT, f"job_{number}", 1, 1, "train", {}, 3, 0, "cpu", None)
 
 
 def test_stopping_waits_for_attempts_that_begin_while_it_waits(
@@ -63,7 +64,7 @@ def test_the_spool_counts_the_bytes_of_a_log_and_not_its_characters(
 
     monkeypatch.setattr(supervisor, "ChildProcess", child)
     spec = {"resources": {"threads": 1, "memory_gb": None}, "limits": {"max_seconds": None}}
-    one = supervisor.Supervisor(lite_context, Claim("job_1", 1, 1, "train", spec, 3, 0, "cpu", 1))
+    one = supervisor.Supervisor(lite_context, Claim(DEFAULT, "job_1", 1, 1, "train", spec, 3, 0, "cpu", 1))
     one._start(lite_context.settings.data_dir / "job.json")
     on_log = given["on_log"]
     assert callable(on_log)

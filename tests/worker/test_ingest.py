@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import load
 
 from addercore.config.uploads import PREVIEW_NAME
+from jobs.access.scope import DEFAULT
 from jobs.errors import StoreError
 from jobs.repository import datasets, history, lifecycle
 from jobs.tables import Dataset
@@ -30,12 +31,12 @@ def ingesting(lite_context: WorkerContext) -> WorkerContext:
 
 
 def uploaded(context: WorkerContext, data: bytes) -> Dataset:
-    with context.database.write() as session:
+    with context.database.write(DEFAULT) as session:
         return add_upload(session, context.store, "leaves", data)
 
 
 def fresh(context: WorkerContext, row: Dataset) -> Dataset:
-    with context.database.read() as session:
+    with context.database.read(DEFAULT) as session:
         return datasets.get(session, row.id)
 
 
@@ -72,7 +73,7 @@ def test_a_good_upload_is_ready_and_dropped(ingesting: WorkerContext) -> None:
     assert done.problems is not None
     assert "README" in done.problems[0]
     assert "README" in log_of(ingesting, row.job_id)
-    with ingesting.database.read() as session:
+    with ingesting.database.read(DEFAULT) as session:
         sheet = history.artifact(session, row.job_id, PREVIEW_NAME)
     with ingesting.store.open(sheet.sha256) as picture:
         assert (sheet.media_type, picture.read(4)) == ("image/png", b"\x89PNG")
@@ -107,7 +108,7 @@ def test_killed_and_cancelled(ingesting: WorkerContext) -> None:
         os.kill(pid, signal.SIGKILL)
     wait_until(lambda: causes(ingesting, row.job_id or "") == ["worker_lost", None], "the next attempt")
     assert fresh(ingesting, row).status == "validating"
-    with ingesting.database.write() as session:
+    with ingesting.database.write(DEFAULT) as session:
         lifecycle.cancel(session, row.job_id)
     thread.join(300)
     assert causes(ingesting, row.job_id) == ["worker_lost", "cancelled"]

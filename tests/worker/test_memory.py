@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.access.scope import DEFAULT
 from jobs.settings import Settings
 from jobs.states import FINAL, FailureCode, Status
 from jobs.tables import Worker
@@ -65,7 +66,7 @@ def caged(running: Fleet, cage: Cage) -> subprocess.Popen[bytes]:
     worker = running.workers[-1]
 
     def probed() -> bool:
-        with running.database.read() as session:
+        with running.database.read(DEFAULT) as session:
             return any(row.info for row in session.query(Worker).filter_by(pid=worker.pid))
 
     wait_until(probed, "the probe, which loads torch, to be over")

@@ -14,6 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from jobs.access.scope import DEFAULT, SERVICE
 from jobs.repository import history, lifecycle, queue, recovery
 from jobs.states import Cause, Status
 from tests.conftest import quick_settings
@@ -72,7 +73,7 @@ def test_a_commit_of_unknown_outcome_is_neither_lost_nor_done_twice(context: Wor
     assert log_of(context, job_id) == f"tiny child of {job_id} attempt 1\n"
     told = [(event.data or {})["step"] for event in events_of(context, job_id, "checkpoint")]
     assert told == sorted(set(told)), "each checkpoint is told once"
-    with context.database.read() as session:
+    with context.database.read(DEFAULT) as session:
         assert len(history.artifacts(session, job_id)) == 2
     assert causes(context, job_id) == [Cause.SUCCEEDED]
     assert context.stats.report(running=0, spooled=0, gpus=[])["attempts_ended_total"] == {"succeeded": 1}
@@ -111,11 +112,11 @@ def test_an_own_reconciler_goes_on_where_another_took_the_job(lite_context: Work
         claim_next(lite_context)
     keeper = Housekeeping(lite_context)
     keeper.release_unheard()
-    with lite_context.database.write() as session:
+    with lite_context.database.write(SERVICE) as session:
         ((job_id, fence),) = recovery.owned_by(session, lite_context.id)
         assert recovery.release(session, job_id, fence)
         assert not recovery.release(session, job_id, fence), "twice is once"
-    with lite_context.database.write() as session:
+    with lite_context.database.write(SERVICE) as session:
         again = queue.claim(session, queue.Offer("worker_other", idle=True), 60_000)
     assert again is not None
     keeper.release_unheard()
@@ -165,7 +166,7 @@ def test_what_cannot_be_written_is_not_hoarded(lite_context: WorkerContext) -> N
         assert lite_context.running.spool_items() == supervisor.SPOOL_ITEMS
         failing.clear()
         thread.join(timeout=300)
-    with lite_context.database.read() as session:
+    with lite_context.database.read(DEFAULT) as session:
         steps = [point.step for point in history.metrics(session, job_id, limit=many + 1)]
     assert steps == list(range(1, many + 1))
 
@@ -208,9 +209,9 @@ def test_a_gap_makes_the_watch_begin_anew(clocks: Clocks, own: float, database: 
 
 def test_a_job_of_a_dead_owner_that_is_cancelled_ends_by_any_reconciler(context: WorkerContext) -> None:
     job_id = submit(context)
-    with context.database.write() as session:
+    with context.database.write(SERVICE) as session:
         assert queue.claim(session, queue.Offer("worker_gone", idle=True), 1) is not None
-    with context.database.write() as session:
+    with context.database.write(DEFAULT) as session:
         assert lifecycle.cancel(session, job_id).status == Status.CANCELLING
     keeper = Housekeeping(context)
     wait_until(lambda: bool(keeper.reclaim()), "the watch to have seen a lease")

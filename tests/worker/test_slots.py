@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from jobs.access.scope import DEFAULT
 from jobs.errors import JobsError
 from jobs.repository import history, lifecycle
 from jobs.repository.attempts import Claim
@@ -28,7 +29,7 @@ from worker.slots import Free, Slots, slot_devices
 
 def claim_of(device: str, memory_gb: float | None = None, faults: int = 0) -> Claim:
     spec = {"resources": {"memory_gb": memory_gb}}
-    return Claim(f"job_{device}", 1, 1, "train", spec, 3, faults, device, None)
+    return Claim(DEFAULT, f"job_{device}", 1, 1, "train", spec, 3, faults, device, None)
 
 
 def free_of(slots: Slots) -> Free:
@@ -143,7 +144,7 @@ def test_each_child_sees_its_own_device(context: WorkerContext, monkeypatch: pyt
     wanted: dict[str, dict[str, Any]] = {
         "auto": {}, "cuda": {"device": "cuda"}, "cpu": {"device": "cpu"}, "much": {"device": "cuda", "memory_gb": 9},
     }  # fmt: skip
-    with context.database.write() as session:
+    with context.database.write(DEFAULT) as session:
         ids = {
             name: lifecycle.submit(session, train_spec(labels={"seconds": "3"}, resources=resources)).job.id
             for name, resources in wanted.items()
@@ -153,7 +154,7 @@ def test_each_child_sees_its_own_device(context: WorkerContext, monkeypatch: pyt
         thread.start()
 
     def jobs() -> dict[str, Job]:
-        with context.database.read() as session:
+        with context.database.read(DEFAULT) as session:
             return {name: lifecycle.get(session, job_id) for name, job_id in ids.items()}
 
     wait_until(lambda: sum(job.status == Status.RUNNING for job in jobs().values()) == 3, "three jobs to run at once")
@@ -170,5 +171,5 @@ def test_each_child_sees_its_own_device(context: WorkerContext, monkeypatch: pyt
 
 
 def log(context: WorkerContext, job_id: str) -> str:
-    with context.database.read() as session:
+    with context.database.read(DEFAULT) as session:
         return history.log_tail(session, job_id, 100)[0]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.access.scope import DEFAULT
 from jobs.repository import attempts, lifecycle
 from jobs.settings import Settings
 from jobs.states import Cause, Status
@@ -65,7 +66,7 @@ def put_away(folder: Path) -> Callable[[], None]:
 
 
 def resume(context: WorkerContext, job_id: str) -> None:
-    with context.database.write() as session:
+    with context.database.write(DEFAULT) as session:
         lifecycle.resume(session, job_id)
 
 
@@ -91,7 +92,7 @@ def test_a_full_disk_pauses_the_job_and_room_lets_it_go_on(impatient: WorkerCont
     said = events_of(impatient, job_id, "status")[-1].message
     assert str(small_disk) in said
     assert "adder resume" in said
-    with impatient.database.read() as session:
+    with impatient.database.read(DEFAULT) as session:
         saved = attempts.checkpoints(session, job_id)
     assert saved, "the last good checkpoint is there"
     for _, stored in saved:
@@ -136,7 +137,7 @@ def test_an_attempt_waits_for_its_checkpoint_instead_of_beginning_anew(lite_cont
     job_id = submit(lite_context, {"do": "checkpoint", "seconds": "60", "later": "1", "points": str(POINTS)})
     thread = run_in_background(lite_context)
     wait_until(lambda: bool(events_of(lite_context, job_id, "checkpoint")), "a checkpoint")
-    with lite_context.database.write() as session:
+    with lite_context.database.write(DEFAULT) as session:
         lifecycle.pause(session, job_id)
     thread.join(timeout=300)
     back = put_away(lite_context.settings.artifacts_dir)
@@ -160,7 +161,7 @@ def test_who_waits_for_a_store_still_listens(lite_context: WorkerContext, asked:
     thread = run_in_background(lite_context)
     wait_until(lambda: bool(events_of(lite_context, job_id, "store_away")), "the trouble to be told")
     if asked == "cancel":
-        with lite_context.database.write() as session:
+        with lite_context.database.write(DEFAULT) as session:
             lifecycle.cancel(session, job_id)
     else:
         lite_context.draining.set()

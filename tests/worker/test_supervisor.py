@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
+from jobs.access.scope import DEFAULT, SERVICE
 from jobs.repository import attempts, history, lifecycle, queue, recovery
 from jobs.repository.queue import Offer
 from jobs.states import FailureCode, Status
@@ -38,7 +39,7 @@ def test_a_job_that_succeeds_leaves_everything(context: WorkerContext) -> None:
     assert job.environment == {"device": "cpu", "backend": "tiny", "process": "spawned"}
     assert job.progress is not None
     assert job.progress["fraction"] == 1
-    with context.database.read() as session:
+    with context.database.read(DEFAULT) as session:
         assert [(a.name, a.media_type) for a in history.artifacts(session, job_id)] == [
             ("log.txt", "text/plain; charset=utf-8"),
             ("summary.json", "application/json"),
@@ -72,7 +73,7 @@ def test_a_failure_of_its_own_making_is_not_retried(context: WorkerContext, do: 
 def test_a_spec_that_cannot_be_read_fails_its_own_job_at_once(lite_context: WorkerContext, stored: str) -> None:
     context = lite_context
     bad, good = submit(context), submit(context)
-    with context.database.write() as session:
+    with context.database.write(DEFAULT) as session:
         session.execute(text("UPDATE jobs SET spec = :spec WHERE id = :id"), {"spec": stored, "id": bad})
     run_available(context)
     assert job_of(context, good).status == Status.SUCCEEDED
@@ -91,7 +92,7 @@ def test_a_killed_child_is_retried_from_its_checkpoint_until_the_limit(context: 
     assert job.error is not None
     assert job.error["code"] == FailureCode.WORKER_LOST
     assert "signal 9" in job.error["message"]
-    with context.database.read() as session:
+    with context.database.read(DEFAULT) as session:
         kept = attempts.checkpoints(session, job_id)
         steps = [m.step for m in history.metrics(session, job_id)]
     assert [step for step, _ in kept] == [3, 2]
@@ -101,7 +102,7 @@ def test_a_killed_child_is_retried_from_its_checkpoint_until_the_limit(context: 
 
 def test_a_further_attempt_starts_again_from_the_progress_of_the_last_one(context: WorkerContext) -> None:
     job_id = submit(context)
-    with context.database.write() as session:
+    with context.database.write(DEFAULT) as session:
         session.get_one(Job, job_id).progress = {"phase": "storing", "step": 3}
     claim = claim_next(context)
     assert claim is not None
@@ -118,12 +119,12 @@ def test_cancel_stops_a_running_job_and_keeps_its_metrics(context: WorkerContext
     job_id = submit(context, {"seconds": "60", "points": "600"})
     thread = run_in_background(context)
     wait_step(context, job_id, 2)
-    with context.database.write() as session:
+    with context.database.write(DEFAULT) as session:
         assert lifecycle.cancel(session, job_id).status == Status.CANCELLING
     thread.join(timeout=300)
     job = job_of(context, job_id)
     assert job.status == Status.CANCELLED
-    with context.database.read() as session:
+    with context.database.read(DEFAULT) as session:
         assert len(history.metrics(session, job_id)) >= 2
 
 
@@ -131,7 +132,7 @@ def test_a_deaf_child_is_killed_after_the_grace(context: WorkerContext) -> None:
     job_id = submit(context, {"do": "stubborn", "seconds": "60", "points": "600"})
     thread = run_in_background(context)
     wait_step(context, job_id, 2)
-    with context.database.write() as session:
+    with context.database.write(DEFAULT) as session:
         lifecycle.cancel(session, job_id)
     thread.join(timeout=300)
     assert not thread.is_alive()
@@ -144,11 +145,11 @@ def test_pause_frees_the_slot_and_resume_goes_on(context: WorkerContext) -> None
     )
     thread = run_in_background(context)
     wait_step(context, job_id, 3)
-    with context.database.write() as session:
+    with context.database.write(DEFAULT) as session:
         lifecycle.pause(session, job_id)
     thread.join(timeout=300)
     assert job_of(context, job_id).status == Status.PAUSED
-    with context.database.write() as session:
+    with context.database.write(DEFAULT) as session:
         lifecycle.resume(session, job_id)
     run_available(context)
     job = job_of(context, job_id)
@@ -181,7 +182,7 @@ def test_a_log_longer_than_its_limit_says_where_it_ends(context: WorkerContext) 
     context.settings = context.settings.model_copy(update={"max_log_bytes": 1024, "child_command": ("sh", "-c", LOUD)})
     job_id = submit(context)
     run_available(context)
-    with context.database.read() as session:
+    with context.database.read(DEFAULT) as session:
         text, end = history.log_tail(session, job_id, 10_000)
     assert "log ends here" in text
     assert end < 300_000
@@ -221,7 +222,7 @@ def test_the_child_dies_with_its_supervisor(context: WorkerContext) -> None:
 
 def test_a_lost_attempt_is_reclaimed_only_after_a_whole_lease_was_seen(context: WorkerContext) -> None:
     job_id = submit(context)
-    with context.database.write() as session:
+    with context.database.write(SERVICE) as session:
         claim = queue.claim(session, Offer("worker_gone"), 50)
     assert claim is not None
     time.sleep(0.1)
@@ -262,7 +263,7 @@ def test_an_outage_of_the_database_costs_no_point_and_no_attempt(
     thread.join(timeout=300)
     job = job_of(context, job_id)
     assert (job.status, job.attempt, job.faults) == (Status.SUCCEEDED, 1, 0)
-    with context.database.read() as session:
+    with context.database.read(DEFAULT) as session:
         steps = [m.step for m in history.metrics(session, job_id, limit=points + 1)]
     assert steps == list(range(1, points + 1))
     context.app.close()
@@ -271,13 +272,13 @@ def test_an_outage_of_the_database_costs_no_point_and_no_attempt(
 
 def test_two_reconcilers_reclaim_a_job_once(context: WorkerContext) -> None:
     job_id = submit(context)
-    with context.database.write() as session:
+    with context.database.write(SERVICE) as session:
         queue.claim(session, Offer("worker_gone"), 1)
     time.sleep(0.05)
     found: list[str] = []
 
     def reclaim() -> None:
-        with context.database.write() as session:
+        with context.database.write(SERVICE) as session:
             found.extend(recovery.reclaim_expired(session))
 
     threads = [threading.Thread(target=reclaim) for _ in range(8)]

@@ -11,6 +11,7 @@ import pytest
 
 from addercore.config import DATASETS
 from addercore.config import datasets as known
+from jobs.access.scope import DEFAULT
 from jobs.store import SHA256
 from jobs.store.folder import FolderStore
 from tests.api.attempt import Worker
@@ -85,7 +86,7 @@ def test_the_format_is_told_by_content(lite_api: httpx2.Client, lite_worker: Wor
     from jobs.repository import datasets
 
     id_ = send(lite_api, data).json()["id"]
-    with lite_worker.database.read() as session:
+    with lite_worker.database.read(DEFAULT) as session:
         assert datasets.get(session, id_).format == format_
 
 

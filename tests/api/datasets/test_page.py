@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from addercore.config import DATASETS
+from jobs.access.scope import DEFAULT
 from tests.api.attempt import Worker
 from tests.api.dashboard import Dashboard, Visit
 from tests.support.datasets import make_ready
@@ -53,7 +54,7 @@ def test_problems_stay_text(get: httpx2.Client, dashboard: Dashboard) -> None:
     from jobs.repository import datasets, lifecycle
 
     made = upload(get)
-    with dashboard.worker.database.write() as session:
+    with dashboard.worker.database.write(DEFAULT) as session:
         lifecycle.cancel(session, made["job_id"])
         datasets.explain(session, made["id"], [f"{HOSTILE} {number}" for number in range(8)])
     text = get.get("/datasets").text

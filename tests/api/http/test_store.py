@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.access.scope import SERVICE
 from jobs.repository import attempts, history
 from jobs.settings import Settings
 from jobs.states import Status
@@ -91,7 +92,7 @@ def test_a_worker_goes_on_from_a_checkpoint_in_the_bucket(settings: Settings, tm
         (job_id,) = workers.submit([train_spec(labels={"points": "4", "do": "suicide"}, limits={"max_attempts": 2})])
         ended = workers.wait_status(job_id, Status.FAILED)
         assert (ended.attempt, (ended.error or {})["code"]) == (2, "worker_lost")
-        with workers.database.read() as session:
+        with workers.database.read(SERVICE) as session:
             saved = attempts.checkpoints(session, job_id)
             lost = [event for event in history.events(session, job_id) if event.type == "checkpoint_lost"]
             log = history.artifact(session, job_id, "log.txt")

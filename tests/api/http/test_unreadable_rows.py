@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from jobs.access.scope import DEFAULT
 from jobs.database import Database
 from jobs.scheduling import Rules
 from jobs.sweeps.driver import Driver
@@ -63,7 +64,7 @@ PAGES = {"jobs": "/", "models": "/models", "datasets": "/datasets", "sweeps": "/
 
 
 def set_column(database: Database, table: str, column: str, row: str, value: str) -> None:
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         session.execute(text(f"UPDATE {table} SET {column} = :value WHERE id = :id"), {"value": value, "id": row})
 
 
@@ -78,7 +79,7 @@ def test_a_listing_leaves_out_and_names_what_it_cannot_read(
         return
     for table, column in COLUMNS:
         bad, good = stored[table]
-        with worker.database.read() as session:
+        with worker.database.read(DEFAULT) as session:
             before = session.execute(text(f"SELECT {column} FROM {table} WHERE id = :id"), {"id": bad}).scalar()
         set_column(worker.database, table, column, bad, BROKEN[name])
         listed = api.get(f"/v1/{table}", params={"limit": 100})
@@ -176,7 +177,7 @@ def test_a_job_that_cannot_be_read_keeps_nobody_from_deleting_a_model(
 
 def test_the_data_of_an_event_that_cannot_be_read_is_left_out(api: httpx2.Client, worker: Worker) -> None:
     job = api.post("/v1/jobs", json=train_body()).json()["id"]
-    with worker.database.write() as session:
+    with worker.database.write(DEFAULT) as session:
         session.execute(text("UPDATE events SET data = :value"), {"value": nested(300)})
     (event,) = api.get(f"/v1/jobs/{job}/events").json()["data"]
     assert "deeper than" in event["data"]["unreadable"]

@@ -14,6 +14,7 @@ import httpx2
 import pytest
 
 from api.http.accept import preferred
+from jobs.access.scope import DEFAULT
 from jobs.states import Status
 from tests.api.attempt import Worker
 from tests.api.conftest import Running, running
@@ -233,7 +234,7 @@ def test_a_deleted_job_ends_its_streams(api: httpx2.Client, worker: Worker) -> N
     with api.stream("GET", f"{path}/stream") as answer:
         lines = answer.iter_lines()
         next(lines)
-        with worker.database.write() as session:
+        with worker.database.write(DEFAULT) as session:
             session.connection().exec_driver_sql("DELETE FROM jobs")
         list(lines)
 

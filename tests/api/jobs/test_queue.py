@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 import api.jobs.queue_positions
+from jobs.access.scope import SERVICE
 from jobs.repository import recovery
 from tests.api.attempt import Worker
 from tests.api.conftest import Running, running
@@ -124,6 +125,6 @@ def test_a_dead_worker_counts_for_nothing(lite_api: httpx2.Client, lite_worker: 
     lite_worker.heartbeat()
     job = submit(lite_api)
     assert place(lite_api, job)[2] is None
-    with lite_worker.database.write() as session:
+    with lite_worker.database.write(SERVICE) as session:
         recovery.forget_worker(session, lite_worker.id)
     assert place(lite_api, job)[2] == "there is no live worker"

@@ -6,6 +6,7 @@ import httpx2
 import pytest
 from sqlalchemy import update
 
+from jobs.access.scope import DEFAULT
 from jobs.clock import now_ms
 from jobs.repository import attempts, lifecycle
 from jobs.repository.attempts import Claim
@@ -26,7 +27,7 @@ def ran(worker: Worker, claim: Claim, began_ms_ago: int, seconds: float | None) 
     began = now_ms() - began_ms_ago
     ended = {} if seconds is None else {"ended_at": began + int(1000 * seconds)}
     mine = (Attempt.job_id == claim.job_id) & (Attempt.attempt == claim.attempt)
-    with worker.database.write() as session:
+    with worker.database.write(DEFAULT) as session:
         session.execute(update(Attempt).where(mine).values(started_at=began, **ended))
         if claim.attempt == 1:
             session.execute(update(Job).where(Job.id == claim.job_id).values(started_at=began))
@@ -75,13 +76,13 @@ def test_a_forecast_counts_what_earlier_attempts_have_done(api: httpx2.Client, w
     ran(worker, done, 10 * HOUR_MS, 100)
     second = paused_for_hours(api, worker, 60)
     ran(worker, second, 10_000, None)
-    with worker.database.read() as session:
+    with worker.database.read(DEFAULT) as session:
         running = forecast(session, HOUR_MS).running
     assert [job.seconds for job in running] == [pytest.approx(30, abs=29)]
 
 
 def test_jobs_that_never_ran_have_no_running_time(worker: Worker) -> None:
-    with worker.database.write() as session:
+    with worker.database.write(DEFAULT) as session:
         job_id = lifecycle.submit(session, train_spec()).job.id
         assert attempts.run_seconds(session, [job_id]) == {}
         assert attempts.run_seconds(session, []) == {}

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from addercore.config import RECIPES
+from jobs.access.scope import DEFAULT
 from jobs.repository import attempts, lifecycle
 from jobs.repository.attempts import Claim, NewArtifact
 from jobs.spec import SPEC
@@ -48,7 +49,7 @@ def get(dashboard: Dashboard) -> Iterator[httpx2.Client]:
 
 def start(dashboard: Dashboard, **changes: Any) -> Claim:
     body = {"kind": "analyze", "recipe": "figure4", "epochs": 2, **changes}
-    with dashboard.worker.database.write() as session:
+    with dashboard.worker.database.write(DEFAULT) as session:
         lifecycle.submit(session, SPEC.validate_python(body))
     return dashboard.worker.claim()
 

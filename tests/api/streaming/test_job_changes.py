@@ -14,6 +14,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from api.streaming.job_changes import JobChanges, WatchedJob
+from jobs.access.scope import DEFAULT
 from jobs.database import Database
 from jobs.repository import history, lifecycle
 from tests.support.specs import train_spec
@@ -27,12 +28,12 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def submitted(database: Database) -> str:
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         return lifecycle.submit(session, train_spec()).job.id
 
 
 def cancelled(database: Database, job_id: str) -> None:
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         lifecycle.cancel(session, job_id)
 
 
@@ -87,7 +88,7 @@ def test_a_deleted_job_and_the_servers_end_wake_too(database: Database) -> None:
         async with changes_of(database) as (changes, closing):
             with changes.watch(job) as watched:
                 seen = await settled(watched)
-                with database.write() as session:
+                with database.write(DEFAULT) as session:
                     lifecycle.delete_job(session, job)
                 await watched.wait(seen, LONG)
                 gone = watched.version

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from jobs.access.scope import DEFAULT
 from jobs.repository.attempts import Claim
 from jobs.scheduling import Rules
 from jobs.sweeps import planning, repository
@@ -23,7 +24,7 @@ Open = Callable[..., Visit]
 def create(dashboard: Dashboard, **changes: Any) -> str:
     spec = SweepSpec.model_validate({"base": train_body(), **changes})
     found = [parameters for parameters, _ in planning.plan(spec, 500)] if spec.grid else []
-    with dashboard.worker.database.write() as session:
+    with dashboard.worker.database.write(DEFAULT) as session:
         sweep_id = repository.create(session, spec, found).id
     move(dashboard)
     return sweep_id

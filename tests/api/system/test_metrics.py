@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import event, update
 
 from api.system.metrics import COUNTERS, GAUGES
+from jobs.access.scope import DEFAULT, SERVICE
 from jobs.database import Database
 from jobs.repository import health, recovery
 from jobs.states import Cause, Drain, Status
@@ -69,7 +70,7 @@ def value(samples: Samples, name: str, **labels: str) -> float:
 
 def beat(worker: Worker, drain: Drain | None = None) -> None:
     """A heartbeat with a report in it."""
-    with worker.database.write() as session:
+    with worker.database.write(SERVICE) as session:
         row = {"id": worker.id, "hostname": "here", "pid": 1, "slots": 2, "device": "cuda", "info": {"addercore": "1"}}
         row |= {"devices": ["cuda:0", "cpu"], "memory_mb": 4096, "offers": [], "stats": STATS}
         recovery.heartbeat(session, row)
@@ -122,7 +123,7 @@ def test_a_workers_report_is_shown(api: httpx2.Client, worker: Worker) -> None:
     assert value(found, "adder_worker_gpu_utilization_ratio", gpu="0", **of) == 0.5
     assert value(found, "adder_worker_gpu_memory_used_bytes", gpu="0", **of) == 2048
     assert (value(found, "adder_workers", state="draining"), value(found, "adder_worker_free_slots")) == (1, 0)
-    with worker.database.write() as session:
+    with worker.database.write(DEFAULT) as session:
         session.execute(update(WorkerRow).values(heartbeat_at=1))
     assert value(scrape(api), "adder_workers", state="silent") == 1
 
@@ -206,7 +207,7 @@ def test_the_queries_of_a_scrape_go_by_indexes(sqlite_url: str) -> None:
         statements.append((statement, parameters))
 
     event.listen(database.engine, "before_cursor_execute", note)
-    with database.read() as session:
+    with database.read(SERVICE) as session:
         health.snapshot(session)
         event.remove(database.engine, "before_cursor_execute", note)
         connection = session.connection()

@@ -18,6 +18,7 @@ import psycopg
 import pytest
 
 from api.__main__ import main
+from jobs.access.scope import DEFAULT
 from jobs.database import Database
 from tests.api.attempt import Worker
 from tests.api.conftest import Running, running
@@ -196,7 +197,7 @@ def test_it_says_in_one_line_why_it_cannot_start(tmp_path: Path, sqlite_url: str
     assert "ADDER_DATABASE_URL" in said
     assert "hunter2" not in said
     database = Database(sqlite_url)
-    with database.write() as session:
+    with database.write(DEFAULT) as session:
         session.connection().exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     database.dispose()
     assert "newer than the code" in refused(ADDER_DATABASE_URL=sqlite_url, ADDER_PORT="0")

@@ -9,6 +9,7 @@ import httpx2
 import pytest
 from sqlalchemy import update
 
+from jobs.access.scope import DEFAULT
 from jobs.clock import now_ms
 from jobs.repository import attempts
 from jobs.scheduling import Rules
@@ -54,7 +55,7 @@ def test_a_worker_that_misses_heartbeats_is_listed_while_it_holds_a_lease(api: h
     worker.heartbeat()
     api.post("/v1/jobs", json=train_body())
     claim = worker.claim()
-    with worker.database.write() as session:
+    with worker.database.write(DEFAULT) as session:
         session.execute(update(WorkerRow).values(heartbeat_at=now_ms() - 600_000))
     assert [(w["id"], w["running"]) for w in api.get("/v1/workers").json()["data"]] == [(worker.id, 1)]
     assert api.post(f"/v1/workers/{worker.id}/drain", json={"mode": "finish"}).json()["state"] == "draining"
@@ -113,7 +114,7 @@ def test_everything_agrees_on_whether_a_worker_is_alive(
         worker = worker_of(site)
         job = api.post("/v1/jobs", json=train_body()).json()["id"]
         worker.heartbeat()
-        with worker.database.write() as session:
+        with worker.database.write(DEFAULT) as session:
             session.execute(update(WorkerRow).values(heartbeat_at=now_ms() - 1000 * seconds))
         told = {
             "ready": api.get("/readyz").json()["checks"]["worker"]["ok"],
