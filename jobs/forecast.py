@@ -129,6 +129,12 @@ class Forecast:
     """By kind of device."""
     at_ms: int = 0
     """The database's time of the snapshot."""
+    turns: Mapping[str, int] = field(default_factory=dict)
+    """Turns that jobs of one project will have changed with each other when they are claimed, by id."""
+
+    def standing(self, job: Waiting) -> Waiting:
+        """A job with the turn at which it will be claimed."""
+        return job._replace(turn=self.turns.get(job.id, job.turn))
 
     def position(self, job: Waiting) -> int:
         """1 plus the number of jobs before it that compete for the same workers."""

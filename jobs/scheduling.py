@@ -2,7 +2,8 @@
 
 Fair sharing is self-clocked fair queueing (Golestani 1994, https://doi.org/10.1109/INFCOM.1994.337677) in each
 priority: a job's turn is `max(V, last) + work` with `last` the turn of its share's job before it and V the virtual
-time; `jobs/repository/queue.py` reads both.
+time; `jobs/repository/queue.py` reads both. Within a project the values of a label take turns by a second one, its
+`label_turn`: a claim gives the project's turn to the job that is first by that.
 """
 
 from __future__ import annotations
@@ -39,25 +40,31 @@ COMPETES: Mapping[str, tuple[str, ...]] = {
 class Rules:
     """The settings that a submission needs."""
 
-    share_label: str | None = "user"
-    """None: projects share the workers equally, whatever labels their jobs have."""
+    share_label: str = "user"
+    """Its values share the workers equally, or the part of their project."""
+    by_project: bool = False
+    """Whether projects share the workers equally, whatever labels their jobs have."""
     live_ms: int = 30_000
     """A worker whose heartbeat is younger is alive."""
     max_queued: int | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        label = None if settings.needs_keys else settings.fair_share_label
-        return cls(label, settings.live_ms, settings.max_queued_jobs)
+        return cls(settings.fair_share_label, settings.needs_keys, settings.live_ms, settings.max_queued_jobs)
 
 
-def share_of(project: Project, spec: Spec, label: str | None) -> str:
+def share_of(project: Project, spec: Spec, rules: Rules) -> str:
     """The share of the workers to which a job belongs.
 
     It is the project's, or, where users are trusted with that, the value of a label: jobs without it have one share
     together.
     """
-    return project.id if label is None else spec.labels.get(label, "")
+    return project.id if rules.by_project else spec.labels.get(rules.share_label, "")
+
+
+def label_share_of(spec: Spec, rules: Rules) -> str | None:
+    """The part of its project's share to which a job belongs; None where the label alone makes shares."""
+    return spec.labels.get(rules.share_label, "") if rules.by_project else None
 
 
 def needs_memory_mb(memory_gb: float | None) -> int:

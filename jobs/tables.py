@@ -47,6 +47,15 @@ STARRED: dict[str, Any] = {"postgresql_where": text("starred"), "sqlite_where": 
 """Of an index that has starred rows alone: there are few of them."""
 
 
+TAKES_TURNS: dict[str, Any] = {
+    f"{dialect}_where": text("status = 'queued' AND label_turn IS NOT NULL") for dialect in ("postgresql", "sqlite")
+}
+HAS_LABEL_TURN: dict[str, Any] = {
+    f"{dialect}_where": text("label_turn IS NOT NULL") for dialect in ("postgresql", "sqlite")
+}
+"""Of indexes that are empty where projects do not share the workers."""
+
+
 class Job(Base):
     """One job. A transaction that writes to a running job first locks this row with its fence."""
 
@@ -72,6 +81,10 @@ class Job(Base):
     """Estimated size, in millions of operations; at least 1."""
     turn: Mapped[int] = mapped_column(default=0, server_default="0")
     """Virtual finish time in the fair queue, in units of `work`: the smallest of a priority is claimed first."""
+    label_share: Mapped[str | None] = mapped_column(String(256))
+    """Where projects share the workers: the part of its project's share to which it belongs, a value of that label."""
+    label_turn: Mapped[int | None]
+    """The same of that part, within its project. NULL where there are no such parts."""
 
     created_at: Mapped[int]
     queued_at: Mapped[int]
@@ -130,6 +143,9 @@ class Job(Base):
             postgresql_where=text("attempt > 0"),
             sqlite_where=text("attempt > 0"),
         ),
+        # The order within a project, and the last turn of each label there.
+        Index("ix_jobs_label_turn", "project_id", "priority", "label_turn", "id", **TAKES_TURNS),
+        Index("ix_jobs_label_share", "project_id", "label_share", "label_turn", **HAS_LABEL_TURN),
         # Lists by time and by end. They have all columns that filters look at: a filter that few rows pass reads the
         # index from end to end and no row of the table.
         Index("ix_jobs_listing", "project_id", "id", "status", "kind", "dataset", "starred"),

@@ -259,7 +259,9 @@ class AttemptWriter:
             return []
         saved, copy = batch.checkpoint
         keep = int((self._claim.spec.get("checkpoint") or {}).get("keep", 1))
-        return attempts.add_checkpoint(session, job, saved.step, copy.transfer.result, keep)
+        dropped = attempts.add_checkpoint(session, job, saved.step, copy.transfer.result, keep)
+        attempts.hold_to_storage(session, job)
+        return dropped
 
     def _refresh(self, batch: Batch) -> None:
         """Before a transaction: makes a copy again that waited so long that it may have been removed as garbage."""

@@ -27,7 +27,7 @@ from api.http.dependencies import After, Document, Limit, ServiceDep, known_id, 
 from api.http.documents import json_body, location
 from api.http.problems import BODY_ERRORS, Problem, documented, invalid, validated
 from api.schemas import Page
-from jobs.access import accounting, audit, keys, projects
+from jobs.access import accounting, audit, keys, limits, projects
 from jobs.access.roles import Role
 from jobs.access.scope import Project as Scope
 from jobs.errors import NotFound
@@ -88,6 +88,7 @@ def make_key(service: ServiceDep, response: Response, document: Document) -> New
     if not service.caller.role.includes(order.role):
         raise invalid([("/role", f"must be at most {service.caller.role}, the role of the key that makes it")])
     with service.database.write() as session:
+        limits.enter(session)
         row, text = keys.create(session, order.name, order.role, order.expires_ms, by=service.caller.key_id)
         audit.about(session, row.id, f"{row.role}: {row.name}")
         session.refresh(row)
@@ -145,6 +146,7 @@ def rotate_key(
     for one that has ended or was rotated before.
     """
     with service.database.write() as session:
+        limits.enter(session)
         _require_above(service.caller.role, Role(keys.get(session, known_id("key", id)).role))
         row, text = keys.rotate(session, id, keep_seconds, by=service.caller.key_id)
         audit.about(session, id, f"replaced by {row.id}")

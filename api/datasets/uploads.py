@@ -104,7 +104,7 @@ def accept(service: Acting, form: Form) -> tuple[Dataset, bool]:
             audit.nothing_done(session)
             require_readable(found)
             return Dataset.of(found), False
-        limits.require_storage(session, limits.own_limits(session), stored.bytes)
+        limits.require_storage(session, limits.enter(session), stored.bytes)
         id_ = new_id("ds")
         audit.about(session, id_, name)
         spec = IngestSpec(kind="ingest", dataset_id=id_, options=options, labels={"dataset": name})

@@ -52,7 +52,7 @@ class QueuePositions:
         forecast = self._forecast(session)
         found = {}
         for job in queued:
-            waiting = outlook.waiting_of(job)
+            waiting = forecast.standing(outlook.waiting_of(job))
             seconds = forecast.start_in(waiting)
             starts_at = None if seconds is None else forecast.at_ms + round(1000 * seconds)
             found[job.id] = QueuePosition(forecast.position(waiting), starts_at, forecast.waiting_for(waiting.needs))

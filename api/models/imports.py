@@ -46,7 +46,7 @@ def publish(service: Acting, upload: Upload, given: bytes | None) -> tuple[Model
         if found is not None:
             audit.nothing_done(session)
             return view(session, found), False
-        limits.require_storage(session, limits.own_limits(session), stored.bytes)
+        limits.require_storage(session, limits.enter(session), stored.bytes)
         row = models.new_model(manifest, stored, source="imported", job_id=None, metrics=manifest["metrics"])
         models.add_model(session, row)
         audit.about(session, row.id)

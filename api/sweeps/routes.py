@@ -107,7 +107,7 @@ def submit(
         row = repository.created_before(session, idempotency_key, document)
         created = row is None
         if row is None:
-            own = limits.own_limits(session)
+            own = limits.enter(session)
             limits.require_sweep(own, spec.size)
             for _, one in children:
                 limits.require_priority(own, one.priority)

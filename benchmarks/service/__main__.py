@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks import rows
 from benchmarks.service import (
+    access,
     claims,
     clients,
     drain,
@@ -39,6 +40,7 @@ BENCHMARKS: dict[str, Callable[[Setup], Iterator[rows.Row]]] = {
     "points": points.measure,
     "lists": lists.measure,
     "clients": clients.measure,
+    "access": access.measure,
     "upkeep": upkeep.measure,
     "soak": soak.measure,
 }

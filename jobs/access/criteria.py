@@ -21,8 +21,8 @@ from jobs.access.scope import OwnTransaction, Project, Transaction
 _running = threading.local()
 """`project`: the id for the statement that this thread is about to run."""
 _PROJECT = bindparam("adder_project", callable_=lambda: _running.project, type_=String)
-UNFILTERED = frozenset({"job_words", "job_metrics", "model_words", "model_metrics", "outbox"})
-"""Tables without criteria: what repeats a row for searches is read in a join with that row, wake-ups by the relay."""
+UNFILTERED = frozenset({"outbox"})
+"""Tables without criteria: wake-ups are for the relay, which acts for the service."""
 
 
 class _OwnRows(CriteriaOption):

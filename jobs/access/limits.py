@@ -6,7 +6,7 @@ once admit exactly as many as it allows. SQLite's writers take turns anyway.
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 from sqlalchemy import func, select
@@ -15,7 +15,7 @@ from addercore.config.fields import WHOLE, Section
 from jobs.access import accounting
 from jobs.access.scope import OwnTransaction, ServiceTransaction
 from jobs.access.tables import ProjectRow
-from jobs.errors import QuotaExceeded
+from jobs.errors import NotFound, QuotaExceeded
 from jobs.states import OWNED, Status
 from jobs.tables import Job
 
@@ -60,6 +60,32 @@ def own_limits(session: OwnTransaction) -> Limits:
     return Limits() if row is None else limits_of(row)
 
 
+def enter(session: OwnTransaction) -> Limits:
+    """The limits of the transaction's project, which is not deleted before the transaction ends.
+
+    Call it before anything is written that a project must not have when it is deleted.
+
+    Raises:
+        NotFound: it was deleted meanwhile.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock_shared(_existence(session.scope.id))))
+    row = session.get(ProjectRow, session.scope.id, populate_existing=True)
+    if row is None:
+        raise NotFound("project", session.scope.id)
+    return limits_of(row)
+
+
+def close(session: ServiceTransaction, row: ProjectRow) -> None:
+    """Waits for what begins in a project, and lets nothing more begin until the transaction ends."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(_existence(row.id))))
+
+
+def _existence(project_id: str) -> Any:
+    return func.hashtextextended(f"existence of {project_id}", 4)
+
+
 def hold(session: OwnTransaction) -> None:
     """Lets one transaction at a time check and use what the project has, until it ends."""
     if session.get_bind().dialect.name == "postgresql":
@@ -100,6 +126,15 @@ def require_storage(session: OwnTransaction, limits: Limits, more: int = 0) -> N
     stored = accounting.stored_bytes(session)
     if stored + more > limits.max_storage_bytes or stored >= limits.max_storage_bytes > 0:
         raise QuotaExceeded("max_storage_bytes", limits.max_storage_bytes, stored, f"{stored} bytes are stored")
+
+
+def over_storage(session: OwnTransaction) -> str | None:
+    """A sentence where the project stores more than it may; else None."""
+    most = own_limits(session).max_storage_bytes
+    if most is None:
+        return None
+    stored = accounting.stored_bytes(session)
+    return None if stored <= most else f"{stored} bytes are stored, and the project's max_storage_bytes is {most}."
 
 
 def require_priority(limits: Limits, priority: int) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select
 
-from jobs.access.limits import NAMES, Limits
+from jobs.access.limits import NAMES, Limits, close
 from jobs.access.scope import DEFAULT_ID, Project, ServiceTransaction, project_of
 from jobs.access.tables import KeyRow, ProjectRow, Usage
 from jobs.errors import Conflict, NotFound
@@ -86,8 +86,7 @@ def remove(session: ServiceTransaction, reference: str) -> None:
     row = find(session, reference)
     if row.id == DEFAULT_ID:
         raise Conflict("The project default stays: it has everything that was made without a key.")
-    # First its keys: whoever submits something meanwhile has none that is valid at the commit.
-    session.execute(update(KeyRow).where(KeyRow.project_id == row.id).values(revoked_at=now(session)))
+    close(session, row)
     for table in OBJECTS:
         if session.execute(select(table.id).where(table.project_id == row.id).limit(1)).first() is not None:
             raise Conflict(f"The project still has {table.__tablename__}. Delete them first.")

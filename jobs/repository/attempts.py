@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from sqlalchemy import delete, func, insert, select, update
 
-from jobs.access import accounting
-from jobs.access.scope import Project, Transaction
+from jobs.access import accounting, limits
+from jobs.access.scope import OwnTransaction, Project, Transaction
 from jobs.clock import now_ms
 from jobs.environment import environment_key
 from jobs.errors import FenceLost
@@ -134,6 +134,14 @@ def add_checkpoint(session: Transaction, job: Job, step: int, stored: Stored, ke
     steps = list(session.execute(newest).scalars())
     old = delete(Checkpoint).where(*own, Checkpoint.step.not_in(steps))
     return list(session.execute(old.returning(Checkpoint.sha256)).scalars())
+
+
+def hold_to_storage(session: OwnTransaction, job: Job) -> None:
+    """Asks a *locked* running job to pause where its project stores more than it may."""
+    over = limits.over_storage(session) if job.status == Status.RUNNING else None
+    if over is not None:
+        message = f"{over} Delete models, datasets or jobs, then resume it."
+        change_status(session, job, Status.PAUSING, message, {"limit": "max_storage_bytes"})
 
 
 START: Final = 0

@@ -19,7 +19,7 @@ from jobs.repository import attempts, datasets, keeping, models, queue
 from jobs.repository.attempts import Stored
 from jobs.repository.core import append_events, change_status, lock_job, now, queue_wakeup
 from jobs.repository.indexing import index_job
-from jobs.scheduling import Rules, needs_memory_mb, share_of, work_of
+from jobs.scheduling import Rules, label_share_of, needs_memory_mb, share_of, work_of
 from jobs.spec import EvaluateSpec, IngestSpec, Spec, TrainSpec
 from jobs.states import FINAL, OWNED, Status
 from jobs.tables import Artifact, Checkpoint, IdempotencyKey, Job, Label, Model
@@ -55,7 +55,7 @@ def submit(
     """
     if (earlier := submitted_before(session, key, body)) is not None:
         return Submission(earlier, created=False)
-    own = limits.own_limits(session)
+    own = limits.enter(session)
     limits.require_priority(own, spec.priority)
     limits.require_room(session, own)
     seconds = limits.seconds_allowed(own, spec.limits.max_seconds)
@@ -76,7 +76,8 @@ def submit(
         needs_device=spec.resources.device,
         needs_memory_mb=needs_memory_mb(spec.resources.memory_gb),
         any_environment=not spec.resources.exact,
-        share=share_of(session.scope, spec, rules.share_label),
+        share=share_of(session.scope, spec, rules),
+        label_share=label_share_of(spec, rules),
         work=work_of(spec, _manifest(session, spec)),
         max_attempts=spec.limits.max_attempts,
         created_at=stamp,
@@ -93,6 +94,7 @@ def submit(
     with across(session):
         queue.require_room(session, rules.max_queued)
         job.turn = queue.turn_for(session, job, rules)
+    job.label_turn = queue.label_turn_for(session, job)
     session.add(job)
     session.flush()
     if spec.labels:
@@ -168,6 +170,7 @@ def cancel(session: OwnTransaction, job_id: str) -> Job:
     else:
         if job.attempt == 0:
             job.turn = 0  # a job that never ran does not count for its share
+            job.label_turn = None
         change_status(session, job, Status.CANCELLED, "Cancelled before it ran." if job.attempt == 0 else "Cancelled.")
     session.flush()
     return job

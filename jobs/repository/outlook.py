@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -47,17 +47,32 @@ def forecast(session: Transaction, live_ms: int) -> Forecast:
     """A forecast from the whole queue as it is now; it answers positions and expected starts."""
     columns = (
         Job.id, Job.priority, Job.turn, Job.needs_device, Job.needs_memory_mb, Job.environment_key, Job.any_environment,
-        Job.faults, Job.max_attempts, Job.work, Job.progress,
+        Job.faults, Job.max_attempts, Job.work, Job.progress, Job.project_id, Job.attempt, Job.label_turn,
     )  # fmt: skip
     waiting = session.execute(select(*columns).where(Job.status == Status.QUEUED)).all()
     found = paces(session)
+    turns = _turns(waiting)
     return Forecast(
-        [waiting_of(row) for row in waiting],
+        [waiting_of(row)._replace(turn=turns.get(row.id, row.turn)) for row in waiting],
         live_hosts(session, live_ms),
         _running(session, found),
         found,
         now(session),
+        turns,
     )
+
+
+def _turns(rows: Sequence[Any]) -> dict[str, int]:
+    """The turns of jobs of one project and demand as claims will give them: in the order of their labels."""
+    lines: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
+    for row in rows:
+        if row.label_turn is not None and row.attempt == 0:
+            lines[row.project_id, row.priority, row.needs_device, row.needs_memory_mb].append(row)
+    found: dict[str, int] = {}
+    for line in lines.values():
+        by_label = sorted(line, key=lambda row: (row.label_turn, row.id))
+        found |= {row.id: turn for row, turn in zip(by_label, sorted(row.turn for row in line), strict=True)}
+    return found
 
 
 def live_hosts(session: Transaction, live_ms: int) -> list[Host]:

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, func, insert, or_, select, text, u
 
 from jobs import scheduling
 from jobs.access import limits
-from jobs.access.scope import ServiceTransaction, Transaction, project_of
+from jobs.access.scope import OwnTransaction, ServiceTransaction, Transaction, project_of
 from jobs.clock import now_ms
 from jobs.environment import device_of
 from jobs.errors import QueueFull
@@ -115,13 +115,35 @@ def claim(
             heads = _heads(demands, _fits(offer, resting))
             continue
         if job is not None and (offer.idle or not scheduling.last_chance(job.faults, job.max_attempts)):
-            return _take(session, job, offer, lease_ms)
+            return _take(session, _first_by_label(session, job, _fits_offer(offer, patient=False)), offer, lease_ms)
         if job is not None and _holds_back(session, job, offer, live_ms):
             return None
         if job is not None:
             heads = _heads(demands, _fits(offer, resting, patient=True))
         # Else other workers are claiming all of them; the next query shows the jobs behind them.
     return None
+
+
+def _first_by_label(session: ServiceTransaction, job: Job, fits: ColumnElement[bool]) -> Job:
+    """The job of the same project and demand whose label comes first; it changes turns with a *locked* one.
+
+    A project's turns stay the same, so that its labels change nothing for others. A job that has run before keeps its
+    turn.
+    """
+    if job.label_turn is None or job.attempt:
+        return job
+    rival = select(Job).where(
+        Job.project_id == job.project_id, Job.priority == job.priority, Job.status == Status.QUEUED,
+        Job.needs_device == job.needs_device, Job.needs_memory_mb == job.needs_memory_mb, Job.attempt == 0,
+        Job.label_turn.is_not(None), Job.label_turn < job.label_turn, fits,
+    )  # fmt: skip
+    first = rival.order_by(Job.label_turn, Job.id).limit(1).with_for_update(skip_locked=True)
+    other = session.execute(first.execution_options(populate_existing=True)).scalar_one_or_none()
+    if other is None:
+        return job
+    job.turn, other.turn = other.turn, job.turn
+    session.flush()
+    return other
 
 
 def _take(session: ServiceTransaction, job: Job, offer: Offer, lease_ms: int) -> Claim:
@@ -286,6 +308,25 @@ def turn_for(session: Transaction, job: Job, rules: scheduling.Rules) -> int:
     else:
         virtual = last  # V is no more than that
     return int(max(virtual, last)) + job.work
+
+
+def label_turn_for(session: OwnTransaction, job: Job) -> int | None:
+    """The turn of a job among those of its project, by its label; None where labels have no part in a project.
+
+    It is `max(V, last) + work` as in `turn_for`. The virtual time V is where the project's queue begins, or where its
+    newest job began if none waits. Call it after `turn_for`, under whose lock it reads.
+    """
+    if job.label_share is None:
+        return None
+    begins = Job.label_turn - Job.work
+    has_turn = Job.label_turn.is_not(None)
+    first = select(begins).where(Job.status == Status.QUEUED, Job.priority == job.priority, has_turn)
+    newest = select(begins).where(has_turn).order_by(Job.id.desc()).limit(1)
+    last = select(func.max(Job.label_turn)).where(Job.label_share == job.label_share, has_turn)
+    queries = (first.order_by(Job.label_turn).limit(1), newest, last)
+    standing, began, mine = session.execute(select(*(query.scalar_subquery() for query in queries))).one()
+    virtual = began if standing is None else standing
+    return int(max(virtual or 0, mine or 0)) + job.work
 
 
 def _standing(session: Transaction, job: Job, live_ms: int, place: ColumnElement[int]) -> int | None:

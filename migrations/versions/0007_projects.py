@@ -40,6 +40,8 @@ def upgrade() -> None:
     _records()
     for table in OWNED:
         op.add_column(table, sa.Column("project_id", PROJECT, nullable=False, server_default=sa.text("'default'")))
+    op.add_column("jobs", sa.Column("label_share", sa.String(length=256), nullable=True))
+    op.add_column("jobs", sa.Column("label_turn", sa.BigInteger(), nullable=True))
     _key_of_two("idempotency_keys", "key")
     _key_of_two("model_aliases", "alias")
     _indices()
@@ -157,6 +159,16 @@ def _indices() -> None:
             postgresql_where=sa.text("starred"),
             sqlite_where=sa.text("starred = 1"),
         )
+    for name, columns, condition in (
+        (
+            "ix_jobs_label_turn",
+            ["project_id", "priority", "label_turn", "id"],
+            "status = 'queued' AND label_turn IS NOT NULL",
+        ),
+        ("ix_jobs_label_share", ["project_id", "label_share", "label_turn"], "label_turn IS NOT NULL"),
+    ):
+        where = sa.text(condition)
+        op.create_index(name, "jobs", columns, postgresql_where=where, sqlite_where=where)
     op.drop_index("uq_datasets_name_version", "datasets")
     op.create_index("uq_datasets_name_version", "datasets", ["project_id", "name", "version"], unique=True)
     op.create_index("ix_sweeps_project_id", "sweeps", ["project_id", "id"])

@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.fuzz import objects, requests, uploads
+from tests.fuzz import objects, requests, two_projects, uploads
 from tests.fuzz.server import api_server, nice
 from tests.fuzz.watch import Watch
 
@@ -28,7 +28,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=SEED, help="all choices come from it (%(default)s)")
     parser.add_argument("--health-ms", type=float, default=200, help="longest answer of /healthz (%(default)s)")
     parser.add_argument("--only", type=int, metavar="N", help="only the upload of this number, which is kept")
+    parser.add_argument(
+        "--two-projects",
+        action="store_true",
+        help="only requests with keys of two projects",
+    )
     options = parser.parse_args(arguments)
+    if options.two_projects:
+        with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+            return _told(two_projects.run(Path(folder), options.requests, options.seed))
     numbers = range(options.uploads) if options.only is None else range(options.only, options.only + 1)
     if options.only is not None:
         kept = Path(f"fuzz-{options.seed}-{options.only}")
@@ -39,6 +47,11 @@ def main(arguments: list[str] | None = None) -> int:
         found = run(Path(folder), number, numbers, options.seed, options.health_ms / 1000)
         if options.only is not None:
             print((Path(folder) / "intake/intake.log").read_text(errors="replace"))
+    return _told(found)
+
+
+def _told(found: list[str]) -> int:
+    """Prints what is wrong. Returns the exit code."""
     for wrong in found[:SHOWN]:
         print(f"WRONG {wrong}")
     print(f"{len(found)} wrong" if found else "nothing is wrong")

@@ -43,3 +43,9 @@ def test_a_reader_that_crashes_is_a_finding(tmp_path: Path) -> None:
         assert intake.take(tmp_path / "upload")["what"] == "ready", "another process does it"
     finally:
         intake.close()
+
+
+@pytest.mark.long("hundreds of requests with keys of two projects")
+def test_no_answer_to_a_project_has_a_word_of_another(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["--two-projects", "--requests", "600"])
+    assert code == 0, capsys.readouterr().out

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx2
 import pytest
 
+import api
 from tests.api.dashboard import Dashboard
 
 HOSTILE = '"><script>alert(1)</script>'
@@ -133,6 +135,13 @@ def test_static_files_are_revalidated_by_etag(get: httpx2.Client) -> None:
     assert get.get("/static/chart.js", headers={"If-None-Match": first.headers["ETag"]}).status_code == 304
     for name in ("nope.js", "..%2fapp.py", "base.html", "__init__.py"):
         assert get.get(f"/static/{name}").status_code == 404
+
+
+def test_a_page_whose_buttons_ask_has_the_dialog_that_asks() -> None:
+    templates = [path.read_text() for path in Path(api.__file__).parent.rglob("*.html") if path.name != "macros.html"]
+    asking = [text for text in templates if "data-confirm" in text]
+    assert asking
+    assert all("{{ ui.confirmation() }}" in text for text in asking)
 
 
 def test_pages_are_no_part_of_the_documented_api(get: httpx2.Client) -> None:

@@ -14,9 +14,10 @@ from sqlalchemy import select
 from jobs.access import limits, projects
 from jobs.access.limits import Limits
 from jobs.access.scope import SERVICE, Project
+from jobs.access.tables import ProjectRow
 from jobs.database import Database
-from jobs.errors import QuotaExceeded
-from jobs.repository import attempts, lifecycle, queue
+from jobs.errors import Conflict, NotFound, QuotaExceeded
+from jobs.repository import attempts, history, lifecycle, queue
 from jobs.repository.queue import Offer
 from jobs.states import Status
 from jobs.tables import Job
@@ -135,3 +136,57 @@ def test_storage_has_a_bound(database: Database, project: Make) -> None:
         projects.change(session, "vision", None, {"max_storage_bytes": 60})
     with pytest.raises(QuotaExceeded, match="max_storage_bytes"):
         submit(database, mine)
+
+
+def test_a_job_pauses_when_its_checkpoints_pass_the_storage(database: Database, project: Make) -> None:
+    mine = project(max_storage_bytes=100)
+    job = submit(database, mine)
+    with database.write(SERVICE) as session:
+        claim = queue.claim(session, Offer("worker_a"), LEASE_MS)
+    assert claim is not None
+    for step, (size, status) in enumerate(((60, Status.RUNNING), (100, Status.RUNNING), (101, Status.PAUSING)), 1):
+        with database.write(mine) as session:
+            row = attempts.lock(session, claim, LEASE_MS)
+            attempts.add_checkpoint(session, row, step, attempts.Stored(f"{step}" * 64, size), keep=1)
+            attempts.hold_to_storage(session, row)
+        with database.read(mine) as session:
+            assert lifecycle.get(session, job).status == status, size
+    with database.read(mine) as session:
+        said = history.latest_events(session, job, 1)[0].message
+    assert "101 bytes are stored" in said
+    assert "max_storage_bytes is 100" in said
+    with database.write(mine) as session:
+        attempts.hand_back(session, attempts.lock(session, claim, LEASE_MS), Status.PAUSED, "Paused.")
+    with pytest.raises(QuotaExceeded, match="max_storage_bytes"), database.write(mine) as session:
+        lifecycle.resume(session, job)
+
+
+def test_a_project_that_is_deleted_takes_no_more_jobs(database: Database, project: Make) -> None:
+    """Of a deletion and submits at once, either all submits fail or the deletion does: no job is left without one."""
+    for round_ in range(10):
+        mine = project(f"brief-{round_}")
+
+        def remove(name: str = f"brief-{round_}") -> str:
+            with database.write(SERVICE) as session:
+                projects.remove(session, name)
+            return "deleted"
+
+        def begin(mine: Project = mine) -> str:
+            return submit(database, mine)
+
+        barrier = threading.Barrier(4)
+
+        def run(work: Callable[[], str], barrier: threading.Barrier = barrier) -> str:
+            barrier.wait()
+            try:
+                return work()
+            except (Conflict, NotFound) as error:
+                return type(error).__name__
+
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(run, (begin, remove, begin, begin)))
+        with database.read(SERVICE) as session:
+            left = session.execute(select(Job.id).where(Job.project_id == mine.id)).scalars().all()
+            there = session.get(ProjectRow, mine.id) is not None
+        assert there == bool(left), found
+        assert ("deleted" in found) == (not there)
