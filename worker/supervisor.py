@@ -38,8 +38,8 @@ DRAIN_SECONDS = 0.05
 HOLD_SECONDS = 0.2
 """Longest pause between two looks whether a copy or the template is ready."""
 TEMPLATE_SECONDS = 60.0
-"""How long an attempt waits for a template that starts. Then its process is spawned. Eight workers that start at once on
-two cores take half a minute: eight spawned processes beside them would take twice as long."""
+"""How long an attempt waits for a template that starts. Then its process is spawned. Eight workers that start at once
+on two cores take half a minute: eight spawned processes beside them would take twice as long."""
 STARVED_SECONDS = 60.0
 """How long a training that has used up `resources.memory_gb` may take until its first message."""
 

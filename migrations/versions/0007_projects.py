@@ -46,6 +46,7 @@ def upgrade() -> None:
     _key_of_two("model_aliases", "alias")
     _indices()
     _count_what_ran()
+    _numbers_by_both_names()
     if op.get_bind().dialect.name == "postgresql":
         _row_security()
 
@@ -185,6 +186,18 @@ def _count_what_ran() -> None:
         " sum(CASE WHEN ended_at > started_at THEN ended_at - started_at ELSE 0 END), count(*)"
         f" FROM attempts WHERE ended_at IS NOT NULL GROUP BY {days}, {kind}"
     )
+
+
+def _numbers_by_both_names() -> None:
+    """Results keep `accuracy` (an evaluation's) as `val/accuracy` (a training's) too, and the other way round."""
+    for table, owner in (("job_metrics", "job_id"), ("model_metrics", "model_id")):
+        for name, other in (("accuracy", "val/accuracy"), ("loss", "val/loss"), ("top5", "val/top5")):
+            for there, missing in ((name, other), (other, name)):
+                op.execute(
+                    f"INSERT INTO {table} ({owner}, name, value) SELECT {owner}, '{missing}', value FROM {table} AS one"
+                    f" WHERE name = '{there}' AND NOT EXISTS (SELECT 1 FROM {table} AS two"
+                    f" WHERE two.{owner} = one.{owner} AND two.name = '{missing}')"
+                )
 
 
 def _row_security() -> None:
