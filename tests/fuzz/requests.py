@@ -29,7 +29,7 @@ Ask = Callable[[Any], None]
 
 def operations(url: str) -> list[Any]:
     """Every operation of the document of a server."""
-    document = schemathesis.openapi.from_url(f"{url}/openapi.json")
+    document = schemathesis.openapi.from_url(f"{url}/openapi.json", timeout=2 * PATIENCE_SECONDS)
     return [found.ok() for found in document.get_all_operations()]
 
 
