@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from adderclient import Client, InvalidRequestError
 from tests.adderclient.conftest import Adder
 from tests.api.conftest import Running
 
 
+@pytest.fixture
+def logs() -> Iterator[list[Any]]:
+    """What the server logs. It runs in this process, and its lines would stand among those of the command."""
+    with capture_logs() as found:
+        yield found
+
+
 def test_a_webhook_is_made_changed_tried_and_deleted(
-    site: Running, adder: Adder, monkeypatch: pytest.MonkeyPatch
+    site: Running, adder: Adder, logs: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ADDER_URL", site.url)
     refused = adder("webhooks", "create", "https://127.0.0.1/x")
@@ -41,6 +51,7 @@ def test_a_webhook_is_made_changed_tried_and_deleted(
     assert "whsec_" not in shown.stdout
     assert adder("webhooks", "delete", hook, "--yes").returncode == 0
     assert json.loads(adder("webhooks", "list", "--json").stdout)["data"] == []
+    assert "whsec_" not in json.dumps(logs, default=str)
 
 
 def test_the_library_does_the_same(real: Client) -> None:
