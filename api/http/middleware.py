@@ -26,6 +26,8 @@ HTML_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+DRAWING_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+"""Of an SVG that is opened by itself, which is a document like a page: nothing in it runs or loads anything."""
 
 log = structlog.get_logger()
 
@@ -82,8 +84,9 @@ class RequestMiddleware:
         origin = headers.get("origin")
         if origin is None or scope["method"] in SAFE_METHODS or origin.lower() in self.service.settings.cors_origins:
             return None
-        if origin.partition("://")[2].lower() != host:
-            return Problem("foreign_origin", "A page of another origin must not change anything here.")
+        if origin.lower() != f"{scope['scheme']}://{host}":
+            behind = " Behind a proxy with TLS, name it in ADDER_TRUSTED_PROXIES." if origin.startswith("https") else ""
+            return Problem("foreign_origin", f"A page of another origin must not change anything here.{behind}")
         return None
 
 
@@ -132,6 +135,8 @@ class _Answer:
         if kind.startswith("text/html"):
             headers.setdefault("Content-Security-Policy", HTML_POLICY)
             headers.setdefault("X-Frame-Options", "DENY")
+        if kind.startswith("image/svg"):
+            headers.setdefault("Content-Security-Policy", DRAWING_POLICY)
         if "json" in kind:
             headers.setdefault("Cache-Control", "no-store")
 
