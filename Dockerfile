@@ -23,10 +23,14 @@ WORKDIR /src
 
 # The dependencies, in layers that change only with these files. "+cpu" and the like name a build of torch, which is
 # the index's affair: the pin keeps the version alone. (A build with a suffix ranks above the one without.)
+#
+# Each file that is installed must have a checksum of deploy/image.lock. Torch comes apart and last, by version alone:
+# its index is an argument, and a CUDA build brings libraries of its own.
 COPY pyproject.toml README.md constraints.txt ./
+COPY deploy/image.lock /tmp/image.lock
+RUN pip install --require-hashes --no-deps --only-binary :all: --requirement /tmp/image.lock
 RUN sed -E '/^-e /d; s/^(torch==[0-9.]+)\+.*/\1/' constraints.txt >/tmp/constraints.txt \
  && pip install ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} --constraint /tmp/constraints.txt torch
-RUN pip install --constraint /tmp/constraints.txt '.[server]'
 
 # What nothing here runs: torch's C++ headers, CMake files and test programs, the packages' own test suites.
 RUN site=$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
@@ -44,7 +48,7 @@ COPY jobs jobs
 COPY adderclient adderclient
 COPY launcher launcher
 COPY migrations migrations
-RUN pip install --no-deps --force-reinstall . \
+RUN pip install --no-deps --no-build-isolation --no-index . \
  && pip uninstall --yes --quiet setuptools pip
 # The image must not be made with a part missing: everything the processes import, once, and the kernels.
 COPY deploy/healthcheck.py /opt/adder/healthcheck.py
@@ -60,7 +64,10 @@ RUN apt-get update \
  && apt-get install --yes --no-install-recommends libgomp1 \
  && rm -rf /var/lib/apt/lists/*
 
-RUN groupadd --gid 10001 adder \
+# 10001 is the service, 10002 the jobs of a worker.
+RUN groupadd --gid 10002 adder-job \
+ && useradd --uid 10002 --gid 10002 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin adder-job \
+ && groupadd --gid 10001 adder \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin adder \
  && install --directory --owner=adder --group=adder --mode=0750 /data
 

@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE :=
 WORKERS ?= 3
 SIDE_BY_SIDE := -n $(WORKERS) --dist loadgroup
 
-.PHONY: setup kernels demo up test test-all test-five check docs faults fuzz format bench bench-service bench-load soak compose-test lock release clean
+.PHONY: setup kernels demo up test test-all test-five check docs faults fuzz format bench bench-service bench-load soak attack compose-test lock release clean
 
 setup: $(VENV)/.installed $(KERNELS)
 
@@ -86,6 +86,10 @@ bench-load: setup
 	$(RUN)/python -m benchmarks.service --only claims,queue,points,lists,clients,upkeep
 	$(RUN)/python -m benchmarks.service --only real --databases postgresql
 
+# What did not hold once, and what the threat model promises, tried against a running service: HELD or HOLE a line.
+attack: setup
+	$(RUN)/python -m tests.attack
+
 soak: setup
 	$(RUN)/python -m benchmarks.service --only soak --databases postgresql
 
@@ -99,6 +103,7 @@ release: setup
 lock: setup
 	{ echo '# Exact versions of everything that `make setup` installs; made by `make lock`.'; \
 	  $(RUN)/pip freeze --exclude-editable | sed 's/^torch==\([0-9.]*\).*/torch==\1/'; } > constraints.new && mv constraints.new constraints.txt
+	$(RUN)/python deploy/lock_image.py
 
 clean:
 	rm -rf $(VENV) $(KERNELS) demo-data data .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

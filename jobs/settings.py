@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from functools import cached_property
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -21,18 +24,55 @@ Days = Annotated[Annotated[float, Field(gt=0)] | None, _EMPTY_IS_NONE]
 """Empty: for ever."""
 
 
+class _Files(PydanticBaseSettingsSource):
+    """Any setting from a file: `ADDER_…_FILE` names it. So no secret stands in an environment or an argument."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        prefix = self.config.get("env_prefix", "")
+        path = os.environ.get(f"{prefix}{field_name}_FILE".upper())
+        if not path:
+            return None, field_name, False
+        try:
+            return Path(path).read_text().strip(), field_name, False
+        except OSError as error:
+            raise SettingsError(f"{prefix}{field_name}_FILE".upper() + f" is {path}: {error.strerror}") from None
+
+    def __call__(self) -> dict[str, Any]:
+        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def _shown(secret: SecretStr) -> str:
+    return secret.get_secret_value()
+
+
 class Settings(BaseSettings):
+    """All settings. Each can also lie in a file that `ADDER_…_FILE` names; a variable of the name itself goes first."""
+
     model_config = SettingsConfigDict(env_prefix="ADDER_", extra="ignore")
 
     data_dir: Path = Path("data")
     """Root of everything kept on this machine: embedded database, artifacts, work folders, datasets."""
     database_url: str = ""
     """SQLAlchemy URL. Empty: ``sqlite:///DATA_DIR/adder.db``."""
-    broker_url: str = "redis://127.0.0.1:6379/0"
-    """Celery broker: ``redis://…`` or ``redis+socket:///path.sock?virtual_host=0``."""
+    database_host: str = ""
+    """In place of `database_url`: the host of a PostgreSQL server. Name, user and password follow; so a password can
+    lie in a file, and may have any characters."""
+    database_port: int = Field(5432, ge=1, le=65535)
+    database_name: str = "adder"
+    database_user: str = "adder"
+    database_password: SecretStr = SecretStr("")
+    broker_url: str = ""
+    """Celery broker: ``redis://…`` or ``redis+socket:///path.sock?virtual_host=0``. Empty: the parts that follow."""
+    broker_host: str = "127.0.0.1"
+    broker_port: int = Field(6379, ge=1, le=65535)
+    broker_password: SecretStr = SecretStr("")
     artifacts_url: str = ""
     """Where artifacts lie: ``s3://bucket/prefix``, with address and credentials in the usual ``AWS_…`` variables.
     Empty: the folder ``DATA_DIR/artifacts``."""
+    artifacts_access_key_id: SecretStr = SecretStr("")
+    """In place of `AWS_ACCESS_KEY_ID`, with `artifacts_secret_access_key`."""
+    artifacts_secret_access_key: SecretStr = SecretStr("")
     inference_url: str = ""
     """Where the inference process answers: ``unix:/path.sock`` or ``http://host:port``. Empty: no predictions."""
 
@@ -123,6 +163,22 @@ class Settings(BaseSettings):
     child_command: Annotated[tuple[str, ...], NoDecode] = CHILD
     """Program that runs one attempt (space separated); see ``worker/protocol.py`` for what it must speak. One that is
     named here is spawned for each attempt."""
+    child_variables: Annotated[tuple[str, ...], NoDecode] = ()
+    """Further environment variables of the worker (comma separated; `NAME_*`: all that begin so) that the program of an
+    attempt sees. It sees what it needs (``worker/variables.py``) and no other."""
+    child_isolation: Literal["auto", "required", "none"] = "auto"
+    """What holds the programs of attempts back: `auto`, whatever the system offers (Landlock, and the user of
+    `child_uid`); `required`, a worker without any of it does not start; `none`, no Landlock."""
+    child_uid: int | None = Field(None, ge=1)
+    """The user that attempts run as. The worker needs the capabilities SETUID, SETGID and KILL for it."""
+    child_gid: int | None = Field(None, ge=1)
+    """The group of that user; by default its number. The worker must be in it."""
+    child_readable: Annotated[tuple[Path, ...], NoDecode] = ()
+    """Further folders that attempts may read (separated by `:`), beside datasets and the interpreter's files."""
+    worker_uid: int | None = Field(None, ge=1)
+    """The user that a worker becomes which root started. It keeps SETUID, SETGID and KILL alone."""
+    worker_gid: int | None = Field(None, ge=1)
+    """The group of that user; by default its number."""
     template: bool = True
     """Whether attempts are forked from a process that has imported torch already (Linux), which saves seconds each.
     Off: each is spawned by its command."""
@@ -176,6 +232,17 @@ class Settings(BaseSettings):
     max_webhooks: int = Field(20, ge=0)
     """Webhooks that one project may have."""
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, _Files(settings_cls)
+
     @field_validator("artifacts_url")
     @classmethod
     def _bucket(cls, value: str) -> str:
@@ -187,6 +254,16 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(value.split()) if isinstance(value, str) else value
+
+    @field_validator("child_readable", mode="before")
+    @classmethod
+    def _split_folders(cls, value: object) -> object:
+        return tuple(filter(None, value.split(":"))) if isinstance(value, str) else value
+
+    @field_validator("child_variables", mode="before")
+    @classmethod
+    def _split_variables(cls, value: object) -> object:
+        return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
 
     @field_validator("worker_devices", mode="before")
     @classmethod
@@ -261,7 +338,19 @@ class Settings(BaseSettings):
 
     @cached_property
     def resolved_database_url(self) -> str:
-        return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'adder.db'}"
+        if self.database_url:
+            return self.database_url
+        if not self.database_host:
+            return f"sqlite:///{self.data_dir.resolve() / 'adder.db'}"
+        user, password = (quote(text, safe="") for text in (self.database_user, _shown(self.database_password)))
+        at = f"{self.database_host}:{self.database_port}/{quote(self.database_name, safe='')}"
+        return f"postgresql://{user}:{password}@{at}" if password else f"postgresql://{user}@{at}"
+
+    @cached_property
+    def resolved_broker_url(self) -> str:
+        password = quote(_shown(self.broker_password), safe="")
+        who = f":{password}@" if password else ""
+        return self.broker_url or f"redis://{who}{self.broker_host}:{self.broker_port}/0"
 
     @property
     def live_ms(self) -> int:

@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 def celery_app(settings: Settings) -> Celery:
     """The Celery application of API and workers: no result backend, early acknowledgement, no prefetch."""
-    app = Celery("adder", broker=settings.broker_url, set_as_current=False)
+    app = Celery("adder", broker=settings.resolved_broker_url, set_as_current=False)
     app.conf.update(
         task_default_queue=settings.queue,
         task_ignore_result=True,

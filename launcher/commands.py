@@ -70,7 +70,7 @@ def backup(
 ) -> None:
     """Copy database, artifacts and datasets of `adder up`, which may be running."""
     _need_the_server()
-    _run("jobs.backup", str(target), ADDER_DATA_DIR=str(_folder(data)))
+    _run("jobs.backup", str(target), umask=PRIVATE, ADDER_DATA_DIR=str(_folder(data)))
 
 
 def restore(
@@ -80,7 +80,7 @@ def restore(
 ) -> None:
     """Check a backup and make a data folder of it; `adder up` then goes on with its jobs."""
     _need_the_server()
-    _run("jobs.restore", str(source), *(["--force"] if force else []), ADDER_DATA_DIR=str(_folder(data)))
+    _run("jobs.restore", str(source), *(["--force"] if force else []), umask=PRIVATE, ADDER_DATA_DIR=str(_folder(data)))
 
 
 def start(data: Data = None) -> None:
@@ -115,9 +115,13 @@ def _python(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
-def _run(module: str, *arguments: str, **environment: str) -> None:
+PRIVATE = 0o077
+"""A backup holds the whole database: it is its user's alone, as the service's data folder is."""
+
+
+def _run(module: str, *arguments: str, umask: int = -1, **environment: str) -> None:
     """Runs a program and exits with its exit code."""
-    done = subprocess.run(_python(module, *arguments), env=os.environ | environment, check=False)
+    done = subprocess.run(_python(module, *arguments), env=os.environ | environment, umask=umask, check=False)
     raise typer.Exit(done.returncode)
 
 

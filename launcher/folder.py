@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -35,6 +36,7 @@ class DataFolder:
     def __enter__(self) -> DataFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            close_to_others(self.path)
             self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise UpError(
@@ -70,6 +72,25 @@ class DataFolder:
         if path.exists() and path.stat().st_size > MAX_LOG_BYTES:
             path.replace(path.with_name(path.name + ".1"))
         return path
+
+
+def close_to_others(folder: Path) -> None:
+    """Takes a data folder that is there already, and the database in it, from all other users of this machine.
+
+    Raises:
+        UpError: the folder is another user's, or one that users share.
+    """
+    status = folder.stat()
+    if status.st_mode & stat.S_ISVTX or folder == folder.parent:
+        raise UpError(f"{folder} is a folder that all users share; choose one of your own with --data")
+    if status.st_uid != os.geteuid():
+        raise UpError(
+            f"{folder} belongs to another user (uid {status.st_uid}), who could read and change all that it keeps; "
+            f"run `chown -R {os.geteuid()} {folder}` as root, or choose another folder with --data"
+        )
+    folder.chmod(0o700)
+    for file in folder.glob("adder.db*"):  # with -wal and -shm
+        file.chmod(0o600)
 
 
 def tail(path: Path, lines: int = 15) -> str:

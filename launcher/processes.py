@@ -50,6 +50,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 pass_fds=self.fds,
                 start_new_session=True,
+                umask=0o077,  # what the service keeps is its user's alone
                 preexec_fn=die_with_parent(self.orphan_signal),
             )
         self._started = time.monotonic()

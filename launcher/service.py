@@ -112,7 +112,12 @@ class _Service:
             self._child(f"worker-{number}" if options.workers > 1 else "worker", ("-m", "worker"), signal.SIGTERM)
             for number in range(1, options.workers + 1)
         ]
-        self.inference = self._child("inference", ("-m", "worker.inference"), signal.SIGKILL)
+        # It reads models, and needs neither database nor broker.
+        stores = {"ADDER_DATABASE_URL", "ADDER_BROKER_URL"}
+        reading = {name: value for name, value in self.environment.items() if name not in stores}
+        self.inference = Child(
+            "inference", ("-m", "worker.inference"), reading, self.folder.log("inference"), (), signal.SIGKILL
+        )
 
     def _child(
         self, name: str, arguments: Sequence[str], orphan_signal: signal.Signals, fds: tuple[int, ...] = ()

@@ -18,6 +18,7 @@ from jobs.settings import Settings
 from worker.app import build, leave_on_signals
 from worker.context import WorkerContext
 from worker.housekeeping import Housekeeping
+from worker.privileges import settle
 
 CONSUMER_PAUSE_SECONDS = 1.0
 
@@ -27,7 +28,13 @@ log = structlog.get_logger()
 def main() -> int:
     argparse.ArgumentParser(prog="python -m worker", description=__doc__).parse_args()
     settings = Settings()
-    context = WorkerContext.create(settings)
+    try:
+        settle(settings)
+        context = WorkerContext.create(settings)
+        context.isolation.prepare(settings.data_dir)
+    except JobsError as error:
+        print(f"adder worker: {error}", file=sys.stderr)
+        return 2
     configure_logging(settings.log_level, process="worker", worker=context.id)
     # Celery asks who sets logging up: with a receiver it leaves that alone, and stdout and stderr too.
     signals.setup_logging.connect(_logging_is_set_up)
@@ -43,6 +50,7 @@ def main() -> int:
         context.template.keep()
     housekeeping = Housekeeping(context)
     housekeeping.start()
+    log.info("worker.isolation", kind=context.isolation.kind, note=context.isolation.note)
     log.info("worker.ready", slots=context.slots.devices, memory_mb=context.slots.memory_mb)
     try:
         _consume(context)

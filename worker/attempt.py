@@ -20,6 +20,7 @@ from jobs.states import Status
 from jobs.tables import Job
 from worker import protocol
 from worker.context import WorkerContext
+from worker.handed_over import opened
 from worker.handle import Way
 from worker.judgement import Conclusion
 from worker.transfers import Transfer, Transfers
@@ -61,10 +62,11 @@ class AttemptWriter:
     next flush first finds out whether the commit took place.
     """
 
-    def __init__(self, context: WorkerContext, claim: Claim, transfers: Transfers) -> None:
+    def __init__(self, context: WorkerContext, claim: Claim, transfers: Transfers, workdir: Path) -> None:
         self._context = context
         self._claim = claim
         self._transfers = transfers
+        self._workdir = workdir
         self._pending = Batch()
         self._sent: Batch | None = None
         """The batch of a transaction that is not known to be committed."""
@@ -107,7 +109,10 @@ class AttemptWriter:
             elif isinstance(item, protocol.Progress):
                 self._advance(item.progress)
             elif isinstance(item, protocol.Environment):
-                self._pending.environment = item.environment | {"process": self.way}
+                self._pending.environment = item.environment | {
+                    "process": self.way,
+                    "isolation": self._context.isolation.kind,
+                }
             elif isinstance(item, protocol.Note):
                 self.event(item.event, item.message, item.data)
             elif isinstance(item, protocol.CheckpointSaved):
@@ -119,7 +124,7 @@ class AttemptWriter:
             elif isinstance(item, protocol.DatasetReady):
                 self.dataset = (item, self._copy(item.path))
             else:
-                self.outcome = item
+                self.outcome = self._without_folders(item)
 
     def _advance(self, changed: dict[str, Any]) -> None:
         self._progress = self._progress | changed
@@ -131,15 +136,27 @@ class AttemptWriter:
     def _copy(self, path: str) -> Copy:
         """Has a file copied to the store. A file that is named twice is copied once."""
         if path not in self._copies:
-            transfer = self._transfers.add(partial(self._context.store.put, Path(path)))
+            transfer = self._transfers.add(partial(self._put, Path(path)))
             self._copies[path] = Copy(Path(path), transfer)
         return self._copies[path]
+
+    def _without_folders(self, outcome: protocol.Outcome) -> protocol.Outcome:
+        """Where the data folder lies on this machine is not a user's business."""
+        if isinstance(outcome, protocol.Done):
+            return outcome
+        said = outcome.message.replace(f"{self._context.settings.data_dir.resolve()}/", "")
+        return outcome.model_copy(update={"message": said})
+
+    def _put(self, path: Path) -> Stored:
+        """Stores a copy of a file that the child has named."""
+        with opened(path, self._workdir) as file:
+            return self._context.store.put_file(file)
 
     def _save(self, saved: protocol.CheckpointSaved) -> None:
         """Has a checkpoint copied to the store, in place of older ones that still wait or fail."""
         for _, older in self._checkpoints:
             older.transfer.cancel()
-        copy = Copy(Path(saved.path), self._transfers.add(partial(self._context.store.put, Path(saved.path))))
+        copy = Copy(Path(saved.path), self._transfers.add(partial(self._put, Path(saved.path))))
         self._checkpoints.append((saved, copy))
 
     def _collect(self) -> None:
@@ -271,7 +288,7 @@ class AttemptWriter:
     def _ensure(self, copy: Copy) -> None:
         if time.monotonic() - copy.transfer.done_at < self._context.store.grace / 4:
             return
-        self._context.store.ensure(copy.transfer.result, copy.path)
+        self._context.store.ensure(copy.transfer.result, partial(self._put, copy.path))
         copy.transfer.done_at = time.monotonic()
 
     def _settle(self, batch: Batch, dropped: Sequence[str]) -> None:

@@ -22,7 +22,9 @@ from addercore.config import AnalyzeConfig, DatasetInfo, InvalidConfig, TrainCon
 from addercore.errors import AdderError, BadData, BadModel, CheckpointError, Diverged, LoaderLost, Stopped
 from jobs.states import FailureCode
 from worker import protocol
+from worker.confine import confine
 from worker.environment import report_environment
+from worker.handle import offer_to_oom_killer
 from worker.ingest import ingest
 from worker.memory import limit_memory
 from worker.messages import Messages, die_with_supervisor, stop_on_sigterm
@@ -57,6 +59,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     order = protocol.JobOrder.model_validate_json(arguments.job.read_text())
     with suppress(OSError):  # what `ps -o comm` and `top` show; another system than Linux has no such file
         Path("/proc/self/comm").write_text(f"job {order.job_id[-11:]}")
+    offer_to_oom_killer("self")  # the worker may be another user, who cannot say it for this process
+    if order.confinement is not None:
+        confine(
+            Path(order.workdir),
+            Path(order.datasets_dir),
+            Path(order.confinement.data_dir),
+            [Path(folder) for folder in order.confinement.readable],
+            network=order.confinement.network,
+        )
     limit_memory(order.spec["resources"]["memory_gb"])
     if order.dataset is not None:
         register(DatasetInfo.from_dict(order.dataset))

@@ -19,6 +19,7 @@ from jobs.settings import MIB, Settings
 from jobs.states import Drain
 from jobs.store import ArtifactStore, store_of
 from jobs.wakeups import celery_app
+from worker.isolation import Isolation
 from worker.memory import memory_bytes
 from worker.probe import may_have_gpu, probe
 from worker.running import Running
@@ -51,6 +52,8 @@ class WorkerContext:
     """The last reading of each GPU's use (`worker.probe.gpu_use`)."""
     slots: Slots = field(init=False)
     """Slots of the CPU alone until `open_slots` has been called."""
+    isolation: Isolation = field(default_factory=lambda: Isolation("none", "not asked for"))
+    """What holds its jobs back."""
     template: Template | None = None
     """The process from which attempts are forked. None: each is spawned."""
     running: Running = field(default_factory=Running)
@@ -61,12 +64,23 @@ class WorkerContext:
 
     @classmethod
     def create(cls, settings: Settings) -> WorkerContext:
+        """The context of a worker process.
+
+        Raises:
+            JobsError: the isolation that the settings ask for cannot be had.
+        """
+        isolation = Isolation.of(settings)
         return cls(
             settings,
             Database(settings.resolved_database_url),
             store_of(settings),
             celery_app(settings),
-            template=Template(answer_seconds=min(ANSWER_SECONDS, settings.lease_seconds / 4))
+            isolation=isolation,
+            template=Template(
+                answer_seconds=min(ANSWER_SECONDS, settings.lease_seconds / 4),
+                variables=settings.child_variables,
+                credentials=isolation.credentials(),
+            )
             if settings.forks
             else None,
         )
@@ -139,7 +153,7 @@ class WorkerContext:
             "memory_mb": self.slots.memory_mb,
             "offers": list(self.offers),
             "draining": self.drain,
-            "info": self.info,
+            "info": {**self.info, "isolation": self.isolation.kind, "isolation_note": self.isolation.note},
             "stats": self.stats.report(
                 running=len(self.running.fences), spooled=self.running.spool_items(), gpus=self.gpus
             ),

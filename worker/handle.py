@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 Way = Literal["forked", "spawned"]
 
@@ -50,7 +50,12 @@ class Spawned:
     way: Way = "spawned"
 
     def __init__(
-        self, command: Sequence[str], arguments: Sequence[str], environment: Mapping[str, str], files: Files
+        self,
+        command: Sequence[str],
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        credentials: Mapping[str, Any],
+        files: Files,
     ) -> None:
         self._popen = subprocess.Popen(
             [
@@ -63,6 +68,7 @@ class Spawned:
             pass_fds=(files.messages, files.lifeline),
             process_group=0,
             env=environment,
+            **credentials,
         )  # fmt: skip
 
     @property
@@ -85,7 +91,7 @@ def reap_orphans(group: int) -> None:
                 time.sleep(0.01)  # killed, but not dead yet
 
 
-def offer_to_oom_killer(pid: int) -> None:
+def offer_to_oom_killer(pid: int | Literal["self"]) -> None:
     """Makes the OOM killer choose this process rather than the worker, which would take all its trainings along."""
     with suppress(OSError):  # ended already, or a system without it
         Path(f"/proc/{pid}/oom_score_adj").write_text(OOM_SCORE)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.environment import environment_key
+from worker.variables import passes
 
 GPU_FILES = ("nvidia[0-9]*", "dxg")
 """Device files in /dev that a machine with a GPU has: those of the driver, and of WSL."""
@@ -44,7 +45,12 @@ def probe() -> dict[str, Any]:
     Raises CalledProcessError with its stderr when torch cannot be loaded.
     """
     done = subprocess.run(
-        [sys.executable, "-m", "worker.probe"], capture_output=True, text=True, check=True, timeout=300
+        [sys.executable, "-m", "worker.probe"],
+        env={name: value for name, value in os.environ.items() if passes(name)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
     )
     found: dict[str, Any] = json.loads(done.stdout)
     return found

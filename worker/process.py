@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -34,6 +35,8 @@ class ChildProcess:
         backend: the kernel backend that the child must use; None: the child chooses.
         template: what the child is forked from. The child is spawned if this is None or cannot fork just now, and on a
             GPU, where starting CUDA takes longer than what a fork saves.
+        variables: further variables of this process that the child sees (`variables.passes`).
+        credentials: of the user that a spawned child runs as (`Isolation.credentials`); a template has its own.
         on_message: called with each line of the messages pipe, in order, on one thread. While it blocks, the pipe
             fills up and the child waits.
         on_log: called with pieces of stdout and stderr, on another thread.
@@ -49,6 +52,8 @@ class ChildProcess:
         device: str = "cpu",
         backend: str | None = None,
         template: Template | None = None,
+        variables: Sequence[str] = (),
+        credentials: Mapping[str, Any] | None = None,
         on_message: Callable[[bytes], None],
         on_log: Callable[[str], None],
         on_end: Callable[[], None],
@@ -57,8 +62,9 @@ class ChildProcess:
         self._process, pipes = start(
             command,
             ("--job", str(order)),
-            child_environment(os.environ, threads, device, backend),
+            child_environment(os.environ, threads, device, backend, variables),
             template if device == "cpu" else None,
+            credentials,
         )
         self._lifeline = pipes.lifeline
         self.returncode: int | None = None
@@ -170,6 +176,7 @@ def start(
     arguments: Sequence[str],
     environment: Mapping[str, str],
     template: Template | None,
+    credentials: Mapping[str, Any] | None = None,
 ) -> tuple[Handle, Pipes]:
     """Starts the process of one attempt: forks it from the template, or else spawns it by the command.
 
@@ -181,7 +188,7 @@ def start(
             return connected(partial(template.fork, arguments, environment))
         except TemplateLost as error:
             log.warning("child.spawned", reason=str(error))
-    return connected(partial(Spawned, command, arguments, environment))
+    return connected(partial(Spawned, command, arguments, environment, credentials or {}))
 
 
 def connected(begin: Callable[[Files], Handle]) -> tuple[Handle, Pipes]:

@@ -23,6 +23,17 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Confinement(_Frozen):
+    """The child restricts itself by Landlock before it does anything else."""
+
+    data_dir: str
+    """The worker's data folder. Of it the child may use its work folder and `datasets_dir` alone."""
+    readable: tuple[str, ...] = ()
+    """Further folders that it may read."""
+    network: bool = False
+    """Whether it may use TCP, as several processes of one job need it."""
+
+
 class JobOrder(_Frozen):
     """What the child is to do."""
 
@@ -45,6 +56,8 @@ class JobOrder(_Frozen):
     """The `DatasetInfo` of a user's dataset, whose file `ID.safetensors` then lies in `datasets_dir`."""
     upload: str | None = None
     """File that an ingest reads."""
+    confinement: Confinement | None = None
+    """None: the child restricts itself in no way."""
 
 
 class Point(_Frozen):

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from addercore.errors import AdderError
 from jobs.environment import backend_of
 from jobs.errors import FenceLost, JobsError, StoreError
-from jobs.files import remove_if_empty, remove_tree
+from jobs.files import remove_if_empty
 from jobs.repository import attempts, history
 from jobs.repository.attempts import Claim
 from jobs.states import Cause, FailureCode, Status
@@ -62,10 +62,10 @@ class Supervisor:
         self._wake = threading.Event()
         """Set when the child or a copy has ended."""
         self._transfers = Transfers(self._wake.set)
-        self._writer = AttemptWriter(context, claim, self._transfers)
         self._spool: Spool[protocol.Message | str] = Spool(SPOOL_ITEMS, SPOOL_BYTES)
         self._ended = threading.Event()
         self._workdir = self._settings.work_dir.resolve() / claim.job_id / f"{claim.attempt}-{claim.fence}"
+        self._writer = AttemptWriter(context, claim, self._transfers, self._workdir)
         self._protocol_error = ""
         self._heard: set[type[protocol.Message]] = set()
         """Kinds of messages that the child has sent."""
@@ -98,7 +98,7 @@ class Supervisor:
                 self._spool.close()
                 self._transfers.close()
                 # Once the job has ended, also remove what earlier attempts left whose workers were killed.
-                remove_tree(self._workdir.parent if self._final else self._workdir)
+                self._context.isolation.remove(self._workdir.parent if self._final else self._workdir)
                 remove_if_empty(self._workdir.parent)
 
     def _run(self) -> None:
@@ -171,10 +171,24 @@ class Supervisor:
             teacher=self._fetched(named.teacher, "teacher.safetensors"),
             dataset=named.info,
             upload=self._fetched(named.upload, "upload"),
+            confinement=self._confinement,
         )
         path = self._workdir / "job.json"
         path.write_text(order.model_dump_json())
+        self._context.isolation.hand_over(self._workdir)
         return path
+
+    @property
+    def _confinement(self) -> protocol.Confinement | None:
+        if not self._context.isolation.landlock:
+            return None
+        resources = self._claim.spec["resources"]
+        several = max(resources.get("processes") or 1, resources.get("gpus") or 1) > 1
+        return protocol.Confinement(
+            data_dir=str(self._settings.data_dir.resolve()),
+            readable=tuple(str(folder.resolve()) for folder in self._settings.child_readable),
+            network=several,
+        )
 
     def _inputs(self) -> Inputs:
         with self._context.database.read(self._claim.project) as session:
@@ -230,6 +244,8 @@ class Supervisor:
             device=self._claim.device,
             backend=backend_of(key) if key in self._context.offers and key is not None else None,
             template=self._context.template,
+            variables=self._settings.child_variables,
+            credentials=self._context.isolation.credentials(),
             on_message=self._receive,
             on_log=lambda text: self._spool.put(text, len(text.encode())),
             on_end=self._child_ended,
@@ -440,6 +456,7 @@ class Supervisor:
         path = self._workdir / attempts.LOG
         try:
             self._workdir.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
             self._outage.bear(partial(self._write_log, path))
         except OSError as error:
             self._log.warning("log.not_stored", error=str(error))

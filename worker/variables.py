@@ -1,24 +1,63 @@
-"""Environment variables of processes that compute: of a job's process, and of the template that it is forked from."""
+"""Environment variables of processes that compute: of a job's process, and of the template that it is forked from.
+
+A list of what they need, and not of what they must not see: a worker's environment holds passwords of databases, keys
+of clouds and tokens of programs that nobody here has heard of.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
-SECRETS = (
-    "ADDER_DATABASE_URL",
-    "ADDER_BROKER_URL",
-    "ADDER_API_KEY",
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-)
+NAMES = frozenset(
+    {
+        "PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TZDIR", "TMPDIR", "TEMP", "TMP",
+        "LD_LIBRARY_PATH", "LD_PRELOAD", "LD_BIND_NOW", "GLIBC_TUNABLES",
+        "VIRTUAL_ENV", "CONDA_PREFIX", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "CC", "CXX",
+        "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES", "NVIDIA_TF32_OVERRIDE",
+        "ADDER_BACKEND", "ADDER_COMMIT", "ADDER_TRITON_TUNE",
+    }
+)  # fmt: skip
+"""Variables that a training or what it loads reads. Of the service's own, those that `addercore` reads."""
+PREFIXES = (
+    "LC_", "PYTHON", "MPL", "MALLOC_",
+    "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "NUMEXPR_", "ONEDNN_", "DNNL_",
+    "ATEN_", "TORCH_", "TORCHINDUCTOR_", "PYTORCH_", "TRITON_", "GLOO_", "NCCL_",
+    "CUDA_", "CUBLAS_", "CUDNN_", "HIP_", "HSA_", "ROCR_",
+)  # fmt: skip
+"""Families of variables by which libraries are set up."""
+SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH")
+"""No variable of a family passes that is named like a secret."""
+
+
+def passes(name: str, also: Sequence[str] = ()) -> bool:
+    """Whether a process that computes sees a variable of its worker.
+
+    Args:
+        also: further names; one that ends with `*` stands for all that begin so.
+    """
+    if name in NAMES or (name.startswith(PREFIXES) and not SECRET.search(name)):
+        return True
+    return any(name.startswith(one[:-1]) if one.endswith("*") else name == one for one in also)
 
 
 def child_environment(
-    inherited: Mapping[str, str], threads: int, device: str = "cpu", backend: str | None = None
+    inherited: Mapping[str, str],
+    threads: int,
+    device: str = "cpu",
+    backend: str | None = None,
+    also: Sequence[str] = (),
 ) -> dict[str, str]:
-    """The worker's environment variables without its secrets, with the thread count that numeric libraries read."""
-    environment = {name: value for name, value in inherited.items() if name not in SECRETS}
+    """What a process that computes sees of the worker's variables, with the thread count that numeric libraries read.
+
+    Args:
+        inherited: the worker's variables.
+        threads: of one job.
+        device: the worker's device that it may use.
+        backend: the kernel backend that it must use; None: it chooses.
+        also: see `passes`.
+    """
+    environment = {name: value for name, value in inherited.items() if passes(name, also)}
     environment |= {
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),

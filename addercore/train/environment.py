@@ -1,10 +1,7 @@
 """The environment of a run: everything beside the configuration that its numbers depend on."""
 
 import hashlib
-import os
-import subprocess
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +9,7 @@ import torch
 from addercore.ops.backend import Backend
 from addercore.ops.c.backend import CBackend
 from addercore.ops.c.library import LIBRARY
-from addercore.version import __version__
+from addercore.version import __version__, commit
 
 EXACT = ("device", "backend", "kernels", "torch", "threads", "cpu_capability")
 """Entries that must be equal for a resumed run to end with the same bytes."""
@@ -24,22 +21,6 @@ def _kernels(backend: Backend) -> str | None:
         return None  # torch, and Triton that is pinned by it, compute
     digest = hashlib.sha256((files("addercore.ops.c") / LIBRARY).read_bytes()).hexdigest()
     return f"{backend.compiler}, sha256 {digest[:12]}"
-
-
-def _commit() -> str | None:
-    """Commit of the checkout that this package is imported from, or what ADDER_COMMIT says of an image; else None."""
-    if stated := os.environ.get("ADDER_COMMIT"):
-        return stated
-    folder = Path(__file__).parent
-    command = ["git", "-C", str(folder), "ls-files", "--error-unmatch", "--", str(Path(__file__).name)]
-    try:
-        subprocess.run(command, capture_output=True, check=True, timeout=5)  # not tracked: some other repository
-        found = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, check=True, timeout=5, text=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip()
 
 
 def describe(device: torch.device, backend: Backend | None, note: str | None = None) -> dict[str, Any]:
@@ -56,6 +37,6 @@ def describe(device: torch.device, backend: Backend | None, note: str | None = N
         "torch": str(torch.__version__),  # a str subclass that a checkpoint could not hold
         "addercore": __version__,
         "threads": torch.get_num_threads(),
-        "commit": _commit(),
+        "commit": commit(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
     }

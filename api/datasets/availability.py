@@ -23,8 +23,11 @@ def missing_files(settings: Settings, info: config.DatasetInfo) -> list[Path]:
 
 
 def how_to_get(settings: Settings, info: config.DatasetInfo) -> str:
-    """A sentence for people: where the files of a dataset come from and where they go."""
-    return known.how_to_get(info, settings.datasets_dir.resolve())
+    """A sentence for people: where the files of a dataset come from and where they go, seen from the data folder.
+
+    Where that lies on the server is nobody's business but the operator's.
+    """
+    return known.how_to_get(info, settings.datasets_dir.relative_to(settings.data_dir))
 
 
 def require_dataset(settings: Settings, name: str) -> None:

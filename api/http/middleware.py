@@ -26,6 +26,8 @@ HTML_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+DRAWING_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+"""Of an SVG that is opened by itself, which is a document like a page: nothing in it runs or loads anything."""
 
 log = structlog.get_logger()
 
@@ -134,6 +136,8 @@ class _Answer:
         if kind.startswith("text/html"):
             headers.setdefault("Content-Security-Policy", HTML_POLICY)
             headers.setdefault("X-Frame-Options", "DENY")
+        if kind.startswith("image/svg"):
+            headers.setdefault("Content-Security-Policy", DRAWING_POLICY)
         if "json" in kind:
             headers.setdefault("Cache-Control", "no-store")
 

@@ -50,6 +50,8 @@ class Environment(Answer):
     commit: str | None = None
     process: Literal["forked", "spawned"] | None = None
     """How the process of the last attempt was started."""
+    isolation: Literal["none", "landlock", "user", "user+landlock"] | None = None
+    """What held it back from the rest of its worker's machine."""
 
 
 class JobError(Answer):

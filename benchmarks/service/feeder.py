@@ -73,7 +73,7 @@ def claimed(context: WorkerContext, count: int) -> list[Feed]:
             claim = queue.claim(session, Offer(context.id), context.lease_ms)
         if claim is None:
             raise RuntimeError(f"only {len(feeds)} of {count} jobs were in the queue")
-        writer = AttemptWriter(context, claim, transfers)
+        writer = AttemptWriter(context, claim, transfers, context.settings.work_dir)
         writer.begin()
         feeds.append(Feed(writer))
     return feeds

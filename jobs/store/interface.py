@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +98,11 @@ class ArtifactStore(ABC):
     def put(self, source: Path) -> Stored:
         """Stores a copy of a file."""
         with source.open("rb") as stream:
-            return self.put_stream(pieces(stream))
+            return self.put_file(stream)
+
+    def put_file(self, file: BinaryIO) -> Stored:
+        """Stores a copy of an open file, from its position on."""
+        return self.put_stream(pieces(file))
 
     def put_stream(self, chunks: Iterable[bytes]) -> Stored:
         with self.incoming() as upload:
@@ -112,14 +116,14 @@ class ArtifactStore(ABC):
             self.incoming_dir.mkdir(parents=True, exist_ok=True)
             return Upload(self, tempfile.NamedTemporaryFile(dir=self.incoming_dir, delete=False))
 
-    def ensure(self, stored: Stored, source: Path) -> None:
+    def ensure(self, stored: Stored, put: Callable[[], object]) -> None:
         """Makes sure that a blob which was stored a while ago is there and young.
 
         Call it right before the transaction that names the blob if the blob may have waited (the database was away),
         and after it if the process may have been stopped in between.
         """
         if not self.refresh(stored.sha256):
-            self.put(source)
+            put()
 
     def fetch(self, sha256: str, target: Path) -> None:
         """Copies a blob to `target`. Raises StoreError if it is missing or its bytes have changed."""

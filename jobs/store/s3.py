@@ -16,11 +16,11 @@ import os
 import tempfile
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import obstore
 from obstore.exceptions import BaseError
@@ -47,14 +47,23 @@ FULL = ("QuotaExceeded", "StorageFull", "InsufficientStorage", "EntityTooLarge",
 
 
 class S3Store(ArtifactStore):
-    def __init__(self, url: str, incoming: Path, grace_seconds: float, retry_seconds: float) -> None:
-        """`retry_seconds` bounds the retries of one request, with their growing pauses."""
+    def __init__(
+        self,
+        url: str,
+        incoming: Path,
+        grace_seconds: float,
+        retry_seconds: float,
+        keys: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`retry_seconds` bounds the retries of one request, with their growing pauses. `keys`: credentials by the
+        library's names; those that are missing come from the `AWS_…` variables."""
         super().__init__(url, incoming, grace_seconds)
         bucket, _, prefix = url.removeprefix("s3://").partition("/")
         pause = timedelta(milliseconds=100), timedelta(seconds=min(5.0, retry_seconds))
         self._bucket: Bucket = obstore.store.S3Store(
             bucket,
             prefix=prefix or None,
+            **(keys or {}),
             client_options={
                 "timeout": f"{REQUEST_SECONDS}s",
                 "connect_timeout": "5s",
@@ -67,15 +76,14 @@ class S3Store(ArtifactStore):
             },
         )
 
-    def put(self, source: Path) -> Stored:
-        """Stores a copy of a file, without a copy on this machine."""
-        with source.open("rb") as stream:
-            digest, size = hashlib.sha256(), 0
-            for chunk in pieces(stream):
-                digest.update(chunk)
-                size += len(chunk)
-            stream.seek(0)
-            self._upload(stream, digest.hexdigest())
+    def put_file(self, file: BinaryIO) -> Stored:
+        """Stores a copy of an open file, without a copy on this machine."""
+        digest, size, begin = hashlib.sha256(), 0, file.tell()
+        for chunk in pieces(file):
+            digest.update(chunk)
+            size += len(chunk)
+        file.seek(begin)
+        self._upload(file, digest.hexdigest())
         return Stored(digest.hexdigest(), size)
 
     def open(self, sha256: str) -> BinaryIO:

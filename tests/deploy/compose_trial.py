@@ -72,9 +72,10 @@ class Compose:
         self._command = compose_command()
         self._env_file = folder / "trial.env"
         self._env_file.touch(mode=0o600)
+        self.secrets = made_secrets(folder / "secrets")
         lines = {
-            "POSTGRES_PASSWORD": secrets.token_hex(24),
-            "REDIS_PASSWORD": secrets.token_hex(24),
+            "ADDERWORKS_SECRETS": str(folder / "secrets"),
+            "ADDERWORKS_SECRETS_GROUP": str((folder / "secrets" / "operator_key").stat().st_gid),
             "ADDERWORKS_BIND": "127.0.0.1",
             "ADDERWORKS_PORT": str(self.port),
         }
@@ -84,6 +85,10 @@ class Compose:
         self._environment |= {"ADDERWORKS_TAG": os.environ.get("ADDERWORKS_TAG", "trial")}
         if commit := output(["git", "-C", str(ROOT), "rev-parse", "HEAD"], check=False).strip():
             self._environment["GIT_COMMIT"] = commit
+
+    def client(self) -> Client:
+        """A client with the operator's key."""
+        return Client(self.url, api_key=self.secrets["operator_key"])
 
     @property
     def url(self) -> str:
@@ -122,6 +127,17 @@ class Compose:
         own = ["--filter", f"label=com.docker.compose.project={self.project}", "--quiet"]
         kinds = (["docker", "ps", "--all"], ["docker", "volume", "ls"], ["docker", "network", "ls"])
         return [name for kind in kinds for name in output([*kind, *own]).split()]
+
+
+def made_secrets(folder: Path) -> dict[str, str]:
+    """The files of `deploy/new-env`, in a folder of their own."""
+    script = (
+        ". deploy/secrets.sh; make_folder; operator_key | write_secret operator_key; "
+        "for name in postgres_password database_password redis_password; do random_hex | write_secret $name; done"
+    )
+    variables = os.environ | {"ADDERWORKS_SECRETS": str(folder)}
+    subprocess.run(["sh", "-euc", script], cwd=ROOT, env=variables, check=True)
+    return {path.name: path.read_text() for path in folder.iterdir()}
 
 
 def compose_command() -> list[str]:
@@ -206,7 +222,7 @@ def run(compose: Compose, folder: Path) -> None:
     say(f"built {compose.image}: {size / 1e6:.0f} MB")
     start(compose)
     confined(compose)
-    with Client(compose.url) as client:
+    with compose.client() as client:
         first = first_job(client, folder)
         predicted(client, first)
         before = contents(client, first, folder / "before")
@@ -222,24 +238,24 @@ def run(compose: Compose, folder: Path) -> None:
 
 
 def refuses_without_secrets(folder: Path) -> None:
-    """Without passwords the compose file says what to do."""
+    """Without secrets the compose file says what to do."""
     empty = folder / "empty.env"
     empty.touch()
     done = subprocess.run(
         [*compose_command(), "--env-file", str(empty), "-f", str(ROOT / "docker-compose.yml"), "config"],
         cwd=ROOT,
-        env={n: v for n, v in os.environ.items() if n not in ("POSTGRES_PASSWORD", "REDIS_PASSWORD")},
+        env={n: v for n, v in os.environ.items() if n != "ADDERWORKS_SECRETS_GROUP"},
         capture_output=True,
         text=True,
     )
-    check(done.returncode and "deploy/new-env" in done.stderr, f"started without a password: {done.stderr}")
+    check(done.returncode and "deploy/new-env" in done.stderr, f"started without secrets: {done.stderr}")
 
 
 def start(compose: Compose, *options: str) -> None:
     """`up`, until the service is ready and every container is healthy."""
     began = time.monotonic()
     compose("up", "--detach", *options)
-    with Client(compose.url) as client:
+    with compose.client() as client:
         until(lambda: client.ready().ready, "/readyz is 200", START_SECONDS)
         say(f"ready after {time.monotonic() - began:.1f} s")
         until(lambda: not unhealthy(compose), "all containers are healthy", START_SECONDS)
@@ -267,12 +283,21 @@ def confined(compose: Compose) -> None:
             host = container["HostConfig"]
             check(host["ReadonlyRootfs"], f"{service}: its root file system can be written")
             check(host["CapDrop"] == ["ALL"], f"{service}: capabilities are {host['CapDrop']}")
+            given = {"worker": ["CAP_KILL", "CAP_SETGID", "CAP_SETUID"], "postgres": None}.get(service, [])
+            added = sorted(f"CAP_{name.removeprefix('CAP_')}" for name in host["CapAdd"] or [])
+            check(given is None or added == given, f"{service}: has the capabilities {added}")
+            shown = json.dumps(container)
+            check(not [name for name, text in compose.secrets.items() if text in shown], f"{service}: shows a secret")
             check("no-new-privileges:true" in host["SecurityOpt"], f"{service}: may gain privileges")
             ports = {bind["HostIp"] for binds in host["PortBindings"].values() for bind in binds or []}
             check(ports == ({"127.0.0.1"} if service == "api" else set()), f"{service}: published on {ports}")
-    for service in ("api", "worker", "inference"):
+    for service in ("api", "inference"):
         user = compose("exec", "-T", service, "sh", "-c", "id -u; id -g").split()
         check(":".join(user) == IMAGE_USER, f"{service} runs as {user}")
+    look = "for p in /proc/[0-9]*; do tr '\\0' ' ' <$p/cmdline; grep ^Uid: $p/status; done"
+    lines = compose("exec", "-T", "worker", "sh", "-c", look).splitlines()
+    users = {line.split("Uid:")[1].split()[0] for line in lines if "-m worker " in line or "worker.template" in line}
+    check(users == {"10001", "10002"}, f"the worker and its template run as {users}")
     outcome = compose("exec", "-T", "worker", "sh", "-c", "touch /opt/x 2>&1 || true; command -v gcc cc || true")
     check("Read-only" in outcome and "cc" not in outcome, f"worker: {outcome}")
     say(f"confined: user {IMAGE_USER}, read-only roots, no capabilities, only the API published, on 127.0.0.1")

@@ -166,10 +166,10 @@ def test_a_refresh_or_a_second_put_makes_a_blob_young(store: ArtifactStore, lite
     assert store.refresh(blobs[b"refreshed"])
     store.put_stream([b"put again"])
     (tmp_path / "file").write_bytes(b"ensured")
-    store.ensure(Stored(blobs[b"ensured"], 7), tmp_path / "file")
+    store.ensure(Stored(blobs[b"ensured"], 7), lambda: store.put(tmp_path / "file"))
     assert store.discard(lite, blobs.values()) == 1
     assert [text for text, sha256 in blobs.items() if not holds(store, sha256)] == [b"left alone"]
-    store.ensure(Stored(blobs[b"left alone"], 10), tmp_path / "file")
+    store.ensure(Stored(blobs[b"left alone"], 10), lambda: store.put(tmp_path / "file"))
 
 
 def test_a_blob_named_again_while_it_is_discarded_stays(store: ArtifactStore, lite: Database, job_id: str) -> None:

@@ -34,8 +34,11 @@ class Attempts:
         disk: Path | None = None,
         template: Template | None = None,
         threads: int = 1,
+        confined: bool = False,
     ) -> None:
-        """`disk`: where the work folders lie, if not in `folder`; `template`: what the processes are forked from."""
+        """`disk`: where the work folders lie, if not in `folder`; `template`: what the processes are forked from;
+        `confined`: they restrict themselves by Landlock."""
+        self.confined = confined
         self.template, self.threads = template, threads
         self.folder, self.disk, self.spec, self.model = folder, disk or folder, spec.model_dump(mode="json"), model
         self.store = folder / "store"
@@ -69,6 +72,7 @@ class Attempts:
             threads=self.threads,
             checkpoints=tuple(str(path) for path in reversed(self.checkpoints())),
             model=str(self.model) if self.model else None,
+            confinement=self._confinement() if self.confined else None,
         )
         path = self.folder / f"order-{self.number}.json"
         path.write_text(order.model_dump_json())
@@ -102,6 +106,11 @@ class Attempts:
         finally:
             child.close()
         return child.returncode
+
+    def _confinement(self) -> protocol.Confinement:
+        """What a test hands over lies beside the work folder, and not in it as in the service."""
+        given = [self.store, *([self.model] if self.model else [])]
+        return protocol.Confinement(data_dir=str(self.folder / "hidden"), readable=tuple(map(str, given)))
 
     def _keep(self, message: protocol.Message) -> None:
         if isinstance(message, protocol.CheckpointSaved):

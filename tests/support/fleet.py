@@ -35,6 +35,7 @@ def environment(settings: Settings, **changes: str) -> dict[str, str]:
         if value not in ("", None, ())
     }
     variables["ADDER_CHILD_COMMAND"] = " ".join(settings.child_command)
+    variables.setdefault("ADDER_CHILD_VARIABLES", "TINY_*,FAULTS_*")  # what the children of tests read
     return os.environ | variables | changes
 
 

@@ -36,7 +36,12 @@ def test_a_job_that_succeeds_leaves_everything(context: WorkerContext) -> None:
     job = job_of(context, job_id)
     assert violations(context.database, job_id, 5) == []
     assert job.result == {"attempt": 1, "checkpoints": 0}
-    assert job.environment == {"device": "cpu", "backend": "tiny", "process": "spawned"}
+    assert job.environment == {
+        "device": "cpu",
+        "backend": "tiny",
+        "process": "spawned",
+        "isolation": "none",  # the child of this test restricts itself in no way
+    }
     assert job.progress is not None
     assert job.progress["fraction"] == 1
     with context.database.read(DEFAULT) as session:
@@ -106,7 +111,7 @@ def test_a_further_attempt_starts_again_from_the_progress_of_the_last_one(contex
         session.get_one(Job, job_id).progress = {"phase": "storing", "step": 3}
     claim = claim_next(context)
     assert claim is not None
-    writer = AttemptWriter(context, claim, Transfers())
+    writer = AttemptWriter(context, claim, Transfers(), context.settings.work_dir)
     writer.begin()
     writer.flush()
     assert job_of(context, job_id).progress == {"phase": "starting", "step": 3}

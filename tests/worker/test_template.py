@@ -29,14 +29,17 @@ from worker.variables import child_environment
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux forks trainings")
 LOOKING = "tests.support.looking_child"
+SECRETS = ("ADDER_DATABASE_URL", "PGPASSWORD", "HF_TOKEN", "DATABASE_URL", "AWS_SECRET_ACCESS_KEY")
+PASSED = ("SET_AFTER_THE_TEMPLATE_STARTED", "LONG_*")
 
 
 @pytest.fixture(scope="module")
 def kept() -> Iterator[Template]:
-    """A template of a child that says what it sees, of a worker that has a secret."""
+    """A template of a child that says what it sees, of a worker that has secrets."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ADDER_DATABASE_URL", "postgresql://secret")
-        yield from ready(Template(LOOKING))
+        for name in SECRETS:
+            patch.setenv(name, "canary")
+        yield from ready(Template(LOOKING, variables=PASSED))
 
 
 class Looking:
@@ -54,6 +57,7 @@ class Looking:
             path,
             threads=threads,
             template=template,
+            variables=PASSED,
             on_message=lambda line: self.notes.append(json.loads(line)["data"]),
             on_log=self._hear,
             on_end=self._ended.set,
@@ -143,9 +147,12 @@ def test_a_forked_process_looks_like_a_spawned_one(
     assert (forked.log, spawned.log) == ("looked\n", "looked\n")
     for same in ("environment", "folder", "torch_threads", "cuda", "terminate", "interrupt", "data_limit"):
         assert one[same] == two[same], same
-    assert one["environment"] == child_environment(os.environ, 2)
-    assert "ADDER_DATABASE_URL" not in one["environment"]
-    assert b"ADDER_DATABASE_URL" not in Path(f"/proc/{other.child.pid}/environ").read_bytes()
+    assert one["environment"] == child_environment(os.environ, 2, also=PASSED)
+    assert one["environment"]["SET_AFTER_THE_TEMPLATE_STARTED"] == "yes"
+    assert "canary" in os.environ["PGPASSWORD"]
+    assert "canary" not in one["environment"].values()
+    for pid in (other.child.pid, kept.pid):
+        assert b"canary" not in Path(f"/proc/{pid}/environ").read_bytes()
     assert (one["folder"], one["torch_threads"], one["cuda"]) == (str(tmp_path), 2, False)
     assert other.seen()["threads"] == 1, "torch starts threads only where a job shall have several"
     assert one["group"] == one["pid"] == forked.child.pid

@@ -52,12 +52,20 @@ class Template:
         child: the module whose `main` runs a job.
         packages: the template is replaced when a file of them changes.
         answer_seconds: how long it may take to answer. The attempt that asks does not renew its lease meanwhile.
+        variables: further variables of this process that it sees (`variables.passes`).
+        credentials: of the user that it runs as, and so the jobs (`Isolation.credentials`).
     """
 
     def __init__(
-        self, child: str = CHILD, packages: Sequence[str] = PACKAGES, answer_seconds: float = ANSWER_SECONDS
+        self,
+        child: str = CHILD,
+        packages: Sequence[str] = PACKAGES,
+        answer_seconds: float = ANSWER_SECONDS,
+        variables: Sequence[str] = (),
+        credentials: Mapping[str, Any] | None = None,
     ) -> None:
         self._child, self._packages, self._answer_seconds = child, packages, answer_seconds
+        self._variables, self._credentials = variables, credentials or {}
         self._lock = threading.Lock()
         self._program: _Program | None = None
         self._stamp = 0
@@ -141,7 +149,7 @@ class Template:
         program: _Program | None = None
         try:
             stamp = code_stamp(self._packages)
-            program = _Program(self._child, self._answer_seconds)
+            program = _Program(self._child, self._answer_seconds, self._variables, self._credentials)
             log.info("template.ready", template=program.pid)
         except Exception as error:  # noqa: BLE001  (said in the log; jobs are spawned)
             log.warning("template.failed", error=str(error))
@@ -180,7 +188,9 @@ class Forked:
 class _Program:
     """One run of `worker.template.program`. Raises TemplateLost if it does not get ready."""
 
-    def __init__(self, child: str, answer_seconds: float) -> None:
+    def __init__(
+        self, child: str, answer_seconds: float, variables: Sequence[str], credentials: Mapping[str, Any]
+    ) -> None:
         os.close(os.pidfd_open(os.getpid()))  # an older kernel says now that it cannot do it
         adopt_orphans()
         self._answer_seconds = answer_seconds
@@ -197,7 +207,8 @@ class _Program:
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(), lifeline),
                 process_group=0,
-                env=child_environment(os.environ, 1),
+                env=child_environment(os.environ, 1, also=variables),
+                **credentials,
             )  # fmt: skip
         except BaseException:  # also an interrupt: no descriptor may stay open
             self._channel.close()
