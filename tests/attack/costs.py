@@ -11,9 +11,8 @@ from tests.api.models.test_predict_bodies import BODIES
 from tests.attack.line import Seen, line
 from tests.attack.service import Service, spec
 
-SILENT_SECONDS = 4.0
-"""How long the API may keep others waiting, on a machine with much else to do. What did not hold took 5 to 100 s on one
-with nothing."""
+SILENT_SECONDS = 2.0
+"""How long the API may keep others waiting. What did not hold took 5 to 100 s."""
 
 
 @line(1, "safetensors headers of huge integers")

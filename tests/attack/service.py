@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ import httpx2
 
 from benchmarks.programs import die_with_parent
 from tests.api.attempt import MANIFEST, model_file
+from tests.fuzz.watch import Watch
 
 CANARY = "canary-5d1f0c"
 """Stands for every secret of the machine on which the service runs."""
@@ -67,11 +67,12 @@ class Service:
 
     def memory(self, module: str) -> int:
         """Resident bytes of the process that runs a module, such as `worker.inference`."""
-        for pid, command in self.processes().items():
-            if f"-m {module}" in command:
-                lines = _read(Path(f"/proc/{pid}/status")).splitlines()
-                return next((int(one.split()[1]) * 1024 for one in lines if one.startswith("VmRSS:")), 0)
-        return 0
+        lines = _read(Path(f"/proc/{self.pid_of(module)}/status")).splitlines()
+        return next((int(one.split()[1]) * 1024 for one in lines if one.startswith("VmRSS:")), 0)
+
+    def pid_of(self, module: str) -> int:
+        """The process that runs a module."""
+        return next(pid for pid, command in self.processes().items() if f" -m {module} " in f"{command} ")
 
     def job(self, job_id: str, **wanted: Any) -> dict[str, Any]:
         """The job, once it has the values that are wanted, or has ended."""
@@ -86,24 +87,14 @@ class Service:
 
     @contextmanager
     def answering(self) -> Iterator[list[float]]:
-        """Asks `/healthz` again and again meanwhile. The list gets the longest time in seconds that it took."""
-        longest, done = [0.0], threading.Event()
-
-        def ask() -> None:
-            with httpx2.Client(base_url=self.url, timeout=120) as other:
-                while not done.is_set():
-                    began = time.monotonic()
-                    other.get("/healthz")
-                    longest[0] = max(longest[0], time.monotonic() - began)
-                    time.sleep(0.02)
-
-        thread = threading.Thread(target=ask, daemon=True)
-        thread.start()
+        """Asks `/healthz` again and again meanwhile. At the end the list has the longest time in seconds that the API
+        took, without what it waited for a core."""
+        longest: list[float] = []
+        watch = Watch(self.address, self.pid_of("api"), 60.0)
         try:
             yield longest
         finally:
-            done.set()
-            thread.join()
+            longest.append(watch.stop().slowest)
 
 
 def _read(path: Path) -> str:
