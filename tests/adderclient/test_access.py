@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from adderclient import profiles
 from jobs.access import keys
@@ -28,7 +29,8 @@ def site(tmp_path: Path, sqlite_url: str, valkey: Valkey, monkeypatch: pytest.Mo
     database.dispose()
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.delenv("ADDER_API_KEY", raising=False)
-    with running(quick_settings(tmp_path / "data", sqlite_url, valkey.url, auth="on")) as site:
+    # The API runs in this process: its log must not get into the output of the command.
+    with capture_logs(), running(quick_settings(tmp_path / "data", sqlite_url, valkey.url, auth="on")) as site:
         yield site
 
 
