@@ -7,7 +7,8 @@ import os
 import tempfile
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+
+import httpx2
 
 from adderclient.errors import AdderClientError
 from adderclient.transport import DEFAULT_URL, is_loopback
@@ -69,11 +70,15 @@ def forget(url: str) -> bool:
 def require_private(url: str, key: str | None) -> None:
     """Keeps a key from going over plain http to another machine, where everybody on the way can read it.
 
+    Args:
+        url: an `address`. It is read as the requests read it: another reader could see another host in it.
+        key: what requests carry.
+
     Raises:
         AdderClientError: it would, and nobody said that it may.
     """
-    parts = urlsplit(url)
-    if key and parts.scheme == "http" and not is_loopback(parts.hostname or "") and os.environ.get(ANYWAY) != "1":
+    parts = httpx2.URL(url)
+    if key and parts.scheme == "http" and not is_loopback(parts.host) and os.environ.get(ANYWAY) != "1":
         raise AdderClientError(
             f"{url} is plain http: everybody on the way could read your key. Use https://, or say --insecure "
             f"({ANYWAY}=1) where the way is safe."

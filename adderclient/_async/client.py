@@ -17,7 +17,7 @@ from adderclient._async.webhooks import AsyncWebhooks
 from adderclient._async.workers import AsyncWorkers
 from adderclient.profiles import require_private
 from adderclient.records import AuditEntry, Found, Json, Me, Page, Readiness
-from adderclient.transport import DEFAULT_URL, problem
+from adderclient.transport import DEFAULT_URL, address, problem
 
 
 class AsyncClient:
@@ -47,10 +47,10 @@ class AsyncClient:
     """
 
     def __init__(self, url: str | None = None, api_key: str | None = None, timeout: float = 30.0) -> None:
-        address = url or os.environ.get("ADDER_URL") or DEFAULT_URL
+        server = address(url or os.environ.get("ADDER_URL") or DEFAULT_URL)
         key = api_key or os.environ.get("ADDER_API_KEY") or None
-        require_private(address, key)
-        self._transport = AsyncTransport(address, key, timeout)
+        require_private(server, key)
+        self._transport = AsyncTransport(server, key, timeout)
         self.jobs = AsyncJobs(self._transport)
         self.models = AsyncModels(self._transport)
         self.datasets = AsyncDatasets(self._transport)

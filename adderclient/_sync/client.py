@@ -18,7 +18,7 @@ from adderclient._sync.webhooks import Webhooks
 from adderclient._sync.workers import Workers
 from adderclient.profiles import require_private
 from adderclient.records import AuditEntry, Found, Json, Me, Page, Readiness
-from adderclient.transport import DEFAULT_URL, problem
+from adderclient.transport import DEFAULT_URL, address, problem
 
 
 class Client:
@@ -48,10 +48,10 @@ class Client:
     """
 
     def __init__(self, url: str | None = None, api_key: str | None = None, timeout: float = 30.0) -> None:
-        address = url or os.environ.get("ADDER_URL") or DEFAULT_URL
+        server = address(url or os.environ.get("ADDER_URL") or DEFAULT_URL)
         key = api_key or os.environ.get("ADDER_API_KEY") or None
-        require_private(address, key)
-        self._transport = Transport(address, key, timeout)
+        require_private(server, key)
+        self._transport = Transport(server, key, timeout)
         self.jobs = Jobs(self._transport)
         self.models = Models(self._transport)
         self.datasets = Datasets(self._transport)

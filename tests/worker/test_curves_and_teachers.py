@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -82,14 +84,14 @@ def test_a_training_that_diverges_keeps_its_curves(real_context: WorkerContext) 
 def test_a_file_that_cannot_be_stored_hides_neither_the_others_nor_the_failure(
     lite_context: WorkerContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put = lite_context.store.put
+    put = lite_context.store.put_file
 
-    def not_all(path: Path) -> Stored:
-        if path.name == "curves.png":
+    def not_all(file: BinaryIO) -> Stored:
+        if os.readlink(f"/proc/self/fd/{file.fileno()}").endswith("/curves.png"):
             raise StoreError("it is refused")
-        return put(path)
+        return put(file)
 
-    monkeypatch.setattr(lite_context.store, "put", not_all)
+    monkeypatch.setattr(lite_context.store, "put_file", not_all)
     job_id = submit(lite_context, {"do": "fail"})
     run_available(lite_context)
     error = job_of(lite_context, job_id).error

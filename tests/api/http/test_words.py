@@ -25,7 +25,7 @@ def errors(answer: httpx2.Response) -> dict[str, str]:
         (
             "/v1/jobs?tags=a",
             "/query/tags",
-            "known: after, dataset, kind, label, limit, order, q, sort, starred, status, sweep",
+            "known: after, dataset, kind, label, limit, order, project, q, sort, starred, status, sweep",
         ),
         ("/v1/jobs?limt=3", "/query/limt", "did you mean limit?"),
         ("/v1/jobs?limit=many", "/query/limit", "must be an integer"),

@@ -80,7 +80,8 @@ def test_datasets(lite: Running, lite_api: httpx2.Client) -> None:
     )
     assert (listed["digits"]["available"], listed["mnist"]["available"]) == (True, False)
     folder = lite.settings.datasets_dir / "mnist"
-    assert str(folder.resolve()) in listed["mnist"]["how_to_get"]
+    assert "into datasets/mnist" in listed["mnist"]["how_to_get"]
+    assert str(lite.settings.data_dir.resolve()) not in listed["mnist"]["how_to_get"]
     folder.mkdir(parents=True)
     for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte.gz"):
         (folder / name).touch()
