@@ -22,6 +22,8 @@ CSP = (
     "default-src 'self'; img-src 'self' blob:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"
 )
+KEY_FIELD = ' -H "Authorization: Bearer $ADDER_API_KEY"'
+"""What a copied curl needs on a server with keys; the command reads the variable itself."""
 PLAIN_ADDRESS = re.compile(r"https?://[\w.:\[\]-]+")
 """An address that is safe in a shell command which people copy. A Host header may hold anything."""
 DEFAULT_ADDRESS = "http://127.0.0.1:8000"
@@ -69,7 +71,8 @@ def page(request: Request, template: str, context: dict[str, Any], status: int =
     prefix = settings.path_prefix
     acting = request.scope.get(ADMITTED) if settings.needs_keys else None
     who = None if acting is None else acting.caller
-    text = templates().get_template(template).render(base_url=base + prefix, who=who, **context)
+    key = "" if who is None else KEY_FIELD
+    text = templates().get_template(template).render(base_url=base + prefix, who=who, key_field=key, **context)
     return HTMLResponse(with_prefix(text, prefix), status, HEADERS)
 
 

@@ -39,6 +39,7 @@ def test_a_page_sends_to_the_sign_in_and_back(guarded: Access, party: Party) -> 
         page = client.get("/models?q=x", headers=HTML)
         assert page.status_code == 200
         assert "vision" in page.text
+        assert "Bearer $ADDER_API_KEY" in client.get("/", headers=HTML).text
         assert client.get("/keys", headers=HTML).status_code == 403
         assert client.get("/usage", headers=HTML).status_code == 200
 
