@@ -22,7 +22,9 @@ def dashboard(guarded: Access) -> Dashboard:
     """A server that needs keys."""
     if not guarded.database.sqlite:
         pytest.skip("what a browser shows depends on no database")
-    return Dashboard(guarded.site.url, StandIn(guarded.database, store_of(guarded.site.settings)))
+    worker = StandIn(guarded.database, store_of(guarded.site.settings))
+    worker.heartbeat()
+    return Dashboard(guarded.site.url, worker)
 
 
 @pytest.mark.long("drives a browser through six pages")
@@ -50,6 +52,7 @@ def test_an_admin_signs_in_looks_and_revokes_a_key(guarded: Access, dashboard: D
     assert job in page.inner_text("main")
     page.goto(f"{dashboard.url}/jobs/{job}")
     page.click("button[data-path$='/cancel']")
+    page.click("#confirm-yes")
     with party.client() as api:
         wait_until(lambda: api.get(f"/v1/jobs/{job}").json()["status"] == "cancelled", "the button to cancel the job")
     page.goto(f"{dashboard.url}/keys")
