@@ -107,7 +107,7 @@ def _inference_client(url: str) -> httpx2.AsyncClient | None:
     if not url:
         return None
     if url.startswith("unix:"):
+        # No TLS on a socket of this machine, and so no certificates to load, which takes 30 ms.
         transport = httpx2.AsyncHTTPTransport(uds=url.removeprefix("unix:").removeprefix("//"), verify=False)
         return httpx2.AsyncClient(transport=transport, base_url="http://inference", timeout=INFERENCE_TIMEOUT)
-    # Without TLS there are no certificates to load, which takes 30 ms.
     return httpx2.AsyncClient(base_url=url, timeout=INFERENCE_TIMEOUT, trust_env=False, verify=url.startswith("https:"))

@@ -98,15 +98,17 @@ def across(session: Transaction) -> Iterator[None]:
         return
     session.flush()
     _set(session, SERVICE)
+    broken = False
     try:
         yield
     except SQLAlchemyError:
-        session.scope = before  # the transaction is broken: the database takes no further statement of it
+        broken = True
         raise
-    except BaseException:
-        _set(session, before)
-        raise
-    _set(session, before)
+    finally:
+        if broken:
+            session.scope = before  # the database takes no further statement of this transaction
+        else:
+            _set(session, before)
 
 
 def _set(session: Transaction, scope: Scope) -> None:

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from tests.attack.line import NotTried, Seen, line
 from tests.attack.service import CANARY, JOB_SECONDS, Service, spec
+from tests.support.servers import wait_until
 from worker import landlock
 
 
 def _training(service: Service) -> int:
     """The pid of a training that runs."""
     job = service.api.post("/v1/jobs", json=spec(epochs=100_000)).raise_for_status().json()["id"]
-    deadline = time.monotonic() + JOB_SECONDS
-    while time.monotonic() < deadline:
-        for pid in service.processes():
-            if Path(f"/proc/{pid}/comm").read_text().strip() == f"job {job[-11:]}" and _phase(service, job):
-                return pid
-        time.sleep(0.2)
-    raise TimeoutError(f"{job} did not begin")
+    wait_until(lambda: _trains(service, job), f"{job} to train", JOB_SECONDS)
+    named = f"job {job[-11:]}"
+    return next(pid for pid in service.processes() if Path(f"/proc/{pid}/comm").read_text().strip() == named)
 
 
-def _phase(service: Service, job: str) -> bool:
+def _trains(service: Service, job: str) -> bool:
     progress = service.api.get(f"/v1/jobs/{job}").json()["progress"] or {}
     return progress.get("phase") == "training"
 

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import httpx2
 from benchmarks.programs import die_with_parent
 from tests.api.attempt import MANIFEST, model_file
 from tests.fuzz.watch import Watch
+from tests.support.servers import wait_until
 
 CANARY = "canary-5d1f0c"
 """Stands for every secret of the machine on which the service runs."""
@@ -76,14 +76,15 @@ class Service:
 
     def job(self, job_id: str, **wanted: Any) -> dict[str, Any]:
         """The job, once it has the values that are wanted, or has ended."""
-        deadline = time.monotonic() + JOB_SECONDS
-        while True:
-            job: dict[str, Any] = self.api.get(f"/v1/jobs/{job_id}").raise_for_status().json()
-            if job["status"] in ("succeeded", "failed", "cancelled") or all(job[k] == v for k, v in wanted.items()):
-                return job
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{job_id} is {job['status']} after {JOB_SECONDS:g} s")
-            time.sleep(0.2)
+        job: dict[str, Any] = {}
+
+        def there() -> bool:
+            job.update(self.api.get(f"/v1/jobs/{job_id}").raise_for_status().json())
+            ended = job["status"] in ("succeeded", "failed", "cancelled")
+            return ended or all(job[k] == v for k, v in wanted.items())
+
+        wait_until(there, f"{job_id} to have {wanted}", JOB_SECONDS)
+        return job
 
     @contextmanager
     def answering(self) -> Iterator[list[float]]:

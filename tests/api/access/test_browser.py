@@ -20,13 +20,12 @@ Open = Callable[..., Visit]
 @pytest.fixture
 def dashboard(guarded: Access) -> Dashboard:
     """A server that needs keys."""
-    if not guarded.database.sqlite:
-        pytest.skip("what a browser shows depends on no database")
     worker = StandIn(guarded.database, store_of(guarded.site.settings))
     worker.heartbeat()
     return Dashboard(guarded.site.url, worker)
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.long("drives a browser through six pages")
 def test_an_admin_signs_in_looks_and_revokes_a_key(guarded: Access, dashboard: Dashboard, visit: Open) -> None:
     party = guarded.party("vision", max_queued_jobs=7)

@@ -99,11 +99,11 @@ def test_counts_positions_and_sentences_tell_nothing_of_others(guarded: Access) 
         assert {check["detail"] for check in ready.values()} <= {"well", "not well"}
 
 
+@pytest.mark.long("eight databases of PostgreSQL")
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 @pytest.mark.parametrize("table", ["jobs", "models", "datasets", "sweeps", "metrics", "events", "artifacts", "keys"])
 def test_postgresql_itself_hides_other_projects(guarded: Access, table: str) -> None:
     """A statement that forgot its condition shows nothing of others: row security stands behind the criteria."""
-    if guarded.database.sqlite:
-        pytest.skip("SQLite has no row security")
     one, other = guarded.party("vision"), guarded.party("audio")
     guarded.fill(one, CANARY)
     counted = text(f"SELECT count(*) FROM {table}")
