@@ -53,7 +53,7 @@ def confine(workdir: Path, datasets: Path, data_dir: Path, readable: Sequence[Pa
         read.append(Path(folder))
     rules = [(path, landlock.RUN) for path in landlock.outside(_programs(), data_dir)]
     rules += [(path, landlock.READ) for path in landlock.outside(read, data_dir)]
-    rules += [(path, landlock.READ) for path in (datasets, *_linked(datasets))]
+    rules += [(path, landlock.READ) for path in (datasets, *(target for _, target in _links(datasets)))]
     rules += [(path, landlock.DEVICE) for name in DEVICES for path in Path("/dev").glob(name)]
     rules += [(path, landlock.WRITE) for path in (workdir, Path("/dev/shm"))]
     _use_own_folder(workdir / TEMPORARY)
@@ -72,18 +72,39 @@ def _programs() -> list[Path]:
     # The current folder is on the path of `python -m` whatever lies in it.
     asked = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     imported = [entry for entry in sys.path if entry and (entry in asked or entry != os.getcwd())]
+    named += [
+        target for entry in imported if not _installed_by_the_system(entry) for target in _packages_elsewhere(entry)
+    ]
     found = dict.fromkeys(Path(name).resolve() for name in [*named, *own, *imported] if name)
     return [path for path in found if path != Path("/")]
 
 
-def _linked(folder: Path) -> list[Path]:
-    """Where links in a folder of datasets lead: those of the folder itself, and of the folders in it."""
+def _installed_by_the_system(entry: str) -> bool:
+    return any(Path(entry).is_relative_to(folder) for folder in SYSTEM)
+
+
+def _packages_elsewhere(entry: str) -> list[str]:
+    """Where packages of an entry of sys.path lie that are links, or whose files are (`uv pip install --link-mode
+    symlink`): the folders of those files, as a module that is imported later is a link too."""
+    return [
+        str(target.parent if link.parent != Path(entry) and target.is_file() else target)
+        for link, target in _links(Path(entry))
+    ]
+
+
+def _links(folder: Path) -> list[tuple[Path, Path]]:
+    """The links in a folder and in the folders in it, and where each leads."""
     found = []
-    with suppress(OSError):
-        for entry in folder.iterdir():
-            inside = [entry, *(entry.iterdir() if entry.is_dir() else ())]
-            found += [one.resolve() for one in inside if one.is_symlink()]
+    for outer in _entries(folder):
+        inside = [outer, *(_entries(Path(outer.path)) if outer.is_dir() else ())]
+        found += [(Path(one.path), Path(one.path).resolve()) for one in inside if one.is_symlink()]
     return found
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    with suppress(OSError), os.scandir(folder) as entries:
+        return list(entries)
+    return []
 
 
 def _use_own_folder(folder: Path) -> None:

@@ -24,9 +24,10 @@ from tests.support.servers import Valkey
 OF_ROOM = {"jobs": "job", "models": "model", "datasets": "dataset", "sweeps": "sweep", "keys": "key"}
 FIELDS = {
     "init_from": "model", "teacher": "model", "model_id": "model", "job": "job", "id": "job", "sweep": "sweep",
-    "dataset": "dataset", "object": "job", "name": "dataset", "label": "word", "q": "word",
+    "dataset": "dataset", "object": "job", "dataset/name": "dataset", "label": "word", "q": "word",
 }  # fmt: skip
-"""Names of parameters and of fields of bodies, and what of the other project can stand there."""
+"""Names of parameters and of fields of bodies, and what of the other project can stand there. Only what refers to an
+object: a free text that repeats a canary would be stored, and later answers would rightly have it."""
 OWN = 20
 """One request in so many is sent with the canaries' own key: it shows that they can be seen."""
 
@@ -81,7 +82,7 @@ def _send(
                 return
             answers[answer.status_code] += 1
             asked = _said(case)
-            told = f"{answer.headers}\n{answer.text}"
+            told = f"{answer.headers}\n{answer.content.decode(errors='replace')}"  # a model's file is no text
             leaked = sorted(word for word in canaries if word in told and word not in asked)
             if leaked:
                 seen["own" if own else "other"] += 1
@@ -104,14 +105,14 @@ def _name(case: Any, one: Party, chance: random.Random) -> None:
         _replace(document, one, chance)
 
 
-def _replace(document: Any, one: Party, chance: random.Random) -> None:
+def _replace(document: Any, one: Party, chance: random.Random, parent: str = "") -> None:
     values = document.items() if isinstance(document, dict) else enumerate(document) if _is_list(document) else ()
     for name, value in list(values):
-        kind = FIELDS.get(str(name))
+        kind = FIELDS.get(str(name), FIELDS.get(f"{parent}/{name}"))
         if kind is not None and isinstance(value, str | None) and chance.random() < 0.7:
             document[name] = CANARY if kind == "word" else one.ids[kind]
         else:
-            _replace(value, one, chance)
+            _replace(value, one, chance, str(name))
 
 
 def _is_list(document: Any) -> bool:

@@ -113,9 +113,12 @@ def serving(environment: Environment) -> Iterator[str]:
         line = process.stdout.readline()
         if not line.startswith("Adderworks is ready at "):
             pytest.fail(f"adder up said {line!r} and {process.stderr.read()}")
-        yield line.split()[-1]
-        process.terminate()
-        assert process.wait() == 0
+        try:
+            yield line.split()[-1]
+        finally:  # a test that fails must not wait for a server that nobody stops
+            process.terminate()
+            code = process.wait()
+        assert code == 0
 
 
 def test_server_serves_what_the_plain_package_asks(

@@ -36,6 +36,7 @@ program.write_text("#!/bin/sh")
 program.chmod(0o700)
 (data / "datasets" / "linked").symlink_to(secret.parent / "images")
 confine(work, data / "datasets", data, [], network=False)
+import importlib
 import addercore, tempfile
 def connect(kind, address):
     with socket.socket(kind) as one:
@@ -46,6 +47,8 @@ tries = {
     "make a temporary file": lambda: tempfile.NamedTemporaryFile().close(),
     "read datasets": lambda: (data / "datasets" / "mnist").read_bytes(),
     "read a dataset that is a link": lambda: (data / "datasets" / "linked" / "image").read_bytes(),
+    "import from a package that is a link": lambda: importlib.import_module("linked_package.late"),
+    "import from a package of links": lambda: importlib.import_module("package_of_links.late"),
     "run Python": lambda: subprocess.run([sys.executable, "-c", "import json, ctypes"], check=True),
     "write to /dev/null": lambda: Path("/dev/null").write_text("x"),
     "use shared memory": lambda: Path(f"/dev/shm/adder-{os.getpid()}").write_text("x")
@@ -77,7 +80,7 @@ for name, one in tries.items():
         found[name] = False
 print(json.dumps(found))
 """
-ALLOWED = 9
+ALLOWED = 11
 """So many of the tries, the first ones, must succeed."""
 BY_VERSION = {"connect by TCP": 4, "signal its worker": 6, "connect to an abstract socket": 6}
 """The version of Landlock from which on it stops this."""
@@ -93,6 +96,7 @@ def test_a_confined_process_reaches_its_work_folder_and_nothing_else_of_the_mach
     files = (secret, data / "adder.db", data / "datasets" / "mnist", home / "images" / "image")
     for file in (*files, data / "work" / "job_2" / "1-1" / "model"):
         file.write_text("canary")
+    packages = installed_as_links(tmp_path)
     abstract = f"\0adder-test-{os.getpid()}"
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(socket.AF_UNIX) as other:
         other.bind(abstract)
@@ -100,7 +104,7 @@ def test_a_confined_process_reaches_its_work_folder_and_nothing_else_of_the_mach
         orders = [str(work), str(data), str(secret), server.getsockname()[1], os.getpid(), abstract]
         done = subprocess.run(
             [sys.executable, "-c", TRIES, json.dumps(orders)],
-            env=os.environ | {"PYTHONPATH": str(ROOT), "PGPASSWORD": "canary"},
+            env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{packages}", "PGPASSWORD": "canary"},
             capture_output=True,
             text=True,
         )
@@ -114,6 +118,20 @@ def test_a_confined_process_reaches_its_work_folder_and_nothing_else_of_the_mach
         held.remove("become another user")  # nobody but root could, confined or not
     assert [name for name in held if found[name]] == []
     assert secret.exists()
+
+
+def installed_as_links(folder: Path) -> Path:
+    """An entry for sys.path: a package that is a link, and one whose files are."""
+    site, stored = folder / "site", folder / "stored"
+    (site / "package_of_links").mkdir(parents=True)
+    for package in ("linked_package", "package_of_links"):
+        (stored / package).mkdir(parents=True)
+        for name in ("__init__.py", "late.py"):
+            (stored / package / name).write_text("")
+    for file in (stored / "package_of_links").iterdir():
+        (site / "package_of_links" / file.name).symlink_to(file)
+    (site / "linked_package").symlink_to(stored / "linked_package")
+    return site
 
 
 def test_a_folder_that_holds_the_data_folder_is_allowed_but_for_that(tmp_path: Path) -> None:
