@@ -149,7 +149,8 @@ class Job(Base):
         # Lists by time and by end. They have all columns that filters look at: a filter that few rows pass reads the
         # index from end to end and no row of the table.
         Index("ix_jobs_listing", "project_id", "id", "status", "kind", "dataset", "starred"),
-        Index("ix_jobs_finished", "finished_at", "id", "status", "kind", "dataset", "starred", "project_id"),
+        Index("ix_jobs_finished", "project_id", "finished_at", "id", "status", "kind", "dataset", "starred"),
+        Index("ix_jobs_ended", "finished_at", "id"),  # what housekeeping looks for, of all projects
         Index("ix_jobs_dataset_id", "project_id", "dataset", "id"),
         Index("ix_jobs_starred", "project_id", "starred", "id", **STARRED),
         Index("ix_jobs_model_id", "model_id"),

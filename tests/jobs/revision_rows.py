@@ -28,6 +28,8 @@ from jobs.repository.attempts import Claim
 from jobs.settings import Settings
 from jobs.states import Status
 from jobs.store import store_of
+from jobs.webhooks import repository as webhooks
+from jobs.webhooks.events import EventType
 from tests.api.attempt import Worker
 from tests.jobs import sweeping
 from tests.support import datasets
@@ -54,6 +56,8 @@ def started(worker: Worker, number: int) -> Claim:
 
 def fill(worker: Worker) -> None:
     worker.heartbeat()
+    with worker.database.write(DEFAULT) as session:  # it hears of all that follows
+        webhooks.create(session, name="lab", url="https://example.org/", wanted=list(EventType), most=1, by=None)
     datasets.ready(worker, "leaves")
     sweeping.create(worker.database)
     claims = [started(worker, number) for number in range(8)]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select, text
+from sqlalchemy import event, insert, select, text
 
 from jobs.access.scope import DEFAULT
 from jobs.database import Database
@@ -94,6 +94,27 @@ def walk(
             return found
         after = page.next
         between()
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_no_list_is_sorted_after_it_was_read(sqlite_url: str, name: str) -> None:
+    """Its index has its order, also where a project is one of several. PostgreSQL sorts a few rows, index or not."""
+    database = Database(sqlite_url)
+    add(database, random.Random(0), 60)
+    asked: list[tuple[str, Any]] = []
+
+    def note(conn: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    walk(database, ORDERS[name], 20)
+    event.remove(database.engine, "before_cursor_execute", note)
+    with database.engine.connect() as connection:
+        for statement, parameters in asked:
+            if statement.startswith("SELECT") and "ORDER BY" in statement:
+                plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+                assert not any("TEMP B-TREE" in str(row[-1]) for row in plan), (statement, plan)
+    database.dispose()
 
 
 def everything(database: Database) -> list[Job]:
