@@ -81,8 +81,9 @@ def run_demo(data: Path, epochs: int) -> int:
         contenders = [submitted(client, method, results / method, epochs) for method in METHODS]
         for contender in contenders:
             trained(client, contender)
-        compare_evaluations(client, contenders)
-        compare_predictions(client, contenders, digit)
+        with answering_alone(contenders, digit) as alone:  # it loads torch while the service evaluates
+            compare_evaluations(client, contenders)
+            compare_predictions(client, contenders, digit, alone)
         _say("Stopping the service")
     report(contenders, digit, data, time.monotonic() - began)
     return 0
@@ -138,10 +139,30 @@ def compare_evaluations(client: Client, contenders: list[Contender]) -> None:
         _say(f"Gave it back ({contender.imported_id}) and had it evaluated: {percent(accuracy)}, as in training")
 
 
-def compare_predictions(client: Client, contenders: list[Contender], digit: Path) -> None:
-    """Asks each model what a digit is, in the service and without it; raises :class:`DemoError` if they differ."""
-    alone = python("-c", LOAD_ALONE, str(digit), *(str(contender.folder / FILES[0]) for contender in contenders))
-    for contender, label_alone in zip(contenders, alone.splitlines(), strict=True):
+@contextmanager
+def answering_alone(contenders: list[Contender], digit: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that writes the image of a digit and prints what each model says that it is, without the service."""
+    models = [str(contender.folder / FILES[0]) for contender in contenders]
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", LOAD_ALONE, str(digit), *models],
+        env=os.environ | {"PYTHONSAFEPATH": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def compare_predictions(client: Client, contenders: list[Contender], digit: Path, alone: subprocess.Popen[str]) -> None:
+    """Asks each model what a digit is, in the service, and compares with what it said without; raises
+    :class:`DemoError` if they differ."""
+    said, errors = alone.communicate()
+    if alone.returncode:
+        raise DemoError(f"A model could not be loaded without the service:\n{errors.strip()[-2000:]}")
+    for contender, label_alone in zip(contenders, said.split(), strict=True):
         ranked = ranking(client.models.predict(contender.imported_id, digit))
         if not ranked:
             raise DemoError("the prediction has no probabilities")
@@ -264,17 +285,6 @@ def stop(service: subprocess.Popen[str]) -> None:
     finally:
         if service.stdout is not None:
             service.stdout.close()
-
-
-def python(*arguments: str) -> str:
-    """Runs this Python on ``arguments`` and returns what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-P", *arguments], capture_output=True, text=True, env={**os.environ, "PYTHONSAFEPATH": "1"}
-    )
-    if done.returncode:
-        shown = " ".join(arguments)
-        raise DemoError(f"`python {shown}` failed:\n{done.stderr.strip()[-2000:]}")
-    return done.stdout.strip()
 
 
 def _say(text: str) -> None:
