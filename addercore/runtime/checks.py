@@ -31,7 +31,7 @@ MOST_CODES: Final = 2**28
 """Most codes of one value."""
 MOST_WINDOW: Final = 1024
 """Largest kernel, stride, padding or dilation."""
-MOST_VALUES: Final = 65_535
+MOST_VALUES: Final = 4096
 MOST_GROUPS: Final = 64
 """Most groups of a clipping."""
 MOST_SUM: Final = 2**31 - 1
@@ -99,8 +99,8 @@ def shape_after(operation: Op, source: Shape) -> Shape:
 
 
 def _check_shapes(program: Program) -> None:
-    if not program.operations or not 1 <= len(program.values) <= MOST_VALUES:
-        raise ValueError(f"a program has at least one operation, and 1…{MOST_VALUES} values")
+    if not 1 <= len(program.operations) <= MOST_VALUES or not 1 <= len(program.values) <= MOST_VALUES:
+        raise ValueError(f"a program has 1…{MOST_VALUES} operations, and as many values")
     for number, shape in enumerate(program.values):
         if (
             len(shape) != 3
