@@ -80,7 +80,7 @@ KERNELS: Final = Part(LIBRARY, HERE, ("dispatch",), FOR_TARGET, True)
 ENGINE: Final = Part(
     "libadder_run.so",
     HERE.parents[1] / "runtime",
-    ("engines", "model", "parse", "plan", "run", "slow"),
+    ("engines", "model", "parse", "plan", "pool", "run", "slow"),
     {"x86_64": ("generic", "avx2", "avx512", "avx512vnni"), "aarch64": ("generic", "neon", "neon_dotprod")},
     False,
 )

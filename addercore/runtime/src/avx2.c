@@ -45,7 +45,7 @@ INLINE V residual_lanes(const uint8_t *p) {
     return _mm256_cvtepu8_epi64(_mm_cvtsi32_si128(codes));
 }
 
-/* 32-bit lanes: filters 0 4 1 5 | 2 6 3 7, not yet clamped. */
+/* 32-bit lanes: filters 0 1 4 5 | 2 3 6 7, not yet clamped. */
 INLINE V shifted(lanes_t sums, const scales_t *s, const uint8_t *residual) {
     V low = _mm256_add_epi64(_mm256_mul_epi32(sums.low, s->multiplier[0]), s->bias[0]);
     V high = _mm256_add_epi64(_mm256_mul_epi32(sums.high, s->multiplier[1]), s->bias[1]);
@@ -53,24 +53,25 @@ INLINE V shifted(lanes_t sums, const scales_t *s, const uint8_t *residual) {
         low = _mm256_add_epi64(low, _mm256_mul_epi32(residual_lanes(residual), s->residual_multiplier));
         high = _mm256_add_epi64(high, _mm256_mul_epi32(residual_lanes(residual + 4), s->residual_multiplier));
     }
-    return _mm256_sra_epi32(_mm256_blend_epi32(_mm256_srli_epi64(low, 32), high, 0xaa), s->shift);
+    __m256 upper = _mm256_shuffle_ps(_mm256_castsi256_ps(low), _mm256_castsi256_ps(high), 0xdd);
+    return _mm256_sra_epi32(_mm256_castps_si256(upper), s->shift);
 }
 
 /* Four positions: to codes, in order. */
 INLINE V codes_of(const V *of, V top) {
     const V order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    const V within = _mm256_setr_epi8(0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15, /**/ 0, 2, 4, 6, 1, 3, 5, 7,
-                                      8, 10, 12, 14, 9, 11, 13, 15);
+    const V within = _mm256_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15, /**/ 0, 1, 4, 5, 2, 3, 6, 7,
+                                      8, 9, 12, 13, 10, 11, 14, 15);
     V words = _mm256_packus_epi16(_mm256_packs_epi32(of[0], of[1]), _mm256_packs_epi32(of[2], of[3]));
     return _mm256_shuffle_epi8(_mm256_permutevar8x32_epi32(_mm256_min_epu8(words, top), order), within);
 }
 
 INLINE void store8(uint8_t *p, long long codes) { memcpy(p, &codes, sizeof codes); }
 
-INLINE void finish_lanes(const lanes_t *sums, int n, const scales_t *s, const uint8_t *const *residuals,
+INLINE void finish_lanes(const lanes_t *sums, int n, const scales_t *s, int added, const uint8_t *const *residuals,
                          uint8_t *const *outputs) {
     V of[4];
-    if (residuals[0]) {
+    if (added) {
         UNROLL for (int i = 0; i < n; i++) of[i] = shifted(sums[i], s, residuals[i]);
     } else {
         UNROLL for (int i = 0; i < n; i++) of[i] = shifted(sums[i], s, NULL);
@@ -95,19 +96,30 @@ INLINE void store_lanes(int32_t *to, lanes_t sums) {
     _mm256_storeu_si256((__m256i *)to, _mm256_blend_epi32(low, high, 0xf0));
 }
 
-INLINE lanes_t take_lanes(const uint8_t *p) { return (lanes_t){load(p), load(p + 32)}; }
+/* Keeps both in registers: compilers else read them from memory once for each position. */
+INLINE lanes_t take_lanes(const uint8_t *p) {
+    lanes_t w = {load(p), load(p + 32)};
+    __asm__("" : "+x"(w.low), "+x"(w.high));
+    return w;
+}
+
+/* a + b in the register of a: compilers else spend a copy on every sum of the inner loop. */
+INLINE V add_to(V a, V b) {
+    __asm__("vpaddd %1, %0, %0" : "+x"(a) : "x"(b));
+    return a;
+}
 
 INLINE lanes_t take_sad(lanes_t sums, const uint8_t *p, lanes_t w) {
     V x = broadcast(p);
-    sums.low = _mm256_add_epi32(sums.low, _mm256_sad_epu8(x, w.low));
-    sums.high = _mm256_add_epi32(sums.high, _mm256_sad_epu8(x, w.high));
+    sums.low = add_to(sums.low, _mm256_sad_epu8(x, w.low));
+    sums.high = add_to(sums.high, _mm256_sad_epu8(x, w.high));
     return sums;
 }
 
-INLINE void finish_sad(const lanes_t *sums, int n, const scales_t *s, const job_t *job, const uint8_t *const *residuals,
+INLINE void finish_sad(const lanes_t *sums, int n, const scales_t *s, const job_t *job, int added, const uint8_t *const *residuals,
                        uint8_t *const *outputs) {
     (void)job;
-    finish_lanes(sums, n, s, residuals, outputs);
+    finish_lanes(sums, n, s, added, residuals, outputs);
 }
 
 #define KERNEL sad
@@ -158,12 +170,12 @@ INLINE lanes_t lanes_of(quads_t q) {
 
 INLINE void store_quads(int32_t *to, quads_t sums) { store_lanes(to, lanes_of(sums)); }
 
-INLINE void finish_dot(const quads_t *sums, int n, const scales_t *s, const job_t *job, const uint8_t *const *residuals,
+INLINE void finish_dot(const quads_t *sums, int n, const scales_t *s, const job_t *job, int added, const uint8_t *const *residuals,
                        uint8_t *const *outputs) {
     lanes_t lanes[2];
     (void)job;
     UNROLL for (int i = 0; i < n; i++) lanes[i] = lanes_of(sums[i]);
-    finish_lanes(lanes, n, s, residuals, outputs);
+    finish_lanes(lanes, n, s, added, residuals, outputs);
 }
 
 #define KERNEL dot

@@ -91,9 +91,11 @@ int complain(char *why, size_t room, const char *format, ...) __attribute__((for
 int plan(adder_model *model, char *why, size_t room);
 /* slow.c */
 void run_slowly(const adder_model *model, const op_t *op, uint8_t *arena, float *scores);
-void max_pool(const adder_model *model, const op_t *op, uint8_t *arena);
 void avg_pool(const adder_model *model, const op_t *op, uint8_t *arena);
 void add_values(const adder_model *model, const op_t *op, uint8_t *arena);
+
+/* pool.c */
+void max_pool(const adder_model *model, const op_t *op, uint8_t *arena);
 
 #define INLINE static inline __attribute__((always_inline))
 

@@ -15,12 +15,12 @@ INLINE scales_t scales_of(const job_t *job, int32_t block) {
     return (scales_t){job->multiplier + (size_t)block * LANE, job->bias + (size_t)block * LANE};
 }
 
-INLINE void finish(const plain_sums *sums, int n, const scales_t *scales, const job_t *job,
+INLINE void finish(const plain_sums *sums, int n, const scales_t *scales, const job_t *job, int added,
                    const uint8_t *const *residuals, uint8_t *const *outputs) {
     for (int i = 0; i < n; i++)
         for (int f = 0; f < LANE; f++) {
             int64_t total = sums[i].of[f] * scales->multiplier[f] + scales->bias[f];
-            if (residuals[i]) total += residuals[i][f] * job->residual_multiplier;
+            if (added) total += residuals[i][f] * job->residual_multiplier;
             outputs[i][f] = code_of(total, job->shift, job->top);
         }
 }

@@ -29,7 +29,7 @@ static void fill_cells(uint8_t *at, size_t cells, uint64_t cell) {
 /* Writes the code that stands for 0 around a value; missing channels of the last block stay 0. */
 static void fill_margins(const value_t *v, uint8_t *arena) {
     if (!v->margin_v && !v->margin_h) return;
-    const size_t upper = (size_t)v->margin_v * v->row, side = (size_t)v->margin_h * v->cell;
+    const size_t side = (size_t)v->margin_h * v->cell;
     for (uint32_t block = 0; block < (v->tight ? 1 : v->blocks); block++) {
         uint8_t *plane = arena + v->offset + (size_t)block * v->plane, codes[CELL] = {0};
         uint32_t channels = v->channels - block * LANE;
@@ -47,7 +47,6 @@ static void fill_margins(const value_t *v, uint8_t *arena) {
                 if (!outside) fill_cells(right, v->margin_h, cell);
             }
         }
-        (void)upper;
     }
 }
 

@@ -1,4 +1,4 @@
-/* What needs no speed, or has none to gain: pooling, additions of values, and layers of unusual form, element by
+/* What needs no speed, or has none to gain: means, additions of values, and layers of unusual form, element by
    element: clipping, groups that are no multiples of 8 channels, two readers of a value that differ in its padding. */
 #include <math.h>
 #include <string.h>
@@ -137,35 +137,4 @@ void avg_pool(const adder_model *model, const op_t *op, uint8_t *arena) {
             put(&w, block * LANE + i, 0, 0, (sums_t){sums[i], 0});
     }
     clear_rest(&w);
-}
-
-static uint32_t most(uint32_t a, uint32_t b) { return a > b ? a : b; }
-static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
-
-/* The part of a window that lies on the image, in one direction: first … end. */
-static void visible(uint32_t out, uint32_t stride, uint32_t pad, uint32_t size, uint32_t side, uint32_t *first,
-                    uint32_t *end) {
-    uint32_t at = out * stride;
-    *first = most(at, pad) - pad;
-    *end = most(least(at + size, side + pad), pad) - pad;
-}
-
-void max_pool(const adder_model *model, const op_t *op, uint8_t *arena) {
-    const value_t *source = &model->values[op->source], *target = &model->values[op->target];
-    for (uint32_t block = 0; block < target->blocks; block++)
-        for (uint32_t row = 0; row < op->out_h; row++) {
-            uint32_t top, bottom, left, right;
-            visible(row, op->stride_h, op->pad_h, op->kernel_h, source->height, &top, &bottom);
-            uint8_t *cell = arena + place(target, row, 0) + (size_t)block * target->plane;
-            for (uint32_t column = 0; column < op->out_w; column++, cell += CELL) {
-                uint8_t best[CELL] = {0};
-                visible(column, op->stride_w, op->pad_w, op->kernel_w, source->width, &left, &right);
-                for (uint32_t r = top; r < bottom; r++) {
-                    const uint8_t *x = arena + place(source, r, left) + (size_t)block * source->plane;
-                    for (uint32_t q = left; q < right; q++, x += CELL)
-                        for (int i = 0; i < CELL; i++) best[i] = x[i] > best[i] ? x[i] : best[i];
-                }
-                memcpy(cell, best, CELL);
-            }
-        }
 }
