@@ -7,6 +7,7 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -57,6 +58,7 @@ class IntegerModel:
         workspace_bytes: memory that a thread of `run` takes beside the file.
         activation_bytes: the part of it that holds the values between operations.
         table_bytes: memory that the open model takes beside the file, once.
+        terms: of all sums for one image; bounds what running a file of unknown origin costs.
     """
 
     def __init__(self, path: str | Path, engine: str | None = None) -> None:
@@ -68,6 +70,7 @@ class IntegerModel:
         self.engine: str = info.engine.decode()
         self.file_bytes, self.workspace_bytes = int(info.file_bytes), int(info.workspace_bytes)
         self.activation_bytes, self.table_bytes = int(info.activation_bytes), int(info.table_bytes)
+        self.terms = int(info.terms)
         self._count = int(info.classes)
         self._path = str(path)
         self.manifest = self._read_manifest(ctypes.string_at(info.manifest, info.manifest_bytes))
@@ -104,7 +107,7 @@ class IntegerModel:
             return scores
         bounds = [len(images) * part // threads for part in range(threads + 1)]
         pool = _pool(threads - 1)
-        pairs = list(zip(bounds, bounds[1:], strict=False))
+        pairs = list(pairwise(bounds))
         rest = [pool.submit(self._run_part, images[a:b], scores[a:b]) for a, b in pairs[1:]]
         self._run_part(images[: bounds[1]], scores[: bounds[1]])
         for part in rest:

@@ -15,7 +15,10 @@ class Info(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_uint32) for name in ("channels", "height", "width", "classes")),
-        *((name, ctypes.c_uint64) for name in ("file_bytes", "workspace_bytes", "activation_bytes", "table_bytes")),
+        *(
+            (name, ctypes.c_uint64)
+            for name in ("file_bytes", "workspace_bytes", "activation_bytes", "table_bytes", "terms")
+        ),
         ("engine", ctypes.c_char_p),
         ("manifest", _P),
         ("manifest_bytes", ctypes.c_uint64),

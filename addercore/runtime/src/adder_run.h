@@ -33,6 +33,7 @@ typedef struct adder_model adder_model;
 typedef struct {
     uint32_t channels, height, width, classes;
     uint64_t file_bytes, workspace_bytes, activation_bytes, table_bytes;
+    uint64_t terms;       /* of all sums for one image: what it costs to run a file of unknown origin */
     const char *engine;   /* its name, such as "avx2" */
     const char *manifest; /* JSON in UTF-8, not ended by a 0 */
     uint64_t manifest_bytes;

@@ -76,6 +76,7 @@ struct adder_model {
     uint32_t channels, height, width, classes;
     const uint8_t *tables, *manifest;
     size_t manifest_bytes, arena, scratch, owned_bytes;
+    uint64_t terms;
     uint32_t values_count, ops_count;
     value_t *values;
     op_t *ops;

@@ -81,6 +81,7 @@ void adder_describe(const adder_model *model, adder_info *info) {
                          model->arena + model->scratch + ALIGN,
                          model->arena,
                          model->owned_bytes,
+                         model->terms,
                          model->unit->name,
                          (const char *)model->manifest,
                          model->manifest_bytes};

@@ -259,6 +259,17 @@ static int read_rescale(reader *r, op_t *op, const uint8_t *at, uint32_t number)
     return check_range(r, op, outputs, number);
 }
 
+static void count_terms(adder_model *m, const op_t *op) {
+    const value_t *source = &m->values[op->source];
+    uint64_t window = (uint64_t)op->kernel_h * op->kernel_w; /* at most 2^20, positions at most 2^32 */
+    uint64_t outputs = (uint64_t)op->out_h * op->out_w, channels = source->channels;
+    if (op->kind <= DOT) channels = (uint64_t)op->filters * (channels / op->groups);
+    if (op->kind == AVG_POOL) outputs = (uint64_t)source->height * source->width;
+    uint64_t each = 0;
+    if (__builtin_mul_overflow(window * channels, outputs, &each) || __builtin_add_overflow(m->terms, each, &m->terms))
+        m->terms = UINT64_MAX;
+}
+
 static int read_operation(reader *r, uint32_t number) {
     const uint8_t *at = r->parts[4].at + (size_t)number * RECORD;
     op_t *op = &r->model->ops[number];
@@ -280,6 +291,7 @@ static int read_operation(reader *r, uint32_t number) {
     if (name + length > r->parts[1].size) REFUSE("the name of operation %u lies outside of the names", number);
     for (int i = 92; i < RECORD; i++)
         if (at[i]) REFUSE("operation %u has bytes that this version does not know", number);
+    count_terms(r->model, op);
     return check_shape(r, op, number);
 }
 
