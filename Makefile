@@ -31,10 +31,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt setup.py
 
 # The C libraries, which the installation builds once; here again where a source is newer. Without a compiler it says so.
 $(KERNELS): $(KERNEL_SOURCES) | $(VENV)/.installed
-	$(RUN)/python addercore/ops/c/build.py
+	$(RUN)/python addercore/ops/c/build.py --part kernels
 
-$(ENGINE): $(ENGINE_SOURCES) | $(KERNELS)
-	$(RUN)/python addercore/ops/c/build.py
+$(ENGINE): $(ENGINE_SOURCES) addercore/ops/c/build.py | $(VENV)/.installed
+	$(RUN)/python addercore/ops/c/build.py --part engine
 
 kernels: $(VENV)/.installed
 	$(RUN)/python addercore/ops/c/build.py

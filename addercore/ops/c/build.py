@@ -48,7 +48,7 @@ FOR_TARGET: Final[dict[str, tuple[str, ...]]] = {
 OTHER_TARGETS: Final = ("generic",)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Part:
     """A library that is built.
 
@@ -211,15 +211,19 @@ def build(output: Path, sources: Path | None = None, part: Part = KERNELS) -> st
 
 
 def main() -> int:
+    named = {"kernels": KERNELS, "engine": ENGINE}
     parser = argparse.ArgumentParser(description="Compile the C libraries.")
-    parser.add_argument("--output", type=Path, help="where the kernels' library goes, alone; default: both, in place")
-    parser.add_argument("--only", help="units of the kernels to take, separated by commas; default: all of the target")
+    parser.add_argument("--part", choices=sorted(named), help="which of the two; default: both")
+    parser.add_argument("--output", type=Path, help="where the library goes; default: in place")
+    parser.add_argument("--only", help="units to take, separated by commas; default: all of the target")
     options = parser.parse_args()
-    if options.only:
-        library(toolchain(only=options.only.split(",")), options.output or KERNELS.output)
-        return 0
-    for part in (KERNELS,) if options.output else PARTS:
-        if message := build(options.output or part.output, part=part):
+    if (options.output or options.only) and not options.part:
+        options.part = "kernels"
+    for part in [named[options.part]] if options.part else PARTS:
+        output = options.output or part.output
+        if options.only:
+            library(toolchain(only=options.only.split(","), part=part), output, part=part)
+        elif message := build(output, part=part):
             print(message, file=sys.stderr)
     return 0
 
