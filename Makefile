@@ -6,7 +6,9 @@ VENV := .venv
 RUN := $(VENV)/bin
 
 KERNELS := addercore/ops/c/libadder.so
+ENGINE := addercore/runtime/libadder_run.so
 KERNEL_SOURCES := $(wildcard addercore/ops/c/src/*.[ch] addercore/ops/c/src/*.inc) addercore/ops/c/build.py
+ENGINE_SOURCES := $(wildcard addercore/runtime/src/*.[ch] addercore/runtime/src/*.inc)
 
 # Containers often forbid compiled modules. Every process of a test, and there are hundreds, would compile its own.
 export PYTHONDONTWRITEBYTECODE :=
@@ -15,9 +17,9 @@ export PYTHONDONTWRITEBYTECODE :=
 WORKERS ?= 3
 SIDE_BY_SIDE := -n $(WORKERS) --dist loadgroup
 
-.PHONY: setup kernels demo up test test-all test-five check docs faults fuzz format bench bench-service bench-load soak attack compose-test lock release clean
+.PHONY: setup kernels demo up test test-all test-five check docs faults fuzz format bench bench-integer bench-service bench-load soak attack compose-test lock release clean
 
-setup: $(VENV)/.installed $(KERNELS)
+setup: $(VENV)/.installed $(KERNELS) $(ENGINE)
 
 $(VENV)/.installed: pyproject.toml constraints.txt setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -27,9 +29,12 @@ $(VENV)/.installed: pyproject.toml constraints.txt setup.py
 	$(RUN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-# The C kernels, which the installation builds once; here again where a source is newer. Without a compiler it says so.
+# The C libraries, which the installation builds once; here again where a source is newer. Without a compiler it says so.
 $(KERNELS): $(KERNEL_SOURCES) | $(VENV)/.installed
-	$(RUN)/python addercore/ops/c/build.py
+	$(RUN)/python addercore/ops/c/build.py --part kernels
+
+$(ENGINE): $(ENGINE_SOURCES) addercore/ops/c/build.py | $(VENV)/.installed
+	$(RUN)/python addercore/ops/c/build.py --part engine
 
 kernels: $(VENV)/.installed
 	$(RUN)/python addercore/ops/c/build.py
@@ -79,6 +84,9 @@ format: setup
 bench: setup
 	$(RUN)/python -m benchmarks.kernels --write
 
+bench-integer: setup
+	$(RUN)/python -m benchmarks.integer --write
+
 bench-service: setup
 	$(RUN)/python -m benchmarks.service
 
@@ -106,4 +114,4 @@ lock: setup
 	$(RUN)/python deploy/lock_image.py
 
 clean:
-	rm -rf $(VENV) $(KERNELS) demo-data data .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) $(KERNELS) $(ENGINE) demo-data data .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

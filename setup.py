@@ -1,6 +1,6 @@
-"""The part of the build that pyproject.toml cannot say: the C kernels, compiled by addercore/ops/c/build.py.
+"""The part of the build that pyproject.toml cannot say: the C libraries, compiled by addercore/ops/c/build.py.
 
-One library without Python in it, so a wheel is for every Python 3 on this platform; without a C compiler the package
+There is no Python in them, so a wheel is for every Python 3 on this platform; without a C compiler the package
 is installed all the same, without kernels.
 """
 
@@ -9,13 +9,13 @@ import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
-FOLDER = Path("addercore", "ops", "c")
 
 
 def _module(path: Path) -> ModuleType:
@@ -29,30 +29,37 @@ def _module(path: Path) -> ModuleType:
     return module
 
 
-kernels = _module(ROOT / FOLDER / "build.py")
+kernels = _module(ROOT / "addercore" / "ops" / "c" / "build.py")
+
+
+PARTS = {part: part.output.relative_to(ROOT) for part in kernels.PARTS}
 
 
 class BuildKernels(build_ext):
-    """Builds the library into the build folder, and for an editable installation beside its sources."""
+    """Builds the libraries into the build folder, and for an editable installation beside their sources."""
 
-    def _target(self) -> Path:
-        return Path(self.build_lib, FOLDER, kernels.LIBRARY)
+    def _targets(self) -> dict[Path, Path]:
+        """The libraries that were built, and where they lie in a checkout."""
+        found = {Path(self.build_lib, place): place for place in PARTS.values()}
+        return {target: place for target, place in found.items() if target.exists()}
 
     def run(self) -> None:
-        message = kernels.build(self._target())
-        if message:
-            print(message, file=sys.stderr)
-        if self.inplace or self.editable_mode:
-            beside = ROOT / FOLDER / kernels.LIBRARY
-            beside.unlink(missing_ok=True)
-            if not message:
-                shutil.copy2(self._target(), beside)
+        for part, place in PARTS.items():
+            target = Path(self.build_lib, place)
+            message = kernels.build(target, part=part)
+            if message:
+                print(message, file=sys.stderr)
+            if self.inplace or self.editable_mode:
+                beside = ROOT / place
+                beside.unlink(missing_ok=True)
+                if not message:
+                    shutil.copy2(target, beside)
 
     def get_outputs(self) -> list[str]:
-        return [str(self._target())] if self._target().exists() else []
+        return [str(target) for target in self._targets()]
 
     def get_output_mapping(self) -> dict[str, str]:
-        return {output: str(FOLDER / kernels.LIBRARY) for output in self.get_outputs()} if self.editable_mode else {}
+        return {str(one): str(place) for one, place in self._targets().items()} if self.editable_mode else {}
 
 
 class PlatformWheel(bdist_wheel):
@@ -63,12 +70,16 @@ class PlatformWheel(bdist_wheel):
         return ("py3", "none", super().get_tag()[2] if built else "any")
 
 
-def _sources(*endings: str) -> list[str]:
-    """Files in the C folder, relative, as the source distribution wants them."""
-    return sorted(str(path.relative_to(ROOT)) for end in endings for path in (ROOT / FOLDER / "src").glob(f"*{end}"))
+def _extension(part: Any) -> Extension:
+    """A library's sources, relative, as the source distribution wants them."""
+    place = PARTS[part]
+    files = sorted(path.relative_to(ROOT) for path in part.sources.iterdir())
+    sources = [str(path) for path in files if path.suffix == ".c"]
+    depends = [str(path) for path in files if path.suffix in (".h", ".inc")]
+    return Extension(".".join(place.with_suffix("").parts), sources, depends=depends)
 
 
 setup(
-    ext_modules=[Extension("addercore.ops.c.libadder", _sources(".c"), depends=_sources(".h", ".inc"))],
+    ext_modules=[_extension(part) for part in PARTS],
     cmdclass={"build_ext": BuildKernels, "bdist_wheel": PlatformWheel},
 )

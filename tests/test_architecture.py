@@ -33,6 +33,8 @@ LOADING = (
     *("addercore.data", "addercore.io", "addercore.networks", "addercore.nn", "addercore.ops", "addercore.sample"),
 )
 """What loading a model and predicting with it needs."""
+RUNTIME = ("addercore.runtime", "addercore.errors", "addercore.files")
+"""What runs integer models stands alone: it is used where nothing else of the library is installed."""
 ABOVE_LOADING = ("addercore.train", "addercore.analysis")
 
 TENSORS = frozenset({"torch", "numpy", "triton", "safetensors", "sklearn", "matplotlib"})
@@ -45,6 +47,7 @@ FORBIDDEN: dict[str, frozenset[str]] = {
     "migrations": TENSORS,
     "adderclient": (TENSORS - {"matplotlib"}) | SERVER,  # which `job.plot()` imports when it runs
     "addercore": SERVER - {"pydantic"},
+    "addercore/runtime": (TENSORS | SERVER) - {"numpy"},
 }
 """Libraries that no file below a folder imports, anywhere in it."""
 
@@ -101,6 +104,12 @@ def test_loading_a_model_reaches_up_into_no_training() -> None:
     assert not found
 
 
+def test_the_integer_engine_stands_alone() -> None:
+    for path in (ROOT / "addercore" / "runtime").rglob("*.py"):
+        wrong = {name for name in named_in(path) if name.startswith("addercore") and not lies_in(name, RUNTIME)}
+        assert not wrong, f"{path.relative_to(ROOT)} imports {sorted(wrong)}"
+
+
 def test_pages_and_routes_stand_on_schemas_and_not_on_each_other() -> None:
     for module, names in imports_within("api").items():
         own = module.rpartition(".")[2]
@@ -137,3 +146,8 @@ def test_the_client_loads_nothing_of_the_server() -> None:
     foreign = {*TENSORS, *SERVER, "api", "worker", "jobs", "addercore"}
     assert loaded_by("adderclient.command").isdisjoint(foreign | {"launcher"})
     assert loaded_by("launcher.commands").isdisjoint(foreign)
+
+
+def test_running_an_integer_model_loads_numpy_alone() -> None:
+    foreign = loaded_by("addercore.runtime") - loaded_by("sys") - set(sys.stdlib_module_names)
+    assert foreign == {"addercore", "numpy"}

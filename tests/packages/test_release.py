@@ -19,9 +19,10 @@ from tests.packages.environments import ROOT
 
 BUILT = pytest.mark.long("builds source distribution and wheel in an environment of their own")
 NOT_IN_WHEEL = re.compile(
-    r"addercore/ops/c/src/|migrations/script\.py\.mako$|__pycache__|\.so$|addercore/ops/c/\.kernels-"
+    r"addercore/ops/c/src/|addercore/runtime/src/(?!adder_run\.h)|migrations/script\.py\.mako$|__pycache__|\.so$|"
+    r"addercore/(ops/c|runtime)/\.kernels-"
 )
-"""Sources of the kernels, the template for new migrations, and build outputs."""
+"""Sources of the C libraries, the template for new migrations, and build outputs."""
 
 
 @BUILT
@@ -52,13 +53,15 @@ def test_the_wheel_has_every_file_of_the_packages_and_no_other(released: Release
     wanted = {name for name in tracked if not NOT_IN_WHEEL.search(name)}
     names = zipfile.ZipFile(released.wheel).namelist()
     found = {name for name in names if ".dist-info/" not in name and not name.endswith("/")}
-    assert found - {"addercore/ops/c/libadder.so"} == wanted
+    assert found - {"addercore/ops/c/libadder.so", "addercore/runtime/libadder_run.so"} == wanted
 
 
 @BUILT
 def test_the_wheel_brings_kernels_that_need_nothing_but_libc_and_openmp(released: Release, tmp_path: Path) -> None:
     library = zipfile.ZipFile(released.wheel).extract("addercore/ops/c/libadder.so", tmp_path)
     assert ctypes.CDLL(library).adder_abi() > 0
+    engine = zipfile.ZipFile(released.wheel).extract("addercore/runtime/libadder_run.so", tmp_path)
+    assert ctypes.CDLL(engine).adder_run_abi() > 0
     said = subprocess.run(
         [sys.executable, "-m", "auditwheel", "show", str(released.wheel)], capture_output=True, text=True, check=True
     ).stdout
@@ -70,7 +73,8 @@ def test_the_wheel_brings_kernels_that_need_nothing_but_libc_and_openmp(released
 def test_the_source_distribution_has_what_a_build_needs(released: Release, version: str) -> None:
     with tarfile.open(released.folder / f"adderworks-{version}.tar.gz") as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    sources = {str(path.relative_to(ROOT)) for path in (ROOT / "addercore/ops/c/src").iterdir() if path.is_file()}
+    folders = (ROOT / "addercore/ops/c/src", ROOT / "addercore/runtime/src")
+    sources = {str(path.relative_to(ROOT)) for folder in folders for path in folder.iterdir() if path.is_file()}
     assert {"setup.py", "pyproject.toml", "README.md", "adderclient/specs.json", *sources} <= names
     assert not [name for name in names if name.startswith(("tests/", "build/"))]
 

@@ -1,7 +1,8 @@
-"""Compiles the kernels: one translation unit per instruction set with its own flags, one link, one shared library.
+"""Compiles the C libraries: one translation unit per instruction set with its own flags, one link, one shared library.
 
-The result, `libadder.so`, is plain C: no Python and no torch in it, so one file serves every Python version. A C11
-compiler is all it takes. Only the standard library is imported here, since this runs in three places: in the package's
+There are two: the kernels of training, `libadder.so`, and the integer engine, `libadder_run.so` in addercore/runtime.
+Both are plain C: no Python and no torch in them, so one file serves every Python version. A C11 compiler is all it
+takes. Only the standard library is imported here, since this runs in three places: in the package's
 build (setup.py), by itself (`python addercore/ops/c/build.py`, which is `make kernels`), and in the tests, which add
 sanitizers or a cross compiler.
 
@@ -36,13 +37,59 @@ UNITS: Final[dict[str, tuple[str, ...]]] = {
     "generic": (),
     "avx2": ("-mavx2", "-mfma"),
     "avx512": ("-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma"),
+    "avx512vnni": ("-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mavx512vnni"),
     "neon": (),
+    "neon_dotprod": ("-march=armv8.2-a+dotprod",),
 }
 FOR_TARGET: Final[dict[str, tuple[str, ...]]] = {
     "x86_64": ("generic", "avx2", "avx512"),
     "aarch64": ("generic", "neon"),
 }
 OTHER_TARGETS: Final = ("generic",)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """A library that is built.
+
+    Attributes:
+        library: its file name; it lies beside its folder `src`.
+        folder: where both are.
+        common: sources for every processor, without `.c`.
+        for_target: the units of a compiler's target; `UNITS` has their flags.
+        openmp: whether its functions start threads.
+    """
+
+    library: str
+    folder: Path
+    common: tuple[str, ...]
+    for_target: dict[str, tuple[str, ...]]
+    openmp: bool
+
+    @property
+    def sources(self) -> Path:
+        return self.folder / "src"
+
+    @property
+    def output(self) -> Path:
+        """Where a checkout has the library."""
+        return self.folder / self.library
+
+
+KERNELS: Final = Part(LIBRARY, HERE, ("dispatch",), FOR_TARGET, True)
+ENGINE: Final = Part(
+    "libadder_run.so",
+    HERE.parents[1] / "runtime",
+    ("engines", "model", "parse", "plan", "pool", "run", "slow"),
+    {"x86_64": ("generic", "avx2", "avx512", "avx512vnni"), "aarch64": ("generic", "neon", "neon_dotprod")},
+    False,
+)
+PARTS: Final = (KERNELS, ENGINE)
+WITHOUT: Final = {
+    KERNELS.library: "the C kernels are left out and the slower portable backend will run",
+    ENGINE.library: "the engine of integer models is left out, and they cannot be run",
+}
+"""What a missing compiler means."""
 
 
 class NoCompilerError(Exception):
@@ -79,7 +126,9 @@ def compiles(command: Sequence[str], flags: Sequence[str], program: str = "int p
         return subprocess.run(run, capture_output=True, stdin=subprocess.DEVNULL).returncode == 0
 
 
-def toolchain(command: Sequence[str] | None = None, only: Sequence[str] | None = None) -> Toolchain:
+def toolchain(
+    command: Sequence[str] | None = None, only: Sequence[str] | None = None, part: Part = KERNELS
+) -> Toolchain:
     """The compiler called `command` (else CC, else cc, gcc or clang), tried out; `only` names the units to take."""
     named = list(command or shlex.split(os.environ.get("CC", "")))
     found = named or next(([name] for name in ("cc", "gcc", "clang") if shutil.which(name)), [])
@@ -91,12 +140,14 @@ def toolchain(command: Sequence[str] | None = None, only: Sequence[str] | None =
         )
     answer = subprocess.run([*found, "-dumpmachine"], capture_output=True, text=True, stdin=subprocess.DEVNULL)
     target = {"amd64": "x86_64", "arm64": "aarch64"}.get(machine := answer.stdout.strip().split("-")[0], machine)
-    units = FOR_TARGET.get(target, OTHER_TARGETS)
+    units = part.for_target.get(target, OTHER_TARGETS)
     if unknown := set(only or ()) - set(units):
         raise ValueError(f"only names the units {sorted(unknown)}; a {target} target has {', '.join(units)}")
     wanted = [unit for unit in units if only is None or unit in only]
     able = tuple(unit for unit in wanted if compiles(found, UNITS[unit]))
-    openmp = compiles(found, [OPENMP], "#include <omp.h>\nint probe(void) { return omp_get_max_threads(); }\n")
+    openmp = part.openmp and compiles(
+        found, [OPENMP], "#include <omp.h>\nint probe(void) { return omp_get_max_threads(); }\n"
+    )
     no_undefined = compiles(found, [NO_UNDEFINED])
     return Toolchain(tuple(found), target, able, openmp, no_undefined)
 
@@ -108,57 +159,72 @@ def _run(command: Sequence[str]) -> None:
     print(done.stderr, file=sys.stderr, end="")
 
 
-def objects(tools: Toolchain, folder: Path, extra: Sequence[str] = (), sources: Path = SOURCES) -> list[Path]:
-    """Compiles dispatch.c and every unit into `folder`, side by side; `extra` flags come last."""
+def objects(
+    tools: Toolchain, folder: Path, extra: Sequence[str] = (), sources: Path | None = None, part: Part = KERNELS
+) -> list[Path]:
+    """Compiles the common sources and every unit into `folder`, side by side; `extra` flags come last."""
     folder.mkdir(parents=True, exist_ok=True)
 
     def one(unit: str) -> Path:
         output = folder / f"{unit}.o"
-        _run([*tools.command, *tools.flags(unit), *extra, "-c", str(sources / f"{unit}.c"), "-o", str(output)])
+        _run(
+            [
+                *tools.command,
+                *tools.flags(unit),
+                *extra,
+                "-c",
+                str((sources or part.sources) / f"{unit}.c"),
+                "-o",
+                str(output),
+            ]
+        )
         return output
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(one, ("dispatch", *tools.units)))
+        return list(pool.map(one, (*part.common, *tools.units)))
 
 
-def library(tools: Toolchain, output: Path, sources: Path = SOURCES) -> None:
+def library(tools: Toolchain, output: Path, sources: Path | None = None, part: Part = KERNELS) -> None:
     """Builds the shared library at `output`; a process that has an older one loaded keeps it."""
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".kernels-", dir=output.parent) as folder:
-        built = Path(folder, LIBRARY)
-        parts = [str(part) for part in objects(tools, Path(folder), sources=sources)]
-        _run([*tools.command, *tools.link(), "-o", str(built), *parts, "-lm"])
+        built = Path(folder, part.library)
+        made = [str(made) for made in objects(tools, Path(folder), sources=sources, part=part)]
+        _run([*tools.command, *tools.link(), "-o", str(built), *made, "-lm"])
         os.replace(built, output)
 
 
-def build(output: Path, sources: Path = SOURCES) -> str | None:
+def build(output: Path, sources: Path | None = None, part: Part = KERNELS) -> str | None:
     """Builds the library at `output`. Without a compiler: removes what lies there, and returns why in one sentence."""
     try:
-        tools = toolchain()
+        tools = toolchain(part=part)
     except NoCompilerError as error:
         output.unlink(missing_ok=True)
-        return (
-            f"Adderworks: {error}: the C kernels are left out and the slower portable backend will run; "
-            "install gcc (Debian: gcc and libc6-dev) and repeat the installation to get them"
-        )
-    library(tools, output, sources)
-    without = [unit for unit in FOR_TARGET.get(tools.target, OTHER_TARGETS) if unit not in tools.units]
+        return f"Adderworks: {error}: {WITHOUT[part.library]}; install gcc (Debian: gcc and libc6-dev) and repeat the installation to get them"
+    library(tools, output, sources, part)
+    without = [unit for unit in part.for_target.get(tools.target, OTHER_TARGETS) if unit not in tools.units]
     for unit in without:
         print(f"Adderworks: {' '.join(tools.command)} cannot compile for {unit}; left out", file=sys.stderr)
-    if not tools.openmp:
+    if part.openmp and not tools.openmp:
         print(f"Adderworks: {' '.join(tools.command)} has no OpenMP; the kernels use one thread", file=sys.stderr)
     return None
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Compile the C kernels.")
-    parser.add_argument("--output", type=Path, default=HERE / LIBRARY, help="default: beside this file")
+    named = {"kernels": KERNELS, "engine": ENGINE}
+    parser = argparse.ArgumentParser(description="Compile the C libraries.")
+    parser.add_argument("--part", choices=sorted(named), help="which of the two; default: both")
+    parser.add_argument("--output", type=Path, help="where the library goes; default: in place")
     parser.add_argument("--only", help="units to take, separated by commas; default: all of the target")
     options = parser.parse_args()
-    if options.only:
-        library(toolchain(only=options.only.split(",")), options.output)
-    elif message := build(options.output):
-        print(message, file=sys.stderr)
+    if (options.output or options.only) and not options.part:
+        options.part = "kernels"
+    for part in [named[options.part]] if options.part else PARTS:
+        output = options.output or part.output
+        if options.only:
+            library(toolchain(only=options.only.split(","), part=part), output, part=part)
+        elif message := build(output, part=part):
+            print(message, file=sys.stderr)
     return 0
 
 

@@ -1,0 +1,109 @@
+"""The definition of an integer network's numbers, in plain numpy. Every engine gives the same, bit for bit.
+
+It is slow and short on purpose: what a reader checks an engine by.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from addercore.runtime.program import I64, SCORES, U8, Add, Adder, AvgPool, Dot, MaxPool, Op, Program, Rescale, Window
+
+F32 = NDArray[np.float32]
+
+
+def run(program: Program, images: U8) -> F32:
+    """Scores of images.
+
+    Args:
+        program: the network.
+        images: uint8 (N, C, H, W).
+
+    Returns:
+        float32 (N, classes).
+    """
+    return np.stack([trace(program, image)[SCORES] for image in images]).reshape(len(images), program.classes)
+
+
+def trace(program: Program, image: U8) -> dict[int, NDArray[Any]]:
+    """Every value of one image (C, H, W), by number; `SCORES` too."""
+    codes = np.stack([table[channel] for table, channel in zip(program.tables, image, strict=True)])
+    values: dict[int, NDArray[Any]] = {0: codes}
+    for operation in program.operations:
+        values[operation.target] = _computed(operation, values)
+    return values
+
+
+def _computed(operation: Op, values: dict[int, NDArray[Any]]) -> NDArray[Any]:
+    source = values[operation.source]
+    match operation:
+        case MaxPool():
+            padded = _padded(source, (operation.padding, operation.padding), 0)
+            windows = sliding_window_view(padded, (operation.size, operation.size), axis=(1, 2))
+            return windows[:, :: operation.stride, :: operation.stride].max(axis=(-2, -1))
+        case AvgPool():
+            sums = source.astype(np.int64).sum(axis=(1, 2), keepdims=True)
+            return _rescaled(sums, operation.rescale, None, operation.target)
+        case Add():
+            return _rescaled(source.astype(np.int64), operation.rescale, values[operation.residual], operation.target)
+        case Adder() | Dot():
+            residual = None if operation.residual is None else values[operation.residual]
+            sums, more = _sums(operation, source)
+            return _rescaled(sums, operation.rescale, residual, operation.target, more)
+
+
+def _sums(operation: Adder | Dot, source: U8) -> tuple[I64, I64 | None]:
+    """acc (F, H', W'), and what clipping adds before the shift."""
+    window = operation.window
+    filters = len(operation.weights)
+    each = filters // window.groups
+    channels = len(source) // window.groups
+    sums, more = [], []
+    for number, weight in enumerate(operation.weights.astype(np.int64)):
+        first = number // each * channels
+        seen = source[first : first + channels]
+        if isinstance(operation, Dot):
+            sums.append((_windows(seen, window, window.pad) * weight).sum(axis=(2, 3, 4)))
+            continue
+        clipping = operation.clipping
+        if clipping is None:
+            sums.append(np.abs(_windows(seen, window, window.pad) - weight).sum(axis=(2, 3, 4)))
+            continue
+        table, above = (one[clipping.group[number]] for one in (clipping.tables, clipping.excess))
+        sums.append(np.abs(_windows(table[seen], window, int(table[window.pad])) - weight).sum(axis=(2, 3, 4)))
+        excess = _windows(above[seen], window, int(above[window.pad])).sum(axis=(2, 3, 4))
+        more.append(excess * int(clipping.excess_multiplier[number]))
+    return np.stack(sums), np.stack(more) if more else None
+
+
+def _windows(source: NDArray[Any], window: Window, pad: int) -> I64:
+    """(C, H, W) → (H', W', C, kernel height, kernel width)."""
+    padded = _padded(source, window.padding, pad).astype(np.int64)
+    spans = tuple((size - 1) * step + 1 for size, step in zip(window.kernel, window.dilation, strict=True))
+    views = sliding_window_view(padded, spans, axis=(1, 2))[
+        :, :: window.stride[0], :: window.stride[1], :: window.dilation[0], :: window.dilation[1]
+    ]
+    return views.transpose(1, 2, 0, 3, 4)
+
+
+def _padded(source: NDArray[Any], padding: tuple[int, int], pad: int) -> NDArray[Any]:
+    vertical, horizontal = padding
+    return np.pad(source, ((0, 0), (vertical, vertical), (horizontal, horizontal)), constant_values=pad)
+
+
+def _rescaled(
+    sums: I64, rescale: Rescale, residual: NDArray[Any] | None, target: int, more: I64 | None = None
+) -> NDArray[Any]:
+    value = sums * rescale.multiplier.astype(np.int64)[:, None, None] + rescale.bias[:, None, None]
+    if more is not None:
+        value = value + more
+    if residual is not None:
+        value = value + residual.astype(np.int64) * rescale.residual_multiplier
+    if target == SCORES:
+        return np.ldexp(value.astype(np.float64), -rescale.shift).astype(np.float32).reshape(-1)
+    shifted = (value + (1 << (rescale.shift - 1))) >> rescale.shift
+    return shifted.clip(0, rescale.top).astype(np.uint8)

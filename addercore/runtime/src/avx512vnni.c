@@ -1,0 +1,3 @@
+#include "avx512.inc"
+
+const unit_t unit_avx512vnni = {"avx512vnni", sad, dot};

@@ -1,0 +1,1 @@
+"""`python -m benchmarks.integer`: the integer engine against the processor's peak and against ONNX Runtime."""

@@ -1,0 +1,181 @@
+"""ONNX Runtime on the convolutional network of the same architecture: fp32, and int8 in every way that it offers.
+
+Weights are random; the batch normalisations are folded into the convolutions, as deployed networks have them. The
+int8 forms come from ONNX Runtime's own static quantisation, per channel, calibrated on random images.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from addercore.arch import network
+from addercore.arch.layers import AvgPool, BatchNorm, Conv, Flatten, Linear, MaxPool, Node, ReLU, Residual, Sequential
+
+MISSING = "ONNX Runtime is not installed: pip install 'adderworks[onnx]' (onnx and onnxruntime) to compare with it"
+OPSET = 21
+CALIBRATION_IMAGES = 16
+
+
+def available() -> str | None:
+    """The version of ONNX Runtime; None where it is not installed."""
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime
+    except ImportError:
+        return None
+    return str(onnxruntime.__version__)
+
+
+class Graph:
+    """Writes a network as ONNX, node by node."""
+
+    def __init__(self) -> None:
+        self.rng = np.random.default_rng(0)
+        self.nodes: list[Any] = []
+        self.weights: list[Any] = []
+        self.at = "image"
+
+    def add(self, kind: str, inputs: list[str], **attributes: Any) -> None:
+        """One operator; its output is what comes next."""
+        import onnx
+
+        out = f"v{len(self.nodes)}"
+        self.nodes.append(onnx.helper.make_node(kind, inputs, [out], name=f"n{len(self.nodes)}", **attributes))
+        self.at = out
+
+    def constant(self, values: Any) -> str:
+        """A weight; its name."""
+        import onnx
+
+        name = f"w{len(self.weights)}"
+        self.weights.append(onnx.numpy_helper.from_array(values.astype(np.float32), name))
+        return name
+
+    def layer(self, kind: str, shape: tuple[int, ...], **attributes: Any) -> None:
+        """A convolution or linear layer with random weights and the bias of the folded normalisation."""
+        scale = math.sqrt(2 / math.prod(shape[1:]))
+        weight = self.constant(self.rng.normal(0, scale, shape))
+        bias = self.constant(self.rng.normal(0, 0.1, shape[0]))
+        self.add(kind, [self.at, weight, bias], **attributes)
+
+    def node(self, node: Node) -> None:
+        """A part of the network."""
+        match node:
+            case Sequential():
+                for child in node.children:
+                    self.node(child)
+            case Residual():
+                source = self.at
+                self.node(node.body)
+                body, self.at = self.at, source
+                if node.shortcut is not None:
+                    self.node(node.shortcut)
+                self.add("Add", [body, self.at])
+            case Conv():
+                shape = (node.out_channels, node.in_channels // node.groups, *node.kernel)
+                options = {"strides": node.stride, "pads": node.padding * 2, "dilations": node.dilation}
+                self.layer("Conv", shape, kernel_shape=node.kernel, group=node.groups, **options)
+            case Linear():
+                self.layer("Gemm", (node.out_features, node.in_features), transB=1)
+            case MaxPool():
+                stride, pads = node.stride or node.size, [node.padding] * 4
+                self.add("MaxPool", [self.at], kernel_shape=[node.size] * 2, strides=[stride] * 2, pads=pads)
+            case AvgPool():
+                self.add("GlobalAveragePool", [self.at])
+            case ReLU():
+                self.add("Relu", [self.at])
+            case Flatten():
+                self.add("Flatten", [self.at])
+            case BatchNorm():
+                pass
+
+    def model(self, shape: tuple[int, ...], result: tuple[int, ...]) -> Any:
+        """The whole as a model for one image (1, C, H, W) in float32; `result` is the output's shape."""
+        import onnx
+
+        kind = onnx.TensorProto.FLOAT
+        image = onnx.helper.make_tensor_value_info("image", kind, [1, *shape])
+        scores = onnx.helper.make_tensor_value_info(self.at, kind, list(result))
+        graph = onnx.helper.make_graph(self.nodes, "network", [image], [scores], self.weights)
+        made = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=10)
+        onnx.checker.check_model(made)
+        return onnx.shape_inference.infer_shapes(made)
+
+
+def models(arch: str, shape: tuple[int, int, int], classes: int) -> dict[str, bytes]:
+    """The network as ONNX models by name: "fp32", and "int8, …" for each way of quantising."""
+    graph = Graph()
+    graph.node(network(arch, shape, classes).body)
+    float_model = graph.model(shape, (1, classes))
+    found = {"fp32": float_model.SerializeToString()}
+    with tempfile.TemporaryDirectory() as folder:
+        for form, (codes, reduced) in itertools.product(
+            ("QDQ", "QOperator"), (("u8s8", False), ("u8s8", True), ("s8s8", False))
+        ):
+            name = f"int8, {form} {codes}{', reduced range' if reduced else ''}"
+            found[name] = _quantised(float_model, shape, form, codes, reduced, Path(folder))
+    return found
+
+
+def _quantised(model: Any, shape: tuple[int, ...], form: str, codes: str, reduced: bool, folder: Path) -> bytes:
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    class Images(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            rng = np.random.default_rng(1)
+            self.left = [rng.normal(0, 1, (1, *shape)).astype(np.float32) for _ in range(CALIBRATION_IMAGES)]
+
+        def get_next(self) -> dict[str, Any] | None:
+            return {"image": self.left.pop()} if self.left else None
+
+    logging.getLogger().setLevel(logging.ERROR)
+    source, target = folder / "float.onnx", folder / "int8.onnx"
+    source.write_bytes(model.SerializeToString())
+    quantize_static(
+        source,
+        target,
+        Images(),
+        quant_format=getattr(QuantFormat, form),
+        activation_type=QuantType.QUInt8 if codes == "u8s8" else QuantType.QInt8,
+        weight_type=QuantType.QInt8,
+        per_channel=True,
+        reduce_range=reduced,
+    )
+    return target.read_bytes()
+
+
+def caller(model: bytes, shape: tuple[int, ...], threads: int, batch: int = 1) -> Callable[[int], float]:
+    """A function: so many runs → seconds of thread CPU time (one thread) or on the clock, all of them together."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    feed = {"image": np.random.default_rng(2).normal(0, 1, (batch, *shape)).astype(np.float32)}
+    clock = time.thread_time if threads == 1 else time.perf_counter
+
+    def run(times: int) -> float:
+        began = clock()
+        for _ in range(times):
+            session.run(None, feed)
+        return clock() - began
+
+    return run
+
+
+def empty_model(shape: tuple[int, ...]) -> bytes:
+    """A graph that hands its input on: what a call from Python costs."""
+    graph = Graph()
+    graph.add("Identity", ["image"])
+    content: bytes = graph.model(shape, (1, *shape)).SerializeToString()
+    return content

@@ -1,0 +1,199 @@
+"""Every engine gives the integers of the definition (`reference.py`), bit for bit."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from addercore.ops.c import build
+from addercore.runtime import IntegerModel, engines, format, load, reference
+from addercore.runtime.program import Adder, AvgPool, Dot, MaxPool, Program, Rescale, Window
+from benchmarks.integer import networks
+from tests.addercore.runtime.programs import random_images, random_program
+
+ENGINES = build.ENGINE.for_target.get(platform.machine(), build.OTHER_TARGETS)
+SEEDS = 40
+
+
+def opened(program: Program, folder: Path, engine: str | None = None) -> IntegerModel:
+    format.write(program, folder / "model.adder")
+    return load(folder / "model.adder", engine)
+
+
+def here(engine: str) -> str:
+    if not engines().get(engine, False):
+        pytest.skip(f"this processor or this build has no engine {engine}")
+    return engine
+
+
+def agrees(program: Program, folder: Path, engine: str, seed: int, count: int = 2) -> None:
+    images = random_images(program, count, seed)
+    expected = reference.run(program, images)
+    assert opened(program, folder, engine).run(images).tobytes() == expected.tobytes(), (engine, seed)
+
+
+@pytest.mark.bits
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("part", range(4))
+def test_random_programs_agree_with_the_definition(engine: str, part: int, tmp_path: Path) -> None:
+    for seed in range(part * SEEDS // 4, (part + 1) * SEEDS // 4):
+        agrees(random_program(seed), tmp_path, here(engine), seed)
+
+
+@pytest.mark.long("500 programs")
+@pytest.mark.bits
+@pytest.mark.parametrize("engine", ENGINES)
+def test_many_random_programs_agree_with_the_definition(engine: str, tmp_path: Path) -> None:
+    for seed in range(1000, 1500):
+        agrees(random_program(seed), tmp_path, here(engine), seed, count=1)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_clipping_agrees_with_the_definition(engine: str, tmp_path: Path) -> None:
+    clipped = 0
+    for seed in range(200, 212):
+        program = random_program(seed, clips=True)
+        clipped += sum(isinstance(one, Adder) and one.clipping is not None for one in program.operations)
+        agrees(program, tmp_path, here(engine), seed, count=1)
+    assert clipped > 5
+
+
+@pytest.mark.bits
+@pytest.mark.parametrize("make", [networks.lenet5_bn, networks.resnet20])
+@pytest.mark.parametrize("method", ["adder", "conv"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_networks_agree_with_the_definition(
+    engine: str, make: Callable[[str], Program], method: str, tmp_path: Path
+) -> None:
+    agrees(make(method), tmp_path, here(engine), 1, count=1)
+
+
+@pytest.mark.parametrize("side", range(1, 20))
+@pytest.mark.parametrize("engine", ENGINES)
+def test_rows_of_every_length_and_stride(engine: str, side: int, tmp_path: Path) -> None:
+    """A tile's positions end anywhere in a row, or go on in the next one."""
+    rng = np.random.default_rng(side)
+    weights = rng.integers(0, 256, (9, 11, 3, 3), dtype=np.uint8)
+    for stride in (1, 2, 3):
+        after = (side - 1) // stride + 1
+        scale = Rescale(np.full(9, -(2**20), np.int32), np.full(9, 2**33, np.int64), 25, 255)
+        layer = Adder("layer", 0, 1, weights, Window((3, 3), (stride, stride), (1, 1), pad=7), scale)
+        end = Rescale(np.ones(5, np.int32), np.zeros(5, np.int64), 1, 0)
+        last = Dot(
+            "end", 1, -1, rng.integers(-128, 128, (5, 9, after, after), dtype=np.int8), Window((after,) * 2), end
+        )
+        tables = rng.integers(0, 256, (11, 256), dtype=np.uint8)
+        program = Program((11, side, side), tables, ((11, side, side), (9, after, after)), (layer, last))
+        agrees(program, tmp_path, here(engine), stride, count=1)
+
+
+def extreme(weight: int, pixel: int, sign: int, shift: int) -> Program:
+    """Sums and multipliers at their limits."""
+    shape = (128, 16, 16)
+    weights = np.full((16, *shape), weight, np.uint8)
+    scale = Rescale(np.full(16, sign * (2**31 - 1), np.int32), np.full(16, -sign * 2**53, np.int64), shift, 255)
+    end = Rescale(np.full(2, 2**31 - 1, np.int32), np.full(2, -(2**62), np.int64), 62, 0)
+    layers = (
+        Adder("layer", 0, 1, weights, Window(shape[1:]), scale),
+        Dot("end", 1, -1, np.full((2, 16, 1, 1), -128, np.int8), Window((1, 1)), end),
+    )
+    return Program(shape, np.full((128, 256), pixel, np.uint8), (shape, (16, 1, 1)), layers)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_limits_of_sums_and_shifts(engine: str, tmp_path: Path) -> None:
+    for sign in (-1, 1):
+        for shift in (1, 31, 32, 33, 46, 62):
+            agrees(extreme(255, 0, sign, shift), tmp_path, here(engine), 0, count=1)
+
+
+def test_threads_change_nothing(tmp_path: Path) -> None:
+    program = random_program(5)
+    model = opened(program, tmp_path)
+    images = random_images(program, 13, 0)
+    expected = model.run(images)
+    for threads in (2, 3, 13, 40):
+        assert model.run(images, threads=threads).tobytes() == expected.tobytes()
+    assert model.run(images[:0], threads=2).shape == (0, program.classes)
+    assert model.run(images[:, :, :, ::-1]).tobytes() == model.run(images[:, :, :, ::-1].copy()).tobytes()
+
+
+def test_a_run_leaves_nothing_for_the_next_one(tmp_path: Path) -> None:
+    """Values share memory: what one image left there must not reach another."""
+    for seed in range(8):
+        program = random_program(seed)
+        model = opened(program, tmp_path)
+        images = random_images(program, 6, seed)
+        together = model.run(images)
+        apart = np.concatenate([load(tmp_path / "model.adder").run(image[None]) for image in images])
+        assert together.tobytes() == apart.tobytes()
+
+
+def padded(program: Program) -> list[int]:
+    """Bytes of each value with the widest padding that a reader has, in descending order."""
+    found = []
+    for number, (channels, height, width) in enumerate(program.values):
+        readers = [one for one in program.operations if one.source == number and isinstance(one, Adder | Dot)]
+        high = max((one.window.padding[0] for one in readers), default=0)
+        wide = max((one.window.padding[1] for one in readers), default=0)
+        found.append(-(-channels // 8) * 8 * (height + 2 * high) * (width + 2 * wide))
+    return sorted(found, reverse=True)
+
+
+@pytest.mark.parametrize("make", [networks.lenet5_bn, networks.resnet20])
+def test_memory_is_two_values_and_64_kib_a_thread(make: Callable[[], Program], tmp_path: Path) -> None:
+    program = make()
+    model = opened(program, tmp_path)
+    assert model.workspace_bytes <= sum(padded(program)[:2]) + 64 * 1024
+    assert model.table_bytes <= 64 * 1024
+    weights = sum(one.weights.nbytes for one in program.operations if isinstance(one, Adder | Dot))
+    assert model.file_bytes <= weights * 1.1 + 32 * 1024
+
+
+def test_a_residual_is_added_in_place(tmp_path: Path) -> None:
+    """Without that, a block of a residual network would need three values."""
+    with_sums = networks.layers(16, 8, 6, residual=True)
+    without = networks.layers(16, 8, 6)
+    assert opened(with_sums, tmp_path).activation_bytes == opened(without, tmp_path).activation_bytes
+
+
+def test_pooling_beyond_the_edge(tmp_path: Path) -> None:
+    pool = MaxPool("pool", 0, 1, 3, 2, 2)
+    ones = Rescale(np.ones(3, np.int32), np.zeros(3, np.int64), 1, 0)
+    mean = AvgPool("mean", 1, 2, Rescale(np.full(3, 2**20, np.int32), np.zeros(3, np.int64), 22, 255))
+    last = Dot("end", 2, -1, np.eye(3, dtype=np.int8)[:, :, None, None], Window((1, 1)), ones)
+    tables = np.random.default_rng(0).integers(0, 256, (3, 256), dtype=np.uint8)
+    program = Program((3, 5, 4), tables, ((3, 5, 4), (3, 4, 3), (3, 1, 1)), (pool, mean, last))
+    for engine in (name for name, runs in engines().items() if runs):
+        agrees(program, tmp_path, engine, 0)
+
+
+def test_two_readers_that_differ_in_padding(tmp_path: Path) -> None:
+    program = networks.layers(8, 6, 3)
+    first, second, *rest = program.operations
+    assert isinstance(second, Adder)
+    assert isinstance(rest[0], Adder)
+    second = replace(second, source=0, window=replace(second.window, pad=200))
+    program = replace(
+        program, operations=(first, second, replace(rest[0], residual=1, rescale=rest[0].rescale), *rest[1:])
+    )
+    for engine in (name for name, runs in engines().items() if runs):
+        agrees(program, tmp_path, engine, 0)
+
+
+def test_the_structure_of_the_interface_is_that_of_the_header() -> None:
+    from addercore.runtime import library
+
+    header = (build.ENGINE.sources / "adder_run.h").read_text()
+    assert f"#define ADDER_RUN_ABI {library.ABI} " in header
+    names = [name for name, _ in library.Info._fields_]
+    begin, end = header.index("typedef struct {"), header.index("} adder_info")
+    declared = [word.strip(" *,;") for word in header[begin:end].replace("*", " ").replace("\n", " ").split()]
+    assert [word for word in declared if word in names] == names
+    assert ctypes.sizeof(library.Info) == 16 + 5 * 8 + 3 * 8
