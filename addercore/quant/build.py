@@ -66,7 +66,7 @@ def corrected(graph: Graph, plan: Plan, known: dict[int, Tensor], correction: Co
     """
     shared = graph.stored_in()
     plan = replace(plan, formats=dict(plan.formats), operands=dict(plan.operands))
-    found = Corrected(graph, plan, {0: plan.formats[0].codes(known[0].clone()).to(torch.uint8)}, [])
+    found = Corrected(graph, plan, {0: plan.formats[0].codes(known[0]).to(torch.uint8)}, [])
     for node in graph.nodes:
         if isinstance(node, Layer):
             node = _layer(node, found, known, correction, shared)
@@ -97,7 +97,7 @@ def _align(found: Corrected, value: int, scale: float, known: dict[int, Tensor])
 
 
 def _stored_error(option: Format, values: Tensor) -> float:
-    return float((option.real(option.codes(values.clone())) - values).double().square().mean())
+    return float((option.real(option.codes(values)) - values).double().square().mean())
 
 
 def _layer(

@@ -143,7 +143,7 @@ def _error(
     added: dict[int, list[int]],
 ) -> float:
     """What storing value `number` so costs: the squared errors of all that read it, each by its output's variance."""
-    codes = option.codes(known[number].clone())
+    codes = option.codes(known[number])
     total = 0.0
     for node in reading.get(number, []):
         seen = _pooled(node.source, number, graph, codes)

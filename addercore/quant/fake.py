@@ -7,6 +7,7 @@ units of the float network.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,9 +17,9 @@ from torch import Tensor, nn
 
 from addercore.nn import Adder2d
 from addercore.quant.emit import power_of_two, target_format
-from addercore.quant.graph import Addition, Averaging, Graph, Layer, Pooling, channelwise, similarity
+from addercore.quant.graph import Addition, Averaging, Graph, Layer, Node, Pooling, channelwise, similarity
 from addercore.quant.operands import operand
-from addercore.quant.plan import Format, Plan
+from addercore.quant.plan import Format, Plan, nearest
 from addercore.runtime.program import SCORES
 
 
@@ -43,7 +44,7 @@ def straight(through: Tensor, value: Tensor) -> Tensor:
 def stored(values: Tensor, found: Format) -> Tensor:
     """What the codes of `values` stand for."""
     inside = (values / found.scale + found.zero).clamp(0, found.top)
-    return (straight(inside, inside.round()) - found.zero) * found.scale
+    return (straight(inside, nearest(inside)) - found.zero) * found.scale
 
 
 class FakeLayer(nn.Module):
@@ -109,7 +110,7 @@ class FakeLayer(nn.Module):
             vertical, horizontal = self.layer.window.padding
             padded = nnf.pad(x, (horizontal, horizontal, vertical, vertical))
             inside = padded.clamp(low, low + top * step)
-            seen = straight(inside, ((inside - low) / step).round() * step + low)
+            seen = straight(inside, nearest((inside - low) / step) * step + low)
             mine = (grid.group == number).float()
             rounded = straight(weight, (codes * step + low).float())
             window = replace(self.layer, window=replace(self.layer.window, padding=(0, 0)))
@@ -159,26 +160,27 @@ class FakeNetwork(nn.Module):
         """All values, as what their codes stand for, and the scores."""
         return self._values(images)
 
-    def _values(self, images: Tensor, before: Any = None) -> dict[int, Tensor]:
+    def _values(self, images: Tensor, before: Callable[[Layer, Tensor], None] | None = None) -> dict[int, Tensor]:
         found = {0: stored(self.graph.normalised(images), self.plan.formats[0])}
         for node in self.graph.nodes:
-            source = found[node.source]
-            match node:
-                case Layer():
-                    if before is not None:
-                        before(node, source)
-                    value = self.layers[_key(node)](source, None if node.residual is None else found[node.residual])
-                case Pooling():
-                    found[node.target] = nnf.max_pool2d(source, node.size, node.stride, node.padding)
-                    continue
-                case Averaging():
-                    value = source.mean((2, 3), keepdim=True)
-                case Addition():
-                    value = source + found[node.residual]
-            if node.target != SCORES:  # a value behind a ReLU has no codes below 0
-                value = stored(value, self.plan.formats[node.target])
-            found[node.target] = value
+            if before is not None and isinstance(node, Layer):
+                before(node, found[node.source])
+            found[node.target] = self.computed(node, found)
         return found
+
+    def computed(self, node: Node, found: dict[int, Tensor]) -> Tensor:
+        """The target of one operation; a value behind a ReLU has no codes below 0."""
+        source = found[node.source]
+        match node:
+            case Pooling():
+                return nnf.max_pool2d(source, node.size, node.stride, node.padding)
+            case Layer():
+                value = self.layers[_key(node)](source, None if node.residual is None else found[node.residual])
+            case Averaging():
+                value = source.mean((2, 3), keepdim=True)
+            case Addition():
+                value = source + found[node.residual]
+        return value if node.target == SCORES else stored(value, self.plan.formats[node.target])
 
     def current(self) -> Graph:
         """The float network with the weights and normalisations as they are now."""

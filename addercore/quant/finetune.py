@@ -120,7 +120,7 @@ def finetuned(
             scores = network(images[chosen])
             loss = _loss(scores, wanted[chosen], None if labels is None else labels[chosen], settings.distill)
             if not torch.isfinite(loss):
-                raise Diverged(f"the loss of fine-tuning became {float(loss)} in epoch {epoch + 1}; try a smaller lr")
+                raise Diverged(f"the loss of fine-tuning became {loss.item()} in epoch {epoch + 1}; try a smaller lr")
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         if on_epoch is not None:

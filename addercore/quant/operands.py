@@ -16,7 +16,7 @@ import torch.nn.functional as nnf
 from torch import Tensor
 
 from addercore.quant.graph import Layer, similarity
-from addercore.quant.plan import Format, Grouping, Plan, Steps
+from addercore.quant.plan import Format, Grouping, Plan, Steps, nearest
 from addercore.runtime.program import LEVELS, Clipping
 
 EXCESS_PARTS: Final = 256
@@ -60,7 +60,7 @@ def _adder(layer: Layer, grid: Grouping, source: Format, bits: int, grouped: boo
     weight = layer.weight.double()
     low, step = (one[grid.group].view(-1, 1, 1, 1) for one in (grid.low, grid.step))
     clipped = torch.minimum(torch.maximum(weight, low), low + top * step)
-    codes = ((clipped - low) / step).round().clamp(0, top).long()
+    codes = nearest((clipped - low) / step).clamp(0, top).long()
     lost = (weight - clipped).abs().sum((1, 2, 3))
     clipping = _tables(grid, source, top) if grouped else None
     excess_step = source.scale / EXCESS_PARTS if grouped else 0.0
@@ -72,7 +72,7 @@ def _tables(grid: Grouping, source: Format, top: int) -> Clipping:
     real = (torch.arange(LEVELS, dtype=torch.float64).clamp(max=source.top) - source.zero) * source.scale
     low, step = grid.low[:, None], grid.step[:, None]
     inside = torch.minimum(torch.maximum(real[None], low), low + top * step)
-    tables = ((inside - low) / step).round().clamp(0, top)
+    tables = nearest((inside - low) / step).clamp(0, top)
     excess = ((real[None] - inside).abs() / source.scale * EXCESS_PARTS).round().clamp(max=2**16 - 1)
     return Clipping(
         grid.group.numpy().astype(np.uint8),

@@ -20,6 +20,15 @@ STORED_BITS: Final = 8
 """Of values that no layer of the network's method reads, and of those that groups read through tables."""
 
 
+TIE: Final = 1e-4
+"""Halves go up, as in the integer rule, also where floating point has them a little lower."""
+
+
+def nearest(values: Tensor) -> Tensor:
+    """The nearest whole numbers, a new tensor of the same type."""
+    return torch.floor(values + (0.5 + TIE))
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
     """How a value is stored: real = (code − zero) · scale.
@@ -46,7 +55,7 @@ class Format:
 
     def codes(self, values: Tensor) -> Tensor:
         """The nearest codes, of the type of `values`."""
-        return (values / self.scale).round_().add_(self.zero).clamp_(0, self.top)
+        return nearest(values / self.scale + self.zero).clamp_(0, self.top)
 
     def real(self, codes: Tensor) -> Tensor:
         """What codes stand for, in float32."""
