@@ -13,7 +13,7 @@ from addercore.io import Model
 from addercore.networks import build
 from addercore.quant.graph import Graph, Layer
 from addercore.quant.lower import lower
-from addercore.runtime.program import Window
+from addercore.runtime.program import Adder, Program, Window
 
 SHAPES: dict[str, tuple[int, int, int]] = {
     "lenet5_bn": (1, 32, 32),
@@ -84,3 +84,17 @@ def layer_of(weight: torch.Tensor, window: Window | None = None, kind: Any = "ad
     ones = torch.ones(len(weight), dtype=torch.float64)
     found = Window((weight.shape[2], weight.shape[3])) if window is None else window
     return Layer("layer", kind, 0, 1, weight, found, ones, torch.zeros_like(ones))
+
+
+def only_powers_of_two(program: Program) -> None:
+    """No multiplier of the program is anything else, and no operation is without one."""
+    for operation in program.operations:
+        rescale = getattr(operation, "rescale", None)
+        if rescale is None:
+            continue
+        factors = [*rescale.multiplier.tolist(), rescale.residual_multiplier]
+        if isinstance(operation, Adder) and operation.clipping is not None:
+            factors += operation.clipping.excess_multiplier.tolist()
+        for factor in factors:
+            assert abs(factor) & (abs(factor) - 1) == 0, f"{operation.name}: {factor}"
+        assert any(factors)

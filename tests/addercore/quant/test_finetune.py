@@ -12,7 +12,7 @@ from addercore.quant import fast, quantize
 from addercore.quant.fake import FakeNetwork, stored, straight
 from addercore.quant.plan import format_for
 from addercore.runtime.program import SCORES
-from tests.addercore.quant.models import SHAPES, images_for, model_of
+from tests.addercore.quant.models import SHAPES, images_for, model_of, only_powers_of_two
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*calibration images")
 
@@ -49,7 +49,7 @@ def test_the_fake_network_has_the_numbers_of_the_program(
             torch.testing.assert_close(found.flatten(1), expected[SCORES], rtol=1e-3, atol=1e-3)
             continue
         difference = (made.plan.formats[shared[node.target]].codes(found) - expected[node.target]).abs()
-        assert (difference > 0).float().mean() <= allowed, node.name
+        assert (difference > 0).sum() <= 2 + allowed * difference.numel(), node.name
         assert difference.max() <= 1, node.name
 
 
@@ -89,6 +89,15 @@ def test_it_repeats_and_resumes_to_the_same_bits() -> None:
     assert not np.array_equal(whole.run(images), other.run(images))
     with pytest.raises(ValueError, match="other settings"):
         quantize(model, images, resume=states[0], bits=5, finetune={"epochs": 3, "batch_size": 4})
+
+
+def test_gains_that_were_trained_are_powers_of_two_again() -> None:
+    images = images_for(SHAPES["lenet5_bn"], 8)
+    settings = {"epochs": 2, "lr": 0.1, "batch_size": 4}
+    made = quantize(model_of(), images, bits=6, groups=2, rescale="shift", finetune=settings, search=False)
+    only_powers_of_two(made.program)
+    units = made.graph.layers[0].gain.abs().log2()
+    assert not torch.equal(units.sub(units[0]), units.sub(units[0]).round())  # the float gains did train
 
 
 def test_gradients_pass_through_rounding_and_stop_at_the_ranges() -> None:

@@ -15,7 +15,7 @@ from addercore.quant.operands import distance, operand, sums
 from addercore.quant.plan import Plan, format_for
 from addercore.runtime import reference
 from addercore.runtime.program import Add, Adder, Dot, Program, Window
-from tests.addercore.quant.models import SHAPES, images_for, layer_of, model_of
+from tests.addercore.quant.models import SHAPES, images_for, layer_of, model_of, only_powers_of_two
 
 FEW = pytest.mark.filterwarnings("ignore:.*calibration images")
 pytestmark = FEW
@@ -52,19 +52,6 @@ def test_torch_gives_the_integers_of_the_reference(
     compare(found.program, images[:1])
     if rescale == "shift":
         only_powers_of_two(found.program)
-
-
-def only_powers_of_two(program: Program) -> None:
-    for operation in program.operations:
-        rescale = getattr(operation, "rescale", None)
-        if rescale is None:
-            continue
-        factors = [*rescale.multiplier.tolist(), rescale.residual_multiplier]
-        if isinstance(operation, Adder) and operation.clipping is not None:
-            factors += operation.clipping.excess_multiplier.tolist()
-        for factor in factors:
-            assert abs(factor) & (abs(factor) - 1) == 0, f"{operation.name}: {factor}"
-        assert any(factors)
 
 
 @pytest.mark.parametrize("arch", ["resnet18", "resnet50", "resnet50_v1.5", "alexnet"])
