@@ -46,14 +46,19 @@ class Data:
     test_labels: np.ndarray[Any, np.dtype[np.int64]]
 
 
-def variants(names: list[str], finetune: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
+def variants(names: list[str], method: str) -> dict[str, dict[str, Any]]:
     """Name → options of `quantize`."""
     if names:
         return {name: json.loads(options) for name, _, options in (text.partition("=") for text in names)}
     found: dict[str, dict[str, Any]] = {}
     for bits in BITS:
         found[f"{bits} bits"] = {"bits": bits}
-        found[f"{bits} bits, fine-tuned"] = {"bits": bits, "finetune": finetune or FINETUNE}
+        found[f"{bits} bits, fine-tuned"] = {"bits": bits, "finetune": FINETUNE}
+    for bits in (8, 4):
+        found[f"{bits} bits, shift"] = {"bits": bits, "rescale": "shift"}
+        found[f"{bits} bits, shift, fine-tuned"] = {"bits": bits, "rescale": "shift", "finetune": FINETUNE}
+    if method == "adder":
+        found["4 bits, 4 groups"] = {"bits": 4, "groups": 4}
     return found
 
 
@@ -169,7 +174,7 @@ def main() -> None:
             seed: trained(data, options.arch, options.method, options.epochs, seed, scratch)
             for seed in range(options.seeds)
         }
-        report(data, models, variants(options.variant, None), options)
+        report(data, models, variants(options.variant, options.method), options)
 
 
 def report(data: Data, models: dict[int, Model], chosen: dict[str, dict[str, Any]], options: Any) -> None:

@@ -33,15 +33,15 @@ class Finetune:
         epochs: over all images, ≥ 1.
         lr: at the start; it falls to 0 along a cosine.
         batch_size: images of a step.
-        eta: η of eq. 13, of the filters of adder layers.
+        eta: η of eq. 13, of the filters of adder layers; a tenth of a training's, for filters that are nearly right.
         distill: weight of the float model's scores (0…1) against the labels.
     """
 
     epochs: int = 2
     lr: float = 0.01
     batch_size: int = 64
-    eta: float = 0.2
-    distill: float = 0.5
+    eta: float = 0.02
+    distill: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):

@@ -77,7 +77,8 @@ def quantize(
         rescale: "multiply" by 32-bit integers after each sum, or "shift": by powers of two, so that a network of adder
             layers multiplies nowhere.
         finetune: {"epochs": 2, "lr": 0.01} trains on with rounded numbers; it takes all `images`.
-        labels: int64 (N,), the classes. Without them fine-tuning follows the float model's scores alone.
+        labels: int64 (N,), the classes: for an even draw of calibration images, and for fine-tuning with `distill` < 1.
+            Without them it follows the float model's scores alone.
         calibration_images: how many of the images, evenly drawn, decide the scales.
         correction: of each channel by calibration: "affine" fits gain and offset, "bias" the offset, "none" nothing.
         search: each scale by the error of the layers that read it; else the largest number seen is the range's end.
