@@ -18,7 +18,7 @@ from addercore.quant import fast, grids
 from addercore.quant.emit import node_op, pixel_tables, power_of_two, target_format
 from addercore.quant.graph import Addition, Averaging, Graph, Layer, Pooling, channelwise, preactivation
 from addercore.quant.operands import distance, operand, sums
-from addercore.quant.plan import Format, Grouping, Plan, Steps
+from addercore.quant.plan import Format, Grouping, Plan, Steps, Tell, untold
 from addercore.runtime.program import SCORES, Op, Program
 
 Correction = Literal["none", "bias", "affine"]
@@ -52,7 +52,9 @@ def assemble(graph: Graph, plan: Plan, manifest: dict[str, Any]) -> Program:
 
 
 @torch.no_grad()
-def corrected(graph: Graph, plan: Plan, known: dict[int, Tensor], correction: Correction) -> Corrected:
+def corrected(
+    graph: Graph, plan: Plan, known: dict[int, Tensor], correction: Correction, tell: Tell = untold
+) -> Corrected:
     """Corrects layer by layer.
 
     Args:
@@ -60,6 +62,7 @@ def corrected(graph: Graph, plan: Plan, known: dict[int, Tensor], correction: Co
         plan: formats and grids. With "shift" some scales become others.
         known: the float network's values of calibration images.
         correction: "none", "bias", or "affine" for gain and offset.
+        tell: is told what part is done, before each operation.
 
     Returns:
         Graph and plan from which `assemble` makes the program, and the calibration images' codes.
@@ -67,7 +70,8 @@ def corrected(graph: Graph, plan: Plan, known: dict[int, Tensor], correction: Co
     shared = graph.stored_in()
     plan = replace(plan, formats=dict(plan.formats), operands=dict(plan.operands))
     found = Corrected(graph, plan, {0: plan.formats[0].codes(known[0]).to(torch.uint8)}, [])
-    for node in graph.nodes:
+    for done, node in enumerate(graph.nodes):
+        tell("correcting", done / len(graph.nodes))
         if isinstance(node, Layer):
             node = _layer(node, found, known, correction, shared)
             found.graph = found.graph.with_layers({node.name: node})

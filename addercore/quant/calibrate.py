@@ -20,10 +20,12 @@ from addercore.quant.plan import (
     Plan,
     Rescaling,
     Steps,
+    Tell,
     added_in,
     format_for,
     layer_bits,
     readers,
+    untold,
     value_bits,
 )
 from addercore.runtime.program import SCORES
@@ -87,7 +89,14 @@ def kept_images(graph: Graph, images: Tensor) -> Tensor:
 
 
 def plan_for(
-    graph: Graph, images: Tensor, method: str, bits: int, groups: int, rescale: Rescaling, search: bool = True
+    graph: Graph,
+    images: Tensor,
+    method: str,
+    bits: int,
+    groups: int,
+    rescale: Rescaling,
+    search: bool = True,
+    tell: Tell = untold,
 ) -> tuple[Plan, dict[str, float]]:
     """Chooses every format and grid.
 
@@ -97,6 +106,7 @@ def plan_for(
         method: "adder" or "conv", the network's.
         bits, groups, rescale: as in `Plan`.
         search: by the error of the next layers; else every range is the largest that was seen.
+        tell: is told what part is done, after each value.
 
     Returns:
         The plan, and of each value by "value N" the part of its numbers that was left out at each end.
@@ -107,7 +117,8 @@ def plan_for(
     plan = Plan(bits, groups, rescale, {})
     reading, added = readers(graph), added_in(graph)
     tails: dict[str, float] = {}
-    for number, width in sorted(widths.items()):
+    for done, (number, width) in enumerate(sorted(widths.items())):
+        tell("calibrating", done / len(widths))
         if number == SCORES:
             continue
         options = {tail: format_for(*seen[number].range(tail), width) for tail in (TAILS if search else (0.0,))}

@@ -15,7 +15,7 @@ from addercore.errors import Diverged
 from addercore.optim import AdderSGD
 from addercore.quant.fake import FakeNetwork
 from addercore.quant.graph import Graph, floats
-from addercore.quant.plan import Plan
+from addercore.quant.plan import Plan, Tell, untold
 from addercore.runtime.program import SCORES
 
 State = dict[str, Any]
@@ -76,6 +76,7 @@ def finetuned(
     seed: int,
     resume: State | None = None,
     on_epoch: Callable[[State], None] | None = None,
+    tell: Tell = untold,
 ) -> Graph:
     """Trains weights, gains and offsets; scales and grids stay.
 
@@ -88,6 +89,7 @@ def finetuned(
         seed: draws the order of the images.
         resume: the state after some epoch, from the same call.
         on_epoch: is told the state after each epoch.
+        tell: is told what part is done, before each step.
 
     Returns:
         `graph` with the trained numbers.
@@ -114,6 +116,7 @@ def finetuned(
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
         for step, chosen in enumerate(torch.split(order, settings.batch_size)):
             part = (epoch * steps + step) / (settings.epochs * steps)
+            tell("fine-tuning", part)
             for group in optimizer.param_groups:
                 group["lr"] = settings.lr * (1 + math.cos(math.pi * part)) / 2
             optimizer.zero_grad(set_to_none=True)

@@ -21,7 +21,7 @@ from addercore.quant.finetune import Finetune, State, finetuned
 from addercore.quant.graph import Graph, floats
 from addercore.quant.lower import lower
 from addercore.quant.manifest import manifest_of
-from addercore.quant.plan import RESCALINGS, Plan, Rescaling
+from addercore.quant.plan import RESCALINGS, Plan, Rescaling, Tell, untold
 from addercore.runtime.program import SCORES, Program
 
 Images = NDArray[np.uint8]
@@ -65,6 +65,7 @@ def quantize(
     seed: int = 0,
     resume: State | None = None,
     on_epoch: Callable[[State], None] | None = None,
+    on_progress: Tell = untold,
 ) -> IntegerModel:
     """Makes an integer model of a float one (docs/quantisation.md).
 
@@ -85,6 +86,7 @@ def quantize(
         seed: draws calibration images and the order of fine-tuning.
         resume: the state that `on_epoch` was given, to go on behind that epoch.
         on_epoch: is told the state of fine-tuning after each epoch.
+        on_progress: is told often what is being done and what part of it is. An exception of it ends the call.
 
     Raises:
         ValueError: an option out of its range, a binary method, images of another shape, or too few to calibrate with.
@@ -98,10 +100,10 @@ def quantize(
     classes = None if labels is None else _checked_labels(labels, pixels, len(model.classes))
     method = str(model.manifest["network"]["method"])
     chosen = evenly(pixels, classes, calibration_images, seed)
-    plan, quantiles = plan_for(graph, chosen, method, bits, groups, rescale, search)
+    plan, quantiles = plan_for(graph, chosen, method, bits, groups, rescale, search, on_progress)
     known = floats(graph, kept_images(graph, chosen))
     _warn_of_one_class(known[SCORES])
-    done = corrected(graph, plan, known, correction)
+    done = corrected(graph, plan, known, correction, on_progress)
     result, plan = done.graph, done.plan
     stored = graph.stored_in()
     kept = (
@@ -109,7 +111,7 @@ def quantize(
     )
     report = {"quantiles": quantiles, "signal_to_noise": signal_to_noise(graph, known, kept)}
     if settings is not None:
-        result = finetuned(result, plan, graph, pixels, classes, settings, seed, resume, on_epoch)
+        result = finetuned(result, plan, graph, pixels, classes, settings, seed, resume, on_epoch, on_progress)
     manifest = manifest_of(model, result, plan, correction, settings)
     return IntegerModel(assemble(result, plan, manifest), report, result, plan)
 

@@ -6,6 +6,7 @@ each group of filters through a grid of its own; a convolution's filters have a 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -16,6 +17,8 @@ from addercore.quant.graph import Averaging, Graph, Layer, Pooling, reads
 
 Rescaling = Literal["multiply", "shift"]
 RESCALINGS: Final = ("multiply", "shift")
+Tell = Callable[[str, float], None]
+"""Is told what is being done ("calibrating", "correcting", "fine-tuning") and what part of it is (0…1)."""
 STORED_BITS: Final = 8
 """Of values that no layer of the network's method reads, and of those that groups read through tables."""
 
@@ -27,6 +30,10 @@ TIE: Final = 1e-4
 def nearest(values: Tensor) -> Tensor:
     """The nearest whole numbers, a new tensor of the same type."""
     return torch.floor(values + (0.5 + TIE))
+
+
+def untold(what: str, part: float) -> None:
+    """Of whom nobody wants to know."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,7 @@ from torch import nn
 from addercore.arch import network
 from addercore.io import Model
 from addercore.networks import build
-from addercore.quant.graph import Graph, Layer
-from addercore.quant.lower import lower
+from addercore.quant.graph import Layer
 from addercore.runtime.program import Adder, Program, Window
 
 SHAPES: dict[str, tuple[int, int, int]] = {
@@ -73,10 +72,6 @@ def model_of(
         module((pixels - 0.4) / 0.25)
     module.eval()
     return model
-
-
-def graph_of(model: Model) -> Graph:
-    return lower(model)
 
 
 def layer_of(weight: torch.Tensor, window: Window | None = None, kind: Any = "adder") -> Layer:

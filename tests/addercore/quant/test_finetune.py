@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from addercore.errors import Diverged
+from addercore.errors import Diverged, Stopped
 from addercore.quant import fast, quantize
 from addercore.quant.fake import FakeNetwork, stored, straight
 from addercore.quant.plan import format_for
@@ -89,6 +89,26 @@ def test_it_repeats_and_resumes_to_the_same_bits() -> None:
     assert not np.array_equal(whole.run(images), other.run(images))
     with pytest.raises(ValueError, match="other settings"):
         quantize(model, images, resume=states[0], bits=5, finetune={"epochs": 3, "batch_size": 4})
+
+
+def test_progress_is_told_and_may_end_the_call() -> None:
+    images = images_for(SHAPES["lenet5_bn"], 8)
+    told: list[tuple[str, float]] = []
+    options: dict[str, Any] = {"finetune": {"epochs": 2, "batch_size": 4}, "search": False}
+    quantize(model_of(), images, on_progress=lambda what, part: told.append((what, part)), **options)
+    assert list(dict.fromkeys(what for what, _ in told)) == ["calibrating", "correcting", "fine-tuning"]
+    for phase in ("calibrating", "correcting", "fine-tuning"):
+        parts = [part for what, part in told if what == phase]
+        assert parts[0] == 0
+        assert parts == sorted(set(parts))
+        assert parts[-1] < 1
+
+    def stop(what: str, part: float) -> None:
+        if what == "fine-tuning" and part > 0:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        quantize(model_of(), images, on_progress=stop, **options)
 
 
 def test_gains_that_were_trained_are_powers_of_two_again() -> None:
