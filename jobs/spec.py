@@ -120,6 +120,12 @@ class AnalyzeSpec(CommonSpec, config.AnalyzeConfig, Kinded):
     kind: Literal["analyze"]
 
 
+class QuantizeSpec(CommonSpec, config.QuantizeConfig, Kinded):
+    """Make an integer model of a float one, and measure it."""
+
+    kind: Literal["quantize"]
+
+
 class IngestSpec(CommonSpec, Kinded):
     """Validate an uploaded dataset and make it ready. `POST /v1/datasets` submits it, nothing else does."""
 
@@ -134,8 +140,8 @@ class IngestSpec(CommonSpec, Kinded):
     """Higher is claimed first; by default before trainings, as the uploader waits."""
 
 
-Kind = Literal["train", "evaluate", "analyze", "ingest"]
-SubmittedSpec = TrainSpec | EvaluateSpec | AnalyzeSpec
+Kind = Literal["train", "evaluate", "analyze", "quantize", "ingest"]
+SubmittedSpec = TrainSpec | EvaluateSpec | AnalyzeSpec | QuantizeSpec
 """What `POST /v1/jobs` takes."""
 Spec = SubmittedSpec | IngestSpec
 KINDS: Final[dict[str, type[Spec]]] = dict(zip(get_args(Kind), get_args(Spec), strict=True))

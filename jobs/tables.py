@@ -289,6 +289,10 @@ class Model(Base):
     metrics: Mapped[dict[str, Any] | None]
     sha256: Mapped[str] = mapped_column(String(64), index=True)
     bytes: Mapped[int]
+    format: Mapped[str] = mapped_column(String(12), server_default=text("'safetensors'"))
+    """`safetensors`: float weights; `adder`: an integer model."""
+    derived_from: Mapped[str | None] = mapped_column(String(40))
+    """The float model that was quantised, which may be deleted since."""
     created_at: Mapped[int]
 
     name: Mapped[str | None] = mapped_column(String(100))

@@ -386,6 +386,11 @@ class AttemptWriter:
         if self.model is not None:
             message, copy = self.model
             model = models.new_model(
-                message.manifest, copy.transfer.result, source="trained", job_id=job.id, metrics=message.metrics
+                message.manifest,
+                copy.transfer.result,
+                source="trained",
+                job_id=job.id,
+                metrics=message.metrics,
+                derived_from=job.spec["model_id"] if job.kind == "quantize" else None,
             )
             attempts.publish_model(session, job, model)

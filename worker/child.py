@@ -17,8 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from addercore.arch import read_manifest
-from addercore.config import AnalyzeConfig, DatasetInfo, InvalidConfig, TrainConfig, register
+from addercore.arch import is_integer, read_manifest
+from addercore.config import AnalyzeConfig, DatasetInfo, InvalidConfig, QuantizeConfig, TrainConfig, register
 from addercore.errors import AdderError, BadData, BadModel, CheckpointError, Diverged, LoaderLost, Stopped
 from jobs.states import FailureCode
 from worker import protocol
@@ -72,9 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if order.dataset is not None:
         register(DatasetInfo.from_dict(order.dataset))
     try:
-        outcome = {"train": train, "evaluate": evaluate, "analyze": analyze, "ingest": ingest}[order.kind](
-            order, messages, stop
-        )
+        run = {"train": train, "evaluate": evaluate, "analyze": analyze, "quantize": quantize, "ingest": ingest}
+        outcome = run[order.kind](order, messages, stop)
     except Exception as error:  # noqa: BLE001  (every failure becomes a code and a sentence)
         traceback.print_exc()
         outcome = ending(error, Path(order.workdir))
@@ -249,6 +248,18 @@ def evaluate(order: protocol.JobOrder, messages: Messages, stop: threading.Event
     callbacks = training_callbacks(messages, stop)
     report_environment(messages, order.spec["resources"]["device"])
     try:
+        if is_integer(Path(order.model)):
+            from addercore.quant.running import RunningModel
+
+            return done(
+                RunningModel(order.model, order.threads).evaluate(
+                    order.spec["dataset"]["name"],
+                    order.spec["split"],
+                    Path(order.datasets_dir),
+                    order.spec["batch_size"],
+                    callbacks,
+                )
+            )
         result = addercore.evaluate(
             addercore.load(order.model),
             order.spec["dataset"]["name"],
@@ -261,7 +272,34 @@ def evaluate(order: protocol.JobOrder, messages: Messages, stop: threading.Event
         )
     except Stopped:
         return protocol.Stopped()  # nothing is saved: a later attempt starts anew
+    return done(result)
+
+
+def done(result: addercore.EvaluateResult) -> protocol.Done:
     return protocol.Done(result=finite(result.to_dict()))
+
+
+def quantize(order: protocol.JobOrder, messages: Messages, stop: threading.Event) -> protocol.Outcome:
+    from addercore.quant.conversion import MODEL, convert
+
+    if order.model is None:
+        raise AdderError("The model to quantise is gone.")
+    callbacks, model = training_callbacks(messages, stop), Path(order.model)
+    report_environment(messages, order.spec["resources"]["device"])
+    config = QuantizeConfig.from_dict(order.spec)
+    workdir, datasets = Path(order.workdir), Path(order.datasets_dir)
+    try:
+        made = from_newest(
+            order, callbacks, lambda checkpoint: convert(config, model, workdir, datasets, callbacks, checkpoint)
+        )
+    except Stopped:
+        return protocol.Stopped()  # finished epochs of fine-tuning are in their checkpoints
+    for item in made.artifacts:
+        messages.send(artifact_ready(item))
+        if item.name == MODEL:
+            metrics = made.manifest["metrics"]
+            messages.send(protocol.ModelReady(path=str(item.path), manifest=made.manifest, metrics=metrics))
+    return protocol.Done(result=finite(made.result))
 
 
 def training_callbacks(messages: Messages, stop: threading.Event) -> addercore.Callbacks:

@@ -21,14 +21,17 @@ from fastapi import FastAPI, HTTPException, Request
 from pydantic import Field, ValidationError
 
 import addercore
+from addercore.arch import is_integer
 from addercore.config import ImageOptions, explain, image_bytes
 from addercore.errors import BadData, BadModel
+from addercore.quant.running import RunningModel
 from jobs.errors import StoreError, StoreUnavailable
 from jobs.logs import configure_logging
 from jobs.settings import Settings
 from jobs.store import ArtifactStore, store_of
 from worker.memory import limit_memory
 
+AnyModel = addercore.Model | RunningModel
 WAITING = 8
 """Requests that may wait while one is computed; further ones are answered 503."""
 NO_MEMORY = "The prediction needs more memory than there is (ADDER_INFERENCE_MEMORY_GB)."
@@ -89,7 +92,7 @@ class Predictor:
             raise HTTPException(422, NOT_FINITE)
         return found.to_dict()
 
-    def _model(self, sha256: str) -> addercore.Model:
+    def _model(self, sha256: str) -> AnyModel:
         kept = self._models.get(sha256)
         if kept is not None:
             return kept
@@ -97,7 +100,7 @@ class Predictor:
             size = path.stat().st_size
             self._models.make_room(size)
             try:
-                model = addercore.load(path)
+                model = RunningModel(path) if is_integer(path) else addercore.load(path)
             except BadModel as error:
                 raise HTTPException(422, f"The model cannot be used: {_without(path, error)}") from error
         self._models.put(sha256, model, size)
@@ -113,13 +116,13 @@ class Kept:
 
     def __init__(self, most_bytes: int) -> None:
         self._most = most_bytes
-        self._models: OrderedDict[str, tuple[addercore.Model, int]] = OrderedDict()
+        self._models: OrderedDict[str, tuple[AnyModel, int]] = OrderedDict()
 
     @property
     def bytes(self) -> int:
         return sum(size for _, size in self._models.values())
 
-    def get(self, sha256: str) -> addercore.Model | None:
+    def get(self, sha256: str) -> AnyModel | None:
         if sha256 not in self._models:
             return None
         self._models.move_to_end(sha256)
@@ -130,7 +133,7 @@ class Kept:
         while self._models and self.bytes + size > self._most:
             self._models.popitem(last=False)
 
-    def put(self, sha256: str, model: addercore.Model, size: int) -> None:
+    def put(self, sha256: str, model: AnyModel, size: int) -> None:
         self.make_room(size)
         self._models[sha256] = (model, size)
 

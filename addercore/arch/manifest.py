@@ -23,6 +23,8 @@ MAX_TENSORS: Final = 10_000  # a ResNet-50 has 320
 MAX_DIMENSIONS: Final = 8
 MAX_COUNT: Final = 2**53
 """Of bytes and elements: the sender chooses the numbers, and products of huge ones take long."""
+INTEGER_MAGIC: Final = b"ADDER\r\n\x1a"
+"""How a `model.adder` begins (docs/integer.md)."""
 SCALE: Final = (1e-6, 1e6)
 """Least and greatest `std`, and greatest size of a `mean`: pixels are 0 to 1. Beyond, float32 overflows."""
 _BYTES: Final = {"F32": 4, "I64": 8}
@@ -58,6 +60,12 @@ def pickled(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(4)
     return start == b"PK\x03\x04" or (start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05")
+
+
+def is_integer(path: Path) -> bool:
+    """Whether a file is an integer model, by its first bytes."""
+    with path.open("rb") as file:
+        return file.read(len(INTEGER_MAGIC)) == INTEGER_MAGIC
 
 
 def _fail(path: Path, why: str) -> BadModel:

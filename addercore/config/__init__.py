@@ -9,6 +9,7 @@ from addercore.config.errors import FieldError, InvalidConfig, explain, field_er
 from addercore.config.evaluate import EvaluateConfig
 from addercore.config.fields import SERVICE_KEYS, merge
 from addercore.config.predict import ImageOptions, image_bytes, is_data_uri
+from addercore.config.quantize import FinetuneConfig, QuantizeConfig, unfit_for_integers
 from addercore.config.recipes import RECIPES, RecipeInfo
 from addercore.config.rows import Row
 from addercore.config.sections import (
@@ -36,11 +37,13 @@ __all__ = [
     "EarlyStopConfig",
     "EvaluateConfig",
     "FieldError",
+    "FinetuneConfig",
     "ImageOptions",
     "IntakeOptions",
     "InvalidConfig",
     "ModelConfig",
     "OptimizerConfig",
+    "QuantizeConfig",
     "RecipeInfo",
     "Row",
     "Run",
@@ -55,5 +58,6 @@ __all__ = [
     "recipe",
     "recipe_spec",
     "register",
+    "unfit_for_integers",
     "unfit_teacher",
 ]

@@ -12,10 +12,11 @@ from jobs.errors import DatasetUnusable, NotFound
 from jobs.ids import ID_PATTERN
 from jobs.repository import datasets, keeping, models
 from jobs.settings import Settings
-from jobs.spec import SUBMITTED_SPEC, AnalyzeSpec, Continuation, EvaluateSpec, SubmittedSpec, TrainSpec
+from jobs.spec import SUBMITTED_SPEC, AnalyzeSpec, Continuation, EvaluateSpec, QuantizeSpec, SubmittedSpec, TrainSpec
 from jobs.tables import Job, Model
 
 DATASET = "/dataset/name"
+INTEGERS = "is an integer model, which has no float weights; name the model in its derived_from"
 
 
 def parse_spec(document: object, session: OwnTransaction) -> SubmittedSpec:
@@ -98,7 +99,8 @@ def require_model(session: OwnTransaction, spec: SubmittedSpec) -> Model | None:
     if spec.model_id is None:
         return None
     model = _model(session, spec.model_id, "/model_id")
-    if isinstance(spec, AnalyzeSpec):
+    _require_kind_of_numbers(model, spec)
+    if isinstance(spec, AnalyzeSpec | QuantizeSpec):
         _same_images(model, spec)
     _same_task(model, spec)
     return model
@@ -113,6 +115,8 @@ def _model(session: OwnTransaction, model_id: str, field: str) -> Model:
 
 def _fitting_start(session: OwnTransaction, spec: TrainSpec, model_id: str) -> Model:
     model = _model(session, model_id, "/init_from")
+    if model.format == "adder":
+        raise invalid([("/init_from", f"{model_id} {INTEGERS}")])
     try:
         arch.initialised(model.manifest, spec.network(), config.dataset(spec.dataset.name).classes)
     except ValueError as error:
@@ -124,13 +128,26 @@ def _require_teacher(session: OwnTransaction, spec: TrainSpec) -> None:
     if spec.distill is None:
         return
     teacher = _model(session, spec.distill.teacher, "/distill/teacher")
+    if teacher.format == "adder":
+        raise invalid([("/distill/teacher", f"{teacher.id} {INTEGERS}")])
     info = config.dataset(spec.dataset.name)
     reason = config.unfit_teacher(teacher.manifest, info, spec.model.arch, spec.distill.features)
     if reason is not None:
         raise invalid([("/distill/teacher", f"{teacher.id} cannot teach this training: {reason}")])
 
 
-def _same_images(model: Model, spec: AnalyzeSpec) -> None:
+def _require_kind_of_numbers(model: Model, spec: EvaluateSpec | AnalyzeSpec | QuantizeSpec) -> None:
+    """An evaluation takes integer models too; a quantisation takes what can become one, an analysis float weights."""
+    reason = None
+    if isinstance(spec, QuantizeSpec):
+        reason = config.unfit_for_integers(model.manifest)
+    elif isinstance(spec, AnalyzeSpec) and model.format == "adder":
+        reason = INTEGERS
+    if reason is not None:
+        raise invalid([("/model_id", f"{model.id} {reason}")])
+
+
+def _same_images(model: Model, spec: AnalyzeSpec | QuantizeSpec) -> None:
     info = config.dataset(spec.dataset.name)
     shape = model.manifest["network"]["input_shape"]
     if shape != list(info.input_shape):
@@ -138,7 +155,7 @@ def _same_images(model: Model, spec: AnalyzeSpec) -> None:
         raise invalid([("/dataset/name", reason)])
 
 
-def _same_task(model: Model, spec: EvaluateSpec | AnalyzeSpec) -> None:
+def _same_task(model: Model, spec: EvaluateSpec | AnalyzeSpec | QuantizeSpec) -> None:
     info = config.dataset(spec.dataset.name)
     classes = len(model.manifest["classes"])
     if classes != len(info.classes):

@@ -32,6 +32,7 @@ from api.schemas import Page
 from jobs import documents
 from jobs.keeping import ALIAS_FORM
 from jobs.repository import finding, keeping, models
+from jobs.tables import Model as Row
 
 router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[Depends(known_query)])
 
@@ -209,25 +210,31 @@ def download(
     service: ServiceDep,
     id: ModelId,
     format: Annotated[
-        Literal["safetensors", "manifest"], Query(description="The weights, or the manifest alone as JSON.")
-    ] = ("safetensors"),
+        Literal["safetensors", "adder", "manifest"] | None,
+        Query(
+            description="Float weights, an integer model, or the manifest alone as JSON; by default what the model is."
+        ),
+    ] = None,
 ) -> Response:
-    """Returns the weights file, which has the manifest inside: `addercore.load` needs nothing else.
+    """Returns the model's file, which has the manifest inside: `addercore.load` and `addercore.runtime.load` need
+    nothing else.
 
     The ETag is the sha256 of the content. `Range` with `If-Range` continues a download that broke off (RFC 9110, 14).
 
-    Errors: 404 `not_found` for an unknown model; 416 `range_not_satisfiable` for a range behind the end; 500
-    `stored_file_missing` where the store has lost the file; 503 `store_unavailable`.
+    Errors: 404 `not_found` for an unknown model; 409 `conflict` for a format that the model does not have; 416
+    `range_not_satisfiable` for a range behind the end; 500 `stored_file_missing` where the store has lost the file; 503
+    `store_unavailable`.
     """
     with service.database.read() as session:
         model = models.get_model(session, id)
-    if format == "safetensors":
+    if format != "manifest":
+        _require_format(model, format)
         return file_response(
             request,
             service.store.open(model.sha256),
             size=model.bytes,
             sha256=model.sha256,
-            name=f"{id}.safetensors",
+            name=f"{id}.{model.format}",
             media_type="application/octet-stream",
         )
     documents.require_readable(model)
@@ -240,6 +247,18 @@ def download(
         name=f"{id}.json",
         media_type="application/json",
     )
+
+
+def _require_format(model: Row, format: str | None) -> None:
+    """Raises Problem where a model is not of the format that is asked for; None asks for what it is."""
+    if format in (None, model.format):
+        return
+    if format == "adder":
+        detail = f"{model.id} is a float model. A job of kind quantize makes an integer model of it."
+    else:
+        made_of = f" It was made of {model.derived_from}." if model.derived_from else ""
+        detail = f"{model.id} is an integer model (format=adder) and has no float weights.{made_of}"
+    raise Problem("conflict", detail)
 
 
 @router.post(

@@ -12,20 +12,24 @@ from jobs.tables import Model as Row
 
 
 class ModelRow(Answer):
-    """A trained or imported model as it stands in the list."""
+    """A trained, quantised or imported model as it stands in the list."""
 
     id: str
     source: Literal["trained", "imported"]
     job_id: str | None
-    """The job that trained it; null for an imported model, and once the job is deleted."""
+    """The job that made it; null for an imported model, and once the job is deleted."""
     arch: str
     method: str
     dataset: str
     parameters: int
     metrics: dict[str, Any] | None
     """Final metrics of its training; accuracies are shares, 0 to 1."""
+    format: Literal["safetensors", "adder"]
+    """`safetensors`: float weights; `adder`: an integer model."""
+    derived_from: str | None
+    """The float model that an integer model was made of; it may be deleted since."""
     bytes: int
-    """Size of the weights file."""
+    """Size of the model's file."""
     sha256: str
     created_at: Time
     name: str | None

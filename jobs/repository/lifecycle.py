@@ -20,7 +20,7 @@ from jobs.repository.attempts import Stored
 from jobs.repository.core import append_events, change_status, lock_job, now, queue_wakeup
 from jobs.repository.indexing import index_job
 from jobs.scheduling import Rules, label_share_of, needs_memory_mb, share_of, work_of
-from jobs.spec import EvaluateSpec, IngestSpec, Spec, TrainSpec
+from jobs.spec import EvaluateSpec, IngestSpec, QuantizeSpec, Spec, TrainSpec
 from jobs.states import FINAL, OWNED, Status
 from jobs.tables import Artifact, Checkpoint, IdempotencyKey, Job, Label, Model
 
@@ -111,11 +111,12 @@ def submit(
 
 
 def _manifest(session: OwnTransaction, spec: Spec) -> dict[str, Any] | None:
-    """The manifest of the model that an evaluation names, or of a training's teacher; None without such a model."""
+    """The manifest of the model that an evaluation or a quantisation names, or of a training's teacher; None without
+    such a model."""
     if isinstance(spec, TrainSpec):
         model = session.get(Model, spec.distill.teacher) if spec.distill else None
     else:
-        model = session.get(Model, spec.model_id) if isinstance(spec, EvaluateSpec) else None
+        model = session.get(Model, spec.model_id) if isinstance(spec, EvaluateSpec | QuantizeSpec) else None
     return None if model is None else model.manifest
 
 

@@ -30,7 +30,13 @@ def get_model(session: OwnTransaction, model_id: str) -> Model:
 
 
 def new_model(
-    manifest: dict[str, Any], stored: Stored, *, source: str, job_id: str | None, metrics: dict[str, Any] | None
+    manifest: dict[str, Any],
+    stored: Stored,
+    *,
+    source: str,
+    job_id: str | None,
+    metrics: dict[str, Any] | None,
+    derived_from: str | None = None,
 ) -> Model:
     """Makes a model's row of its manifest. Raises BadModel if the manifest describes no network."""
     net = check_manifest(manifest)
@@ -47,6 +53,8 @@ def new_model(
         metrics=metrics,
         sha256=stored.sha256,
         bytes=stored.bytes,
+        format="adder" if "quantisation" in manifest else "safetensors",
+        derived_from=derived_from,
         created_at=now_ms(),
     )
 

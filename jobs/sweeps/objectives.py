@@ -20,7 +20,14 @@ METRICS = (
 BY_LAYER = ("grad_norm", "local_lr")
 RESULTS = ("result.accuracy", "result.loss", "result.top5", "result.images")
 """Of an evaluation."""
-DEFAULTS = {"train": "val/accuracy", "evaluate": "result.accuracy"}
+INTEGER_RESULTS = (
+    *("result.integer.accuracy", "result.integer.loss", "result.agreement"),
+    *("result.float.accuracy", "result.float.loss", "result.model_bytes", "result.energy_joules"),
+)
+"""Of a quantisation."""
+DEFAULTS = {"train": "val/accuracy", "evaluate": "result.accuracy", "quantize": "result.integer.accuracy"}
+PATHS: dict[str, tuple[str, ...]] = {"evaluate": RESULTS, "quantize": INTEGER_RESULTS}
+"""Paths into the result, of the kinds whose jobs have no metrics."""
 
 CLOSE = 0.75
 """How much a name must be like a metric's to be taken for a misspelling of it (difflib's ratio)."""
@@ -40,7 +47,7 @@ def wrong_objective(kind: str, objective: str) -> str | None:
     only the form is checked.
     """
     if objective.startswith(RESULT):
-        known: tuple[str, ...] = RESULTS if kind == "evaluate" else ()
+        known = PATHS.get(kind, ())
         if _PATH.fullmatch(objective) and (not known or objective in known):
             return None
         return f"is no path into the result of {_article(kind)}{_meant(objective, known)}"
@@ -54,7 +61,7 @@ def wrong_objective(kind: str, objective: str) -> str | None:
         if any(objective.endswith(f"/{name}") for name in METRICS):
             return None
     else:
-        known = RESULTS
+        known = PATHS.get(kind, ())
     return f"{objective!r} is no metric of {_article(kind)}{_meant(objective, known)}"
 
 
@@ -81,7 +88,12 @@ def paths(result: Mapping[str, Any] | None, most: int) -> list[str]:
 
 
 def _article(kind: str) -> str:
-    return {"train": "a training", "evaluate": "an evaluation", "analyze": "an analysis"}.get(kind, f"a job {kind!r}")
+    return {
+        "train": "a training",
+        "evaluate": "an evaluation",
+        "analyze": "an analysis",
+        "quantize": "a quantisation",
+    }.get(kind, f"a job {kind!r}")
 
 
 def _meant(objective: str, known: tuple[str, ...]) -> str:

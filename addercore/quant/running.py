@@ -1,0 +1,112 @@
+"""An integer model's file inside of the service: it predicts and is evaluated as a float model is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as nnf
+from numpy.typing import NDArray
+
+from addercore import runtime
+from addercore.config import ImageOptions
+from addercore.config import dataset as dataset_info
+from addercore.config.fields import checked
+from addercore.config.predict import TransparentOn, ValueRange
+from addercore.data import Split
+from addercore.data.image_input import ImageLike, read_image
+from addercore.errors import Stopped
+from addercore.io import Prediction
+from addercore.quant import fast
+from addercore.quant.pixels import as_bytes, dataset_bytes
+from addercore.runtime import format as files
+from addercore.train import Callbacks, EvaluateResult, Progress
+from addercore.train.evaluation import BATCH, TOP5_FROM
+
+Scores = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+
+class RunningModel:
+    """An integer model that is ready to predict.
+
+    The engine in C computes, or torch where the package was installed without a C compiler: the same bits.
+
+    Args:
+        path: a `model.adder`. Its checksums are compared.
+        threads: of the engine; they share the images of a batch.
+
+    Raises:
+        BadModel: the file is missing, damaged or of another version.
+    """
+
+    def __init__(self, path: str | Path, threads: int = 1) -> None:
+        program = None
+        try:
+            model = runtime.load(path)
+            model.verify()
+            self.manifest: dict[str, Any] = model.manifest
+            self.input_shape = model.input_shape
+            self.engine = model.engine
+            self.scores: Scores = lambda images: model.run(images, threads)
+        except RuntimeError:  # no library
+            program = files.read(path)
+            self.manifest, self.input_shape, self.engine = program.manifest, program.input_shape, "torch"
+            self.scores = lambda images: fast.run(program, images)
+        self.classes: list[str] = list(self.manifest["classes"])
+
+    def predict(
+        self, image: ImageLike, value_range: ValueRange = "auto", transparent_on: TransparentOn = "white"
+    ) -> Prediction:
+        """The class of one image, read as for a float model; arguments and errors as of `addercore.Model.predict`."""
+        options = checked(ImageOptions, {"value_range": value_range, "transparent_on": transparent_on})
+        found = read_image(image, self.input_shape[0], options)
+        pixels = as_bytes(torch.from_numpy(found.pixels)[None], self.input_shape[1:])
+        shares = torch.from_numpy(self.scores(pixels))[0].softmax(0).tolist()
+        best = max(range(len(shares)), key=shares.__getitem__)
+        return Prediction(self.classes[best], dict(zip(self.classes, shares, strict=True)), found.notes)
+
+    def evaluate(
+        self,
+        dataset: str,
+        split: Split = "validation",
+        data_dir: Path | None = None,
+        batch_size: int = BATCH,
+        callbacks: Callbacks | None = None,
+    ) -> EvaluateResult:
+        """Evaluates it on a split of a dataset; arguments, result and errors as of `addercore.evaluate`."""
+        callbacks = callbacks or Callbacks()
+        info = dataset_info(dataset)
+        if list(info.classes) != self.classes or tuple(info.input_shape) != self.input_shape:
+            raise ValueError(
+                f"the model takes {self.input_shape} and knows {len(self.classes)} classes {self.classes}; "
+                f"{dataset} has {info.input_shape} and {list(info.classes)}"
+            )
+        callbacks.on_phase("reading_data")
+        images, labels = dataset_bytes(dataset, split, data_dir)
+        callbacks.on_phase("validating")
+        starts = range(0, len(images), batch_size)
+        parts = []
+        for number, start in enumerate(starts, 1):
+            parts.append(torch.from_numpy(self.scores(images[start : start + batch_size])))
+            callbacks.on_progress(Progress(1, 1, number, len(starts), number / len(starts), None, None))
+            if number < len(starts) and callbacks.should_stop():
+                raise Stopped(f"stopped on request after {number} of {len(starts)} batches")
+        return _result(torch.cat(parts), torch.from_numpy(labels))
+
+
+def _result(scores: torch.Tensor, labels: torch.Tensor) -> EvaluateResult:
+    classes = scores.shape[1]
+    pairs = torch.bincount(labels * classes + scores.argmax(1), minlength=classes * classes).view(classes, classes)
+    within5 = None
+    if classes >= TOP5_FROM:
+        within5 = float((scores.topk(5).indices == labels[:, None]).any(1).double().mean())
+    return EvaluateResult(
+        accuracy=pairs.diagonal().sum().item() / len(labels),
+        loss=float(nnf.cross_entropy(scores.double(), labels)),
+        confusion_matrix=pairs.tolist(),
+        images=len(labels),
+        top5=within5,
+    )
