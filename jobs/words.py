@@ -57,9 +57,14 @@ def _from_each_part(word: str) -> Iterator[str]:
 
 
 def numbers_of(document: Mapping[str, Any] | None) -> dict[str, float]:
-    """The numbers of a result or of a model's metrics by which a list is sorted; those of inner objects are none."""
+    """The numbers of a result or of a model's metrics by which a list is sorted.
+
+    Those of inner objects are none, but for what a quantisation measured of its integer model.
+    """
     found: dict[str, float] = {}
-    for name, value in (document or {}).items():
+    own = document or {}
+    integer = own.get("integer")
+    for name, value in ((integer if isinstance(integer, Mapping) else {}) | dict(own)).items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not _storable(name):
             continue
         try:

@@ -75,6 +75,19 @@ def sqlite_template(shared_run: Run) -> Path:
     return shared_run.once("sqlite", make) / "adder.db"
 
 
+@pytest.fixture(scope="session")
+def digits_model(shared_run: Run) -> Path:
+    """The file of a LeNet-5-BN that has learnt the digits for eight epochs."""
+
+    def make(folder: Path) -> None:
+        import addercore  # torch, which most tests do without
+
+        spec = {"model": {"arch": "lenet5_bn"}, "dataset": {"name": "digits"}, "epochs": 8}
+        addercore.fit(addercore.TrainConfig.from_dict(spec), workdir=folder, threads=1)
+
+    return shared_run.once("digits-model", make) / "model.safetensors"
+
+
 @pytest.fixture
 def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
     path = tmp_path / "adder.db"

@@ -106,7 +106,10 @@ def kept_columns() -> tuple[Column[Any], ...]:
 
 
 def accuracy_of(numbers: Mapping[str, Any]) -> float | None:
-    """The accuracy among the numbers of a result or a model, a share from 0 to 1."""
+    """The accuracy among the numbers of a result or a model, a share from 0 to 1; of a quantisation the integer
+    model's."""
+    integer = numbers.get("integer")
+    numbers = integer if isinstance(integer, Mapping) else numbers
     return next((numbers[name] for name in ACCURACIES if is_number(numbers.get(name))), None)
 
 

@@ -127,15 +127,19 @@ def job_title(kind: str, spec: Mapping[str, Any], datasets: Mapping[str, str] | 
         parts = (model.get("arch"), model.get("method"), dataset)
     elif kind == "ingest":
         parts = ("dataset", _object(spec.get("labels")).get("dataset") or spec.get("dataset_id"))
+    elif kind == "quantize":
+        parts = (kind, f"{spec.get('bits')} bits", dataset)
     else:
         parts = (kind, dataset, spec.get("split"))
     return tuple(str(part) for part in parts if part) or (kind,)
 
 
 def accuracy(metrics: Any) -> float | None:
-    """The validation accuracy in a job's result, 0 to 1; None where there is none."""
+    """The validation accuracy in a job's result, 0 to 1; None where there is none. Of a quantisation the integer
+    model's."""
+    numbers = _object(metrics)
     for name in ACCURACY:
-        value = _object(metrics).get(name)
+        value = _object(numbers.get("integer", numbers)).get(name)
         if is_number(value):
             return float(value)
     return None

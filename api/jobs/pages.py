@@ -161,8 +161,12 @@ def _error(job: Job) -> dict[str, str] | None:
 
 
 def _scalars(result: dict[str, Any] | None) -> list[tuple[str, Any]]:
-    """The values of a result that fit on one line. Lists and objects are shown elsewhere."""
-    return [(name, value) for name, value in (result or {}).items() if isinstance(value, str | int | float)]
+    """The values of a result that fit on one line, and those of the objects in it. Lists are shown elsewhere."""
+    found = []
+    for name, value in (result or {}).items():
+        inner = {f"{name} {part}": one for part, one in value.items()} if isinstance(value, dict) else {name: value}
+        found += [(shown, one) for shown, one in inner.items() if isinstance(one, str | int | float)]
+    return found
 
 
 @dataclass(frozen=True)
