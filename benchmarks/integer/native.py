@@ -18,7 +18,8 @@ from addercore.runtime.program import Program
 
 FLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
 PROBE_STEPS = 40_000
-PROBES = {"avx2": ("peak_avx2",), "avx512": ("peak_avx2", "peak_avx512")}
+AVX2_PROBES = ("peak_avx2", "peak_avx2_four")
+PROBES = {"avx2": AVX2_PROBES, "avx512": (*AVX2_PROBES, "peak_avx512", "peak_avx512_four")}
 """By engine: what its kernels may be made of; the fastest one is the peak."""
 
 
