@@ -72,8 +72,7 @@ def shape_after(operation: Op, source: Shape) -> Shape:
         case AvgPool():
             return channels, 1, 1
         case MaxPool():
-            size = ((operation.size, operation.size),)
-            kernel, stride = size[0], (operation.stride, operation.stride)
+            kernel, stride = (operation.size, operation.size), (operation.stride, operation.stride)
             padding, dilation, filters = (operation.padding, operation.padding), (1, 1), channels
         case Adder() | Dot():
             window = operation.window

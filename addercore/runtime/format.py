@@ -158,7 +158,7 @@ def _parts(content: bytes) -> tuple[tuple[int, ...], dict[str, bytes]]:
 def _values(part: bytes, count: int) -> tuple[Shape, ...]:
     if not 1 <= count <= MOST_VALUES or len(part) != count * VALUE.size:
         raise ValueError(f"{count} values do not fill {len(part)} bytes")
-    return tuple(VALUE.iter_unpack(part))  # type: ignore[arg-type]
+    return tuple(VALUE.iter_unpack(part))
 
 
 def _manifest(part: bytes) -> dict[str, Any]:

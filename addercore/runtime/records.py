@@ -125,7 +125,7 @@ def decode(record: bytes, values: tuple[Shape, ...], data: Constants, names: byt
         return Add(name, source, target, rescale, residual), layout
     if groups < 1 or min(kernel) < 1:
         raise ValueError(f"{name!r} has {groups} groups and a kernel of {kernel}")
-    window = Window(kernel, stride, padding, dilation, groups, pad)  # type: ignore[arg-type]
+    window = Window(kernel, stride, padding, dilation, groups, pad)
     shape = (filters, channels // groups, *kernel)
     packed = data.array(
         weights,

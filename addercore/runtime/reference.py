@@ -5,6 +5,7 @@ It is slow and short on purpose: what a reader checks an engine by.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -34,50 +35,60 @@ def trace(program: Program, image: U8) -> dict[int, NDArray[Any]]:
     codes = np.stack([table[channel] for table, channel in zip(program.tables, image, strict=True)])
     values: dict[int, NDArray[Any]] = {0: codes}
     for operation in program.operations:
-        values[operation.target] = _computed(operation, values)
+        values[operation.target] = computed(operation, values)
     return values
 
 
-def _computed(operation: Op, values: dict[int, NDArray[Any]]) -> NDArray[Any]:
+def computed(operation: Op, values: Mapping[int, NDArray[Any]]) -> NDArray[Any]:
+    """What one operation makes of the values that it reads, by number: codes (C, H, W), or scores (classes,)."""
     source = values[operation.source]
     match operation:
         case MaxPool():
             padded = _padded(source, (operation.padding, operation.padding), 0)
             windows = sliding_window_view(padded, (operation.size, operation.size), axis=(1, 2))
-            return windows[:, :: operation.stride, :: operation.stride].max(axis=(-2, -1))
+            greatest: NDArray[Any] = windows[:, :: operation.stride, :: operation.stride].max(axis=(-2, -1))
+            return greatest
         case AvgPool():
-            sums = source.astype(np.int64).sum(axis=(1, 2), keepdims=True)
-            return _rescaled(sums, operation.rescale, None, operation.target)
+            total = source.astype(np.int64).sum(axis=(1, 2), keepdims=True)
+            return _rescaled(total, operation.rescale, None, operation.target)
         case Add():
             return _rescaled(source.astype(np.int64), operation.rescale, values[operation.residual], operation.target)
         case Adder() | Dot():
             residual = None if operation.residual is None else values[operation.residual]
-            sums, more = _sums(operation, source)
-            return _rescaled(sums, operation.rescale, residual, operation.target, more)
+            acc, more = sums(operation, source)
+            return _rescaled(acc, operation.rescale, residual, operation.target, more)
 
 
-def _sums(operation: Adder | Dot, source: U8) -> tuple[I64, I64 | None]:
-    """acc (F, H', W'), and what clipping adds before the shift."""
+def sums(operation: Adder | Dot, source: U8) -> tuple[I64, I64 | None]:
+    """The sums of a layer, before its rescaling.
+
+    Args:
+        operation: the layer.
+        source: codes (C, H, W).
+
+    Returns:
+        acc (F, H', W'), and what clipping adds before the shift, None without clipping.
+    """
     window = operation.window
     filters = len(operation.weights)
     each = filters // window.groups
     channels = len(source) // window.groups
-    sums, more = [], []
+    found, more = [], []
     for number, weight in enumerate(operation.weights.astype(np.int64)):
         first = number // each * channels
         seen = source[first : first + channels]
         if isinstance(operation, Dot):
-            sums.append((_windows(seen, window, window.pad) * weight).sum(axis=(2, 3, 4)))
+            found.append((_windows(seen, window, window.pad) * weight).sum(axis=(2, 3, 4)))
             continue
         clipping = operation.clipping
         if clipping is None:
-            sums.append(np.abs(_windows(seen, window, window.pad) - weight).sum(axis=(2, 3, 4)))
+            found.append(np.abs(_windows(seen, window, window.pad) - weight).sum(axis=(2, 3, 4)))
             continue
         table, above = (one[clipping.group[number]] for one in (clipping.tables, clipping.excess))
-        sums.append(np.abs(_windows(table[seen], window, int(table[window.pad])) - weight).sum(axis=(2, 3, 4)))
+        found.append(np.abs(_windows(table[seen], window, int(table[window.pad])) - weight).sum(axis=(2, 3, 4)))
         excess = _windows(above[seen], window, int(above[window.pad])).sum(axis=(2, 3, 4))
         more.append(excess * int(clipping.excess_multiplier[number]))
-    return np.stack(sums), np.stack(more) if more else None
+    return np.stack(found), np.stack(more) if more else None
 
 
 def _windows(source: NDArray[Any], window: Window, pad: int) -> I64:
@@ -96,9 +107,9 @@ def _padded(source: NDArray[Any], padding: tuple[int, int], pad: int) -> NDArray
 
 
 def _rescaled(
-    sums: I64, rescale: Rescale, residual: NDArray[Any] | None, target: int, more: I64 | None = None
+    acc: I64, rescale: Rescale, residual: NDArray[Any] | None, target: int, more: I64 | None = None
 ) -> NDArray[Any]:
-    value = sums * rescale.multiplier.astype(np.int64)[:, None, None] + rescale.bias[:, None, None]
+    value = acc * rescale.multiplier.astype(np.int64)[:, None, None] + rescale.bias[:, None, None]
     if more is not None:
         value = value + more
     if residual is not None:

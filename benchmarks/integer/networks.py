@@ -1,19 +1,27 @@
-"""A network of `addercore.arch` as an integer program with random weights, which serve for speed."""
+"""A network of `addercore.arch` as an integer program with random weights, which serve for speed.
+
+Speed does not depend on the numbers. Small networks are calibrated all the same, so that tests can use them:
+each layer's codes spread over their range on a random image.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from addercore.arch import network
 from addercore.arch.layers import AvgPool, BatchNorm, Conv, Flatten, Linear, MaxPool, Node, ReLU, Residual, Sequential
 from addercore.runtime import program as integer
+from addercore.runtime import reference
 from addercore.runtime.program import SCORES, Op, Program, Rescale, Shape, Window
 
 SHIFT = 40
 TOP = 255
+MOST_PIXELS = 32 * 32 * 64
+"""Of an image up to which a network is calibrated: the definition in numpy is slow."""
 
 
 def resnet20(method: str = "adder") -> Program:
@@ -27,7 +35,7 @@ def lenet5_bn(method: str = "adder") -> Program:
 
 
 def program_of(arch: str, input_shape: Shape, classes: int, method: str, first_last: str) -> Program:
-    """Any network of `addercore.arch`; `method` and `first_last` are "adder" or "conv"."""
+    """Any network of `addercore.arch`, with "adder" or "conv" layers. Large ones are not calibrated."""
     walk = Walk(input_shape, method, first_last)
     walk.node(network(arch, input_shape, classes).body, None)
     return walk.program()
@@ -51,6 +59,9 @@ class Walk:
         self.rng = np.random.default_rng(0)
         self.method, self.first_last = method, first_last
         self.values: list[Shape] = [shape]
+        self.codes: dict[int, Any] | None = None
+        if math.prod(shape) <= MOST_PIXELS:
+            self.codes = {0: self.rng.integers(0, 256, shape, dtype=np.uint8)}
         self.operations: list[Op] = []
         self.at = 0
 
@@ -113,22 +124,27 @@ class Walk:
         is_adder = (self.method if node.role == "inner" else self.first_last) == "adder"
         low, high = (0, 256) if is_adder else (-128, 128)
         weights = self.rng.integers(low, high, shape)
-        spread, middle = (terms**0.5 * 70, terms * 85) if is_adder else (terms**0.5 * 10_000, 0)
+        target, after = len(self.values), (shape[0], *sides)
+        kind, codes = (integer.Adder, np.uint8) if is_adder else (integer.Dot, np.int8)
+        spread, middle = (terms**0.5 * 70, terms * 85.0) if is_adder else (terms**0.5 * 10_000, 0.0)
         scale = self.rescale(node.out_channels, spread, middle, -1 if is_adder else 1, residual is not None)
-        common = (window, scale, residual)
-        target = len(self.values)
-        if is_adder:
-            self.add(integer.Adder(node.name, self.at, target, weights.astype(np.uint8), *common), (shape[0], *sides))
-        else:
-            self.add(integer.Dot(node.name, self.at, target, weights.astype(np.int8), *common), (shape[0], *sides))
+        layer = kind(node.name, self.at, target, weights.astype(codes), window, scale, residual)
+        if self.codes is not None:
+            sums, _ = reference.sums(layer, self.codes[self.at])
+            means = sums.reshape(shape[0], -1).mean(axis=1) if sums[0].size > 1 else sums.mean()
+            sign = -1 if is_adder else 1
+            scale = self.rescale(shape[0], max(float(sums.std()), 1.0), means, sign, residual is not None)
+            layer = replace(layer, rescale=scale)
+        self.add(layer, after)
 
-    def rescale(self, channels: int, spread: float, middle: float, sign: int, added: bool) -> Rescale:
+    def rescale(self, channels: int, spread: float, middle: Any, sign: int, added: bool) -> Rescale:
+        """Maps `middle`, of each channel or of all, to a third of the codes, and ± 2 · `spread` inside of them."""
         one = sign * TOP / 4 / spread * 2.0**SHIFT
         shift = SHIFT
         while abs(one) >= 2**30:
             one, shift = one / 2, shift - 1
         multiplier = np.full(channels, round(one), np.int32)
-        bias = np.full(channels, round(TOP / 3 * 2.0**shift - one * middle), np.int64)
+        bias = np.broadcast_to(np.round(TOP / 3 * 2.0**shift - one * middle), channels).astype(np.int64)
         return Rescale(multiplier, bias, shift, TOP, round(2.0 ** min(shift, 30) / 2) if added else 0)
 
     def max_pool(self, node: MaxPool) -> None:
@@ -141,9 +157,14 @@ class Walk:
     def pool_all(self) -> None:
         channels, height, width = self.values[self.at]
         scale = self.rescale(channels, (height * width) ** 0.5 * 60, height * width * 100, 1, False)
+        if self.codes is not None:
+            sums = self.codes[self.at].sum(axis=(1, 2), dtype=np.int64)
+            scale = self.rescale(channels, max(float(sums.std()), 1.0), sums.mean(), 1, False)
         self.add(integer.AvgPool("pool", self.at, len(self.values), scale), (channels, 1, 1))
 
     def add(self, operation: Op, shape: tuple[int, ...]) -> None:
         self.operations.append(operation)
+        if self.codes is not None:
+            self.codes[operation.target] = reference.computed(operation, self.codes)
         self.at = len(self.values)
         self.values.append((shape[0], shape[1], shape[2]))

@@ -200,7 +200,8 @@ def build(output: Path, sources: Path | None = None, part: Part = KERNELS) -> st
         tools = toolchain(part=part)
     except NoCompilerError as error:
         output.unlink(missing_ok=True)
-        return f"Adderworks: {error}: {WITHOUT[part.library]}; install gcc (Debian: gcc and libc6-dev) and repeat the installation to get them"
+        remedy = "install gcc (Debian: gcc and libc6-dev) and repeat the installation"
+        return f"Adderworks: {error}: {WITHOUT[part.library]}; {remedy}"
     library(tools, output, sources, part)
     without = [unit for unit in part.for_target.get(tools.target, OTHER_TARGETS) if unit not in tools.units]
     for unit in without:

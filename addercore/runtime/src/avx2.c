@@ -142,7 +142,10 @@ typedef struct {
 
 INLINE quads_t take_quads(const uint8_t *p) {
     quads_t w;
-    UNROLL for (int i = 0; i < 4; i++) w.of[i] = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(p + 16 * i)));
+    UNROLL for (int i = 0; i < 4; i++) {
+        w.of[i] = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(p + 16 * i)));
+        __asm__("" : "+x"(w.of[i]));
+    }
     return w;
 }
 
@@ -150,7 +153,7 @@ INLINE quads_t take_dot(quads_t sums, const uint8_t *p, quads_t w) {
     long long lane;
     memcpy(&lane, p, sizeof lane);
     V x = _mm256_cvtepu8_epi16(_mm_set1_epi64x(lane));
-    UNROLL for (int i = 0; i < 4; i++) sums.of[i] = _mm256_add_epi32(sums.of[i], _mm256_madd_epi16(x, w.of[i]));
+    UNROLL for (int i = 0; i < 4; i++) sums.of[i] = add_to(sums.of[i], _mm256_madd_epi16(x, w.of[i]));
     return sums;
 }
 

@@ -7,7 +7,7 @@
 
 #include "adder_run.h"
 
-enum { LANE = 8, CELL = 8, ALIGN = 64, LEVELS = 256, SCRATCH = 32768 };
+enum { LANE = 8, CELL = 8, ALIGN = 64, LEVELS = 256, SCRATCH = 32768, MOST_CLIP_GROUPS = 64 };
 enum { ADDER = 1, DOT = 2, MAX_POOL = 3, AVG_POOL = 4, ADD = 5 };
 enum { BLOCKS = 0, TAPS = 1 };
 
@@ -36,6 +36,7 @@ typedef struct {
     uint32_t clip_groups; /* 0: no clipping */
     uint32_t steps;       /* lanes of a filter */
     int fast;             /* by the instruction set's kernels, else element by element */
+    int clipped;          /* by run_clipped */
     int lift;             /* what the kernels shift up multipliers and biases by, so that the shift is at least 32 */
     const int32_t *offsets;           /* (steps,) from a position to the lane, in bytes */
     const int64_t *multipliers, *biases; /* (blocks · 8,) lifted; the bias with the half that rounds */
@@ -92,6 +93,7 @@ int complain(char *why, size_t room, const char *format, ...) __attribute__((for
 int plan(adder_model *model, char *why, size_t room);
 /* slow.c */
 void run_slowly(const adder_model *model, const op_t *op, uint8_t *arena, float *scores);
+void run_clipped(const adder_model *model, const op_t *op, uint8_t *arena, uint8_t *scratch, float *scores);
 void avg_pool(const adder_model *model, const op_t *op, uint8_t *arena);
 void add_values(const adder_model *model, const op_t *op, uint8_t *arena);
 

@@ -14,7 +14,6 @@ enum {
     MOST_SIDE = 65535,
     MOST_VALUES = 4096,
     MOST_WINDOW = 1024,
-    MOST_GROUPS = 64,
     MOST_CODES = 1 << 28,
     MOST_MANIFEST = 1 << 24,
     MOST_OPS = 4096
@@ -193,7 +192,7 @@ static int read_clipping(reader *r, op_t *op, const uint8_t *at, uint32_t number
     op->clip_groups = read32(at + 80);
     if (!op->clip_groups) return 0;
     uint64_t full = (uint64_t)blocks_of(op->filters) * LANE, tables = (uint64_t)op->clip_groups * LEVELS;
-    if (op->kind != ADDER || op->clip_groups > MOST_GROUPS || op->filters > MOST_SIDE)
+    if (op->kind != ADDER || op->clip_groups > MOST_CLIP_GROUPS || op->filters > MOST_SIDE)
         REFUSE("operation %u clips in %u groups", number, op->clip_groups);
     uint64_t first = read64(at + 72);
     uint64_t second = aligned(full), third = second + tables, fourth = third + 2 * tables;

@@ -27,11 +27,18 @@ static int can_be_fast(const adder_model *m, const op_t *op) {
     return lift_of(op) >= 0;
 }
 
+/* Whether the sums of all groups and a window's lanes have room in the scratch memory. */
+static int can_be_clipped(const op_t *op) {
+    size_t sums = 4 * (size_t)blocks_of(op->filters) * LANE * op->clip_groups;
+    return is_layer(op) && op->clip_groups && op->groups == 1 && sums + (size_t)op->steps * LANE <= SCRATCH;
+}
+
 /* A value's margins hold one code: that of its first reader with padding. A reader with another is not fast. */
 static void set_margins(adder_model *m) {
     for (uint32_t i = 0; i < m->ops_count; i++) {
         op_t *op = &m->ops[i];
         op->fast = can_be_fast(m, op);
+        op->clipped = can_be_clipped(op);
         value_t *source = &m->values[op->source];
         if (!op->fast || !(op->pad_h || op->pad_w)) continue;
         if (source->padded && source->pad != op->pad) {
@@ -139,7 +146,7 @@ static int place_values(adder_model *m) {
 
 static void fill_offsets(const adder_model *m, const op_t *op, int32_t *offsets) {
     const value_t *source = &m->values[op->source];
-    if (op->layout == TAPS) { /* of a packed position */
+    if (op->layout == TAPS || op->clipped) { /* of a packed position */
         for (uint32_t i = 0; i < op->steps; i++) *offsets++ = (int32_t)i * LANE;
         return;
     }
@@ -164,7 +171,8 @@ static int add_tables(adder_model *m) {
     size_t begin = (m->owned_bytes + ALIGN - 1) / ALIGN * ALIGN, bytes = begin;
     for (uint32_t i = 0; i < m->ops_count; i++) {
         const op_t *op = &m->ops[i];
-        if (op->fast) bytes += 16 * (size_t)blocks_of(op->filters) * LANE + (4 * (size_t)op->steps + 7) / 8 * 8;
+        if (op->fast || op->clipped)
+            bytes += 16 * (size_t)blocks_of(op->filters) * LANE + (4 * (size_t)op->steps + 7) / 8 * 8;
     }
     uint8_t *owned = realloc(m->owned, bytes);
     if (!owned) return 1;
@@ -174,8 +182,8 @@ static int add_tables(adder_model *m) {
     uint8_t *at = owned + begin;
     for (uint32_t i = 0; i < m->ops_count; i++) {
         op_t *op = &m->ops[i];
-        if (!op->fast) continue;
-        op->lift = lift_of(op);
+        if (!op->fast && !op->clipped) continue;
+        op->lift = op->fast ? lift_of(op) : 0;
         size_t full = blocks_of(op->filters) * LANE;
         int64_t *multipliers = (int64_t *)(void *)at, *biases = multipliers + full;
         int32_t *offsets = (int32_t *)(biases + full);

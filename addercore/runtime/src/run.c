@@ -184,6 +184,8 @@ static void run_operation(const task_t *t, float *scores) {
         avg_pool(t->model, op, t->arena);
     else if (op->kind == ADD)
         add_values(t->model, op, t->arena);
+    else if (op->clipped)
+        run_clipped(t->model, op, t->arena, t->scratch, scores);
     else if (!op->fast)
         run_slowly(t->model, op, t->arena, scores);
     else {

@@ -1,5 +1,5 @@
 /* What needs no speed, or has none to gain: means, additions of values, and layers of unusual form, element by
-   element: clipping, groups that are no multiples of 8 channels, two readers of a value that differ in its padding. */
+   element: groups that are no multiples of 8 channels, two readers of a value that differ in its padding. */
 #include <math.h>
 #include <string.h>
 
@@ -112,6 +112,61 @@ void run_slowly(const adder_model *model, const op_t *op, uint8_t *arena, float 
         for (uint32_t row = 0; row < op->out_h; row++)
             for (uint32_t column = 0; column < op->out_w; column++)
                 put(&w, f, row, column, window_sums(&w, f, row, column));
+    clear_rest(&w);
+}
+
+/* One lane of a window as the group's table shows it; channels that do not exist are 0. Adds what the table clipped. */
+static int64_t map_lane(const op_t *op, uint32_t group, const uint8_t *codes, uint32_t channels, uint8_t *lane) {
+    const uint8_t *table = op->tables + (size_t)group * LEVELS, *excess = op->excess + 2 * (size_t)group * LEVELS;
+    int64_t lost = 0;
+    for (uint32_t c = 0; c < channels; c++) {
+        lane[c] = table[codes[c]];
+        lost += read16(excess + 2 * (size_t)codes[c]);
+    }
+    return lost;
+}
+
+/* A position's window as a group's table shows it, in `steps` lanes; what the table clipped. */
+static int64_t map_window(const work_t *w, uint32_t group, uint32_t out_row, uint32_t out_column, uint8_t *lanes) {
+    const op_t *op = w->op;
+    uint8_t outside[CELL];
+    int64_t lost = 0;
+    memset(outside, op->pad, sizeof outside);
+    memset(lanes, 0, (size_t)op->steps * LANE);
+    for (uint32_t block = 0; block < w->source->blocks; block++) {
+        const uint32_t left = w->source->channels - block * LANE;
+        for (uint32_t r = 0; r < op->kernel_h; r++)
+            for (uint32_t q = 0; q < op->kernel_w; q++, lanes += LANE) {
+                uint32_t row = out_row * op->stride_h + r * op->dilation_h - op->pad_h; /* huge where it is negative */
+                uint32_t column = out_column * op->stride_w + q * op->dilation_w - op->pad_w;
+                const uint8_t *codes = outside;
+                if (row < w->source->height && column < w->source->width)
+                    codes = w->arena + place(w->source, row, column) + (size_t)block * w->source->plane;
+                lost += map_lane(op, group, codes, left < LANE ? left : LANE, lanes);
+            }
+    }
+    return lost;
+}
+
+/* Clipping: each position's window is mapped once for each group, and all filters take their distance to it. */
+void run_clipped(const adder_model *model, const op_t *op, uint8_t *arena, uint8_t *scratch, float *scores) {
+    work_t w = work_of(model, op, arena, scores);
+    const size_t full = (size_t)blocks_of(op->filters) * LANE;
+    int32_t *sums = (int32_t *)(void *)scratch;
+    uint8_t *lanes = scratch + 4 * full * op->clip_groups;
+    int64_t lost[MOST_CLIP_GROUPS];
+    job_t job = {.x = lanes, .offsets = op->offsets, .steps = (int32_t)op->steps, .weights = op->weights};
+    job.blocks = (int32_t)blocks_of(op->filters), job.rows = job.columns = 1, job.shift = 32;
+    for (uint32_t row = 0; row < op->out_h; row++)
+        for (uint32_t column = 0; column < op->out_w; column++) {
+            for (uint32_t group = 0; group < op->clip_groups; group++) {
+                lost[group] = map_window(&w, group, row, column, lanes);
+                job.sums = sums + group * full;
+                model->unit->sad(&job);
+            }
+            for (uint32_t f = 0; f < op->filters; f++)
+                put(&w, f, row, column, (sums_t){sums[op->group[f] * full + f], lost[op->group[f]]});
+        }
     clear_rest(&w);
 }
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from addercore.runtime import reference
 from addercore.runtime.program import (
     SCORES,
     Add,
@@ -39,6 +39,7 @@ class Maker:
         self.rng, self.clips = rng, clips
         self.values: list[Shape] = [shape]
         self.operations: list[Op] = []
+        self.codes: dict[int, Any] = {0: rng.integers(0, 256, shape, dtype=np.uint8)}
 
     def window(self, shape: Shape, groups: int = 1) -> Window:
         """A window that fits a value."""
@@ -57,21 +58,26 @@ class Maker:
     def layer(self, source: int, target: int, filters: int, window: Window, dot: bool, residual: int | None) -> Op:
         """An `Adder` or `Dot` whose codes spread over their range."""
         rng, channels = self.rng, self.values[source][0]
-        each = channels // window.groups
-        shape = (filters, each, *window.kernel)
-        terms = math.prod(shape[1:])
+        shape = (filters, channels // window.groups, *window.kernel)
         name = f"layer{len(self.operations)}"
+        none = Rescale(np.ones(filters, np.int32), np.zeros(filters, np.int64), 1, 255)
         if dot:
-            weights = rng.integers(-128, 128, shape, dtype=np.int8)
-            scale = self.rescale(filters, terms**0.5 * 10_000, 0, target, residual)
-            return Dot(name, source, target, weights, window, scale, residual)
-        codes = rng.integers(0, 256, shape, dtype=np.uint8)
-        scale = self.rescale(filters, terms**0.5 * 80, terms * 85, target, residual)
-        scale = replace(scale, multiplier=-np.abs(scale.multiplier), bias=-scale.bias)
-        clipping = self.clipping(filters, int(abs(scale.multiplier[0]))) if self.clips and rng.random() < 0.5 else None
-        return Adder(name, source, target, codes, window, scale, residual, clipping)
+            layer: Adder | Dot = Dot(
+                name, source, target, rng.integers(-128, 128, shape, dtype=np.int8), window, none, residual
+            )
+        else:
+            codes = rng.integers(0, 256, shape, dtype=np.uint8)
+            clips = self.clipping(filters) if self.clips and rng.random() < 0.5 else None
+            layer = Adder(name, source, target, codes, window, none, residual, clips)
+        sums, _ = reference.sums(layer, self.codes[source])
+        scale = self.rescale(sums, target, residual, 1 if dot else -1)
+        if isinstance(layer, Adder) and layer.clipping is not None:
+            most = abs(int(scale.multiplier[0])) // 2
+            extra = rng.integers(-most, most + 1, filters).astype(np.int32)
+            layer = replace(layer, clipping=replace(layer.clipping, excess_multiplier=extra))
+        return replace(layer, rescale=scale)
 
-    def clipping(self, filters: int, multiplier: int) -> Clipping:
+    def clipping(self, filters: int) -> Clipping:
         rng = self.rng
         groups = int(rng.integers(1, 5))
         limits = rng.integers(20, 256, groups)
@@ -79,26 +85,27 @@ class Maker:
         tables = np.stack([np.minimum(codes, limit) for limit in limits]).astype(np.uint8)
         excess = np.stack([np.maximum(codes - limit, 0) for limit in limits]).astype(np.uint16)
         of = rng.integers(0, groups, filters).astype(np.uint8)
-        return Clipping(of, tables, excess, rng.integers(-multiplier, multiplier + 1, filters).astype(np.int32))
+        return Clipping(of, tables, excess, np.zeros(filters, np.int32))
 
-    def rescale(self, channels: int, spread: float, middle: float, target: int, residual: int | None) -> Rescale:
-        """Maps `middle` ± `spread` to the codes."""
-        rng = self.rng
+    def rescale(self, sums: Any, target: int, residual: int | None, sign: int = 1) -> Rescale:
+        """Maps these sums, channels first, to the codes: their mean to the middle, most of them inside."""
+        rng, channels = self.rng, len(sums)
         top = 0 if target == SCORES else int(rng.choice(TOPS))
         shift = int(rng.choice([8, 15, 24, 31, 32, 33, 36, 40]))
-        one = (top or 100) / 2 / spread * 2.0**shift
-        while one > 2.0**30 or one * spread * 40 > 2.0**60:
+        spread = max(float(sums.std()), 1.0)
+        one = (top or 100) / 4 / spread * 2.0**shift
+        while one > 2.0**30 or one * float(np.abs(sums).max()) > 2.0**58:
             shift, one = shift - 1, one / 2
         shift = max(shift, 1)
-        multiplier = (
-            np.round(one * rng.uniform(0.5, 1.5, channels)).astype(np.int64).clip(0, 2**31 - 1).astype(np.int32)
-        )
-        bias = ((rng.uniform(0.2, 0.8, channels) * (top or 100) * 2.0**shift) - multiplier * middle).astype(np.int64)
-        extra = 0 if residual is None else int(rng.integers(-(2 ** min(shift, 30)), 2 ** min(shift, 30)))
-        return Rescale(multiplier, bias, shift, top, extra)
+        multiplier = sign * np.round(one * rng.uniform(0.5, 1.5, channels)).astype(np.int64).clip(1, 2**31 - 1)
+        middle = np.round(sums.reshape(channels, -1).mean(axis=1)).astype(np.int64)
+        bias = (rng.uniform(0.3, 0.7, channels) * (top or 100) * 2.0**shift).astype(np.int64) - multiplier * middle
+        extra = 0 if residual is None else int(rng.integers(-(2 ** min(shift, 30)), 2 ** min(shift, 30))) // 2
+        return Rescale(multiplier.astype(np.int32), bias, shift, top, extra)
 
     def add(self, operation: Op, shape: Shape) -> int:
         self.operations.append(operation)
+        self.codes[len(self.values)] = reference.computed(operation, self.codes)
         self.values.append(shape)
         return len(self.values) - 1
 
@@ -116,13 +123,13 @@ class Maker:
             sides = tuple((side + 2 * padding - size) // stride + 1 for side in shape[1:])
             self.add(MaxPool(name, source, target, size, stride, padding), (shape[0], *sides))
         elif kind < 0.16:
-            terms = shape[1] * shape[2]
-            scale = self.rescale(shape[0], terms**0.5 * 40, terms * 128, target, None)
+            scale = self.rescale(self.codes[source].sum(axis=(1, 2), dtype=np.int64), target, None)
             self.add(AvgPool(name, source, target, scale), (shape[0], 1, 1))
         elif kind < 0.24:
             alike = [number for number, other in enumerate(self.values) if other == shape]
             residual = int(rng.choice(alike))
-            self.add(Add(name, source, target, self.rescale(shape[0], 100, 60, target, residual), residual), shape)
+            scale = self.rescale(self.codes[source].astype(np.int64), target, residual)
+            self.add(Add(name, source, target, scale, residual), shape)
         else:
             self.grow_layer(source, target)
 
