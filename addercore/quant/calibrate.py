@@ -83,7 +83,7 @@ def histograms(graph: Graph, images: Tensor) -> dict[int, Quantiles]:
 
 
 def kept_images(graph: Graph, images: Tensor) -> Tensor:
-    """As many of the images as the search and the correction may hold at once, with every value of theirs."""
+    """As many of the images as memory may hold at once with every value of theirs."""
     each = sum(channels * height * width for channels, height, width in graph.shapes)
     return images[: max(4, KEPT_VALUES // each)]
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from addercore.errors import Diverged
 from addercore.optim import AdderSGD
+from addercore.quant.calibrate import kept_images
 from addercore.quant.fake import FakeNetwork
 from addercore.quant.graph import Graph, floats
 from addercore.quant.plan import Plan, Tell, untold
@@ -98,7 +99,7 @@ def finetuned(
         Diverged: the loss became NaN or infinite.
         ValueError: `resume` is of other settings.
     """
-    network = FakeNetwork(graph, plan, images[:STATISTICS_IMAGES])
+    network = FakeNetwork(graph, plan, kept_images(graph, images)[:STATISTICS_IMAGES])
     optimizer = AdderSGD(network, settings.lr, momentum=MOMENTUM, nesterov=True, weight_decay=0.0, eta=settings.eta)
     done = 0
     if resume is not None:
