@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -184,7 +185,7 @@ class IntegerModel:
 def _open(library: ctypes.CDLL, path: str, engine: str | None) -> ctypes.c_void_p:
     model, why = ctypes.c_void_p(), ctypes.create_string_buffer(ERROR_BYTES)
     name = None if engine is None else engine.encode()
-    if library.adder_open(path.encode(), name, ctypes.byref(model), why, ERROR_BYTES):
+    if library.adder_open(os.fsencode(path), name, ctypes.byref(model), why, ERROR_BYTES):
         message = why.value.decode(errors="replace")
         if "names the engine" in message:
             raise ValueError(message)
