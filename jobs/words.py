@@ -64,7 +64,7 @@ def numbers_of(document: Mapping[str, Any] | None) -> dict[str, float]:
     found: dict[str, float] = {}
     own = document or {}
     integer = own.get("integer")
-    for name, value in ((integer if isinstance(integer, Mapping) else {}) | dict(own)).items():
+    for name, value in {**(integer if isinstance(integer, Mapping) else {}), **own}.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not _storable(name):
             continue
         try:

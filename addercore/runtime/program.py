@@ -78,7 +78,8 @@ class Clipping:
     Attributes:
         group: uint8 (F,), the filter's group.
         tables: uint8 (G, 256), code of the source → code of the group.
-        excess: uint16 (G, 256), code of the source → what lies above the group's range, in steps of the source.
+        excess: uint16 (G, 256), code of the source → what lies outside of the group's range, in a unit
+            that the multiplier carries (1/256 of the source's step, where `addercore.quant` made it).
         excess_multiplier: int32 (F,).
     """
 
