@@ -180,7 +180,7 @@ class Models:
         model_id: str,
         to: str | Path,
         *,
-        format: str = "safetensors",
+        format: str | None = None,
         progress: Callable[[Transfer], None] | None = None,
     ) -> Path:
         """Downloads a model; goes on where an earlier call was interrupted, and verifies the sha256.
@@ -188,7 +188,8 @@ class Models:
         Args:
             model_id: the model's id.
             to: a file, or a folder (it exists, or ends in ``/``).
-            format: ``safetensors`` (the weights) or ``manifest`` (``model.json``).
+            format: ``safetensors`` (float weights), ``adder`` (an integer model) or ``manifest`` (``model.json``); None:
+                what the model is.
             progress: is called after each piece.
 
         Returns:
@@ -197,16 +198,19 @@ class Models:
         Raises:
             NotFoundError: there is no such model.
             InvalidRequestError: the server has no such format.
+            ConflictError: the model has no such format.
             ChecksumMismatch: the bytes are not those that were published; what came of them is deleted.
             ConnectionFailed: the connection broke too often; the next call goes on.
         """
+        model = self.get(model_id)
+        wanted = format or model.format
         return fetch(
             self._transport,
             f"{_path(model_id)}/download",
             to,
-            FILES.get(format, f"model.{format}"),
-            params=[("format", format)],
-            sha256=(self.get(model_id)).sha256 if format == "safetensors" else None,
+            FILES.get(wanted, f"model.{wanted}"),
+            params=[("format", wanted)],
+            sha256=model.sha256 if wanted == model.format else None,
             progress=progress,
         )
 

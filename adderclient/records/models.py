@@ -10,7 +10,7 @@ from adderclient.records.base import Json, Record
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Model(Record):
-    """A published or imported model."""
+    """A trained, quantised or imported model."""
 
     SUMMARY = ("id", "name", "arch", "method", "dataset", "metrics", "aliases")
 
@@ -18,7 +18,7 @@ class Model(Record):
     source: str = ""
     """``trained`` or ``imported``."""
     job_id: str | None = None
-    """The job that trained it; None once that job is deleted."""
+    """The job that made it; None once that job is deleted."""
     arch: str = ""
     method: str = ""
     dataset: str = ""
@@ -26,9 +26,13 @@ class Model(Record):
     """Trainable numbers."""
     metrics: Json = field(default_factory=dict)
     """Its accuracy (a share from 0 to 1) and loss, where they are known."""
+    format: str = "safetensors"
+    """``safetensors``: float weights; ``adder``: an integer model."""
+    derived_from: str | None = None
+    """The float model that an integer model was made of; it may be deleted since."""
     bytes: int = 0
     sha256: str | None = None
-    """Of its ``model.safetensors``, in hexadecimal."""
+    """Of its file, in hexadecimal."""
     created_at: datetime | None = None
     name: str | None = None
     """A title that somebody gave it."""

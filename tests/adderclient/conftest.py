@@ -21,6 +21,7 @@ from tests.api.attempt import Worker
 from tests.api.conftest import Running, running
 from tests.api.dashboard import PATIENT
 from tests.conftest import quick_settings
+from tests.support.keys import new_key
 from tests.support.servers import Valkey
 
 Adder = Callable[..., subprocess.CompletedProcess[str]]
@@ -46,17 +47,23 @@ def client(service: Service) -> Iterator[Client]:
         yield connected
 
 
-@pytest.fixture
-def site(tmp_path: Path, sqlite_url: str, valkey: Valkey) -> Iterator[Running]:
-    """The real API. No worker runs."""
-    with running(quick_settings(tmp_path / "data", sqlite_url, valkey.url, **PATIENT)) as site:
+@pytest.fixture(params=["off", "on"], ids=["without keys", "with keys"])
+def site(
+    tmp_path: Path, sqlite_url: str, valkey: Valkey, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Running]:
+    """The real API, which wants no keys, and then wants one. No worker runs."""
+    settings = quick_settings(tmp_path / "data", sqlite_url, valkey.url, **PATIENT, auth=request.param)
+    with running(settings) as site:
+        if request.param == "on":
+            site.key = new_key(settings)
+            monkeypatch.setenv("ADDER_API_KEY", site.key)
         yield site
 
 
 @pytest.fixture
 def real(site: Running) -> Iterator[Client]:
     """A client of the real API."""
-    with Client(site.url) as client:
+    with Client(site.url, api_key=site.key) as client:
         yield client
 
 

@@ -83,6 +83,8 @@ def model(identity: str, **more: Any) -> dict[str, Any]:
         "method": "adder",
         "dataset": "digits",
         "parameters": 61706,
+        "format": "safetensors",
+        "derived_from": None,
         "metrics": None,
         "bytes": 7,
         "sha256": "0" * 64,

@@ -32,8 +32,12 @@ class Running:
     url: str
     settings: Settings
     server: Server
+    key: str | None = None
+    """What its clients sign in with, unless they say otherwise."""
 
     def client(self, **options: Any) -> httpx2.Client:
+        if self.key is not None:
+            options.setdefault("headers", {"Authorization": f"Bearer {self.key}"})
         # Certificates, which nothing here needs, take longer to load than many a test.
         return httpx2.Client(base_url=self.url, timeout=300, trust_env=False, verify=False, **options)
 

@@ -33,6 +33,7 @@ from tests.faults.chain import Task
 from tests.faults.holds import FOLDER, Holds
 from tests.faults.servers import Servers
 from tests.support.fleet import environment
+from tests.support.keys import new_key
 from tests.support.servers import wait_until
 from tests.support.specs import train_body
 
@@ -113,6 +114,7 @@ class Stage:
             servers.valkey.url,
             child_command=CHILD,
             lease_seconds=options.lease_seconds,
+            auth="on",
             **options.settings,
         )
         self.database = Database(self.settings.resolved_database_url)
@@ -130,7 +132,10 @@ class Stage:
         self.everyone: list[Program] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.client = Client(self.url, timeout=120.0)  # a busy machine takes its time to start another API
+        self.key = new_key(self.settings)
+        self.client = Client(
+            self.url, key=self.key, timeout=120.0
+        )  # a busy machine takes its time to start another API
         own = {"FAULTS_JOURNAL": str(self.journal), FOLDER: str(self.holds.folder), "FAULTS_PROBE": str(servers.probe)}
         self._env = environment(self.settings, **own) | ({} if fenced else {"FAULTS_WITHOUT_FENCE": "1"})
         self.api = self._start_api()

@@ -126,7 +126,7 @@ again."
             injection.facts["seen"] = f"held at {hold}"
         else:
             half_way = threading.Event()
-            call = Call(lambda: send_half(stage.url, path.read_bytes(), half_way))
+            call = Call(lambda: send_half(stage, path.read_bytes(), half_way))
             wait_until(lambda: half_way.is_set() and incoming(stage) > 0, "half of the upload to arrive")
             injection.facts["seen"] = f"{incoming(stage)} bytes had arrived"
         self.strike_api(stage, injection)
@@ -165,7 +165,7 @@ def incoming(stage: Stage) -> int:
     return sum(path.stat().st_size for path in folder.glob("*")) if folder.exists() else 0
 
 
-def send_half(url: str, content: bytes, half_way: threading.Event) -> None:
+def send_half(stage: Stage, content: bytes, half_way: threading.Event) -> None:
     """A multipart upload that stops in the middle and waits for its server to go away."""
 
     def body() -> Iterator[bytes]:
@@ -175,8 +175,8 @@ def send_half(url: str, content: bytes, half_way: threading.Event) -> None:
         time.sleep(5)
         yield content[len(content) // 2 :] + b"\r\n--x--\r\n"
 
-    headers = {"Content-Type": "multipart/form-data; boundary=x"}
-    httpx2.post(f"{url}/v1/models", content=body(), headers=headers, timeout=30, trust_env=False)
+    headers = {"Content-Type": "multipart/form-data; boundary=x", "Authorization": f"Bearer {stage.key}"}
+    httpx2.post(f"{stage.url}/v1/models", content=body(), headers=headers, timeout=30, trust_env=False)
 
 
 class KilledInDownload(ApiKilled):
