@@ -11,7 +11,7 @@ from typing import Any
 from adderclient.errors import AdderClientError
 
 Array = Sequence[Any]
-FILES = {"safetensors": "model.safetensors", "manifest": "model.json"}
+FILES = {"safetensors": "model.safetensors", "adder": "model.adder", "manifest": "model.json"}
 """Formats of a model's download, and the names of the files that they give."""
 
 

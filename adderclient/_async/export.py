@@ -45,8 +45,8 @@ async def export_model(transport: AsyncTransport, model_id: str, format: str, to
     job = await _job_of(transport, model)
     folder = Path(to)
     folder.mkdir(parents=True, exist_ok=True)
-    for kind, name in FILES.items():
-        sha256 = model.sha256 if kind == "safetensors" else None
+    for kind in (model.format, "manifest"):
+        name, sha256 = FILES[kind], model.sha256 if kind == model.format else None
         await fetch(transport, f"{path}/download", folder / name, name, params=[("format", kind)], sha256=sha256)
     images = await _validation_images(transport, model, job)
     source = Source(transport.url, job, None, folder, model, images, license)

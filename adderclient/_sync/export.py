@@ -46,8 +46,8 @@ def export_model(transport: Transport, model_id: str, format: str, to: str | Pat
     job = _job_of(transport, model)
     folder = Path(to)
     folder.mkdir(parents=True, exist_ok=True)
-    for kind, name in FILES.items():
-        sha256 = model.sha256 if kind == "safetensors" else None
+    for kind in (model.format, "manifest"):
+        name, sha256 = FILES[kind], model.sha256 if kind == model.format else None
         fetch(transport, f"{path}/download", folder / name, name, params=[("format", kind)], sha256=sha256)
     images = _validation_images(transport, model, job)
     source = Source(transport.url, job, None, folder, model, images, license)

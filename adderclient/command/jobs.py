@@ -243,7 +243,8 @@ def _fetch_of_job(client: Client, name: str, only: list[str] | None, folder: str
 
 
 def _fetch_of_model(client: Client, name: str, only: list[str] | None, folder: str, bar: Bar) -> list[Path]:
-    formats = {file: format for format, file in FILES.items()}
+    own = client.models.get(name).format
+    formats = {FILES[format]: format for format in (own, "manifest")}
     wanted = _wanted(name, only, formats)
     return [client.models.download(name, folder, format=formats[one], progress=bar) for one in wanted]
 

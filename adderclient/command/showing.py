@@ -209,7 +209,7 @@ def _print_model(model: Model) -> None:
             ("metrics", model.metrics),
             ("parameters", number(model.parameters)),
             ("source", model.source),
-            ("trained by", model.job_id),
+            ("made by", model.job_id),
             ("created", model.created_at),
             ("size", size(model.bytes)),
             ("sha256", model.sha256),

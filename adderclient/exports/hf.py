@@ -18,10 +18,16 @@ from typing import Any
 
 from adderclient.errors import AdderClientError
 from adderclient.exports.source import Source
+from adderclient.models import FILES
 from adderclient.records import Job, Model
 
 CARD = "README.md"
 TAGS = ("adderworks", "addernet")
+USE = {
+    "safetensors": {"extra": "core", "module": "addercore", "numbers": "fp32"},
+    "adder": {"extra": "runtime-image", "module": "addercore.runtime", "numbers": "8-bit integers"},
+}
+"""What of the card depends on the model's format."""
 CARD_TEXT = files("adderclient.exports").joinpath("card.md")
 
 
@@ -61,6 +67,8 @@ def model_card(source: Source) -> str:
         table=table,
         error=_about_the_error(source),
         licence=_licence(source.license),
+        file=FILES[model.format],
+        **USE[model.format],
     )
 
 
@@ -103,7 +111,7 @@ def _rows(source: Source, counts: Mapping[str, Any]) -> Iterator[tuple[str, str]
         yield "additions / multiplications / XNORs", f"{done['add']:,} / {done['mul']:,} / {done['xnor']:,}"
         yield "energy", f"{counts['energy_joules'] * 1e6:.3g} µJ"
     yield from _training(source.job)
-    yield "sha256 of `model.safetensors`", f"`{_code(model.sha256 or '')}`"
+    yield f"sha256 of `{FILES[model.format]}`", f"`{_code(model.sha256 or '')}`"
 
 
 def _training(job: Job | None) -> Iterator[tuple[str, str]]:
@@ -145,7 +153,8 @@ def _counts(model: Model) -> Mapping[str, Any]:
     try:
         network = arch.check_manifest(dict(model.manifest))
         named = model.manifest["network"]
-        return arch.count(network, named["method"], named["first_last"]).totals()
+        numbers = "int8" if model.format == "adder" else "fp32"
+        return arch.count(network, named["method"], named["first_last"], numbers).totals()
     except (ValueError, KeyError):
         return {}
 

@@ -164,11 +164,13 @@ def _same_task(model: Model, spec: EvaluateSpec | AnalyzeSpec | QuantizeSpec) ->
 
 
 def counts_of(spec: SubmittedSpec, model: Model | None) -> arch.Counts:
-    """Exact counts of the network that a spec trains, or that it evaluates; of an analysis the first one."""
+    """Exact counts of the network that a spec trains, evaluates or makes; of an analysis the first one."""
     if isinstance(spec, AnalyzeSpec) and model is None:
         return spec.runs()[0].config.counts()
     if isinstance(spec, TrainSpec):
         return spec.counts()
     assert model is not None  # for types: `require_model` gave it
     part = model.manifest["network"]
-    return arch.count(arch.check_manifest(model.manifest), part["method"], part["first_last"])
+    integers = isinstance(spec, QuantizeSpec) or model.format == "adder"
+    numbers = "int8" if integers else "fp32"
+    return arch.count(arch.check_manifest(model.manifest), part["method"], part["first_last"], numbers)

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from addercore.config import RECIPES
+from addercore.config import RECIPES, unfit_for_integers
 from api.http.dependencies import ServiceDep
 from api.http.listing import readable
 from api.jobs.job_view import accuracy
@@ -60,7 +60,7 @@ def _viewer(session: OwnTransaction, rows: Sequence[Model]) -> Callable[[Model],
             aliases=aliases[model.id],
             job_id=model.job_id,
             source=model.source,
-            title=(model.arch, model.method, model.dataset),
+            title=(model.arch, model.method, *(("integers",) if model.format == "adder" else ()), model.dataset),
             parameters=model.parameters,
             accuracy=accuracy(model.metrics),
             bytes=model.bytes,
@@ -111,7 +111,8 @@ def model_detail(model_id: str, request: Request, service: ServiceDep) -> HTMLRe
                 "model": model,
                 "view": view,
                 "labels": view.labels,
-                "recipes": [info for info in RECIPES.values() if info.takes_model],
+                "recipes": [] if model.format == "adder" else [one for one in RECIPES.values() if one.takes_model],
+                "quantises": unfit_for_integers(model.manifest) is None,
             }
     except NotFound:
         detail = f"There is no model {model_id!r}."
