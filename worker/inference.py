@@ -23,6 +23,7 @@ from pydantic import Field, ValidationError
 import addercore
 from addercore.arch import is_integer
 from addercore.config import ImageOptions, explain, image_bytes
+from addercore.config.fields import Section
 from addercore.errors import BadData, BadModel
 from addercore.quant.running import RunningModel
 from jobs.errors import StoreError, StoreUnavailable
@@ -49,6 +50,12 @@ class PredictRequest(ImageOptions):
     """An encoded image file (PNG, JPEG, …) in base64."""
     array: list[Any] | None = None
     """Numbers, (H, W), (C, H, W) or (H, W, C)."""
+
+
+class InspectRequest(Section):
+    """The integer model stored under `sha256`."""
+
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Predictor:
@@ -92,6 +99,21 @@ class Predictor:
             raise HTTPException(422, NOT_FINITE)
         return found.to_dict()
 
+    def inspect(self, body: bytes) -> dict[str, Any]:
+        """What an integer model's file holds, once all of it has been checked; answers an `InspectRequest`.
+
+        Raises:
+            HTTPException: 422 for a file that is none, 404 for one that is gone, 503 while the store is away.
+        """
+        with self._busy:
+            try:
+                with self._store.local(InspectRequest.model_validate_json(body).sha256) as path:
+                    return _contents(path)
+            except StoreUnavailable as error:
+                raise HTTPException(503, str(error)) from error
+            except StoreError as error:
+                raise HTTPException(404, str(error)) from error
+
     def _model(self, sha256: str) -> AnyModel:
         kept = self._models.get(sha256)
         if kept is not None:
@@ -105,6 +127,14 @@ class Predictor:
                 raise HTTPException(422, f"The model cannot be used: {_without(path, error)}") from error
         self._models.put(sha256, model, size)
         return model
+
+
+def _contents(path: Path) -> dict[str, Any]:
+    try:
+        model = RunningModel(path)
+    except BadModel as error:
+        raise HTTPException(422, _without(path, error)) from error
+    return {"manifest": model.manifest, "input_shape": model.input_shape, "terms": model.terms}
 
 
 def _without(path: Path, error: Exception) -> str:
@@ -152,6 +182,10 @@ def create_app(settings: Settings) -> FastAPI:
             return await run_sync(predictor.predict, await request.body())
         finally:
             places.release()
+
+    @app.post("/inspect")
+    async def inspect(request: Request) -> dict[str, Any]:
+        return await run_sync(predictor.inspect, await request.body())
 
     @app.get("/healthz")
     def healthz() -> dict[str, str]:

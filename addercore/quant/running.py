@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from addercore.config.fields import checked
 from addercore.config.predict import TransparentOn, ValueRange
 from addercore.data import Split
 from addercore.data.image_input import ImageLike, read_image
-from addercore.errors import Stopped
+from addercore.errors import BadModel, Stopped
 from addercore.io import Prediction
 from addercore.quant import fast
 from addercore.quant.pixels import as_bytes, dataset_bytes
@@ -39,7 +40,14 @@ class RunningModel:
         threads: of the engine; they share the images of a batch.
 
     Raises:
-        BadModel: the file is missing, damaged or of another version.
+        BadModel: the file is missing, damaged or of another version, or its manifest names other classes.
+
+    Attributes:
+        manifest: what the file says of itself.
+        input_shape: (C, H, W) of the images.
+        classes: their names.
+        terms: of all sums for one image: what the file costs, whatever its manifest says.
+        engine: what computes.
     """
 
     def __init__(self, path: str | Path, threads: int = 1) -> None:
@@ -49,13 +57,17 @@ class RunningModel:
             model.verify()
             self.manifest: dict[str, Any] = model.manifest
             self.input_shape = model.input_shape
-            self.engine = model.engine
+            self.engine, self.terms, count = model.engine, model.terms, len(model.classes)
             self.scores: Scores = lambda images: model.run(images, threads)
         except RuntimeError:  # no library
             program = files.read(path)
             self.manifest, self.input_shape, self.engine = program.manifest, program.input_shape, "torch"
+            self.terms, count = program.terms, program.classes
             self.scores = lambda images: fast.run(program, images)
-        self.classes: list[str] = list(self.manifest["classes"])
+        names = self.manifest.get("classes")
+        if not isinstance(names, list) or len(names) != count:
+            raise BadModel(f"{path}: the manifest's classes must be {count} names, got {reprlib.repr(names)}")
+        self.classes: list[str] = names
 
     def predict(
         self, image: ImageLike, value_range: ValueRange = "auto", transparent_on: TransparentOn = "white"

@@ -184,6 +184,22 @@ class Program:
     manifest: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def terms(self) -> int:
+        """Of all sums for one image: what running the network costs."""
+        total = 0
+        for operation in self.operations:
+            channels, height, width = self.values[operation.source]
+            if isinstance(operation, AvgPool):
+                total += channels * height * width
+                continue
+            _, height, width = (1, 1, 1) if operation.target == SCORES else self.values[operation.target]
+            if isinstance(operation, Adder | Dot):
+                total += operation.weights.size * height * width
+            else:
+                total += (operation.size**2 if isinstance(operation, MaxPool) else 1) * channels * height * width
+        return total
+
+    @property
     def classes(self) -> int:
         """The number of scores."""
         last = self.operations[-1]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
-from addercore.arch import check_manifest, count, read_manifest
+import httpx2
+from anyio.to_thread import run_sync
+
+from addercore.arch import check_manifest, count, is_integer, read_manifest
 from addercore.errors import BadModel
 from api.access.acting import Acting
 from api.http.bodies import parse_json
@@ -15,6 +19,7 @@ from api.models.views import view
 from jobs import documents
 from jobs.access import audit, limits
 from jobs.repository import models
+from jobs.repository.attempts import Stored
 from jobs.settings import Settings
 from jobs.store import Upload
 
@@ -23,13 +28,68 @@ MAX_NAME = 100
 """Characters that the name of the dataset in a manifest may have (column `models.dataset`)."""
 
 
-def publish(service: Acting, upload: Upload, given: bytes | None) -> tuple[Model, bool]:
+@dataclass(frozen=True)
+class Inspected:
+    """An integer model that the inference process has checked."""
+
+    stored: Stored
+    manifest: dict[str, Any]
+
+
+async def inspected(service: Acting, upload: Upload) -> Inspected | None:
+    """Has the inference process check the whole file of an uploaded integer model; None for a file that is none.
+
+    Raises:
+        Problem: 422 for a damaged file, one whose manifest is of another network or that costs too much here; 503
+            without an inference process.
+    """
+    await run_sync(upload.flush)
+    if not await run_sync(is_integer, upload.path):
+        return None
+    if service.inference is None:
+        raise Problem(
+            "inference_unavailable", "Integer models are checked by the inference process, and there is none."
+        )
+    stored = await run_sync(upload.commit)  # where it is refused, the sweep removes it
+    try:
+        answer = await service.inference.post("/inspect", json={"sha256": stored.sha256})
+        found = await run_sync(answer.json)
+    except (httpx2.TransportError, ValueError):
+        raise Problem("inference_unavailable", "The inference process does not answer.") from None
+    if answer.status_code == 422:
+        raise Problem("bad_model", f"weights: {found['detail']}")
+    if answer.status_code != 200:
+        raise Problem("inference_unavailable", "The inference process is busy or failed; try again.")
+    return Inspected(stored, await run_sync(_integer_manifest, service.settings, found))
+
+
+def _integer_manifest(settings: Settings, found: dict[str, Any]) -> dict[str, Any]:
+    manifest: dict[str, Any] = found["manifest"]
+    try:
+        network = check_manifest(manifest, source="weights")
+    except BadModel as error:
+        raise Problem("bad_model", str(error)) from None
+    if not isinstance(manifest.get("quantisation"), dict):
+        raise Problem("bad_model", "weights: the manifest's 'quantisation' is missing or no object.")
+    if list(network.input_shape) != found["input_shape"]:
+        reason = f"the manifest's network takes {list(network.input_shape)}, the integers {found['input_shape']}"
+        raise Problem("bad_model", f"weights: {reason}.")
+    if found["terms"] > settings.max_predict_operations:
+        most = f"at most {settings.max_predict_operations:,} are allowed (ADDER_MAX_PREDICT_OPERATIONS)"
+        raise Problem("too_costly", f"weights: one image takes {found['terms']:,} operations; {most}.")
+    return manifest
+
+
+def publish(
+    service: Acting, upload: Upload, given: bytes | None, integers: Inspected | None = None
+) -> tuple[Model, bool]:
     """Stores an uploaded model. The same bytes are one model, however often they are imported.
 
     Args:
         service: this API process.
-        upload: the complete `model.safetensors`.
+        upload: the complete `model.safetensors`, or `model.adder`.
         given: the manifest that was sent beside it, to compare with the one in the file; None for none.
+        integers: of a `model.adder` what `inspected` returned.
 
     Returns:
         The model, and whether it is new.
@@ -38,8 +98,8 @@ def publish(service: Acting, upload: Upload, given: bytes | None) -> tuple[Model
         Problem: 422 where the file is not a model of addercore, costs too much here, or the manifests differ.
     """
     upload.flush()
-    manifest = _checked(service, upload, given)
-    stored = upload.commit()
+    manifest = _checked(service, upload, given, integers)
+    stored = upload.commit() if integers is None else integers.stored
     # If the transaction fails, the file stays in the store without a row. The sweep removes it later.
     with service.database.write() as session:
         found = models.same_model(session, stored.sha256)
@@ -55,10 +115,10 @@ def publish(service: Acting, upload: Upload, given: bytes | None) -> tuple[Model
     return model, True
 
 
-def _checked(service: Acting, upload: Upload, given: bytes | None) -> dict[str, Any]:
+def _checked(service: Acting, upload: Upload, given: bytes | None, integers: Inspected | None) -> dict[str, Any]:
     beside = None if given is None else parse_json(given)
     try:
-        manifest = read_manifest(upload.path)
+        manifest = read_manifest(upload.path) if integers is None else integers.manifest
     except BadModel as error:
         raise Problem("bad_model", str(error).replace(str(upload.path), "weights")) from None
     found = documents.fault(manifest)

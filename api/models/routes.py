@@ -24,7 +24,7 @@ from api.http.listing import readable
 from api.http.lists import Listed
 from api.http.problems import Problem, documented, invalid
 from api.http.shares import Exhausted, client_of
-from api.models.imports import MAX_MANIFEST_BYTES, publish, too_costly
+from api.models.imports import MAX_MANIFEST_BYTES, inspected, publish, too_costly
 from api.models.predict_bodies import PREDICT_BODY, Image, read_image
 from api.models.schemas import Model, ModelRow, Prediction
 from api.models.views import view, viewer
@@ -49,7 +49,11 @@ IMPORT_BODY: dict[str, Any] = {
                 "schema": {
                     "type": "object",
                     "properties": {
-                        "weights": {"type": "string", "format": "binary", "description": "`model.safetensors`."},
+                        "weights": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "`model.safetensors`, or `model.adder`.",
+                        },
                         "manifest": {
                             "type": "string",
                             "format": "binary",
@@ -164,18 +168,21 @@ def remove_alias(service: ServiceDep, id: ModelId, alias: Alias) -> None:
         201: location("model"),
         **documented("bad_request", "bad_json", "body_too_large", "unsupported_media_type"),
         **documented("bad_model", "invalid", "too_costly"),
-        **documented("quota_exceeded", "store_unavailable", "store_full"),
+        **documented("quota_exceeded", "store_unavailable", "store_full", "inference_unavailable"),
     },
 )
 async def import_model(request: Request, response: Response, service: ServiceDep) -> Model:
-    """Imports a `model.safetensors` as it was downloaded (multipart form, RFC 7578). Nothing in it is unpickled or run.
+    """Imports a `model.safetensors` or a `model.adder` as it was downloaded (multipart form, RFC 7578).
+
+    Nothing in it is unpickled.
 
     The same bytes answer 200 with the model that is there.
 
     Errors: 400 `bad_request` for a malformed form and `bad_json` for a malformed manifest; 413 `body_too_large`; 415
     `unsupported_media_type`; 422 `invalid` for an unknown part, `bad_model` for a file that is not a model, and
     `too_costly` for one whose predictions would take more time or memory than this server allows; 429
-    `quota_exceeded` where the project's storage is used up; 503 `store_unavailable`; 507 `store_full` (RFC 4918).
+    `quota_exceeded` where the project's storage is used up; 503 `store_unavailable`, and for a `model.adder`
+    `inference_unavailable`; 507 `store_full` (RFC 4918).
     """
     manifest = bytearray()
 
@@ -192,7 +199,8 @@ async def import_model(request: Request, response: Response, service: ServiceDep
         if upload.bytes > service.settings.max_upload_bytes:
             raise Problem("body_too_large", f"The weights are longer than {service.settings.max_upload_bytes} bytes.")
         given = bytes(manifest) if "manifest" in seen else None
-        model, created = await run_sync(publish, service, upload, given)
+        integers = await inspected(service, upload)
+        model, created = await run_sync(publish, service, upload, given, integers)
     response.status_code = 201 if created else 200
     response.headers["Location"] = f"/v1/models/{model.id}"
     return model

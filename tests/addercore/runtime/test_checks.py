@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from addercore.runtime import format, load
 from addercore.runtime.checks import check
 from addercore.runtime.program import SCORES, Adder, Clipping, Dot, MaxPool, Program, Rescale, Window
+from tests.addercore.runtime.programs import random_program
 
 
 def rescale(filters: int, **changes: Any) -> Rescale:
@@ -115,3 +118,10 @@ def test_sums_beyond_32_bits_are_refused() -> None:
     check(of(256))
     with pytest.raises(ValueError, match=r"'wide'.: 66048 terms of up to 32640 could overflow .* may have 65793 terms"):
         check(of(258))
+
+
+def test_what_running_costs_is_the_same_number_in_both_readers(tmp_path: Path) -> None:
+    for seed in range(40):
+        program = random_program(seed)
+        format.write(program, tmp_path / "model.adder")
+        assert load(tmp_path / "model.adder").terms == program.terms, seed
