@@ -154,7 +154,7 @@ class AsyncModels:
         """Hands a downloaded model to the server; the same bytes again give the same model.
 
         Args:
-            weights_path: a ``model.safetensors``; it carries its manifest.
+            weights_path: a ``model.safetensors`` or ``model.adder``; it carries its manifest.
             manifest_path: its ``model.json``, to be compared with the manifest inside.
 
         Returns:

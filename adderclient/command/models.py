@@ -79,7 +79,10 @@ def _metrics(model: Model) -> Mapping[str, Any]:
 
 def import_model(
     weights: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A model.safetensors, or with --from-authors a .pth or .ckpt.")
+        Path,
+        typer.Argument(
+            metavar="FILE", help="A model.safetensors or model.adder, or with --from-authors a .pth or .ckpt."
+        ),
     ],
     manifest: Annotated[
         Path | None, typer.Option(help="Its model.json, to be compared with the one inside FILE.")
@@ -101,7 +104,7 @@ def import_model(
 ) -> None:
     """Give a downloaded model back to the server, or one of the paper's authors; its id goes to stdout."""
     if dataset is not None and not from_authors:
-        raise UsageError("--dataset goes with --from-authors alone; a model.safetensors says what it was trained on")
+        raise UsageError("--dataset goes with --from-authors alone; other files say themselves what it was trained on")
     if manifest is not None and from_authors:
         raise UsageError("--manifest does not go with --from-authors: the conversion makes it")
     with connect(url) as client, TemporaryDirectory() as folder:
