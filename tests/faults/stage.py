@@ -134,7 +134,7 @@ class Stage:
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.key = new_key(self.settings)
         self.client = Client(
-            self.url, key=self.key, timeout=120.0
+            self.url, api_key=self.key, timeout=120.0
         )  # a busy machine takes its time to start another API
         own = {"FAULTS_JOURNAL": str(self.journal), FOLDER: str(self.holds.folder), "FAULTS_PROBE": str(servers.probe)}
         self._env = environment(self.settings, **own) | ({} if fenced else {"FAULTS_WITHOUT_FENCE": "1"})
