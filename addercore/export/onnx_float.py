@@ -113,7 +113,11 @@ class _FloatWriter(Writer):
         return self.node("Conv", [self.values[layer.source], weight], group=window.groups, **lists)
 
     def _pooling(self, node: Pooling) -> str:
-        lists = {"kernel_shape": [node.size] * 2, "strides": [node.stride] * 2, "pads": [node.padding] * 4}
+        lists: dict[str, Any] = {
+            "kernel_shape": [node.size] * 2,
+            "strides": [node.stride] * 2,
+            "pads": [node.padding] * 4,
+        }
         return self.node("MaxPool", [self.values[node.source]], node.name, **lists)
 
     def _averaging(self, node: Averaging) -> str:

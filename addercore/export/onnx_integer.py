@@ -90,18 +90,22 @@ class _IntegerWriter(Writer):
 
     def _max_pool(self, pool: MaxPool) -> str:
         """ONNX's own pooling pads with the least value, too."""
-        lists = {"kernel_shape": [pool.size] * 2, "strides": [pool.stride] * 2, "pads": [pool.padding] * 4}
+        lists: dict[str, Any] = {
+            "kernel_shape": [pool.size] * 2,
+            "strides": [pool.stride] * 2,
+            "pads": [pool.padding] * 4,
+        }
         return self.node("MaxPool", [self.values[pool.source]], pool.name, **lists)
 
     def _layer(self, layer: Adder | Dot) -> str:
         """acc · multiplier + bias and what clipping adds, int64 (N, F, H', W')."""
         window, size = layer.window, self._size(layer)
         each = len(layer.weights) // window.groups
+        clipping = layer.clipping if isinstance(layer, Adder) else None
         sums, excesses, order = [], [], []
         for group, part in enumerate(self.split(self.values[layer.source], window.groups, layer.weights.shape[1])):
             mine = np.arange(group * each, (group + 1) * each)
-            clipping = layer.clipping if isinstance(layer, Adder) else None
-            if clipping is None:
+            if clipping is None or not isinstance(layer, Adder):
                 sums.append(self._sums(layer, part, window, mine, size))
                 continue
             for number in np.unique(clipping.group[mine]):
