@@ -35,9 +35,9 @@ LOADING = (
 """What loading a model and predicting with it needs."""
 RUNTIME = ("addercore.runtime", "addercore.errors", "addercore.files")
 """What runs integer models stands alone: it is used where nothing else of the library is installed."""
-ABOVE_LOADING = ("addercore.train", "addercore.analysis", "addercore.quant")
+ABOVE_LOADING = ("addercore.train", "addercore.analysis", "addercore.quant", "addercore.export")
 
-TENSORS = frozenset({"torch", "numpy", "triton", "safetensors", "sklearn", "matplotlib"})
+TENSORS = frozenset({"torch", "numpy", "triton", "safetensors", "sklearn", "matplotlib", "onnx", "onnxruntime"})
 SERVER = frozenset({"fastapi", "sqlalchemy", "celery", "pydantic", "redis", "uvicorn", "jinja2"})
 FORBIDDEN: dict[str, frozenset[str]] = {
     "addercore/arch": TENSORS | SERVER,
@@ -48,6 +48,7 @@ FORBIDDEN: dict[str, frozenset[str]] = {
     "adderclient": (TENSORS - {"matplotlib"}) | SERVER,  # which `job.plot()` imports when it runs
     "addercore": SERVER - {"pydantic"},
     "addercore/runtime": (TENSORS | SERVER) - {"numpy"},
+    "addercore/export": (TENSORS | SERVER) - {"numpy", "onnx"},  # float models come to it as `addercore.quant` has them
 }
 """Libraries that no file below a folder imports, anywhere in it."""
 
@@ -150,4 +151,9 @@ def test_the_client_loads_nothing_of_the_server() -> None:
 
 def test_running_an_integer_model_loads_numpy_alone() -> None:
     foreign = loaded_by("addercore.runtime") - loaded_by("sys") - set(sys.stdlib_module_names)
+    assert foreign == {"addercore", "numpy"}
+
+
+def test_writing_c_source_loads_numpy_alone() -> None:
+    foreign = loaded_by("addercore.export") - loaded_by("sys") - set(sys.stdlib_module_names)
     assert foreign == {"addercore", "numpy"}

@@ -1,0 +1,129 @@
+"""The adder layer of ONNX: two local functions of standard operators, for floats and for integers alike.
+
+`Windows` loops over the taps of a window and gathers what each sees, and `Distances` loops over the filters. So a layer
+needs a few times the memory of its windows, (N, kernel · C, H' · W'), and never (N, F, C, H', W').
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from addercore.export.onnx_graph import DOMAIN, Writer, opsets
+from addercore.runtime.program import Window
+
+WINDOWS: Final = "Windows"
+DISTANCES: Final = "Distances"
+
+
+def windows_call(writer: Writer, source: str, pad: str, window: Window, size: tuple[int, int], name: str) -> str:
+    """Adds a call of `Windows`: (N, C, H, W) → (N, kernel · C, H' · W').
+
+    Args:
+        writer: gets the node.
+        source: the value (N, C, H, W).
+        pad: a value of one element of the same type, which lies outside of the image.
+        window: kernel, stride, padding, dilation; its groups are the caller's to split.
+        size: (H', W').
+        name: of what comes out.
+    """
+    attributes = {
+        "kernel": window.kernel,
+        "strides": window.stride,
+        "dilations": window.dilation,
+        "pads": window.padding * 2,
+        "size": size,
+    }
+    return writer.node(WINDOWS, [source, pad], name, DOMAIN, **{key: list(one) for key, one in attributes.items()})
+
+
+def filters_of(weights: Any) -> Any:
+    """(F, C, kernel height, kernel width) → (F, kernel · C) in the order of `Windows`."""
+    return np.ascontiguousarray(weights.transpose(0, 2, 3, 1).reshape(len(weights), -1))
+
+
+def functions(writer: Writer, kind: Any) -> list[Any]:
+    """Both functions, for values of a numpy dtype: float32, or int32."""
+    return [_windows(writer, kind), _distances(writer, kind)]
+
+
+def _windows(outer: Writer, kind: Any) -> Any:
+    """x (N, C, H, W), pad (1,) → what each tap of the window sees, (N, kernel · C, H' · W'), tap by tap."""
+    onnx, inner = outer.onnx, _Body(outer)
+    padded = inner.node("Pad", ["x", inner.given("pads"), "pad", inner.numbers(2, 3)], "padded")
+    kernel = inner.given("kernel")
+    taps = inner.node("ReduceProd", [kernel], "taps", keepdims=0)
+    columns = inner.node("Gather", [kernel, inner.numbers(1)], "columns")
+    strides, dilations = inner.given("strides"), inner.given("dilations")
+    size = inner.given("size")
+    less = inner.node("Sub", [size, inner.numbers(1)])
+    reach = inner.node("Add", [inner.node("Mul", [less, strides]), inner.numbers(1)], "reach")
+    axes = inner.numbers(2, 3)
+    step = _Body(outer, "each_")
+    place = step.node("Unsqueeze", ["tap", step.numbers(0)], "place")
+    row, column = step.node("Div", [place, columns], "row"), step.node("Mod", [place, columns], "column")
+    begin = step.node("Mul", [step.node("Concat", [row, column], axis=0), dilations], "begin")
+    end = step.node("Add", [begin, reach], "end")
+    seen = step.node("Slice", [padded, begin, end, axes, strides], "seen")
+    going = step.node("Identity", ["going"], "going_on")
+    body = _graph(
+        onnx,
+        step,
+        [("tap", np.int64, []), ("going", np.bool_, [])],
+        [(going, np.bool_, []), (seen, kind, None)],
+        "look_through_tap",
+    )
+    forever = inner.node("Constant", [], value=onnx.numpy_helper.from_array(np.array(True)))
+    stacked = inner.node("Loop", [taps, forever], "stacked", body=body)
+    by_image = inner.node("Transpose", [stacked], "by_image", perm=[1, 0, 2, 3, 4])
+    positions = inner.node("ReduceProd", [size], "positions", keepdims=1)
+    shape = inner.node("Concat", [inner.numbers(0, -1), positions], "shape", axis=0)
+    out = inner.node("Reshape", [by_image, shape], "windows")
+    options = ["kernel", "strides", "dilations", "pads", "size"]
+    return onnx.helper.make_function(
+        DOMAIN, WINDOWS, ["x", "pad"], [out], inner.nodes, opsets(onnx), attributes=options
+    )  # fmt: skip
+
+
+def _distances(outer: Writer, kind: Any) -> Any:
+    """windows (N, K, P), filters (F, K) → Σ |window − filter|, (N, F, P), filter by filter: eq. 2 but for its sign."""
+    onnx, inner, step = outer.onnx, _Body(outer), _Body(outer, "each_")
+    column = step.node("Unsqueeze", ["filter", step.numbers(1)], "column")
+    apart = step.node("Abs", [step.node("Sub", ["windows", column])], "apart")
+    distance = step.node("ReduceSum", [apart, step.numbers(1)], "distance", keepdims=0)
+    body = _graph(onnx, step, [("filter", kind, None)], [(distance, kind, None)], "distance_of_filter")
+    out = inner.node("Scan", ["filters"], "distances", body=body, num_scan_inputs=1, scan_output_axes=[1])
+    return onnx.helper.make_function(
+        DOMAIN, DISTANCES, ["windows", "filters"], [out], inner.nodes, opsets(onnx), attributes=[]
+    )  # fmt: skip
+
+
+class _Body(Writer):
+    """A function's or a loop's nodes. Functions have no constants of their own but those that nodes give."""
+
+    def __init__(self, outer: Writer, begin: str = "") -> None:
+        super().__init__(begin)
+        self.onnx = outer.onnx
+
+    def numbers(self, *values: int) -> str:
+        """int64 (len(values),)."""
+        return self.node("Constant", [], "numbers", value_ints=list(values))
+
+    def given(self, option: str) -> str:
+        """What a call gives for an attribute, int64 (…,)."""
+        made = self.onnx.helper.make_node("Constant", [], [self._fresh(option)])
+        reference = self.onnx.AttributeProto(name="value_ints", type=self.onnx.AttributeProto.INTS)
+        reference.ref_attr_name = option
+        made.attribute.append(reference)
+        self.nodes.append(made)
+        return str(made.output[0])
+
+
+def _graph(onnx: Any, writer: Writer, inputs: list[Any], outputs: list[Any], name: str) -> Any:
+    """A loop's body; inputs and outputs are (name, numpy dtype, shape or None)."""
+
+    def infos(values: list[Any]) -> list[Any]:
+        return [onnx.helper.make_tensor_value_info(one, writer.kind(kind), shape) for one, kind, shape in values]
+
+    return onnx.helper.make_graph(writer.nodes, name, infos(inputs), infos(outputs))
