@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from addercore import runtime
 from addercore.config import ImageOptions
-from addercore.config import dataset as dataset_info
 from addercore.config.fields import checked
 from addercore.config.predict import TransparentOn, ValueRange
 from addercore.data import Split
@@ -25,7 +24,7 @@ from addercore.quant import fast
 from addercore.quant.pixels import as_bytes, dataset_bytes
 from addercore.runtime import format as files
 from addercore.train import Callbacks, EvaluateResult, Progress
-from addercore.train.evaluation import BATCH, TOP5_FROM
+from addercore.train.evaluation import BATCH, TOP5_FROM, fitting
 
 Scores = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -90,12 +89,7 @@ class RunningModel:
     ) -> EvaluateResult:
         """Evaluates it on a split of a dataset; arguments, result and errors as of `addercore.evaluate`."""
         callbacks = callbacks or Callbacks()
-        info = dataset_info(dataset)
-        if list(info.classes) != self.classes or tuple(info.input_shape) != self.input_shape:
-            raise ValueError(
-                f"the model takes {self.input_shape} and knows {len(self.classes)} classes {self.classes}; "
-                f"{dataset} has {info.input_shape} and {list(info.classes)}"
-            )
+        fitting(dataset, self.input_shape, self.classes)
         callbacks.on_phase("reading_data")
         images, labels = dataset_bytes(dataset, split, data_dir)
         callbacks.on_phase("validating")

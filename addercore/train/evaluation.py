@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
+from addercore.config import DatasetInfo
 from addercore.config import dataset as dataset_info
 from addercore.data import Preprocess, Source, Split, source
 from addercore.devices import resolve_device
@@ -152,6 +153,17 @@ def score(
     )
 
 
+def fitting(dataset: str, input_shape: tuple[int, ...], classes: list[str]) -> DatasetInfo:
+    """What is known of a dataset; `ValueError` where a model takes other images or knows other classes."""
+    info = dataset_info(dataset)
+    if list(info.classes) != classes or info.input_shape != input_shape:
+        raise ValueError(
+            f"the model takes {input_shape} and knows {len(classes)} classes {classes}; "
+            f"{dataset} has {info.input_shape} and {list(info.classes)}"
+        )
+    return info
+
+
 def evaluate(
     model: "Model",
     dataset: str,
@@ -185,12 +197,7 @@ def evaluate(
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be ≥ 1, got {batch_size}")
-    info = dataset_info(dataset)
-    if list(info.classes) != model.classes or info.input_shape != model.network.input_shape:
-        raise ValueError(
-            f"the model takes {model.network.input_shape} and knows {len(model.classes)} classes {model.classes}; "
-            f"{dataset} has {info.input_shape} and {list(info.classes)}"
-        )
+    info = fitting(dataset, model.network.input_shape, model.classes)
     target = resolve_device(device)
     preprocess = Preprocess(model.network.input_shape[1:], model.mean, model.std, info.top, target)
     callbacks = callbacks or Callbacks()
