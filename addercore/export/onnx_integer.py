@@ -78,7 +78,7 @@ class _IntegerWriter(Writer):
                 out = self._max_pool(operation)
             case AvgPool():
                 codes = self.cast(self.values[operation.source], np.int64)
-                axes = self.constant(np.array([2, 3]))
+                axes = self.numbers(2, 3)
                 total = self._scaled(self.node("ReduceSum", [codes, axes], keepdims=1), operation.rescale)
                 out = self._finish(operation, total)
             case Add():
@@ -156,7 +156,7 @@ class _IntegerWriter(Writer):
         above = clipping.excess[group].astype(np.int32)
         pad = int(above[layer.window.pad])
         seen = self.cast(self._windows(self._through(above, codes), pad, layer.window, size, layer.name), np.int64)
-        total = self.node("ReduceSum", [seen, self.constant(np.array([1]))], f"{layer.name}/excess", keepdims=1)
+        total = self.node("ReduceSum", [seen, self.numbers(1)], f"{layer.name}/excess", keepdims=1)
         factors = clipping.excess_multiplier[filters].astype(np.int64).reshape(1, -1, 1)
         return self.node("Mul", [total, self.constant(factors)], f"{layer.name}/lost")
 
