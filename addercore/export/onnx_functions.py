@@ -15,6 +15,8 @@ from addercore.runtime.program import Window
 
 WINDOWS: Final = "Windows"
 DISTANCES: Final = "Distances"
+GEOMETRY: Final = ("kernel", "strides", "dilations", "pads", "size")
+"""Inputs of `Windows` and not attributes: ONNX Runtime before 1.25 cannot tell their shapes in a function."""
 
 
 def windows_call(writer: Writer, source: str, pad: str, window: Window, size: tuple[int, int], name: str) -> str:
@@ -28,14 +30,9 @@ def windows_call(writer: Writer, source: str, pad: str, window: Window, size: tu
         size: (H', W').
         name: of what comes out.
     """
-    attributes = {
-        "kernel": window.kernel,
-        "strides": window.stride,
-        "dilations": window.dilation,
-        "pads": window.padding * 2,
-        "size": size,
-    }
-    return writer.node(WINDOWS, [source, pad], name, DOMAIN, **{key: list(one) for key, one in attributes.items()})
+    given = (window.kernel, window.stride, window.dilation, window.padding * 2, size)
+    geometry = [writer.numbers(*one, name=option) for option, one in zip(GEOMETRY, given, strict=True)]
+    return writer.node(WINDOWS, [source, pad, *geometry], name, DOMAIN)
 
 
 def filters_of(weights: Any) -> Any:
@@ -51,21 +48,18 @@ def functions(writer: Writer, kind: Any) -> list[Any]:
 def _windows(outer: Writer, kind: Any) -> Any:
     """x (N, C, H, W), pad (1,) → what each tap of the window sees, (N, kernel · C, H' · W'), tap by tap."""
     onnx, inner = outer.onnx, _Body(outer)
-    padded = inner.node("Pad", ["x", inner.given("pads"), "pad", inner.numbers(2, 3)], "padded")
-    kernel = inner.given("kernel")
-    taps = inner.node("ReduceProd", [kernel], "taps", keepdims=0)
-    columns = inner.node("Gather", [kernel, inner.numbers(1)], "columns")
-    strides, dilations = inner.given("strides"), inner.given("dilations")
-    size = inner.given("size")
-    less = inner.node("Sub", [size, inner.numbers(1)])
-    reach = inner.node("Add", [inner.node("Mul", [less, strides]), inner.numbers(1)], "reach")
+    padded = inner.node("Pad", ["x", "pads", "pad", inner.numbers(2, 3)], "padded")
+    taps = inner.node("ReduceProd", ["kernel"], "taps", keepdims=0)
+    columns = inner.node("Gather", ["kernel", inner.numbers(1)], "columns")
+    less = inner.node("Sub", ["size", inner.numbers(1)])
+    reach = inner.node("Add", [inner.node("Mul", [less, "strides"]), inner.numbers(1)], "reach")
     axes = inner.numbers(2, 3)
     step = _Body(outer, "each_")
     place = step.node("Unsqueeze", ["tap", step.numbers(0)], "place")
     row, column = step.node("Div", [place, columns], "row"), step.node("Mod", [place, columns], "column")
-    begin = step.node("Mul", [step.node("Concat", [row, column], axis=0), dilations], "begin")
+    begin = step.node("Mul", [step.node("Concat", [row, column], axis=0), "dilations"], "begin")
     end = step.node("Add", [begin, reach], "end")
-    seen = step.node("Slice", [padded, begin, end, axes, strides], "seen")
+    seen = step.node("Slice", [padded, begin, end, axes, "strides"], "seen")
     going = step.node("Identity", ["going"], "going_on")
     body = _graph(
         onnx,
@@ -77,13 +71,10 @@ def _windows(outer: Writer, kind: Any) -> Any:
     forever = inner.node("Constant", [], value=onnx.numpy_helper.from_array(np.array(True)))
     stacked = inner.node("Loop", [taps, forever], "stacked", body=body)
     by_image = inner.node("Transpose", [stacked], "by_image", perm=[1, 0, 2, 3, 4])
-    positions = inner.node("ReduceProd", [size], "positions", keepdims=1)
+    positions = inner.node("ReduceProd", ["size"], "positions", keepdims=1)
     shape = inner.node("Concat", [inner.numbers(0, -1), positions], "shape", axis=0)
     out = inner.node("Reshape", [by_image, shape], "windows")
-    options = ["kernel", "strides", "dilations", "pads", "size"]
-    return onnx.helper.make_function(
-        DOMAIN, WINDOWS, ["x", "pad"], [out], inner.nodes, opsets(onnx), attributes=options
-    )  # fmt: skip
+    return onnx.helper.make_function(DOMAIN, WINDOWS, ["x", "pad", *GEOMETRY], [out], inner.nodes, opsets(onnx))
 
 
 def _distances(outer: Writer, kind: Any) -> Any:
@@ -94,9 +85,7 @@ def _distances(outer: Writer, kind: Any) -> Any:
     distance = step.node("ReduceSum", [apart, step.numbers(1)], "distance", keepdims=0)
     body = _graph(onnx, step, [("filter", kind, None)], [(distance, kind, None)], "distance_of_filter")
     out = inner.node("Scan", ["filters"], "distances", body=body, num_scan_inputs=1, scan_output_axes=[1])
-    return onnx.helper.make_function(
-        DOMAIN, DISTANCES, ["windows", "filters"], [out], inner.nodes, opsets(onnx), attributes=[]
-    )  # fmt: skip
+    return onnx.helper.make_function(DOMAIN, DISTANCES, ["windows", "filters"], [out], inner.nodes, opsets(onnx))
 
 
 class _Body(Writer):
@@ -106,18 +95,9 @@ class _Body(Writer):
         super().__init__(begin)
         self.onnx = outer.onnx
 
-    def numbers(self, *values: int) -> str:
+    def numbers(self, *values: int, name: str = "numbers") -> str:
         """int64 (len(values),)."""
-        return self.node("Constant", [], "numbers", value_ints=list(values))
-
-    def given(self, option: str) -> str:
-        """What a call gives for an attribute, int64 (…,)."""
-        made = self.onnx.helper.make_node("Constant", [], [self._fresh(option)])
-        reference = self.onnx.AttributeProto(name="value_ints", type=self.onnx.AttributeProto.INTS)
-        reference.ref_attr_name = option
-        made.attribute.append(reference)
-        self.nodes.append(made)
-        return str(made.output[0])
+        return self.node("Constant", [], name, value_ints=list(values))
 
 
 def _graph(onnx: Any, writer: Writer, inputs: list[Any], outputs: list[Any], name: str) -> Any:

@@ -51,6 +51,7 @@ class Writer:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self._names: dict[str, int] = {}
+        self._numbers: dict[tuple[str, tuple[int, ...]], str] = {}
 
     def node(self, kind: str, inputs: Sequence[str], name: str = "", domain: str = "", **attributes: Any) -> str:
         """Adds a node; the name of what it gives, which is `name` where that is still free."""
@@ -64,6 +65,13 @@ class Writer:
         out = self._fresh(name)
         self.constants.append(self.onnx.numpy_helper.from_array(np.ascontiguousarray(values), out))
         return out
+
+    def numbers(self, *values: int, name: str = "numbers") -> str:
+        """A constant int64 (len(values),); equal ones of one name are one."""
+        key = (name, values)
+        if key not in self._numbers:
+            self._numbers[key] = self.constant(np.array(values, np.int64), name)
+        return self._numbers[key]
 
     def cast(self, value: str, kind: Any) -> str:
         """The value in another type, a numpy dtype."""
@@ -83,14 +91,14 @@ class Writer:
             return [source]
         found = []
         for first in range(0, groups * channels, channels):
-            bounds = [self.constant(np.array([at])) for at in (first, first + channels, 1)]
+            bounds = [self.numbers(at) for at in (first, first + channels, 1)]
             found.append(self.node("Slice", [source, *bounds], "group"))
         return found
 
     def planes(self, parts: Sequence[str], size: tuple[int, int]) -> str:
         """(N, f, H' · W') of several groups → (N, F, H', W')."""
         joined = parts[0] if len(parts) == 1 else self.node("Concat", parts, axis=1)
-        return self.node("Reshape", [joined, self.constant(np.array([0, -1, *size]))], "planes")
+        return self.node("Reshape", [joined, self.numbers(0, -1, *size)], "planes")
 
     def _fresh(self, name: str) -> str:
         found = self.begin + name

@@ -78,7 +78,7 @@ class _IntegerWriter(Writer):
                 out = self._max_pool(operation)
             case AvgPool():
                 codes = self.cast(self.values[operation.source], np.int64)
-                axes = self.constant(np.array([2, 3]))
+                axes = self.numbers(2, 3)
                 total = self._scaled(self.node("ReduceSum", [codes, axes], keepdims=1), operation.rescale)
                 out = self._finish(operation, total)
             case Add():
@@ -156,7 +156,7 @@ class _IntegerWriter(Writer):
         above = clipping.excess[group].astype(np.int32)
         pad = int(above[layer.window.pad])
         seen = self.cast(self._windows(self._through(above, codes), pad, layer.window, size, layer.name), np.int64)
-        total = self.node("ReduceSum", [seen, self.constant(np.array([1]))], f"{layer.name}/excess", keepdims=1)
+        total = self.node("ReduceSum", [seen, self.numbers(1)], f"{layer.name}/excess", keepdims=1)
         factors = clipping.excess_multiplier[filters].astype(np.int64).reshape(1, -1, 1)
         return self.node("Mul", [total, self.constant(factors)], f"{layer.name}/lost")
 
@@ -186,13 +186,16 @@ class _IntegerWriter(Writer):
         """clamp((total + 2^(shift − 1)) >> shift, 0, top).
 
         ONNX shifts unsigned numbers only. What is negative before the shift has the code 0, so it is made 0 first.
+        `Where` does it, because `Max` on int64 is wrong beyond 32 bits in ONNX Runtime 1.24 and 1.25.
         """
+        zero, top = self.constant(np.int64(0), "zero"), self.constant(np.int64(rescale.top), "top")
         rounded = self.node("Add", [total, self.constant(np.int64(1 << (rescale.shift - 1)))], "rounded")
-        positive = self.cast(self.node("Max", [rounded, self.constant(np.int64(0))]), np.uint64)
+        positive = self.node("Where", [self.node("Less", [rounded, zero]), zero, rounded], "positive")
         shift = self.constant(np.uint64(rescale.shift), "shift")
-        shifted = self.node("BitShift", [positive, shift], direction="RIGHT")
-        top = self.constant(np.uint64(rescale.top), "top")
-        return self.node("Cast", [self.node("Min", [shifted, top])], name, to=self.kind(np.uint8))
+        shifted = self.node("BitShift", [self.cast(positive, np.uint64), shift], direction="RIGHT")
+        whole = self.cast(shifted, np.int64)
+        clamped = self.node("Where", [self.node("Less", [top, whole]), top, whole], "clamped")
+        return self.node("Cast", [clamped], name, to=self.kind(np.uint8))
 
     def _size(self, layer: Adder | Dot) -> tuple[int, int]:
         return (1, 1) if layer.target == SCORES else self.program.values[layer.target][1:]
