@@ -11,7 +11,13 @@ from typing import Any
 from adderclient.errors import AdderClientError
 
 Array = Sequence[Any]
-FILES = {"safetensors": "model.safetensors", "adder": "model.adder", "manifest": "model.json"}
+FILES = {
+    "safetensors": "model.safetensors",
+    "adder": "model.adder",
+    "onnx": "model.onnx",
+    "c": "model.h",
+    "manifest": "model.json",
+}
 """Formats of a model's download, and the names of the files that they give."""
 
 

@@ -21,6 +21,8 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "deploy" / "image.lock"
 APART = re.compile(r"torch|triton|nvidia-.*|cuda-.*")
+OLDER_PYTHON = ("async-timeout==5.0.1",)
+"""What redis needs before Python 3.11.3, which Debian 12 has: no newer Python installs it, so no pin names it."""
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_28_aarch64")
 OLDER = ("manylinux_2_27", "manylinux_2_24", "manylinux_2_17", "manylinux_2_12", "manylinux2014", "manylinux_2_5")
 HEAD = """\
@@ -33,7 +35,8 @@ def main() -> int:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     (build,) = project["build-system"]["requires"]  # the image builds the package itself, without a network
     names = needed(project["project"]["dependencies"] + [f"{project['project']['name']}[server]"])
-    wanted = [build, *sorted(f"{name}=={versions[name]}" for name in names if not APART.fullmatch(name))]
+    own = sorted(f"{name}=={versions[name]}" for name in names if not APART.fullmatch(name))
+    wanted = [build, *OLDER_PYTHON, *own]
     found: dict[str, set[str]] = {}
     for platform in PLATFORMS:
         for name, sha256 in hashes(wanted, platform):

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import torch
 import uvicorn
 from anyio.to_thread import run_sync
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, HTTPException, Request, Response
 from pydantic import Field, ValidationError
 
 import addercore
@@ -30,6 +30,7 @@ from jobs.errors import StoreError, StoreUnavailable
 from jobs.logs import configure_logging
 from jobs.settings import Settings
 from jobs.store import ArtifactStore, store_of
+from worker.export import MEDIA_TYPES, Format, exported
 from worker.memory import limit_memory
 
 AnyModel = addercore.Model | RunningModel
@@ -56,6 +57,12 @@ class InspectRequest(Section):
     """The integer model stored under `sha256`."""
 
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class ExportRequest(InspectRequest):
+    """The model stored under `sha256`, in another form."""
+
+    format: Format
 
 
 class Predictor:
@@ -113,6 +120,28 @@ class Predictor:
                 raise HTTPException(503, str(error)) from error
             except StoreError as error:
                 raise HTTPException(404, str(error)) from error
+
+    def export(self, body: bytes) -> Response:
+        """Answers an `ExportRequest` with the file.
+
+        Raises:
+            HTTPException: 422 for a model that has no such form, 404 for one that is gone, 503 while the store is away,
+                memory is short or onnx is not installed.
+        """
+        request = ExportRequest.model_validate_json(body)
+        with self._busy:
+            try:
+                with self._store.local(request.sha256) as path:
+                    content = exported(path, request.format)
+            except StoreUnavailable as error:
+                raise HTTPException(503, str(error)) from error
+            except StoreError as error:
+                raise HTTPException(404, str(error)) from error
+            except (BadModel, ValueError) as error:
+                raise HTTPException(422, _without(path, error)) from error
+            except (MemoryError, ModuleNotFoundError) as error:
+                raise HTTPException(503, NO_MEMORY if isinstance(error, MemoryError) else str(error)) from error
+        return Response(content, media_type=MEDIA_TYPES[request.format])
 
     def _model(self, sha256: str) -> AnyModel:
         kept = self._models.get(sha256)
@@ -186,6 +215,10 @@ def create_app(settings: Settings) -> FastAPI:
     @app.post("/inspect")
     async def inspect(request: Request) -> dict[str, Any]:
         return await run_sync(predictor.inspect, await request.body())
+
+    @app.post("/export")
+    async def export(request: Request) -> Response:
+        return await run_sync(predictor.export, await request.body())
 
     @app.get("/healthz")
     def healthz() -> dict[str, str]:

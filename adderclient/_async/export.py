@@ -12,7 +12,7 @@ from adderclient._async.transport import AsyncTransport
 from adderclient.blocking import async_in_thread
 from adderclient.errors import AdderClientError, NotFoundError
 from adderclient.exports.source import Source
-from adderclient.exports.writers import OF_JOBS, OF_MODELS, check, write
+from adderclient.exports.writers import AS_FILES, OF_JOBS, OF_MODELS, check, write
 from adderclient.metrics import MetricTable
 from adderclient.models import FILES
 from adderclient.records import Artifact, Dataset, Job, Model
@@ -41,6 +41,9 @@ async def export_model(transport: AsyncTransport, model_id: str, format: str, to
     """Writes a model for another tool. Returns the folder. Raises as `Models.export` says."""
     check(format, OF_MODELS)
     path = f"/v1/models/{quote(model_id, safe='')}"
+    if format in AS_FILES:
+        await fetch(transport, f"{path}/download", f"{to}/", FILES[format], params=[("format", format)])
+        return str(to)
     model = Model.from_json(await transport.json("GET", path))
     job = await _job_of(transport, model)
     folder = Path(to)

@@ -219,7 +219,8 @@ class AsyncModels:
         Args:
             model_id: the model's id, or an alias.
             to: a folder.
-            format: ``hf``: weights, manifest and a model card, as ``hf upload`` takes them.
+            format: ``hf``: the model, its manifest and a model card, as ``hf upload`` takes them; ``safetensors``,
+                ``adder``, ``onnx`` or ``c``: one file.
             license: of the weights, as the Hugging Face Hub names them, such as ``apache-2.0``.
 
         Returns:

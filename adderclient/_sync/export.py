@@ -13,7 +13,7 @@ from adderclient._sync.transport import Transport
 from adderclient.blocking import in_thread
 from adderclient.errors import AdderClientError, NotFoundError
 from adderclient.exports.source import Source
-from adderclient.exports.writers import OF_JOBS, OF_MODELS, check, write
+from adderclient.exports.writers import AS_FILES, OF_JOBS, OF_MODELS, check, write
 from adderclient.metrics import MetricTable
 from adderclient.models import FILES
 from adderclient.records import Artifact, Dataset, Job, Model
@@ -42,6 +42,9 @@ def export_model(transport: Transport, model_id: str, format: str, to: str | Pat
     """Writes a model for another tool. Returns the folder. Raises as `Models.export` says."""
     check(format, OF_MODELS)
     path = f"/v1/models/{quote(model_id, safe='')}"
+    if format in AS_FILES:
+        fetch(transport, f"{path}/download", f"{to}/", FILES[format], params=[("format", format)])
+        return str(to)
     model = Model.from_json(transport.json("GET", path))
     job = _job_of(transport, model)
     folder = Path(to)

@@ -1,4 +1,4 @@
-"""``adder export``: a job or a model for TensorBoard, MLflow or the Hugging Face Hub."""
+"""``adder export``: a job or a model for TensorBoard, MLflow, the Hugging Face Hub, ONNX Runtime or a C compiler."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ def register(app: typer.Typer) -> None:
 
 def export(
     id: Annotated[str, typer.Argument(metavar="JOB|MODEL", help="An id, its end, @last, or a model's alias.")],
-    format: Annotated[str, typer.Option("--format", "-f", help=f"One of {', '.join(OF_JOBS)}; of a model: hf.")],
+    format: Annotated[
+        str, typer.Option("--format", "-f", help=f"One of {', '.join(OF_JOBS)}; of a model: {', '.join(OF_MODELS)}.")
+    ],
     to: Annotated[
         str | None,
         typer.Option(

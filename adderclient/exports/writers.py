@@ -17,8 +17,10 @@ WRITERS: dict[str, tuple[Library, Writer]] = {
     "mlflow": (mlflow.library, mlflow.write),
     "hf": (hf.library, hf.write),
 }
-OF_JOBS = tuple(WRITERS)
-OF_MODELS = ("hf",)
+AS_FILES = ("safetensors", "adder", "onnx", "c")
+"""Formats of one file, which the server makes."""
+OF_JOBS = (*WRITERS, *AS_FILES)
+OF_MODELS = ("hf", *AS_FILES)
 
 
 def check(format: str, known: tuple[str, ...]) -> None:
@@ -29,7 +31,8 @@ def check(format: str, known: tuple[str, ...]) -> None:
     """
     if format not in known:
         raise AdderClientError(f"there is no format {format!r} here: one of {', '.join(known)}")
-    WRITERS[format][0]()
+    if format in WRITERS:
+        WRITERS[format][0]()
 
 
 def write(format: str, source: Source, to: str) -> str:

@@ -24,6 +24,7 @@ from api.http.listing import readable
 from api.http.lists import Listed
 from api.http.problems import Problem, documented, invalid
 from api.http.shares import Exhausted, client_of
+from api.models.exports import exported
 from api.models.imports import MAX_MANIFEST_BYTES, inspected, publish, too_costly
 from api.models.predict_bodies import PREDICT_BODY, Image, read_image
 from api.models.schemas import Model, ModelRow, Prediction
@@ -210,17 +211,18 @@ async def import_model(request: Request, response: Response, service: ServiceDep
     "/{id}/download",
     summary="Download a model",
     response_class=Response,
-    responses=FILE_RESPONSES,
+    responses=FILE_RESPONSES | documented("conflict", "client_limit", "busy", "inference_unavailable"),
     openapi_extra=FILE_PARAMETERS,
 )
-def download(
+async def download(
     request: Request,
     service: ServiceDep,
     id: ModelId,
     format: Annotated[
-        Literal["safetensors", "adder", "manifest"] | None,
+        Literal["safetensors", "adder", "onnx", "c", "manifest"] | None,
         Query(
-            description="Float weights, an integer model, or the manifest alone as JSON; by default what the model is."
+            description="Float weights, an integer model, either as ONNX, an integer model as one header of C99, or "
+            "the manifest alone as JSON; by default what the model is."
         ),
     ] = None,
 ) -> Response:
@@ -228,13 +230,26 @@ def download(
     nothing else.
 
     The ETag is the sha256 of the content. `Range` with `If-Range` continues a download that broke off (RFC 9110, 14).
+    ONNX and C are made at each call (docs/export.md), without both.
 
     Errors: 404 `not_found` for an unknown model; 409 `conflict` for a format that the model does not have; 416
-    `range_not_satisfiable` for a range behind the end; 500 `stored_file_missing` where the store has lost the file; 503
-    `store_unavailable`.
+    `range_not_satisfiable` for a range behind the end; 429 `client_limit` (RFC 6585) and 503 `busy` for too many
+    conversions and predictions at once; 500 `stored_file_missing` where the store has lost the file; 503
+    `store_unavailable`, and for ONNX and C `inference_unavailable`.
     """
+    model = await run_sync(_found, service, id)
+    if format == "onnx" or format == "c":
+        return await exported(request, service, model, format)
+    return await run_sync(_stored, request, service, model, format)
+
+
+def _found(service: Acting, id: str) -> Row:
     with service.database.read() as session:
-        model = models.get_model(session, id)
+        return models.get_model(session, id)
+
+
+def _stored(request: Request, service: Acting, model: Row, format: str | None) -> Response:
+    """The model's file, or its manifest."""
     if format != "manifest":
         _require_format(model, format)
         return file_response(
@@ -242,7 +257,7 @@ def download(
             service.store.open(model.sha256),
             size=model.bytes,
             sha256=model.sha256,
-            name=f"{id}.{model.format}",
+            name=f"{model.id}.{model.format}",
             media_type="application/octet-stream",
         )
     documents.require_readable(model)
@@ -252,7 +267,7 @@ def download(
         io.BytesIO(text),
         size=len(text),
         sha256=hashlib.sha256(text).hexdigest(),
-        name=f"{id}.json",
+        name=f"{model.id}.json",
         media_type="application/json",
     )
 
@@ -348,8 +363,7 @@ def _answered(answer: httpx2.Response) -> Any:
 
 
 def _sha256_of(service: Acting, id: str) -> str:
-    with service.database.read() as session:
-        model = models.get_model(session, id)
+    model = _found(service, id)
     documents.require_readable(model)
     dear = too_costly(service.settings, model.manifest)
     if dear is not None:

@@ -143,8 +143,8 @@ def test_what_cannot_be_exported_says_why(real: Client, worker: Worker, tmp_path
     job = real.jobs.submit(SPEC)
     with pytest.raises(AdderClientError, match="has no model to export; it is queued"):
         real.jobs.export(job.id, "hf", tmp_path)
-    with pytest.raises(AdderClientError, match="no format 'onnx' here: one of tensorboard, mlflow, hf"):
-        real.jobs.export(job.id, "onnx", tmp_path)
+    with pytest.raises(AdderClientError, match="no format 'tflite' here: one of tensorboard, mlflow, hf"):
+        real.jobs.export(job.id, "tflite", tmp_path)
     with pytest.raises(NotFoundError):
         real.jobs.export("job_1", "hf", tmp_path)
 

@@ -55,3 +55,12 @@ def test_the_command_shows_and_fetches_it(real: Client, model_id: str, adder: Ad
     fetched = adder("download", model_id, *url, "-o", str(tmp_path / "out"))
     assert fetched.returncode == 0, fetched.stderr
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"model.adder", "model.json"}
+
+
+def test_it_is_exported_as_one_file(real: Client, model_id: str, adder: Adder, tmp_path: Path) -> None:
+    done = adder("export", model_id, "--format", "adder", "-o", str(tmp_path / "files"), "--url", real.url)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "files" / "model.adder").read_bytes() == b"integers"
+    refused = adder("export", model_id, "--format", "onnx", "-o", str(tmp_path / "files"), "--url", real.url)
+    assert refused.returncode != 0
+    assert "no inference process" in refused.stderr
