@@ -167,5 +167,5 @@ def test_the_command_exports_jobs_and_models(real: Client, finished: Job, adder:
     assert 'license: "mit"' in (tmp_path / finished.model_id / "README.md").read_text()
     wrong = adder("export", finished.model_id, "-f", "mlflow", *here)
     assert (wrong.returncode, "--format mlflow is of jobs" in wrong.stderr) == (2, True)
-    wrong = adder("export", finished.id, "-f", "onnx", *here)
+    wrong = adder("export", finished.id, "-f", "tflite", *here)
     assert (wrong.returncode, "one of tensorboard, mlflow, hf" in wrong.stderr) == (2, True)
