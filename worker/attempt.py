@@ -391,6 +391,7 @@ class AttemptWriter:
                 source="trained",
                 job_id=job.id,
                 metrics=message.metrics,
+                format="adder" if job.kind == "quantize" else "safetensors",
                 derived_from=job.spec["model_id"] if job.kind == "quantize" else None,
             )
             attempts.publish_model(session, job, model)

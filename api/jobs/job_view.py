@@ -128,7 +128,7 @@ def job_title(kind: str, spec: Mapping[str, Any], datasets: Mapping[str, str] | 
     elif kind == "ingest":
         parts = ("dataset", _object(spec.get("labels")).get("dataset") or spec.get("dataset_id"))
     elif kind == "quantize":
-        parts = (kind, f"{spec.get('bits')} bits", dataset)
+        parts = (kind, f"{spec['bits']} bits" if spec.get("bits") else None, dataset)
     else:
         parts = (kind, dataset, spec.get("split"))
     return tuple(str(part) for part in parts if part) or (kind,)

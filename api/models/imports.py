@@ -107,7 +107,10 @@ def publish(
             audit.nothing_done(session)
             return view(session, found), False
         limits.require_storage(session, limits.enter(session), stored.bytes)
-        row = models.new_model(manifest, stored, source="imported", job_id=None, metrics=manifest["metrics"])
+        format = "safetensors" if integers is None else "adder"
+        row = models.new_model(
+            manifest, stored, source="imported", job_id=None, metrics=manifest["metrics"], format=format
+        )
         models.add_model(session, row)
         audit.about(session, row.id)
         model = view(session, row)

@@ -36,6 +36,7 @@ def new_model(
     source: str,
     job_id: str | None,
     metrics: dict[str, Any] | None,
+    format: str = "safetensors",
     derived_from: str | None = None,
 ) -> Model:
     """Makes a model's row of its manifest. Raises BadModel if the manifest describes no network."""
@@ -53,7 +54,7 @@ def new_model(
         metrics=metrics,
         sha256=stored.sha256,
         bytes=stored.bytes,
-        format="adder" if "quantisation" in manifest else "safetensors",
+        format=format,
         derived_from=derived_from,
         created_at=now_ms(),
     )

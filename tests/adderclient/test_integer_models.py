@@ -22,7 +22,13 @@ def model_id(worker: Worker) -> str:
     metrics = {"val/accuracy": 0.95}
     with worker.database.write(DEFAULT) as session:
         row = models.new_model(
-            manifest, stored, source="trained", job_id=None, metrics=metrics, derived_from="model_before"
+            manifest,
+            stored,
+            source="trained",
+            job_id=None,
+            metrics=metrics,
+            format="adder",
+            derived_from="model_before",
         )
         models.add_model(session, row)
         return row.id

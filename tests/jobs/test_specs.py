@@ -13,7 +13,12 @@ from api.http.problems import bad_fields
 from jobs import spec_files
 from jobs.spec import KINDS, SPEC, SUBMITTED, SUBMITTED_SPEC, CommonSpec
 
-CONFIGS = {"train": config.TrainConfig, "evaluate": config.EvaluateConfig, "analyze": config.AnalyzeConfig}
+CONFIGS = {
+    "train": config.TrainConfig,
+    "evaluate": config.EvaluateConfig,
+    "analyze": config.AnalyzeConfig,
+    "quantize": config.QuantizeConfig,
+}
 TRAIN: dict[str, Any] = {"kind": "train", "model": {"arch": "lenet5_bn"}, "dataset": {"name": "digits"}}
 
 

@@ -75,7 +75,7 @@ def test_every_extra_that_a_command_names_is_one_of_the_package() -> None:
     named = {
         extra for path in sources for extra in re.findall(r"adderworks\[(\w+)\]|need\(\"(\w+)\"", path.read_text())
     }
-    assert {one for pair in named for one in pair if one} == {"core", "server"} <= set(known or ())
+    assert {one for pair in named for one in pair if one} == {"core", "onnx", "server"} <= set(known or ())
     assert {"torch", "numpy"} <= set(brought_by("core")) < set(brought_by("server"))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.api.attempt import MANIFEST, model_file
 from tests.api.conftest import Running
 
 IMAGE = {"array": [[0.0] * 32] * 32}
@@ -76,6 +77,24 @@ def test_a_manifest_of_something_else_is_refused(
         assert (refused.status_code, refused.json()["code"]) == (422, "bad_model")
         assert says in refused.json()["detail"]
         assert api.get("/v1/models").json()["data"] == []
+
+
+def test_float_weights_stay_float_weights_whatever_their_manifest_says(whole: Running) -> None:
+    manifest = MANIFEST | {"quantisation": "yes"}
+    with whole.client() as api:
+        model = sent(api, model_file(manifest)).raise_for_status().json()
+        assert model["format"] == "safetensors"
+        page = api.get(f"/models/{model['id']}", headers={"Accept": "text/html"})
+        assert page.status_code == 200
+        assert "download?format=safetensors" in page.text
+
+
+def test_the_page_says_what_the_integers_are(whole: Running, integers: bytes) -> None:
+    with whole.client() as api:
+        model = sent(api, integers).raise_for_status().json()
+        page = api.get(f"/models/{model['id']}", headers={"Accept": "text/html"}).text
+        assert "8 bits, multiplied scales" in page
+        assert "download?format=adder" in page
 
 
 def test_a_damaged_file_is_refused_and_nothing_is_left_of_it(whole: Running, integers: bytes) -> None:

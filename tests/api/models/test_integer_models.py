@@ -15,11 +15,11 @@ QUANTISATION = {"bits": 8, "groups": 1, "rescale": "multiply", "correction": "af
 DIGITS = {"name": "digits"}
 
 
-def published(worker: Worker, content: bytes = b"integers", **changes: Any) -> str:
+def published(worker: Worker, content: bytes = b"integers", format: str = "safetensors", **changes: Any) -> str:
     """The id of a model with a manifest that says so."""
     stored = worker.store.put_stream([content])
     with worker.database.write(DEFAULT) as session:
-        row = models.new_model(MANIFEST | changes, stored, source="trained", job_id=None, metrics=None)
+        row = models.new_model(MANIFEST | changes, stored, source="trained", job_id=None, metrics=None, format=format)
         models.add_model(session, row)
         return row.id
 
@@ -31,7 +31,7 @@ def floating(worker: Worker) -> str:
 
 @pytest.fixture
 def integer(worker: Worker) -> str:
-    return published(worker, quantisation=QUANTISATION)
+    return published(worker, format="adder", quantisation=QUANTISATION)
 
 
 def detail(answer: httpx2.Response, pointer: str) -> str:
