@@ -211,7 +211,10 @@ async def import_model(request: Request, response: Response, service: ServiceDep
     "/{id}/download",
     summary="Download a model",
     response_class=Response,
-    responses=FILE_RESPONSES | documented("conflict", "client_limit", "busy", "inference_unavailable"),
+    responses={
+        **FILE_RESPONSES,
+        **documented("conflict", "client_limit", "busy", "inference_unavailable", "store_unavailable"),
+    },
     openapi_extra=FILE_PARAMETERS,
 )
 async def download(
