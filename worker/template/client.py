@@ -99,14 +99,15 @@ class Template:
         with self._lock:
             if self._closed or self._starting is not None:
                 return
-            if self._program is not None and self._program.alive:
-                if self._program.ended:
+            if self._program is not None:
+                if self._program.ended or not self._program.alive:  # or whoever asked it last has found that
                     log.warning("template.lost", template=self._program.pid)
                 elif code_stamp(self._packages) != self._stamp:
                     log.info("template.replaced", reason="the installed code has changed")
                 else:
                     return
                 self._program.kill()
+                self._program = None
             if time.monotonic() < self._retry_at:
                 return
             starting = threading.Thread(target=self._start, name="template", daemon=True)
