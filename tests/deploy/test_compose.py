@@ -66,9 +66,6 @@ def test_every_secret_that_a_service_reads_is_mounted_and_no_other(service: str)
     named = set(re.findall(r"/run/secrets/(\w+)", text))
     if service in ("api", "worker"):
         assert named == {"database_password", "redis_password"}
-    if service == "migrate":
-        named.discard("redis_password")  # named for all of ours; it sends nothing
-        named.discard("database_password")
     assert set(entry.get("secrets", [])) == named
     assert named <= set(compose()["secrets"])
 
