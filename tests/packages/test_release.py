@@ -66,7 +66,7 @@ def test_the_wheel_brings_kernels_that_need_nothing_but_libc_and_openmp(released
         [sys.executable, "-m", "auditwheel", "show", str(released.wheel)], capture_output=True, text=True, check=True
     ).stdout
     outside = set(re.findall(r"\b(\S+\.so[.\d]*) with", said.replace("\n", " ")))
-    assert outside <= {"libc.so.6", "libgomp.so.1"}, said
+    assert outside <= {"libc.so.6", "libm.so.6", "libgomp.so.1"}, said
 
 
 @BUILT
