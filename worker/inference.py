@@ -7,12 +7,15 @@ rather than let requests queue without a bound. It is an internal service: the A
 from __future__ import annotations
 
 import argparse
+import hashlib
 import math
 import sys
 import threading
 from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import torch
 import uvicorn
@@ -34,9 +37,10 @@ from worker.export import MEDIA_TYPES, Format, exported
 from worker.memory import limit_memory
 
 AnyModel = addercore.Model | RunningModel
+Answer = TypeVar("Answer")
 WAITING = 8
 """Requests that may wait while one is computed; further ones are answered 503."""
-NO_MEMORY = "The prediction needs more memory than there is (ADDER_INFERENCE_MEMORY_GB)."
+NO_MEMORY = "This needs more memory than there is (ADDER_INFERENCE_MEMORY_GB)."
 NOT_FINITE = (
     "The model's answer for this image is not a number: its weights or the image's values are too large for float32. "
     "Send values in the range that the model was trained on, or train it anew."
@@ -80,20 +84,16 @@ class Predictor:
             HTTPException: 422 for what is no image or no number, 404 for a model whose file is gone, 503 while the
                 store is away or memory is short.
         """
-        with self._busy:
+        with self._busy, _errors():
             try:
                 request = PredictRequest.model_validate_json(body)
                 return self._answer(request)
             except ValidationError as error:
                 raise HTTPException(422, "; ".join(one.detail for one in explain(error, PredictRequest))) from None
-            except StoreUnavailable as error:
-                raise HTTPException(503, str(error)) from error
-            except StoreError as error:
-                raise HTTPException(404, str(error)) from error
             except (BadData, ValueError) as error:
                 raise HTTPException(422, str(error)) from error
-            except (MemoryError, RuntimeError) as error:
-                if isinstance(error, RuntimeError) and "memory" not in str(error):  # torch has no other word for it
+            except RuntimeError as error:
+                if "memory" not in str(error):  # torch has no other word for it
                     raise
                 raise HTTPException(503, NO_MEMORY) from error
 
@@ -112,14 +112,13 @@ class Predictor:
         Raises:
             HTTPException: 422 for a file that is none, 404 for one that is gone, 503 while the store is away.
         """
-        with self._busy:
+        request = InspectRequest.model_validate_json(body)
+        with self._busy, _errors(), self._store.local(request.sha256) as path:
             try:
-                with self._store.local(InspectRequest.model_validate_json(body).sha256) as path:
-                    return _contents(path)
-            except StoreUnavailable as error:
-                raise HTTPException(503, str(error)) from error
-            except StoreError as error:
-                raise HTTPException(404, str(error)) from error
+                model = RunningModel(path)
+            except BadModel as error:
+                raise HTTPException(422, _without(path, error)) from error
+        return {"manifest": model.manifest, "input_shape": model.input_shape, "terms": model.terms}
 
     def export(self, body: bytes) -> Response:
         """Answers an `ExportRequest` with the file.
@@ -129,19 +128,15 @@ class Predictor:
                 memory is short or onnx is not installed.
         """
         request = ExportRequest.model_validate_json(body)
-        with self._busy:
+        with self._busy, _errors(), self._store.local(request.sha256) as path:
             try:
-                with self._store.local(request.sha256) as path:
-                    content = exported(path, request.format)
-            except StoreUnavailable as error:
-                raise HTTPException(503, str(error)) from error
-            except StoreError as error:
-                raise HTTPException(404, str(error)) from error
+                content = exported(path, request.format)
             except (BadModel, ValueError) as error:
                 raise HTTPException(422, _without(path, error)) from error
-            except (MemoryError, ModuleNotFoundError) as error:
-                raise HTTPException(503, NO_MEMORY if isinstance(error, MemoryError) else str(error)) from error
-        return Response(content, media_type=MEDIA_TYPES[request.format])
+            except ModuleNotFoundError as error:
+                raise HTTPException(503, str(error)) from error
+        headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"'}
+        return Response(content, media_type=MEDIA_TYPES[request.format], headers=headers)
 
     def _model(self, sha256: str) -> AnyModel:
         kept = self._models.get(sha256)
@@ -158,12 +153,17 @@ class Predictor:
         return model
 
 
-def _contents(path: Path) -> dict[str, Any]:
+@contextmanager
+def _errors() -> Iterator[None]:
+    """What every call can fail for, as HTTP has it."""
     try:
-        model = RunningModel(path)
-    except BadModel as error:
-        raise HTTPException(422, _without(path, error)) from error
-    return {"manifest": model.manifest, "input_shape": model.input_shape, "terms": model.terms}
+        yield
+    except StoreUnavailable as error:
+        raise HTTPException(503, str(error)) from error
+    except StoreError as error:
+        raise HTTPException(404, str(error)) from error
+    except MemoryError as error:
+        raise HTTPException(503, NO_MEMORY) from error
 
 
 def _without(path: Path, error: Exception) -> str:
@@ -202,23 +202,26 @@ def create_app(settings: Settings) -> FastAPI:
     predictor = Predictor(store_of(settings), settings.inference_models_bytes)
     places = threading.BoundedSemaphore(WAITING + 1)
 
-    @app.post("/predict")
-    async def predict(request: Request) -> dict[str, Any]:
+    async def answered(call: Callable[[bytes], Answer], request: Request) -> Answer:
         # A place first: a request without one costs neither its body's memory nor a decoded image.
         if not places.acquire(blocking=False):
             raise HTTPException(503, "All places are taken. Try again in a second.")
         try:
-            return await run_sync(predictor.predict, await request.body())
+            return await run_sync(call, await request.body())
         finally:
             places.release()
 
+    @app.post("/predict")
+    async def predict(request: Request) -> dict[str, Any]:
+        return await answered(predictor.predict, request)
+
     @app.post("/inspect")
     async def inspect(request: Request) -> dict[str, Any]:
-        return await run_sync(predictor.inspect, await request.body())
+        return await answered(predictor.inspect, request)
 
     @app.post("/export")
     async def export(request: Request) -> Response:
-        return await run_sync(predictor.export, await request.body())
+        return await answered(predictor.export, request)
 
     @app.get("/healthz")
     def healthz() -> dict[str, str]:

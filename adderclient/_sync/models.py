@@ -188,8 +188,8 @@ class Models:
         Args:
             model_id: the model's id.
             to: a file, or a folder (it exists, or ends in ``/``).
-            format: ``safetensors`` (float weights), ``adder`` (an integer model) or ``manifest`` (``model.json``);
-                None: what the model is.
+            format: ``safetensors`` (float weights), ``adder`` (an integer model), ``onnx``, ``c`` (integers as a
+                header) or ``manifest`` (``model.json``); None: what the model is.
             progress: is called after each piece.
 
         Returns:

@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 from api.access.acting import Acting
 from api.http.files import content_disposition
 from api.http.problems import Problem
-from api.http.shares import Exhausted, client_of
+from api.models.inference import away, inference_of, take_place
 from jobs.tables import Model
 
 Format = Literal["onnx", "c"]
@@ -28,26 +28,17 @@ async def exported(request: Request, service: Acting, model: Model, format: Form
     """
     if format == "c" and model.format != "adder":
         raise Problem("conflict", f"{model.id} is a float model. A job of kind quantize makes one that can become C.")
-    if service.inference is None:
-        raise Problem("inference_unavailable", "This server has no inference process (ADDER_INFERENCE_URL is not set).")
-    client = client_of(request)
-    try:
-        service.predictions.take(client)
-    except Exhausted as full:
-        of = " of this address" if full.of_client else ""
-        detail = f"{full.most} predictions and conversions{of} are under way, the most that may be."
-        raise Problem("client_limit" if full.of_client else "busy", detail) from None
+    inference = inference_of(service)
+    client = take_place(service, request)
     passed_on = False
     try:
         question = {"sha256": model.sha256, "format": format}
-        answer = await service.inference.send(
-            service.inference.build_request("POST", "/export", json=question), stream=True
-        )
+        answer = await inference.send(inference.build_request("POST", "/export", json=question), stream=True)
         if answer.status_code != 200:
             raise await _problem(answer)
         passed_on = True
     except httpx2.TransportError:
-        raise Problem("inference_unavailable", "The inference process does not answer.") from None
+        raise away() from None
     finally:
         if not passed_on:
             service.predictions.give_back(client)
@@ -64,6 +55,7 @@ async def exported(request: Request, service: Acting, model: Model, format: Form
         "Cache-Control": "private, no-cache",
         "Content-Disposition": content_disposition(f"{model.id}.{ENDINGS[format]}"),
         "Content-Length": answer.headers["content-length"],
+        "ETag": answer.headers["etag"],  # of the whole file: a client compares
     }
     return StreamingResponse(pieces(), headers=headers, media_type="application/octet-stream")
 

@@ -14,6 +14,7 @@ from addercore.errors import BadModel
 from api.access.acting import Acting
 from api.http.bodies import parse_json
 from api.http.problems import Problem
+from api.models.inference import away, inference_of
 from api.models.schemas import Model
 from api.models.views import view
 from jobs import documents
@@ -46,24 +47,28 @@ async def inspected(service: Acting, upload: Upload) -> Inspected | None:
     await run_sync(upload.flush)
     if not await run_sync(is_integer, upload.path):
         return None
-    if service.inference is None:
-        raise Problem(
-            "inference_unavailable", "Integer models are checked by the inference process, and there is none."
-        )
-    stored = await run_sync(upload.commit)  # where it is refused, the sweep removes it
+    inference = inference_of(service)
+    stored = await run_sync(upload.commit)
     try:
-        answer = await service.inference.post("/inspect", json={"sha256": stored.sha256})
-        found = await run_sync(answer.json)
-    except (httpx2.TransportError, ValueError):
-        raise Problem("inference_unavailable", "The inference process does not answer.") from None
+        answer = await inference.post("/inspect", json={"sha256": stored.sha256})
+        return Inspected(stored, await run_sync(_integer_manifest, service.settings, answer))
+    except httpx2.TransportError:
+        raise away() from None
+    except Problem:
+        await run_sync(service.discard, [stored.sha256])
+        raise
+
+
+def _integer_manifest(settings: Settings, answer: httpx2.Response) -> dict[str, Any]:
+    """The manifest in the inference process's answer. Raises Problem where the file, or what it costs, is refused."""
+    try:
+        found = answer.json()
+    except ValueError:
+        raise away() from None
     if answer.status_code == 422:
         raise Problem("bad_model", f"weights: {found['detail']}")
     if answer.status_code != 200:
         raise Problem("inference_unavailable", "The inference process is busy or failed; try again.")
-    return Inspected(stored, await run_sync(_integer_manifest, service.settings, found))
-
-
-def _integer_manifest(settings: Settings, found: dict[str, Any]) -> dict[str, Any]:
     manifest: dict[str, Any] = found["manifest"]
     try:
         network = check_manifest(manifest, source="weights")

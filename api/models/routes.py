@@ -23,9 +23,9 @@ from api.http.forms import read_form
 from api.http.listing import readable
 from api.http.lists import Listed
 from api.http.problems import Problem, documented, invalid
-from api.http.shares import Exhausted, client_of
 from api.models.exports import exported
 from api.models.imports import MAX_MANIFEST_BYTES, inspected, publish, too_costly
+from api.models.inference import away, inference_of, take_place
 from api.models.predict_bodies import PREDICT_BODY, Image, read_image
 from api.models.schemas import Model, ModelRow, Prediction
 from api.models.views import view, viewer
@@ -233,7 +233,7 @@ async def download(
     nothing else.
 
     The ETag is the sha256 of the content. `Range` with `If-Range` continues a download that broke off (RFC 9110, 14).
-    ONNX and C are made at each call (docs/export.md), without both.
+    ONNX and C are made whole at each call (docs/export.md).
 
     Errors: 404 `not_found` for an unknown model; 409 `conflict` for a format that the model does not have; 416
     `range_not_satisfiable` for a range behind the end; 429 `client_limit` (RFC 6585) and 503 `busy` for too many
@@ -322,23 +322,14 @@ async def predict(request: Request, service: ServiceDep, id: ModelId) -> Any:
     """
     sha256 = await run_sync(_sha256_of, service, id)
     image = await read_image(request, service.settings.max_predict_values)
-    if service.inference is None:
-        raise Problem("inference_unavailable", "This server has no inference process (ADDER_INFERENCE_URL is not set).")
-    client = client_of(request)
-    try:
-        service.predictions.take(client)
-    except Exhausted as full:
-        of = " of this address" if full.of_client else ""
-        detail = f"{full.most} predictions{of} are under way, the most that may be (ADDER_MAX_PREDICTIONS)."
-        raise Problem("client_limit" if full.of_client else "busy", detail) from None
+    inference = inference_of(service)
+    client = take_place(service, request)
     try:
         question = await run_sync(_question, sha256, image)
-        answer = await service.inference.post(
-            "/predict", content=question, headers={"Content-Type": "application/json"}
-        )
+        answer = await inference.post("/predict", content=question, headers={"Content-Type": "application/json"})
         return await run_sync(_answered, answer)
     except httpx2.TransportError:
-        raise Problem("inference_unavailable", "The inference process does not answer.") from None
+        raise away() from None
     finally:
         service.predictions.give_back(client)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from addercore.arch.manifest import INTEGER_MAGIC
 from addercore.errors import BadModel
 from addercore.runtime import format, layout
 from addercore.runtime.program import Program
@@ -92,3 +93,7 @@ def a_layer(program: Program) -> Program:
 def test_what_could_overflow_is_not_written() -> None:
     with pytest.raises(ValueError, match="could overflow 64 bits"):
         format.to_bytes(a_layer(random_program(2)))
+
+
+def test_the_half_without_numpy_knows_the_file_by_the_same_bytes() -> None:
+    assert INTEGER_MAGIC == format.MAGIC

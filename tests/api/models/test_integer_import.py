@@ -97,7 +97,7 @@ def test_the_page_says_what_the_integers_are(whole: Running, integers: bytes) ->
         assert "download?format=adder" in page
 
 
-def test_a_damaged_file_is_refused_and_nothing_is_left_of_it(whole: Running, integers: bytes) -> None:
+def test_a_damaged_file_is_refused_and_is_no_model(whole: Running, integers: bytes) -> None:
     flipped = bytearray(integers)
     flipped[-100] ^= 1  # a weight; only its section's checksum tells
     with whole.client() as api:

@@ -9,6 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 
+from adderclient import Client
 from addercore import runtime
 from tests.api.conftest import Running
 
@@ -53,6 +54,14 @@ def test_c_source_is_of_integer_models(whole: Running, models: dict[str, str]) -
         refused = api.get(f"/v1/models/{models['safetensors']}/download?format=c")
         assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
         assert "kind quantize" in refused.json()["detail"]
+
+
+def test_the_client_compares_what_it_fetches(whole: Running, models: dict[str, str], tmp_path: Path) -> None:
+    with Client(whole.url) as client:
+        for format, name in (("onnx", "model.onnx"), ("c", "model.h")):
+            folder = Path(client.models.export(models["adder"], tmp_path / format, format=format))
+            fetched = client.models.download(models["adder"], tmp_path / f"{format}.again", format=format)
+            assert (folder / name).read_bytes() == fetched.read_bytes() != b""
 
 
 def test_what_the_inference_process_refuses_is_a_conflict(
