@@ -24,6 +24,8 @@ MAX_FIELDS = 100
 """Header fields of a request."""
 MAX_PIPELINED = 16
 """Requests that may wait on one connection for the answers before them (RFC 9112, 9.3.2)."""
+LATE_LINGER_SECONDS = 1.0
+"""How long a connection that took too long is kept at most, so that its client sees the answer."""
 
 
 class Edge:
@@ -92,7 +94,7 @@ class BoundedProtocol(HttpToolsProtocol):
         try:
             self.edge.connections.take(client)
         except Exhausted as full:
-            self._refuse(_too_many(full), linger=False)
+            self._refuse(_too_many(full), linger=0)
             return
         self._admitted = (client,)
         self._arm(self.edge.settings.header_seconds, self._head_late)
@@ -202,7 +204,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._in_head:
             self._refuse(
                 Problem("request_timeout", f"The request's head took more than {seconds:g} s (ADDER_HEADER_SECONDS)."),
-                linger=False,
+                linger=LATE_LINGER_SECONDS,
             )
         else:
             self.transport.close()
@@ -220,7 +222,7 @@ class BoundedProtocol(HttpToolsProtocol):
             f"{settings.body_seconds:g} s brought {arrived} bytes of the body; at least {settings.min_body_rate} "
             "bytes a second are needed (ADDER_MIN_BODY_RATE, ADDER_BODY_SECONDS)."
         )
-        self._refuse(Problem("request_timeout", detail), linger=False)
+        self._refuse(Problem("request_timeout", detail), linger=LATE_LINGER_SECONDS)
 
     # Refusals
 
@@ -237,12 +239,14 @@ class BoundedProtocol(HttpToolsProtocol):
         """Answers malformed HTTP. `msg` is one of uvicorn's constants."""
         self._refuse(self._refusal or Problem("bad_request", msg))
 
-    def _refuse(self, problem: Problem, *, linger: bool = True) -> None:
+    def _refuse(self, problem: Problem, *, linger: float | None = None) -> None:
         """Answers a problem and ends the connection.
 
         Args:
             problem: the answer.
-            linger: whether what arrives is first dropped for a while, so that the answer is seen.
+            linger: for how many seconds at most what still arrives is dropped before the connection is closed;
+                `ADDER_DROP_SECONDS` where it is left out. A connection that is closed while bytes arrive is reset,
+                and a reset may overtake the answer.
         """
         self._disarm()
         self._unset_keepalive_if_required()
@@ -264,11 +268,14 @@ class BoundedProtocol(HttpToolsProtocol):
         if problem.status in (429, 503):
             head.append(f"retry-after: {RETRY_AFTER_SECONDS}")
         self.transport.write("\r\n".join([*head, "", ""]).encode() + body)
-        if linger:
+        seconds = self.edge.settings.drop_seconds
+        if linger is not None:
+            seconds = min(linger, seconds)
+        if seconds:
             if self.transport.can_write_eof():
                 self.transport.write_eof()
             self._dropped = 0
-            self._arm(self.edge.settings.drop_seconds, self.transport.abort)
+            self._arm(seconds, self.transport.abort)
         else:
             self.transport.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import select
 import socket
 import threading
 import time
@@ -108,9 +109,12 @@ def test_a_head_that_comes_drop_by_drop_is_ended(serve: Serve, sent: bytes) -> N
             if sent == b"\r\n":
                 assert ended(slow)
             else:
+                select.select([slow], [], [], 60)
+                time.sleep(0.5)  # bytes go on to arrive, and the answer is not lost by that
                 status, found = answer_of(slow)
                 assert (status, found["code"]) == (408, "request_timeout")
                 assert "ADDER_HEADER_SECONDS" in found["detail"]
+                wait_until(lambda: open_now(site) == 0, "the place to be free, though more comes")
         finally:
             over.set()
             thread.join()
