@@ -234,10 +234,11 @@ def test_a_download_slower_than_a_request_may_take_is_mended(
 ) -> None:
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(s3, "REQUEST_SECONDS", 1)
-    store = S3Store(s3_server.bucket(), tmp_path, GRACE, 0.3)
+    bucket = s3_server.bucket()
     content = random.Random(1).randbytes(24 * 2**20)
-    stored = store.put_stream([content])
+    stored = S3Store(bucket, tmp_path, GRACE, 0.3).put_stream([content])
+    monkeypatch.setattr(s3, "REQUEST_SECONDS", 1)
+    store = S3Store(bucket, tmp_path, GRACE, 0.3)
     requests: list[int] = []
     stream = store.stream
     monkeypatch.setattr(
