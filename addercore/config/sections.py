@@ -36,6 +36,9 @@ class ModelConfig(Section):
     (`conv`, the default of all methods but `adder`, and of CIFAR and ImageNet)."""
     gradient: Gradient = "full_precision"
     """Filter gradient of adder layers: eq. 5, or the sign gradient of eq. 4."""
+    sync_batchnorm: bool = True
+    """Of several processes or GPUs (`resources`): batch normalisation takes the statistics of the whole batch, or
+    (false) those of each one's part of it."""
 
 
 class DatasetConfig(Section):

@@ -128,6 +128,21 @@ class TrainConfig(Config):
         return images * (each.add + each.mul + each.xnor)
 
 
+def unshared(config: TrainConfig, processes: int) -> str | None:
+    """Why several processes cannot compute this training together; None where they can."""
+    if config.batch_size < 2 * processes:
+        return (
+            f"batch_size must be at least {2 * processes} for {processes} processes (two images for each, as batch "
+            f"normalisation needs them), got {config.batch_size}"
+        )
+    if config.distill is not None and config.distill.features > 0:
+        return (
+            f"distill.features must be 0 for {processes} processes, got {config.distill.features:g}: it compares all "
+            "images of a batch with each other, of which each process has a part"
+        )
+    return None
+
+
 def _network(model: ModelConfig, data: DatasetConfig) -> Network:
     info = dataset(data.name)
     return network(model.arch, info.input_shape, len(info.classes))
