@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any, Self
 
 from addercore import config
-from addercore.arch import count, network
+from addercore.arch import Operations, check_manifest, count, network
 from jobs.access.scope import Project
 from jobs.settings import Settings
 from jobs.spec import AnalyzeSpec, IngestSpec, QuantizeSpec, Spec, TrainSpec
@@ -87,7 +87,10 @@ def work_of(spec: Spec, manifest: Mapping[str, Any] | None = None) -> int:
     info = config.dataset(spec.dataset.name)
     if isinstance(spec, TrainSpec):
         model = spec.model
-        each = _operations(model.arch, info.input_shape, len(info.classes), model.method, model.first_last)
+        if model.layers is None:
+            each = _operations(model.arch, info.input_shape, len(info.classes), model.method, model.first_last)
+        else:
+            each = _all(spec.counts().operations)
         total = each * spec.epochs * (PASSES * info.train_size + info.validation_size)
         if manifest is not None:
             total += _operations_of(manifest) * spec.epochs * info.train_size
@@ -109,6 +112,8 @@ def _bounded(operations: int) -> int:
 
 def _operations_of(manifest: Mapping[str, Any]) -> int:
     net = manifest["network"]
+    if "layers" in net:
+        return _all(count(check_manifest(manifest), net["method"], net["first_last"]).operations)
     shape = tuple(net["input_shape"])
     return _operations(net["arch"], shape, len(manifest["classes"]), net["method"], net["first_last"])
 
@@ -116,7 +121,10 @@ def _operations_of(manifest: Mapping[str, Any]) -> int:
 @lru_cache(maxsize=256)
 def _operations(arch: str, shape: tuple[int, int, int], classes: int, method: str, first_last: str) -> int:
     """Operations of a forward pass for one image."""
-    operations = count(network(arch, shape, classes), method, first_last).operations
+    return _all(count(network(arch, shape, classes), method, first_last).operations)
+
+
+def _all(operations: Operations) -> int:
     return operations.add + operations.mul + operations.xnor
 
 

@@ -202,8 +202,8 @@ def _network(manifest: dict[str, Any], source: str) -> Network:
         )
     try:
         check_method(part["method"], part["first_last"])
-        return network(part["arch"], tuple(shape), len(classes))
-    except ValueError as error:
+        return network(part["arch"], tuple(shape), len(classes), part.get("layers"))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # layers that nobody has checked
         raise BadModel(f"{source}: {error}") from error
 
 
