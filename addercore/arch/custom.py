@@ -1,10 +1,11 @@
 """A network of one's own, from a list of layers: what `arch: custom` builds.
 
 Each layer is a mapping with a `kind` and its options (`addercore.config.layers` checks them). A batch normalisation
-follows every layer with weights, and a ReLU every normalisation unless `relu` is false. The classifier, which is flattened
-if need be, is added at the end, with a normalisation over the classes as in the other networks.
+follows every layer with weights, and a ReLU every normalisation unless `relu` is false. The classifier is added at the
+end, behind a flattening if it takes one, with a normalisation over the classes as in the other networks.
 """
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -33,7 +34,63 @@ MAX_PARAMETERS: Final = 200_000_000
 MAX_OPERATIONS: Final = 50_000_000_000
 """Multiply-accumulates for one image."""
 
+MAX_WIDTH: Final = 16_384
+MAX_KERNEL: Final = 15
+MAX_STRIDE: Final = 8
+MAX_PADDING: Final = 7
+
 Layer = Mapping[str, Any]
+Bounds = tuple[int, int]
+
+_WINDOW: Final[dict[str, Bounds]] = {
+    "kernel": (1, MAX_KERNEL),
+    "stride": (1, MAX_STRIDE),
+    "padding": (0, MAX_PADDING),
+}
+_OPTIONS: Final[dict[str, dict[str, Bounds]]] = {
+    "conv": {"filters": (1, MAX_WIDTH), "groups": (1, MAX_WIDTH), **_WINDOW},
+    "depthwise": _WINDOW,
+    "linear": {"features": (1, MAX_WIDTH)},
+    "max_pool": {"size": (2, MAX_KERNEL), "stride": (1, MAX_STRIDE)},
+    "avg_pool": {},
+    "flatten": {},
+    "residual": {},
+}
+_REQUIRED: Final = ("filters", "features", "size")
+_NULLABLE: Final = ("padding", "stride")
+_INNER: Final = ("conv", "depthwise")
+
+
+def check_layers(layers: object, kinds: Sequence[str] = tuple(_OPTIONS)) -> None:
+    """Raises `ValueError` where a list of layers is not what `addercore.config.layers` would let pass.
+
+    For the manifests of stored models, which may come from anywhere.
+    """
+    if not isinstance(layers, list | tuple) or not 1 <= len(layers) <= MAX_LAYERS:
+        raise ValueError(f"layers must be a list of 1 to {MAX_LAYERS} layers, got {reprlib.repr(layers)}")
+    for number, said in enumerate(layers, 1):
+        kind = said.get("kind") if isinstance(said, Mapping) else None
+        if not isinstance(kind, str) or kind not in kinds:
+            raise ValueError(f"layer {number} must have a kind out of {', '.join(kinds)}, got {reprlib.repr(said)}")
+        _check_layer(number, said)
+
+
+def _check_layer(number: int, said: Layer) -> None:
+    options, several = _OPTIONS[said["kind"]], said["kind"] == "residual"
+    if several:
+        check_layers(said.get("layers"), _INNER)
+    known = {"kind", "relu", *options, *(["layers"] if several else [])}
+    if unknown := sorted(str(name) for name in set(said) - known):
+        raise ValueError(f"layer {number} ({said['kind']}) has no option {', '.join(map(reprlib.repr, unknown))}")
+    if not isinstance(said.get("relu", True), bool):
+        raise ValueError(f"layer {number}: relu must be true or false, got {reprlib.repr(said['relu'])}")
+    for name, (least, most) in options.items():
+        value = said.get(name)
+        if value is None and (name in _NULLABLE or (name not in said and name not in _REQUIRED)):
+            continue
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            must = f"layer {number}: {name} must be an integer from {least} to {most}"
+            raise ValueError(f"{must}, got {reprlib.repr(value)}")
 
 
 class _Builder:
@@ -76,7 +133,7 @@ class _Builder:
                 self._residual(number, said)
 
     def _conv(self, number: int, said: Layer) -> Conv:
-        channels, kernel, stride = self.shape[0], said.get("kernel", 3), said.get("stride", 1)
+        channels, kernel, stride = self.shape[0], said.get("kernel", 3), said.get("stride") or 1
         padding = kernel // 2 if said.get("padding") is None else said["padding"]
         depthwise = said["kind"] == "depthwise"
         filters, groups = (channels, channels) if depthwise else (said["filters"], said.get("groups", 1))
@@ -114,6 +171,7 @@ def custom(layers: Sequence[Layer], input_shape: Shape, classes: int) -> Network
     Raises:
         ValueError: a layer does not fit what reaches it, or the network is too large.
     """
+    check_layers(layers)
     if (entries := sum(1 + len(one.get("layers", ())) for one in layers)) > MAX_LAYERS:
         raise ValueError(f"there are {entries} layers; at most {MAX_LAYERS} are taken")
     builder = _Builder(input_shape, "", True)

@@ -4,13 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from addercore.arch.custom import MAX_LAYERS
+from addercore.arch.custom import MAX_KERNEL, MAX_LAYERS, MAX_PADDING, MAX_STRIDE, MAX_WIDTH
 from addercore.config.fields import WHOLE, Section
 
-Width = Annotated[int, Field(ge=1, le=16_384), WHOLE]
-Kernel = Annotated[int, Field(ge=1, le=15), WHOLE]
-Stride = Annotated[int, Field(ge=1, le=8), WHOLE]
-Padding = Annotated[int, Field(ge=0, le=7), WHOLE]
+Width = Annotated[int, Field(ge=1, le=MAX_WIDTH), WHOLE]
+Kernel = Annotated[int, Field(ge=1, le=MAX_KERNEL), WHOLE]
+Stride = Annotated[int, Field(ge=1, le=MAX_STRIDE), WHOLE]
+Padding = Annotated[int, Field(ge=0, le=MAX_PADDING), WHOLE]
 
 
 class _Layer(Section):
@@ -58,7 +58,7 @@ class MaxPoolLayer(_Layer):
     """The greatest of each window."""
 
     kind: Literal["max_pool"]
-    size: Annotated[int, Field(ge=2, le=15), WHOLE]
+    size: Annotated[int, Field(ge=2, le=MAX_KERNEL), WHOLE]
     """Height and width of a window, in pixels."""
     stride: Stride | None = None
     """Pixels between windows; null: the size."""
