@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any, Self
 
 from addercore import config
-from addercore.arch import count, network
+from addercore.arch import Operations, check_manifest, count, network
 from jobs.access.scope import Project
 from jobs.settings import Settings
 from jobs.spec import AnalyzeSpec, IngestSpec, QuantizeSpec, Spec, TrainSpec
@@ -69,9 +69,9 @@ def label_share_of(spec: Spec, rules: Rules) -> str | None:
     return spec.labels.get(rules.share_label, "") if rules.by_project else None
 
 
-def needs_memory_mb(memory_gb: float | None) -> int:
-    """MiB, rounded up to `MEMORY_STEP_MB`; 0 for a job that does not say."""
-    return 0 if memory_gb is None else math.ceil(memory_gb * 1024 / MEMORY_STEP_MB) * MEMORY_STEP_MB
+def needs_memory_mb(memory_gb: float | None, ranks: int = 1) -> int:
+    """MiB of all processes of a job, rounded up to `MEMORY_STEP_MB`; 0 for a job that does not say."""
+    return 0 if memory_gb is None else math.ceil(memory_gb * ranks * 1024 / MEMORY_STEP_MB) * MEMORY_STEP_MB
 
 
 def work_of(spec: Spec, manifest: Mapping[str, Any] | None = None) -> int:
@@ -87,7 +87,10 @@ def work_of(spec: Spec, manifest: Mapping[str, Any] | None = None) -> int:
     info = config.dataset(spec.dataset.name)
     if isinstance(spec, TrainSpec):
         model = spec.model
-        each = _operations(model.arch, info.input_shape, len(info.classes), model.method, model.first_last)
+        if model.layers is None:
+            each = _operations(model.arch, info.input_shape, len(info.classes), model.method, model.first_last)
+        else:
+            each = _all(spec.counts().operations)
         total = each * spec.epochs * (PASSES * info.train_size + info.validation_size)
         if manifest is not None:
             total += _operations_of(manifest) * spec.epochs * info.train_size
@@ -109,6 +112,8 @@ def _bounded(operations: int) -> int:
 
 def _operations_of(manifest: Mapping[str, Any]) -> int:
     net = manifest["network"]
+    if "layers" in net:
+        return _all(count(check_manifest(manifest), net["method"], net["first_last"]).operations)
     shape = tuple(net["input_shape"])
     return _operations(net["arch"], shape, len(manifest["classes"]), net["method"], net["first_last"])
 
@@ -116,13 +121,73 @@ def _operations_of(manifest: Mapping[str, Any]) -> int:
 @lru_cache(maxsize=256)
 def _operations(arch: str, shape: tuple[int, int, int], classes: int, method: str, first_last: str) -> int:
     """Operations of a forward pass for one image."""
-    operations = count(network(arch, shape, classes), method, first_last).operations
+    return _all(count(network(arch, shape, classes), method, first_last).operations)
+
+
+def _all(operations: Operations) -> int:
     return operations.add + operations.mul + operations.xnor
 
 
 def kind_of(device: str) -> str:
     """`cpu` or `cuda` of a device such as `cuda:1`."""
     return device.partition(":")[0]
+
+
+def ranks_of(spec: Mapping[str, Any]) -> int:
+    """Processes that compute a job together; older specs do not say."""
+    resources = spec["resources"]
+    return max(resources.get("processes") or 1, resources.get("gpus") or 1)
+
+
+DEVICE_LENGTH = 16
+"""Length of the column that holds an attempt's device."""
+
+
+def device_text(devices: Sequence[str]) -> str:
+    """How the devices of an attempt are written: `cpu`, `cpu:2` (two slots of it), `cuda:1`, `cuda:0-2,4`."""
+    if kind_of(devices[0]) == "cpu":
+        return "cpu" if len(devices) == 1 else f"cpu:{len(devices)}"
+    runs: list[list[int]] = []
+    for number in sorted(int(device.partition(":")[2]) for device in devices):
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return "cuda:" + ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+def devices_of(text: str) -> tuple[str, ...]:
+    """The slots' devices that `device_text` wrote."""
+    kind, _, rest = text.partition(":")
+    if kind == "cpu":
+        return ("cpu",) * int(rest or 1)
+    numbers: list[int] = []
+    for run in rest.split(","):
+        first, _, last = run.partition("-")
+        numbers += range(int(first), int(last or first) + 1)
+    return tuple(f"cuda:{number}" for number in numbers)
+
+
+def room(free: Sequence[str], slots: Sequence[str], kind: str, ranks: int) -> tuple[str, ...] | None:
+    """The devices that a job of several processes gets of a worker; None if too few are free.
+
+    Each process gets a GPU of its own. Of the processor it takes as many slots as it has processes, or all of a worker
+    that has fewer.
+
+    Args:
+        free: the device of each free slot, best first.
+        slots: the device of each slot of the worker.
+        kind: `cpu` or `cuda`.
+    """
+    if kind == "cpu":
+        wanted = min(ranks, sum(device == "cpu" for device in slots))
+        return ("cpu",) * wanted if 0 < wanted <= sum(device == "cpu" for device in free) else None
+    gpus = list(dict.fromkeys(device for device in free if kind_of(device) == "cuda"))
+    ordered = sorted(gpus, key=lambda device: int(device.partition(":")[2]))
+    choices = [gpus[:ranks], *(ordered[first : first + ranks] for first in range(len(ordered)))]
+    fits = (choice for choice in choices if len(choice) == ranks and len(device_text(choice)) <= DEVICE_LENGTH)
+    found = next(fits, None)
+    return None if found is None else tuple(found)
 
 
 def has_gpu(devices: Iterable[str]) -> bool:

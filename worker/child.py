@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from addercore.arch import is_integer, read_manifest
 from addercore.config import AnalyzeConfig, DatasetInfo, InvalidConfig, QuantizeConfig, TrainConfig, register
-from addercore.errors import AdderError, BadData, BadModel, CheckpointError, Diverged, LoaderLost, Stopped
+from addercore.errors import AdderError, BadData, BadModel, CheckpointError, Diverged, LoaderLost, RankLost, Stopped
+from jobs.scheduling import ranks_of
 from jobs.states import FailureCode
 from worker import protocol
 from worker.confine import confine
@@ -41,6 +42,7 @@ FAILURES: dict[type[Exception], FailureCode] = {
     InvalidConfig: FailureCode.BAD_DATA,
     Diverged: FailureCode.DIVERGED,
     LoaderLost: FailureCode.WORKER_LOST,
+    RankLost: FailureCode.WORKER_LOST,
 }
 """Failure codes by exception; the first class that fits counts. `ending` handles all others."""
 
@@ -192,6 +194,7 @@ def resumed_fit(order: protocol.JobOrder, callbacks: addercore.Callbacks) -> add
             init_from=Path(order.model) if order.model else None,
             continue_from=Path(order.continue_from) if order.continue_from else None,
             teacher=Path(order.teacher) if order.teacher else None,
+            processes=ranks_of(order.spec),
         ),
     )
 

@@ -20,7 +20,7 @@ from addercore.config.sections import (
     ModelConfig,
     OptimizerConfig,
 )
-from addercore.config.train import TrainConfig, recipe, unfit_teacher
+from addercore.config.train import TrainConfig, recipe, unfit_teacher, unshared
 from addercore.config.uploads import FORMATS, MAX_SIDE, IntakeOptions
 
 __all__ = [
@@ -60,4 +60,5 @@ __all__ = [
     "register",
     "unfit_for_integers",
     "unfit_teacher",
+    "unshared",
 ]

@@ -3,14 +3,16 @@
 The defaults are those of the paper's MNIST experiments; `addercore.config.defaults` has what other datasets change.
 """
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from addercore.arch.custom import CUSTOM, MAX_LAYERS
 from addercore.arch.networks import ARCHS, FIRST_LAST, METHODS
 from addercore.config.datasets import DATASETS, dataset, is_dataset
 from addercore.config.errors import field_errors
 from addercore.config.fields import WHOLE, Count, ModelId, NonNegativeFloat, PositiveFloat, Section, names, one_of
+from addercore.config.layers import CustomLayer
 
 Method = Literal["adder", "conv", "bnn", "xnor", "bwn"]
 FirstLast = Literal["adder", "conv"]
@@ -26,8 +28,8 @@ Arch = Annotated[str, names(ARCHS, examples=["lenet5_bn"]), one_of(ARCHS)]
 class ModelConfig(Section):
     """The network: its architecture, and what its layers compute."""
 
-    arch: Arch
-    """Network architecture; it must fit the dataset's images."""
+    arch: Annotated[str, names((*ARCHS, CUSTOM), examples=["lenet5_bn"]), one_of((*ARCHS, CUSTOM))]
+    """Network architecture; it must fit the dataset's images. `custom` is built of `layers`."""
     method: Method = "adder"
     """What a layer computes: `adder` (negative L1 distance, eq. 2), `conv` (the multiplying twin), `bnn` (1-bit weights
     and activations, DoReFa-Net), `xnor` (XNOR-Net) or `bwn` (binary weights, float activations)."""
@@ -36,6 +38,29 @@ class ModelConfig(Section):
     (`conv`, the default of all methods but `adder`, and of CIFAR and ImageNet)."""
     gradient: Gradient = "full_precision"
     """Filter gradient of adder layers: eq. 5, or the sign gradient of eq. 4."""
+    layers: Annotated[tuple[CustomLayer, ...], Field(min_length=1, max_length=MAX_LAYERS, strict=False)] | None = None
+    """The layers of `arch: custom`, in order, each an object with a `kind`; a classifier is added at the end. Null with
+    every other arch."""
+    sync_batchnorm: bool = True
+    """Of several processes or GPUs (`resources`): batch normalisation takes the statistics of the whole batch, or
+    (false) those of each one's part of it."""
+
+    @field_validator("layers")
+    @classmethod
+    def _of_custom_alone(
+        cls, layers: tuple[CustomLayer, ...] | None, info: ValidationInfo
+    ) -> tuple[CustomLayer, ...] | None:
+        arch = info.data.get("arch")
+        if arch == CUSTOM and layers is None:
+            raise field_errors([("", "must be a list of layers, as arch is custom")])
+        if arch not in (None, CUSTOM) and layers is not None:
+            raise field_errors([("", f"must be null with the arch {arch}; set arch to custom")])
+        return layers
+
+    @property
+    def layer_list(self) -> list[dict[str, Any]] | None:
+        """The layers as plain values."""
+        return None if self.layers is None else [layer.model_dump(mode="json") for layer in self.layers]
 
 
 class DatasetConfig(Section):

@@ -5,6 +5,7 @@ from typing import Any, Final, Literal, Self
 from pydantic import ValidationInfo, field_validator, model_validator
 
 from addercore.arch.counts import Counts, count
+from addercore.arch.custom import CUSTOM
 from addercore.arch.networks import METHODS, Network, network
 from addercore.config import defaults
 from addercore.config.datasets import DatasetInfo, dataset, is_dataset
@@ -86,7 +87,8 @@ class TrainConfig(Config):
             if model is not None:
                 _network(model, value)
         except ValueError as error:
-            raise field_errors([("../model/arch", str(error))]) from None
+            where = "arch" if model is None or model.layers is None else "layers"
+            raise field_errors([(f"../model/{where}", str(error))]) from None
         return value
 
     @field_validator("batch_size")
@@ -128,9 +130,24 @@ class TrainConfig(Config):
         return images * (each.add + each.mul + each.xnor)
 
 
+def unshared(config: TrainConfig, processes: int) -> str | None:
+    """Why several processes cannot compute this training together; None where they can."""
+    if config.batch_size < 2 * processes:
+        return (
+            f"batch_size must be at least {2 * processes} for {processes} processes (two images for each, as batch "
+            f"normalisation needs them), got {config.batch_size}"
+        )
+    if config.distill is not None and config.distill.features > 0:
+        return (
+            f"distill.features must be 0 for {processes} processes, got {config.distill.features:g}: it compares all "
+            "images of a batch with each other, of which each process has a part"
+        )
+    return None
+
+
 def _network(model: ModelConfig, data: DatasetConfig) -> Network:
     info = dataset(data.name)
-    return network(model.arch, info.input_shape, len(info.classes))
+    return network(model.arch, info.input_shape, len(info.classes), model.layer_list)
 
 
 def recipe(dataset_name: str, method: str = "adder") -> dict[str, Any]:
@@ -177,7 +194,7 @@ def unfit_teacher(manifest: dict[str, Any], info: DatasetInfo, arch: str, featur
     for number, (its, mine) in enumerate(zip(classes, info.classes, strict=True)):
         if its != mine:
             return f"it calls class {number} {its!r}, this training {mine!r}"
-    if features > 0 and manifest["network"]["arch"] != arch:
+    if features > 0 and (manifest["network"]["arch"] != arch or arch == CUSTOM):
         its = manifest["network"]["arch"]
         return f"its layers are those of {its}, this training's of {arch}; set distill.features to 0 for scores alone"
     return None

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from addercore.arch import Initialised, initialised, read_manifest
-from addercore.config import TrainConfig, dataset
+from addercore.config import TrainConfig, dataset, unshared
 from addercore.data import source
 from addercore.devices import resolve_device
 from addercore.errors import BadData, BadModel, Diverged
@@ -17,12 +17,16 @@ from addercore.networks import build
 from addercore.ops import select
 from addercore.train import checkpoint
 from addercore.train.artifacts import can_draw, write_artifacts, write_record
+from addercore.train.batches import Shard
 from addercore.train.callbacks import Callbacks
 from addercore.train.distillation import load_teacher
 from addercore.train.environment import describe
 from addercore.train.isolation import isolated
 from addercore.train.loader import MAX_WORKERS
+from addercore.train.ranks import MAX_PROCESSES, Ranks
 from addercore.train.reports import Artifact
+from addercore.train.state import Position
+from addercore.train.stepping import Stepper
 from addercore.train.trainer import Trainer
 
 
@@ -64,6 +68,7 @@ def fit(
     teacher: Path | None = None,
     relabel: Callable[[Tensor], Tensor] | None = None,
     curves: bool = True,
+    processes: int = 1,
 ) -> FitResult:
     """Trains a network (Algorithm 1).
 
@@ -87,6 +92,9 @@ def fit(
         teacher: file of the model that `config.distill` names.
         relabel: replaces the labels (N,) of the training images by others (N,), as the controls of analyses do.
         curves: draw curves.png, if matplotlib is installed.
+        processes: that compute each batch together, 1 to 64, each with `threads` threads: this one and further ones
+            that it starts and ends. On GPUs each has one of its own, from the first on. The batches are those of one
+            process; sums over images are added up in another order, so the last bits depend on the number.
 
     Returns:
         How the run ended, with its metrics and artifacts.
@@ -98,6 +106,7 @@ def fit(
         CheckpointError: `resume_from` or `continue_from` is damaged or belongs to another configuration.
         Diverged: the loss became NaN or infinite. Metrics, summary and curves up to there are in `workdir`.
         LoaderLost: a loader process was ended from outside.
+        RankLost: one of the `processes` was ended from outside.
         MemoryError: a loader process or a kernel has no memory left.
         OSError: the disk is full or fails.
 
@@ -110,13 +119,14 @@ def fit(
         raise ValueError(f"threads must be ≥ 1, got {threads}")
     if not 0 <= loader_workers <= MAX_WORKERS:
         raise ValueError(f"loader_workers must be 0 to {MAX_WORKERS}, got {loader_workers}")
+    _check_processes(config, processes, target, relabel is not None)
     if config.init_from is not None and init_from is None and resume_from is None:
         raise ValueError(f"the configuration starts from model {config.init_from!r}: pass its file as init_from")
     callbacks = callbacks or Callbacks()
     workdir = Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     with isolated(config.seed, target, threads):
-        environment = describe(target, chosen.backend, chosen.note)
+        environment = describe(target, chosen.backend, chosen.note, processes)
         callbacks.on_start(environment)
         start = None if init_from is None else _start(config, Path(init_from))
         model = _model(config, chosen.backend.name, start)
@@ -129,6 +139,17 @@ def fit(
         train = source(config.dataset.name, "train", data_dir)
         if relabel is not None:
             train = train.relabelled(relabel(train.labels))
+
+        def start_ranks(stepper: Stepper, position: Position) -> Ranks:
+            return Ranks.start(
+                stepper,
+                train,
+                position,
+                backend=chosen.backend.name,
+                loader_workers=loader_workers,
+                teacher=None if teacher is None else Path(teacher),
+            )
+
         trainer = Trainer(
             config,
             model.to(target),
@@ -140,6 +161,8 @@ def fit(
             environment,
             loader_workers,
             taught_by,
+            Shard(0, processes),
+            None if processes == 1 else start_ranks,
         )
         if resume_from is not None:
             _resume(trainer, Path(resume_from), callbacks)
@@ -152,6 +175,19 @@ def fit(
             _leave_record(trainer, workdir, callbacks, error, curves)
             raise
         return _result(trainer, workdir, callbacks, curves, None if start is None else start.layers)
+
+
+def _check_processes(config: TrainConfig, processes: int, device: torch.device, relabelled: bool) -> None:
+    if not 1 <= processes <= MAX_PROCESSES:
+        raise ValueError(f"processes must be 1 to {MAX_PROCESSES}, got {processes}")
+    if processes == 1:
+        return
+    if (reason := unshared(config, processes)) is not None:
+        raise ValueError(reason)
+    if relabelled:
+        raise ValueError(f"relabel works in one process, got processes = {processes}")
+    if device.type == "cuda" and processes > (here := torch.cuda.device_count()):
+        raise ValueError(f"processes must be at most {here}, the number of GPUs that torch sees, got {processes}")
 
 
 @dataclass(frozen=True, slots=True)

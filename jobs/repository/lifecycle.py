@@ -74,7 +74,7 @@ def submit(
         spec=document,
         priority=spec.priority,
         needs_device=spec.resources.device,
-        needs_memory_mb=needs_memory_mb(spec.resources.memory_gb),
+        needs_memory_mb=needs_memory_mb(spec.resources.memory_gb, spec.resources.ranks),
         any_environment=not spec.resources.exact,
         share=share_of(session.scope, spec, rules),
         label_share=label_share_of(spec, rules),
