@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from addercore.config import TrainConfig, dataset
+from addercore.config import InvalidConfig, TrainConfig, dataset
 from addercore.data import Source
 from addercore.errors import CheckpointError, Diverged, Stopped
+from addercore.nn import AdderLayer
 from addercore.optim import AdderSGD
 from addercore.train import checkpoint
 from addercore.train.batches import Batches, learning_rate
@@ -31,6 +32,14 @@ from addercore.train.state import Best, Position, RunningMetrics
 from addercore.train.writer import CheckpointWriter
 
 PROGRESS_SECONDS = 0.5
+
+
+def _completed(spec: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint's configuration with the fields that came later at their defaults; as it is if it is none now."""
+    try:
+        return TrainConfig.from_dict(spec).to_dict()
+    except InvalidConfig:
+        return spec
 
 
 class Trainer:
@@ -58,6 +67,9 @@ class Trainer:
         if teacher is not None:
             teacher.watch(model)
         o = config.optimizer
+        self.layers = [module for module in model.modules() if isinstance(module, AdderLayer)]
+        for layer in self.layers:
+            layer.clip = o.clip_input_gradient
         self.optimizer = AdderSGD(
             model, o.lr, o.momentum, o.nesterov, o.weight_decay, o.adaptive_lr, o.eta, o.clip_norm
         )
@@ -67,6 +79,7 @@ class Trainer:
         self.loader_workers = loader_workers
         self.loader: Loader | None = None
         self.steps = config.epochs * self.batches.steps_per_epoch
+        self.p = 1.0  # the power of adder layers
         self.position = Position()
         self.window, self.whole_epoch = RunningMetrics(device), RunningMetrics(device)
         self.history = History()
@@ -128,6 +141,7 @@ class Trainer:
     def _step(self, order: Tensor, lr: float) -> None:
         """Does one optimizer step: the mean gradient over all images of its batches, then the update."""
         self.model.train()
+        self._set_power()
         total = self.batches.images_in(self.position.step_in_epoch)
         self.optimizer.zero_grad(set_to_none=True)
         for images, labels in self._group(order):
@@ -152,6 +166,13 @@ class Trainer:
         if means is not None:
             self._emit_training(lr, *means)
 
+    def _set_power(self) -> None:
+        """Sets the power of the adder layers for the position at which the run is."""
+        schedule = self.config.model.p_schedule
+        self.p = 1.0 if schedule is None else schedule.power(self.position.step, self.steps)
+        for layer in self.layers:
+            layer.p = self.p
+
     def _group(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         take = None if self.loader is None else self.loader.take
         return self.batches.group(self.position.epoch, order, self.position.step_in_epoch, take)
@@ -162,6 +183,7 @@ class Trainer:
             loss, accuracy = self.whole_epoch.means()  # waits for the steps that a GPU still computes
         self._check_finite(loss)
         self.callbacks.on_phase("validating")
+        self._set_power()
         found = score(self.model, self.validation, self.classes, self.config.precision, self._between_batches)
         val_accuracy = found.accuracy
         validated = {"val/loss": found.loss, "val/accuracy": val_accuracy}
@@ -173,7 +195,12 @@ class Trainer:
         self.position.epoch += 1
         self.position.step_in_epoch = 0
         self.whole_epoch.reset()
-        if self.config.publish == "best" and (self.best is None or val_accuracy > self.best.metrics["val/accuracy"]):
+        # A network that computes another power is none that could be published, or that a later one should beat.
+        if (
+            self.config.publish == "best"
+            and self.p == 1
+            and (self.best is None or val_accuracy > self.best.metrics["val/accuracy"])
+        ):
             weights = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
             self.best = Best(self.position.epoch, dict(self.metrics), weights)
         self.position.finished = self._stale(val_accuracy) or self.position.epoch == self.config.epochs
@@ -183,7 +210,7 @@ class Trainer:
     def _stale(self, accuracy: float) -> bool:
         """Whether early stopping ends the run after this epoch."""
         rule = self.config.early_stop
-        if rule is None:
+        if rule is None or self.p != 1:
             return False
         if self.threshold is None or accuracy > self.threshold + rule.min_delta:
             self.threshold, self.position.stale = accuracy, 0
@@ -240,6 +267,7 @@ class Trainer:
             **({} if self.teacher is None else {"train/distill_loss": self.window.distilled_mean()}),
             "train/accuracy": accuracy,
             "lr": lr,
+            **({} if self.config.model.p_schedule is None else {"p": self.p}),
             **({} if rate is None else {"images_per_second": rate}),
         }
         values |= {f"grad_norm/{name}": value for name, value in self.optimizer.grad_norms().items()}
@@ -311,6 +339,7 @@ class Trainer:
             **self._snapshot.take({"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}),
             "rng": rng_state(self.device),
             "place": asdict(self.position),
+            "p": self.p,
             "window": self.window.state_dict(),
             "whole_epoch": self.whole_epoch.state_dict(),
             "pace": self.pace.state_dict(),
@@ -326,7 +355,7 @@ class Trainer:
     def load_state_dict(self, state: dict[str, Any], source: Path) -> None:
         """Restores the state of a checkpoint. Raises `CheckpointError` if it belongs to another configuration."""
         self._require_format(state, source)
-        mine, its = self.config.to_dict(), state["config"]
+        mine, its = self.config.to_dict(), _completed(state["config"])
         free = {"checkpoint"}  # how often to save does not change what is computed
         different = sorted(key for key in mine if key not in free and mine[key] != its.get(key))
         if different:
@@ -338,6 +367,7 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.position = Position(**state["place"])
+        self.p = state.get("p", 1.0)  # an older checkpoint does not tell; the next step sets it by its position
         self.window.load_state_dict(state["window"])
         self.whole_epoch.load_state_dict(state["whole_epoch"])
         if "pace" in state:  # a checkpoint of an older version lacks it; the lap then begins here
@@ -358,7 +388,7 @@ class Trainer:
             CheckpointError: the checkpoint is of another network, dataset or format.
         """
         self._require_format(state, source)
-        mine, its = self.config.to_dict(), state["config"]
+        mine, its = self.config.to_dict(), _completed(state["config"])
         if different := [key for key in ("model", "dataset") if mine[key] != its.get(key)]:
             raise CheckpointError(f"checkpoint {source} has another {' and '.join(different)} than this training")
         self.model.load_state_dict(state["model"])
