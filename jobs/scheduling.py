@@ -91,18 +91,24 @@ def work_of(spec: Spec, manifest: Mapping[str, Any] | None = None) -> int:
             each = _operations(model.arch, info.input_shape, len(info.classes), model.method, model.first_last)
         else:
             each = _all(spec.counts().operations)
-        total = each * spec.epochs * (PASSES * info.train_size + info.validation_size)
+        train, validation = config.images_of(spec.dataset)
+        total = int(each * spec.epochs * (PASSES * train + validation) * config.slowness(spec.model))
         if manifest is not None:
-            total += _operations_of(manifest) * spec.epochs * info.train_size
+            total += _operations_of(manifest) * spec.epochs * train
     elif isinstance(spec, QuantizeSpec):
         each = 0 if manifest is None else _operations_of(manifest)
         trained = 0 if spec.finetune is None else PASSES * spec.finetune.epochs * info.train_size
         total = each * (trained + CALIBRATIONS * spec.calibration_images + info.validation_size)
     elif manifest is not None:
-        total = _operations_of(manifest) * (info.train_size if spec.split == "train" else info.validation_size)
+        total = _operations_of(manifest) * config.size_of(info, spec.split, _share(manifest, info.name))
     else:
         total = 0
     return _bounded(total)
+
+
+def _share(manifest: Mapping[str, Any], dataset: str) -> float | None:
+    held = config.Holdout.of_model(manifest, dataset)
+    return None if held is None else held.share
 
 
 def _bounded(operations: int) -> int:

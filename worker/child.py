@@ -169,7 +169,7 @@ def train(order: protocol.JobOrder, messages: Messages, stop: threading.Event) -
     print(f"Done: {result.step} steps, {result.epoch} epochs.", flush=True)
     counts = TrainConfig.from_dict(order.spec).counts().totals()
     began = {} if result.initialised is None else {"initialised": result.initialised.to_dict()}
-    return protocol.Done(result={**finite(result.metrics), "counts": counts, **began})
+    return protocol.Done(result={**finite(result.metrics), "counts": counts, "validation": result.validation, **began})
 
 
 def artifact_ready(item: Artifact) -> protocol.ArtifactReady:

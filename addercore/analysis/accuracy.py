@@ -330,7 +330,7 @@ def top5(context: Context, run: Run | None, model: Model) -> tuple[dict[str, Any
     """Top-5 accuracy on the validation images; with fewer than five classes it is 1."""
     most = min(5, len(model.classes))
     right = images = 0
-    for batch, labels in context.images("validation").batches(whole=True):
+    for batch, labels in context.images("validation", run=run).batches(whole=True):
         best = model.module(batch).topk(most, 1).indices
         right += int((best == labels[:, None]).any(1).sum())
         images += len(labels)

@@ -5,13 +5,14 @@ The defaults are those of the paper's MNIST experiments; `addercore.config.defau
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
 from addercore.arch.custom import CUSTOM, MAX_LAYERS
 from addercore.arch.networks import ARCHS, FIRST_LAST, METHODS
 from addercore.config.datasets import DATASETS, dataset, is_dataset
 from addercore.config.errors import field_errors
 from addercore.config.fields import WHOLE, Count, ModelId, NonNegativeFloat, PositiveFloat, Section, names, one_of
+from addercore.config.holdout import sizes
 from addercore.config.layers import CustomLayer
 
 Method = Literal["adder", "conv", "bnn", "xnor", "bwn"]
@@ -20,9 +21,28 @@ assert get_args(Method) == METHODS
 assert get_args(FirstLast) == FIRST_LAST
 
 Gradient = Literal["full_precision", "sign"]
+InputClip = Literal["hardtanh", "none", "sign"]
 AdaptiveLr = Literal["alr", "ilr", "none"]
 Schedule = Literal["cosine", "constant"]
 Arch = Annotated[str, names(ARCHS, examples=["lenet5_bn"]), one_of(ARCHS)]
+
+
+class PowerSchedule(Section):
+    """The power p of adder layers, −Σ |X − F|ᵖ, while they train: it falls in a straight line, then stays at 1."""
+
+    model_config = ConfigDict(validate_by_name=False, serialize_by_alias=True)
+
+    start: Annotated[float, Field(alias="from", gt=1, le=2)] = 2.0
+    """p of the first step."""
+    end: Annotated[float, Field(alias="to", ge=1, le=1)] = 1.0
+    """p at the end: 1, since the model that is published computes −Σ |X − F|."""
+    until: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    """Share of the steps after which p is 1."""
+
+    def power(self, step: int, steps: int) -> float:
+        """p of `step` (from 0) of `steps`."""
+        part = min(1.0, step / (self.until * steps))
+        return self.start + (self.end - self.start) * part
 
 
 class ModelConfig(Section):
@@ -62,6 +82,18 @@ class ModelConfig(Section):
         """The layers as plain values."""
         return None if self.layers is None else [layer.model_dump(mode="json") for layer in self.layers]
 
+    p_schedule: PowerSchedule | None = None
+    """Trains adder layers with −Σ |X − F|ᵖ, p from 2 to 1, by its derivatives; from p = 1 on by `gradient`. Slow
+    (docs/networks.md). Null: p is 1."""
+
+    @field_validator("p_schedule")
+    @classmethod
+    def _has_adders(cls, value: PowerSchedule | None, info: ValidationInfo) -> PowerSchedule | None:
+        method = info.data.get("method")
+        if value is not None and method not in (None, "adder"):
+            raise field_errors([("", f"is for adder layers, and the method is {method}; leave it out")])
+        return value
+
 
 class DatasetConfig(Section):
     """The images and labels."""
@@ -72,6 +104,31 @@ class DatasetConfig(Section):
         one_of(DATASETS, is_dataset),
     ]
     """A published dataset, or a user's: its name (the newest version) or its id."""
+
+
+class TrainingDatasetConfig(DatasetConfig):
+    """The images and labels of a training."""
+
+    holdout: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share of the training images that validates in place of the published test images, which the training then never
+    looks at: of each class its share, drawn by `seed`. `evaluate` with `split: test` looks at those once, in the end.
+    Null: the published test images validate."""
+
+    @field_validator("holdout")
+    @classmethod
+    def _leaves_some(cls, holdout: float | None, info: ValidationInfo) -> float | None:
+        name = info.data.get("name")
+        if holdout is not None and is_dataset(name):
+            train, held = sizes(dataset(name), holdout)
+            if held < 1 or train < 2:
+                reason = f"takes {held} of the {train + held} training images of {name}; give another share"
+                raise field_errors([("", reason)])
+        return holdout
+
+
+def images_of(chosen: DatasetConfig) -> tuple[int, int]:
+    """Images that train and images that validate."""
+    return sizes(dataset(chosen.name), getattr(chosen, "holdout", None))
 
 
 class OptimizerConfig(Section):
@@ -95,6 +152,9 @@ class OptimizerConfig(Section):
     clip_norm: PositiveFloat | None = None
     """Largest norm of the gradient over all parameters, after the local learning rates; has no effect on adder layers
     under `alr`, which normalises theirs. Null: no limit."""
+    clip_input_gradient: InputClip = "hardtanh"
+    """Gradient that an adder layer hands to the layer before it: F − X clamped to [−1, 1] (`hardtanh`, eqs. 6 and 7),
+    F − X as it is (`none`), or its sign, the derivative of eq. 2 (`sign`)."""
     accumulate: Annotated[int, Field(ge=1, le=1024), WHOLE] = 1
     """Batches whose gradients are summed for one step."""
 
@@ -145,7 +205,7 @@ def check_batch_size(batch_size: int | None, info: ValidationInfo) -> int | None
     """Refuses more images than the dataset trains on; for the validator of a field that comes after `dataset`."""
     chosen = info.data.get("dataset")
     if batch_size is not None and isinstance(chosen, DatasetConfig):
-        size = dataset(chosen.name).train_size
+        size, _ = images_of(chosen)
         if batch_size > size:
             reason = f"{batch_size} exceeds the {size} training images of {chosen.name}; give at most {size}"
             raise field_errors([("", reason)])

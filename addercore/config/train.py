@@ -11,6 +11,7 @@ from addercore.config import defaults
 from addercore.config.datasets import DatasetInfo, dataset, is_dataset
 from addercore.config.errors import field_errors
 from addercore.config.fields import BatchSize, Config, Count, Epochs, ModelId, Section, Seed, merge, part_of
+from addercore.config.holdout import Holdout
 from addercore.config.sections import (
     CheckpointConfig,
     DatasetConfig,
@@ -18,12 +19,17 @@ from addercore.config.sections import (
     EarlyStopConfig,
     ModelConfig,
     OptimizerConfig,
+    TrainingDatasetConfig,
     check_batch_size,
+    images_of,
 )
 
 Precision = Literal["fp32", "bf16"]
 Augment = Literal["none", "crop", "crop_flip", "affine", "imagenet"]
 Publish = Literal["last", "best"]
+
+POWER_WORK: Final = 20
+"""A step with another power than 1 takes so many times as long (benchmarks/results/powers.jsonl)."""
 
 PASSES: Final = 3
 """A training step is a forward pass and a backward pass of about twice its work."""
@@ -38,7 +44,7 @@ class TrainConfig(Config):
 
     model: ModelConfig
     """The network."""
-    dataset: DatasetConfig
+    dataset: TrainingDatasetConfig
     """The images and labels."""
     optimizer: OptimizerConfig = OptimizerConfig()
     """Stochastic gradient descent and its local learning rates."""
@@ -81,7 +87,7 @@ class TrainConfig(Config):
 
     @field_validator("dataset")
     @classmethod
-    def _takes_its_images(cls, value: DatasetConfig, info: ValidationInfo) -> DatasetConfig:
+    def _takes_its_images(cls, value: TrainingDatasetConfig, info: ValidationInfo) -> TrainingDatasetConfig:
         model = info.data.get("model")
         try:
             if model is not None:
@@ -113,6 +119,11 @@ class TrainConfig(Config):
         """
         return cls.from_dict({"model": {"arch": arch, "method": method}, "dataset": {"name": dataset}})
 
+    @property
+    def holdout(self) -> Holdout | None:
+        """The training images that validate; None: the published test images do."""
+        return None if self.dataset.holdout is None else Holdout(self.dataset.holdout, self.seed)
+
     def network(self) -> Network:
         """The network that this configuration trains."""
         return _network(self.model, self.dataset)
@@ -124,9 +135,9 @@ class TrainConfig(Config):
     def operations(self) -> int:
         """Estimated operations of all epochs: for each training image a forward pass and twice as much backward, for
         each validation image a forward pass."""
-        info = dataset(self.dataset.name)
         each = self.counts().operations
-        images = self.epochs * (PASSES * info.train_size + info.validation_size)
+        train, validation = images_of(self.dataset)
+        images = int(self.epochs * (PASSES * train + validation) * slowness(self.model))
         return images * (each.add + each.mul + each.xnor)
 
 
@@ -143,6 +154,12 @@ def unshared(config: TrainConfig, processes: int) -> str | None:
             "images of a batch with each other, of which each process has a part"
         )
     return None
+
+
+def slowness(model: ModelConfig) -> float:
+    """How many times the work of a training whose adder layers compute p = 1 alone."""
+    schedule = model.p_schedule
+    return 1.0 if schedule is None else 1 + (POWER_WORK - 1) * schedule.until
 
 
 def _network(model: ModelConfig, data: DatasetConfig) -> Network:
@@ -165,7 +182,8 @@ def recipe(dataset_name: str, method: str = "adder") -> dict[str, Any]:
     """
     given = {"model": {"method": method}, "dataset": {"name": dataset_name}}
     changes = merge(defaults.changes(dataset_name, method), given)
-    return merge(_stated_defaults(TrainConfig) | {"model": _stated_defaults(ModelConfig)}, changes)
+    sections = {"model": _stated_defaults(ModelConfig), "dataset": _stated_defaults(TrainingDatasetConfig)}
+    return merge(_stated_defaults(TrainConfig) | sections, changes)
 
 
 def _stated_defaults(cls: type[Section]) -> dict[str, Any]:

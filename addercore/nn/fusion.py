@@ -17,7 +17,8 @@ def adder_norm(layer: Layer, norm: Norm, x: Tensor, residual: Tensor | None, rel
     """act(norm(layer(x)) + residual), by one fused operator if that gives the modules' result, else by the modules."""
     if torch.is_autocast_enabled(x.device.type):  # an adder's output is float32 there, and so is what follows
         x, residual = _single(x), None if residual is None else _single(residual)
-    images = _images(layer, norm, x, residual)
+    differs = layer.p != 1 or (layer.clip != "hardtanh" and torch.is_grad_enabled())
+    images = None if differs else _images(layer, norm, x, residual)  # the fused operators know eqs. 6 and 7 alone
     if images is None:
         return _unfused(layer, norm, x, residual, relu)
     rows, filters, added = images

@@ -1,6 +1,5 @@
 """The order and the augmentation of a run's images: functions of seed, epoch and batch, so that resuming is exact."""
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,12 +11,7 @@ from torch import Tensor
 from addercore.config import OptimizerConfig, TrainConfig, dataset
 from addercore.data import Preprocess, Source
 from addercore.data.augment import Draws
-
-
-def generator(*key: int | str) -> torch.Generator:
-    """A new CPU generator, seeded by the words of `key`."""
-    digest = hashlib.sha256(":".join(map(str, key)).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+from addercore.data.seeds import generator as generator
 
 
 def learning_rate(config: OptimizerConfig, epoch: int, epochs: int) -> float:

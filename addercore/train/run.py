@@ -1,15 +1,16 @@
 """`fit`: trains in one call, and leaves the caller's process as it found it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from addercore.arch import Initialised, initialised, read_manifest
 from addercore.config import TrainConfig, dataset, unshared
-from addercore.data import source
+from addercore.data import parts
 from addercore.devices import resolve_device
 from addercore.errors import BadData, BadModel, Diverged
 from addercore.io import load_weights
@@ -42,6 +43,9 @@ class FitResult:
         artifacts: the files of a finished run: model, manifest, metrics, summary and curves.
         initialised: the layers that began with the weights of `init_from`, and those that were drawn anew; None
             without `init_from`.
+        validation: which images validated the run: `of` ("test": the published ones, or "train": a holdout) and how
+            many `images`; of a holdout also its share, its seed, and the sha256 of the images' indices, which rise and
+            are written as little-endian 64-bit integers.
     """
 
     stopped: bool
@@ -50,6 +54,7 @@ class FitResult:
     metrics: dict[str, float]
     artifacts: list[Artifact]
     initialised: Initialised | None = None
+    validation: dict[str, Any] = field(default_factory=dict)
 
 
 def fit(
@@ -136,7 +141,8 @@ def fit(
             callbacks.on_event("initialised", message, start.layers.to_dict())
         taught_by = load_teacher(config, None if teacher is None else Path(teacher), target, chosen.backend.name)
         callbacks.on_phase("reading_data")
-        train = source(config.dataset.name, "train", data_dir)
+        data = parts(config.dataset.name, data_dir, config.holdout)
+        train = data.train
         if relabel is not None:
             train = train.relabelled(relabel(train.labels))
 
@@ -154,7 +160,7 @@ def fit(
             config,
             model.to(target),
             train,
-            source(config.dataset.name, "validation", data_dir),
+            data.validation,
             target,
             workdir / "checkpoints",
             callbacks,
@@ -174,7 +180,7 @@ def fit(
         except (BadData, Diverged) as error:
             _leave_record(trainer, workdir, callbacks, error, curves)
             raise
-        return _result(trainer, workdir, callbacks, curves, None if start is None else start.layers)
+        return _result(trainer, workdir, callbacks, curves, None if start is None else start.layers, data.record)
 
 
 def _check_processes(config: TrainConfig, processes: int, device: torch.device, relabelled: bool) -> None:
@@ -241,11 +247,16 @@ def _leave_record(trainer: Trainer, workdir: Path, callbacks: Callbacks, error: 
 
 
 def _result(
-    trainer: Trainer, workdir: Path, callbacks: Callbacks, curves: bool, start: Initialised | None
+    trainer: Trainer,
+    workdir: Path,
+    callbacks: Callbacks,
+    curves: bool,
+    start: Initialised | None,
+    validation: dict[str, Any],
 ) -> FitResult:
     position = trainer.position
     if trainer.stopped:
-        return FitResult(True, position.step, position.epoch, dict(trainer.metrics), [], start)
+        return FitResult(True, position.step, position.epoch, dict(trainer.metrics), [], start, validation)
     callbacks.on_phase("storing")
     best = trainer.best
     weights = trainer.model.state_dict() if best is None else best.weights
@@ -255,6 +266,7 @@ def _result(
         "steps": position.step,
         "published_epoch": position.epoch if best is None else best.epoch,
         "environment": trainer.environment,
+        "validation": validation,
         **({} if start is None else {"initialised": start.to_dict()}),
     }
     if curves and not can_draw():
@@ -262,4 +274,4 @@ def _result(
     teacher = None if trainer.teacher is None else trainer.teacher.record()
     history = trainer.history
     artifacts = write_artifacts(workdir, trainer.config, weights, dict(metrics), history, summary, teacher, curves)
-    return FitResult(False, position.step, position.epoch, dict(metrics), artifacts, start)
+    return FitResult(False, position.step, position.epoch, dict(metrics), artifacts, start, validation)

@@ -8,6 +8,7 @@ import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from addercore.config import TrainConfig
+from addercore.nn import AdderLayer
 from addercore.nn.synced import synchronise
 from addercore.optim import AdderSGD
 from addercore.train.batches import Batches
@@ -38,6 +39,12 @@ class Stepper:
         if teacher is not None:
             teacher.watch(model)
         o = config.optimizer
+        self.layers = [module for module in model.modules() if isinstance(module, AdderLayer)]
+        for layer in self.layers:
+            layer.clip = o.clip_input_gradient
+        self.p = 1.0
+        """The power of the adder layers."""
+        self.steps = config.epochs * batches.steps_per_epoch
         self.optimizer = AdderSGD(
             model, o.lr, o.momentum, o.nesterov, o.weight_decay, o.adaptive_lr, o.eta, o.clip_norm
         )
@@ -53,6 +60,13 @@ class Stepper:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
 
+    def set_power(self, step: int) -> None:
+        """Sets the power of the adder layers for what comes after `step` steps of the run."""
+        schedule = self.config.model.p_schedule
+        self.p = 1.0 if schedule is None else schedule.power(step, self.steps)
+        for layer in self.layers:
+            layer.p = self.p
+
     def step(self, epoch: int, number: int, order: Tensor, take: Take | None = None) -> list[Sums]:
         """Does step `number` of `epoch` (from 0): the mean gradient over all images of its batches, then the update.
 
@@ -64,6 +78,7 @@ class Stepper:
             One process: the sums of each batch. Several: those of the step, over the images of all.
         """
         self.model.train()
+        self.set_power(epoch * self.batches.steps_per_epoch + number)
         total = self.batches.images_in(number)
         self.optimizer.zero_grad(set_to_none=True)
         sums = []

@@ -68,7 +68,7 @@ class Trainer:
         self.loader: Loader | None = None
         self._start_ranks = start_ranks
         self.ranks: Ranks | None = None
-        self.steps = config.epochs * self.batches.steps_per_epoch
+        self.steps = self.stepper.steps
         self.position = Position()
         self.window, self.whole_epoch = RunningMetrics(device), RunningMetrics(device)
         self.history = History()
@@ -153,6 +153,7 @@ class Trainer:
             loss, accuracy = self.whole_epoch.means()  # waits for the steps that a GPU still computes
         self._check_finite(loss)
         self.callbacks.on_phase("validating")
+        self.stepper.set_power(self.position.step)
         found = score(self.model, self.validation, self.classes, self.config.precision, self._between_batches)
         val_accuracy = found.accuracy
         validated = {"val/loss": found.loss, "val/accuracy": val_accuracy}
@@ -164,7 +165,12 @@ class Trainer:
         self.position.epoch += 1
         self.position.step_in_epoch = 0
         self.whole_epoch.reset()
-        if self.config.publish == "best" and (self.best is None or val_accuracy > self.best.metrics["val/accuracy"]):
+        # A network that computes another power is none that could be published, or that a later one should beat.
+        if (
+            self.config.publish == "best"
+            and self.stepper.p == 1
+            and (self.best is None or val_accuracy > self.best.metrics["val/accuracy"])
+        ):
             weights = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
             self.best = Best(self.position.epoch, dict(self.metrics), weights)
         self.position.finished = self._stale(val_accuracy) or self.position.epoch == self.config.epochs
@@ -174,7 +180,7 @@ class Trainer:
     def _stale(self, accuracy: float) -> bool:
         """Whether early stopping ends the run after this epoch."""
         rule = self.config.early_stop
-        if rule is None:
+        if rule is None or self.stepper.p != 1:
             return False
         if self.threshold is None or accuracy > self.threshold + rule.min_delta:
             self.threshold, self.position.stale = accuracy, 0
@@ -231,6 +237,7 @@ class Trainer:
             **({} if self.teacher is None else {"train/distill_loss": self.window.distilled_mean()}),
             "train/accuracy": accuracy,
             "lr": lr,
+            **({} if self.config.model.p_schedule is None else {"p": self.stepper.p}),
             **({} if rate is None else {"images_per_second": rate}),
         }
         values |= {f"grad_norm/{name}": value for name, value in self.optimizer.grad_norms().items()}
@@ -302,6 +309,7 @@ class Trainer:
             **self._snapshot.take({"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}),
             "rng": rng_state(self.device),
             "place": asdict(self.position),
+            "p": self.stepper.p,
             "window": self.window.state_dict(),
             "whole_epoch": self.whole_epoch.state_dict(),
             "pace": self.pace.state_dict(),
@@ -329,6 +337,7 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.position = Position(**state["place"])
+        self.stepper.p = state.get("p", 1.0)  # an older checkpoint does not tell; the next step sets it by its position
         self.window.load_state_dict(state["window"])
         self.whole_epoch.load_state_dict(state["whole_epoch"])
         if "pace" in state:  # a checkpoint of an older version lacks it; the lap then begins here

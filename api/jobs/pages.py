@@ -161,11 +161,12 @@ def _error(job: Job) -> dict[str, str] | None:
 
 
 def _scalars(result: dict[str, Any] | None) -> list[tuple[str, Any]]:
-    """The values of a result that fit on one line, also of what a quantisation measured of both models. Other objects
+    """The values of a result that fit on one line, also of what a quantisation measured of both models, and
+    which images validated a training. Other objects
     and lists are shown elsewhere."""
     found = []
     for name, value in (result or {}).items():
-        apart = name in ("float", "integer", "operations") and isinstance(value, dict)
+        apart = name in ("float", "integer", "operations", "validation") and isinstance(value, dict)
         inner = {f"{name} {part}": one for part, one in value.items()} if apart else {name: value}
         found += [(shown, one) for shown, one in inner.items() if isinstance(one, str | int | float)]
     return found

@@ -15,10 +15,10 @@ import addercore
 from addercore import BadData, TrainConfig, fit
 from addercore.config import DatasetInfo, register
 from addercore.config import datasets as known
-from addercore.data import Preprocess, folder, load, opened, raw, source, sources
+from addercore.data import Preprocess, division, folder, load, opened, raw, source, sources
 from addercore.data.augment import Draws, attempts, random_box
 from addercore.data.folder import ImageFolder, scan
-from addercore.train import evaluation, run
+from addercore.train import evaluation
 from addercore.train.batches import Batches
 from addercore.train.evaluation import EvaluationBatches, score
 from addercore.train.loader import Loader
@@ -109,7 +109,7 @@ def test_a_damaged_image_in_the_middle_of_a_training_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photographs: ImageFolder, workers: int
 ) -> None:
     photographs = dataclasses.replace(photographs, shape=(3, 224, 224))
-    monkeypatch.setattr(run, "source", lambda *_: photographs)
+    monkeypatch.setattr(division, "source", lambda *_: photographs)
     bad = photographs.path(6)
     bad.write_bytes(bad.read_bytes()[:200])
     config = imagenet_config(model={"arch": "resnet20", "method": "conv"}, batch_size=3)

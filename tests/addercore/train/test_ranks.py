@@ -211,3 +211,21 @@ def test_what_several_processes_cannot_do_is_said(config: Any, tmp_path: Path) -
             fit(spec, workdir=tmp_path, processes=processes)
     with pytest.raises(ValueError, match="relabel works in one process, got processes = 2"):
         fit(config(), workdir=tmp_path, processes=2, relabel=lambda labels: labels)
+
+
+def test_clip_power_and_holdout_hold_in_every_process(config: Any, tmp_path: Path) -> None:
+    """One process and two differ by rounding alone: 1e-4 is far below what another clip, power or image changes."""
+    spec = config(
+        epochs=1,
+        batch_size=300,
+        dataset={"name": "digits", "holdout": 0.2},
+        model={"p_schedule": {"from": 1.5, "until": 0.6}},
+        optimizer={"clip_input_gradient": "none", "adaptive_lr": False, "lr": 0.01},
+    )
+    found = []
+    for processes in (1, 2):
+        result = fit(spec, workdir=tmp_path / str(processes), device="cpu", threads=1, processes=processes)
+        assert result.validation["images"] == 287
+        found.append(load_weights(tmp_path / str(processes) / "model.safetensors"))
+    for name, values in found[0].items():
+        assert torch.allclose(values.float(), found[1][name].float(), atol=1e-4), name

@@ -38,6 +38,13 @@ SPECS: dict[str, dict[str, Any]] = {
         "batch_size": 256,
     },
     "distilled": {"epochs": 2, "batch_size": 256, "augment": "crop", "distill": {"teacher": "model_1"}},
+    "p from 2 to 1, unclipped": {
+        "epochs": 2,
+        "batch_size": 400,
+        "model": {"p_schedule": {"from": 2, "until": 0.6}},
+        "optimizer": {"clip_input_gradient": "none"},
+    },
+    "holdout": {"epochs": 2, "dataset": {"name": "digits", "holdout": 0.3}},
 }
 
 
