@@ -1,3 +1,5 @@
+import copy
+
 """The fused graph is the float network, for every architecture."""
 
 import pytest
@@ -41,9 +43,12 @@ def test_fused_operations_compute_what_the_module_does(arch: str, method: str, f
     images = torch.from_numpy(images_for(SHAPES[arch], 3))
     graph = lower(model)
     with torch.no_grad():
-        expected = model.module(graph.normalised(images))
+        x = graph.normalised(images)
+        expected = model.module(x)
+        rounding = float((copy.deepcopy(model.module).double()(x.double()) - expected).abs().max())
     found = floats(graph, images)[SCORES].flatten(1)
-    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+    # Fifty adder layers with statistics of few positions blow rounding up: the module itself is so far from its float64.
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=max(1e-3, 2 * rounding))
 
 
 def test_a_body_without_a_layer_at_its_end_becomes_an_addition() -> None:
