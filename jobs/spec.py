@@ -126,7 +126,7 @@ class TrainSpec(CommonSpec, config.TrainConfig, Kinded):
         ranks = self.resources.ranks
         if ranks > 1 and (reason := config.unshared(self, ranks)) is not None:
             where, _, said = reason.partition(" ")
-            raise field_errors([(where.replace(".", "/"), said)])
+            raise field_errors([("/" + where.replace(".", "/"), said)])
         return self
 
 
@@ -139,7 +139,7 @@ class Alone(CommonSpec):
         if resources.ranks > 1:
             field = "gpus" if resources.gpus > 1 else "processes"
             said = f"must be 1, got {resources.ranks}: only a job of kind train can be computed by several"
-            raise field_errors([(field, said)])
+            raise field_errors([(f"/{field}", said)])
         return resources
 
 

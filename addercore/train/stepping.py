@@ -1,7 +1,8 @@
 """One optimizer step, by one process or by several that each compute their part of every batch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as nnf
@@ -13,10 +14,24 @@ from addercore.nn.synced import synchronise
 from addercore.optim import AdderSGD
 from addercore.train.batches import Batches
 from addercore.train.distillation import Teacher
-from addercore.train.exchange import Exchange
 
 Take = Callable[[], Tensor]
 """Returns the pixels of the next batch from loader processes."""
+
+
+class Together(Protocol):
+    """The processes that take each step together; `addercore.train.exchange.Exchange` is one of them."""
+
+    shares: Sequence[int]
+    """Images that each has of the batch at hand."""
+
+    def gather(self, values: Tensor) -> Tensor:
+        """(processes, *shape): the tensors of all, in order."""
+        ...
+
+    def add_up(self, tensors: Sequence[Tensor]) -> None:
+        """Replaces the tensors by their sums over all processes, in order."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +63,9 @@ class Stepper:
         self.optimizer = AdderSGD(
             model, o.lr, o.momentum, o.nesterov, o.weight_decay, o.adaptive_lr, o.eta, o.clip_norm
         )
-        self.exchange: Exchange | None = None
+        self.exchange: Together | None = None
 
-    def join(self, exchange: Exchange) -> None:
+    def join(self, exchange: Together) -> None:
         """From now on the steps are taken together with other processes, in the same order in all of them."""
         self.exchange = exchange
         if self.config.model.sync_batchnorm:
@@ -109,7 +124,7 @@ class Stepper:
         correct = (scores.detach().argmax(1) == labels).sum()
         return Sums(loss.detach() * count, correct, count, None if distilled is None else distilled * count)
 
-    def _add_up(self, exchange: Exchange, own: list[Sums], total: int) -> Sums:
+    def _add_up(self, exchange: Together, own: list[Sums], total: int) -> Sums:
         """Adds up gradients and sums over all processes, in one exchange."""
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         for parameter in parameters:

@@ -7,10 +7,12 @@ import random
 import pytest
 from pydantic import ValidationError
 
+from addercore.config import explain
 from jobs.database import Database
 from jobs.scheduling import DEVICE_LENGTH, device_text, devices_of, room
+from jobs.spec import SPEC
 from tests.scheduling.replay import Machine, Request, Site, trace
-from tests.support.specs import train_spec
+from tests.support.specs import train_body, train_spec
 from worker.slots import Slots
 
 
@@ -134,3 +136,21 @@ def test_several_settle_the_kind_of_device() -> None:
     assert train_spec(resources={"gpus": 2}).resources.device == "cuda"
     with pytest.raises(ValidationError, match=r"batch_size.*at least 6 for 3 processes"):
         train_spec(batch_size=5, resources={"processes": 3})
+
+
+@pytest.mark.parametrize(
+    ("document", "pointer"),
+    [
+        (train_body(batch_size=5, resources={"processes": 3}), "/batch_size"),
+        (train_body(distill={"teacher": "m"}, resources={"processes": 2}), "/distill/features"),
+        (train_body(resources={"gpus": 2, "device": "cpu"}), "/resources/gpus"),
+        (
+            {"kind": "evaluate", "model_id": "m", "dataset": {"name": "digits"}, "resources": {"processes": 2}},
+            "/resources/processes",
+        ),
+    ],
+)
+def test_errors_point_to_the_field(document: dict[str, object], pointer: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        SPEC.validate_python(document)
+    assert [error.pointer for error in explain(refused.value, of=SPEC)] == [pointer]

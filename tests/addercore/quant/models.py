@@ -24,7 +24,7 @@ SHAPES: dict[str, tuple[int, int, int]] = {
     "resnet50": (3, 32, 32),
     "resnet50_v1.5": (3, 32, 32),
     "alexnet": (3, 21, 21),
-    "mobilenet_v2": (3, 16, 16),
+    "mobilenet_v2": (3, 32, 32),
     "custom": (1, 16, 16),
 }
 

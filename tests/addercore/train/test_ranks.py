@@ -54,7 +54,7 @@ def plainly(config: TrainConfig, ranks: int) -> dict[str, Tensor]:
                 part = Shard(rank, ranks).part(len(labels))
                 if part.stop > part.start:
                     loss = nnf.cross_entropy(model.train()(images[part]), labels[part])
-                    (loss * ((part.stop - part.start) / len(labels))).backward()  # type: ignore[no-untyped-call]
+                    (loss * ((part.stop - part.start) / len(labels))).backward()
                 grads = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in model.parameters()]
                 sums = [a + b for a, b in zip(sums, grads, strict=True)] if sums else grads
                 if rank == 0:  # whose statistics the model gets
@@ -188,7 +188,7 @@ def test_it_resumes_to_the_same_bytes_and_says_where_it_cannot(config: Any, tmp_
     shared: dict[str, Any] = {"threads": 1, "processes": 2, "curves": False, "loader_workers": 1}
     fit(spec, workdir=tmp_path / "a", callbacks=untouched, **shared)
     assert fit(spec, workdir=tmp_path / "b", callbacks=stopped, **shared).stopped
-    middle = shutil.copy(stopped.checkpoints[-1][0], tmp_path)
+    middle = Path(shutil.copy(stopped.checkpoints[-1][0], tmp_path))
     fit(spec, workdir=tmp_path / "b", callbacks=resumed, resume_from=tmp_path / "b" / "checkpoints", **shared)
     same = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("a", "b")]
     assert same[0] == same[1]
