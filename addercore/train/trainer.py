@@ -144,6 +144,9 @@ class Trainer:
         self._set_power()
         total = self.batches.images_in(self.position.step_in_epoch)
         self.optimizer.zero_grad(set_to_none=True)
+        companion = None if self.teacher is None else self.teacher.companion
+        if companion is not None:
+            companion.zero_grad()
         for images, labels in self._group(order):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
                 scores = self.model(images)
@@ -151,13 +154,15 @@ class Trainer:
             objective = loss = nnf.cross_entropy(scores, labels)
             distilled: Tensor | None = None
             if self.teacher is not None:
-                distilled = self.teacher.loss(images, scores)
+                distilled = self.teacher.loss(images, scores, labels, labels.shape[0] / total)
                 objective, distilled = self.teacher.objective(loss, distilled), distilled.detach()
             (objective * (labels.shape[0] / total)).backward()  # type: ignore[no-untyped-call]
             correct = (scores.detach().argmax(1) == labels).sum()
             for metrics in (self.window, self.whole_epoch):
                 metrics.add(loss.detach(), correct, labels.shape[0], distilled)
         self.optimizer.step()
+        if companion is not None:
+            companion.step(lr)
         self.position.step += 1
         self.position.step_in_epoch += 1
         due = self.position.step % self.config.metrics_every_steps == 0
@@ -336,7 +341,7 @@ class Trainer:
             "config": self.config.to_dict(),
             "environment": self.environment,
             "teacher": None if self.teacher is None else self.teacher.sha256,
-            **self._snapshot.take({"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}),
+            **self._snapshot.take(self._tensors()),
             "rng": rng_state(self.device),
             "place": asdict(self.position),
             "p": self.p,
@@ -352,6 +357,13 @@ class Trainer:
         history = self.history.snapshot()
         return lambda: {**state, "history": history.state_dict()}
 
+    def _tensors(self) -> dict[str, Any]:
+        """What the run has learnt."""
+        found: dict[str, Any] = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        if self.teacher is not None and self.teacher.companion is not None:
+            found["companion"] = self.teacher.companion.state_dict()
+        return found
+
     def load_state_dict(self, state: dict[str, Any], source: Path) -> None:
         """Restores the state of a checkpoint. Raises `CheckpointError` if it belongs to another configuration."""
         self._require_format(state, source)
@@ -366,6 +378,8 @@ class Trainer:
             )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.teacher is not None and self.teacher.companion is not None:
+            self.teacher.companion.load_state_dict(state["companion"])
         self.position = Position(**state["place"])
         self.p = state.get("p", 1.0)  # an older checkpoint does not tell; the next step sets it by its position
         self.window.load_state_dict(state["window"])
