@@ -1,4 +1,4 @@
-"""`python -m benchmarks.study PLAN [--look]`: the adder network against its convolutional twin, each at its best setting.
+"""`python -m benchmarks.study PLAN [--look]`: the adder network against its twin, each at its best setting.
 
 1. Every setting of the plan is a sweep over the search's seeds, judged by val/accuracy on held-out training images.
 2. The best setting of each method is a sweep over the final seeds, which the search has not seen.
@@ -96,8 +96,8 @@ class Verdict:
         """In percentage points, with what it was chosen from."""
         return (
             f"convolution − adder: {100 * self.mean:+.2f} points over {self.pairs} paired seeds, below "
-            f"{100 * self.bound:+.2f} with {ONE_SIDED:.0%} confidence (Student's t, one-sided). One difference on the test "
-            f"images, after {comparisons} settings were compared on held-out training images."
+            f"{100 * self.bound:+.2f} with {ONE_SIDED:.0%} confidence (Student's t, one-sided). One difference on the "
+            f"test images, after {comparisons} settings were compared on held-out training images."
         )
 
 
@@ -167,9 +167,8 @@ class Study:
                     raise RuntimeError(f"job {job.id}: the training of {spec['model_id']} had seen the test images")
                 found[method][seed] = result["accuracy"]
                 row = {"stage": "test", "method": method, "seed": seed, "spec": job.spec}
-                self.rows.append(
-                    row | {"result": {name: result[name] for name in ("accuracy", "loss", "images", "unseen")}}
-                )
+                told = {name: result[name] for name in ("accuracy", "loss", "images", "unseen")}
+                self.rows.append(row | {"result": told})
         return verdict(found["adder"], found["conv"])
 
     def _evaluation(self, trial: Trial) -> dict[str, Any]:
@@ -193,11 +192,10 @@ def run(plan: Plan, client: Client, look: bool) -> list[Row]:
     if look:
         print("Looking at the test images, once.", flush=True)
         found = study.look(finals)
-        print(found.sentence(plan.comparisons), flush=True)
         words = found.sentence(plan.comparisons)
-        study.rows.append(
-            {"stage": "verdict", "mean": found.mean, "bound": found.bound, "pairs": found.pairs, "text": words}
-        )
+        print(words, flush=True)
+        numbers = {"mean": found.mean, "bound": found.bound, "pairs": found.pairs}
+        study.rows.append({"stage": "verdict", **numbers, "text": words})
     else:
         print("The test images have not been looked at; --look does that, once.", flush=True)
     return study.rows

@@ -164,7 +164,8 @@ def table(moments: Sequence[Moment]) -> str:
     for moment in moments:
         lines.append(
             f"step {moment.step}, epoch {moment.epoch}: train {moment.train_accuracy:.2%}"
-            f" (loss {moment.train_loss:.4f}), validation {moment.validation_accuracy:.2%} (loss {moment.validation_loss:.4f})"
+            f" (loss {moment.train_loss:.4f}), validation {moment.validation_accuracy:.2%}"
+            f" (loss {moment.validation_loss:.4f})"
         )
         lines.append(f"  {'layer':24}{'kind':8}{'‖ΔL‖':>12}{'‖F‖':>12}{'α':>12}{'step/‖F‖':>12}{'dead':>8}")
         for one in moment.layers:

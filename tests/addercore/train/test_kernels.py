@@ -65,9 +65,8 @@ def test_the_loss_is_that_of_the_equations() -> None:
         g = torch.exp(-kernels.its_widths[at].exp() * far)
         h, g = (v if v.dim() == 4 else v[:, :, None, None] for v in (h, g))
         a, c = (filters(m[at])[:, :, 0, 0] for m in (kernels.maps, kernels.its_maps))
-        total += float(
-            (torch.einsum("nchw,dc->ndhw", h, a) - torch.einsum("nchw,dc->ndhw", g, c)).square().mean().detach()
-        )
+        mapped = (torch.einsum("nchw,dc->ndhw", values, by) for values, by in ((h, a), (g, c)))
+        total += float((next(mapped) - next(mapped)).square().mean().detach())
     assert float(found.detach()) == pytest.approx(total, rel=1e-5)
     found.backward()  # type: ignore[no-untyped-call]
     assert kernels.widths.grad is not None
