@@ -267,7 +267,7 @@ _ALL: Final = (
         ),
         output="table",
         datasets=_CIFAR,
-        small=Defaults(("lenet5_bn",), seeds=(0, 1, 2)),
+        small=Defaults(("lenet5_bn",), seeds=(0, 1, 2), epochs=8),
         full=Defaults(("lenet5_bn",), seeds=(0, 1, 2), epochs=10),
     ),
 )
