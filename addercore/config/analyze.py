@@ -248,11 +248,11 @@ class AnalyzeConfig(Config):
             spec["epochs"] = self.epochs
         if self.batch_size is not None:
             spec["batch_size"] = self.batch_size
-        teacher = f"{TEACHER}-{seed}" if "distill" in row.spec else None
+        teacher = f"{TEACHER}-{seed}" if row.spec.get("distill", {"kind": "pkkd"}).get("kind") != "pkkd" else None
         if teacher is not None:
             spec["distill"] = {**row.spec["distill"], "teacher": teacher}
         training = TrainConfig.from_dict(spec)
-        if row.key == TEACHER:
+        if row.key == TEACHER and self.recipe == "distillation":
             training = training.replace(epochs=TEACHER_PASSES * training.epochs)
         return Run(f"{row.key}-{seed}", row.key, seed, training, self.info.trains, teacher)
 

@@ -21,6 +21,7 @@ assert get_args(Method) == METHODS
 assert get_args(FirstLast) == FIRST_LAST
 
 Gradient = Literal["full_precision", "sign"]
+DistillKind = Literal["plain", "kernels", "pkkd"]
 InputClip = Literal["hardtanh", "none", "sign"]
 AdaptiveLr = Literal["alr", "ilr", "none"]
 Schedule = Literal["cosine", "constant"]
@@ -189,9 +190,14 @@ class EarlyStopConfig(Section):
 class DistillConfig(Section):
     """Learns from a trained model's scores beside the labels (`addercore.train.distillation` has the formula)."""
 
-    teacher: ModelId
+    kind: DistillKind = "plain"
+    """`plain`: scores, and which images of a batch are alike; `kernels`: scores, and kernels of each layer through
+    learned 1×1 maps, after PKKD; `pkkd`: the same with a convolutional twin that trains alongside, from its first step
+    on."""
+    teacher: ModelId | None = Field(None, validate_default=True)
     """Id of the model whose scores the training shall match: the convolutional twin, or any other that takes the same
-    images and knows the same classes."""
+    images and knows the same classes; for `kernels` a convolutional network of the same architecture. Null for `pkkd`
+    alone, whose teacher begins with random weights."""
     temperature: PositiveFloat = 2.0
     """T: the scores of both are divided by it before they are compared."""
     weight: Annotated[float, Field(ge=0, le=1)] = 0.5
@@ -199,6 +205,16 @@ class DistillConfig(Section):
     features: NonNegativeFloat = 1.0
     """Weight of the layers' kernels (which images of a batch are alike after each batch normalisation) beside the
     scores. 0: the scores alone, and then the teacher may have another architecture."""
+
+    @field_validator("teacher")
+    @classmethod
+    def _fits_the_kind(cls, teacher: str | None, info: ValidationInfo) -> str | None:
+        kind = info.data.get("kind")
+        if kind == "pkkd" and teacher is not None:
+            raise field_errors([("", "must be null for the kind pkkd, whose teacher trains alongside")])
+        if kind in ("plain", "kernels") and teacher is None:
+            raise field_errors([("", f"is required for the kind {kind}: the id of a trained model")])
+        return teacher
 
 
 def check_batch_size(batch_size: int | None, info: ValidationInfo) -> int | None:

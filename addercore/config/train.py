@@ -97,6 +97,15 @@ class TrainConfig(Config):
             raise field_errors([(f"../model/{where}", str(error))]) from None
         return value
 
+    @field_validator("distill")
+    @classmethod
+    def _compares_adders(cls, value: DistillConfig | None, info: ValidationInfo) -> DistillConfig | None:
+        model = info.data.get("model")
+        if value is not None and value.kind != "plain" and model is not None and model.method != "adder":
+            reason = f"compares kernels of adder layers, and the method is {model.method}; take plain"
+            raise field_errors([("/kind", reason)])
+        return value
+
     @field_validator("batch_size")
     @classmethod
     def _fits_the_dataset(cls, batch_size: int, info: ValidationInfo) -> int | None:
@@ -148,6 +157,8 @@ def unshared(config: TrainConfig, processes: int) -> str | None:
             f"batch_size must be at least {2 * processes} for {processes} processes (two images for each, as batch "
             f"normalisation needs them), got {config.batch_size}"
         )
+    if config.distill is not None and config.distill.kind != "plain":
+        return f"distill.kind must be plain for {processes} processes, got {config.distill.kind}"
     if config.distill is not None and config.distill.features > 0:
         return (
             f"distill.features must be 0 for {processes} processes, got {config.distill.features:g}: it compares all "
@@ -192,13 +203,16 @@ def _stated_defaults(cls: type[Section]) -> dict[str, Any]:
     return {name: value.to_dict() if isinstance(value, Section) else value for name, value in found.items()}
 
 
-def unfit_teacher(manifest: dict[str, Any], info: DatasetInfo, arch: str, features: float) -> str | None:
+def unfit_teacher(
+    manifest: dict[str, Any], info: DatasetInfo, arch: str, features: float, kind: str = "plain"
+) -> str | None:
     """Why a model cannot teach a training.
 
     Args:
         manifest: the teacher's; its method and normalisation may be others than the training's.
         info: the dataset of the training, whose images the teacher must take and whose classes it must know.
         arch: architecture of the network that learns.
+        kind: `distill.kind`; `kernels` wants a convolutional teacher.
         features: `distill.features`; above 0 the teacher must have that architecture too.
 
     Returns:
@@ -212,7 +226,9 @@ def unfit_teacher(manifest: dict[str, Any], info: DatasetInfo, arch: str, featur
     for number, (its, mine) in enumerate(zip(classes, info.classes, strict=True)):
         if its != mine:
             return f"it calls class {number} {its!r}, this training {mine!r}"
-    if features > 0 and (manifest["network"]["arch"] != arch or arch == CUSTOM):
+    if kind == "kernels" and manifest["network"]["method"] != "conv":
+        return f"its layers compute {manifest['network']['method']}; kind kernels compares with convolutions"
+    if (features > 0 or kind == "kernels") and (manifest["network"]["arch"] != arch or arch == CUSTOM):
         its = manifest["network"]["arch"]
         return f"its layers are those of {its}, this training's of {arch}; set distill.features to 0 for scores alone"
     return None

@@ -96,6 +96,9 @@ class Stepper:
         self.set_power(epoch * self.batches.steps_per_epoch + number)
         total = self.batches.images_in(number)
         self.optimizer.zero_grad(set_to_none=True)
+        companion = None if self.teacher is None else self.teacher.companion
+        if companion is not None:
+            companion.zero_grad()
         sums = []
         for index in self.batches.indices(number):
             if self.exchange is not None:
@@ -107,6 +110,8 @@ class Stepper:
         if self.exchange is not None:
             sums = [self._add_up(self.exchange, sums, total)]
         self.optimizer.step()
+        if companion is not None:
+            companion.step(self.optimizer.param_groups[0]["lr"])
         return sums
 
     def _batch(self, images: Tensor, labels: Tensor, total: int) -> Sums:
@@ -114,12 +119,12 @@ class Stepper:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
             scores = self.model(images)
         scores = scores.float()
+        count = labels.shape[0]
         objective = loss = nnf.cross_entropy(scores, labels)
         distilled: Tensor | None = None
         if self.teacher is not None:
-            distilled = self.teacher.loss(images, scores)
+            distilled = self.teacher.loss(images, scores, labels, count / total)
             objective, distilled = self.teacher.objective(loss, distilled), distilled.detach()
-        count = labels.shape[0]
         (objective * (count / total)).backward()  # type: ignore[no-untyped-call]
         correct = (scores.detach().argmax(1) == labels).sum()
         return Sums(loss.detach() * count, correct, count, None if distilled is None else distilled * count)

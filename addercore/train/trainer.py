@@ -306,7 +306,7 @@ class Trainer:
             "config": self.config.to_dict(),
             "environment": self.environment,
             "teacher": None if self.teacher is None else self.teacher.sha256,
-            **self._snapshot.take({"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}),
+            **self._snapshot.take(self._tensors()),
             "rng": rng_state(self.device),
             "place": asdict(self.position),
             "p": self.stepper.p,
@@ -322,6 +322,13 @@ class Trainer:
         history = self.history.snapshot()
         return lambda: {**state, "history": history.state_dict()}
 
+    def _tensors(self) -> dict[str, Any]:
+        """What the run has learnt."""
+        found: dict[str, Any] = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        if self.teacher is not None and self.teacher.companion is not None:
+            found["companion"] = self.teacher.companion.state_dict()
+        return found
+
     def load_state_dict(self, state: dict[str, Any], source: Path) -> None:
         """Restores the state of a checkpoint. Raises `CheckpointError` if it belongs to another configuration."""
         self._require_format(state, source)
@@ -336,6 +343,8 @@ class Trainer:
             )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.teacher is not None and self.teacher.companion is not None:
+            self.teacher.companion.load_state_dict(state["companion"])
         self.position = Position(**state["place"])
         self.stepper.p = state.get("p", 1.0)  # an older checkpoint does not tell; the next step sets it by its position
         self.window.load_state_dict(state["window"])

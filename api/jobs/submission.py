@@ -125,13 +125,13 @@ def _fitting_start(session: OwnTransaction, spec: TrainSpec, model_id: str) -> M
 
 
 def _require_teacher(session: OwnTransaction, spec: TrainSpec) -> None:
-    if spec.distill is None:
+    if spec.distill is None or spec.distill.teacher is None:
         return
     teacher = _model(session, spec.distill.teacher, "/distill/teacher")
     if teacher.format == "adder":
         raise invalid([("/distill/teacher", f"{teacher.id} {INTEGERS}")])
     info = config.dataset(spec.dataset.name)
-    reason = config.unfit_teacher(teacher.manifest, info, spec.model.arch, spec.distill.features)
+    reason = config.unfit_teacher(teacher.manifest, info, spec.model.arch, spec.distill.features, spec.distill.kind)
     if reason is not None:
         raise invalid([("/distill/teacher", f"{teacher.id} cannot teach this training: {reason}")])
 

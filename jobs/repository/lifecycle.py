@@ -114,7 +114,7 @@ def _manifest(session: OwnTransaction, spec: Spec) -> dict[str, Any] | None:
     """The manifest of the model that an evaluation or a quantisation names, or of a training's teacher; None without
     such a model."""
     if isinstance(spec, TrainSpec):
-        model = session.get(Model, spec.distill.teacher) if spec.distill else None
+        model = session.get(Model, spec.distill.teacher) if spec.distill and spec.distill.teacher else None
     else:
         model = session.get(Model, spec.model_id) if isinstance(spec, EvaluateSpec | QuantizeSpec) else None
     return None if model is None else model.manifest
