@@ -10,7 +10,7 @@ import heapq
 from bisect import bisect_left
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -155,6 +155,10 @@ class Forecast:
         if at < len(orders) and orders[at] == job.order:
             return self._starts.get(job.id)
         return self._starts.get(orders[at - 1][2]) if at else None
+
+    def start_of_new(self, job: Waiting) -> float | None:
+        """Seconds until a job would start that nobody has submitted yet; None as `start_in` says."""
+        return replace(self, waiting=[*self.waiting, job]).start_in(job)
 
     def waiting_for(self, needs: Needs) -> str | None:
         """What no live worker offers; None if one could take such a job."""

@@ -124,6 +124,9 @@ class Validation(Record):
     """The spec with every default filled in."""
     model: Json = field(default_factory=dict)
     """What the network costs for one image: ``parameters, operations {add, mul, xnor}, layers, energy_joules, …``."""
+    estimate: Json = field(default_factory=dict)
+    """What is expected of the job: ``seconds, memory_bytes, queue_position, start_at, waiting_for``; None where nothing
+    is known."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

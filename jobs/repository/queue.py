@@ -334,6 +334,11 @@ def turn_for(session: Transaction, job: Job, rules: scheduling.Rules) -> int:
         # Jobs that one share submits side by side must not get one turn.
         share = f"{job.priority} {job.share}"
         session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(share, 1))))
+    return likely_turn(session, job, rules)
+
+
+def likely_turn(session: Transaction, job: Job, rules: scheduling.Rules) -> int:
+    """The turn that `turn_for` would give now, without its lock: for a job that nobody submits yet."""
     turns = [
         newest.where(Job.priority == job.priority, Job.needs_device == device).scalar_subquery()
         for newest in (

@@ -95,6 +95,31 @@ def test_validate_only_counts_and_creates_nothing(api: httpx2.Client) -> None:
     assert api.get("/v1/jobs").json()["data"] == []
 
 
+def test_validate_only_estimates_what_a_job_will_take(api: httpx2.Client, worker: Worker) -> None:
+    def estimate(**changes: Any) -> dict[str, Any]:
+        answer = api.post("/v1/jobs", params={"validate_only": "true"}, json=train_body(**changes))
+        found: dict[str, Any] = answer.raise_for_status().json()["estimate"]
+        return found
+
+    before = estimate()
+    assert (before["seconds"], before["start_at"], before["queue_position"]) == (None, None, 1)
+    assert before["waiting_for"] == "there is no live worker"
+    worker.heartbeat()
+    assert estimate()["waiting_for"] is None
+    assert estimate()["start_at"] is not None
+    parameters, activations = (
+        61_942 * 4,
+        estimate(batch_size=3)["memory_bytes"] - estimate(batch_size=2)["memory_bytes"],
+    )
+    assert estimate(batch_size=2)["memory_bytes"] == 3 * parameters + 2 * activations
+    api.post("/v1/jobs", json=train_body()).raise_for_status()
+    assert estimate()["queue_position"] == 2
+    assert estimate(priority=1)["queue_position"] == 1
+    worker.finish(worker.claim())
+    assert estimate(epochs=60)["seconds"] >= estimate(epochs=30)["seconds"] > 0
+    assert api.get("/v1/jobs").json()["data"][0]["status"] == "succeeded", "nothing was created"
+
+
 def test_validate_only_of_an_evaluation_counts_its_model(api: httpx2.Client) -> None:
     model = api.post("/v1/models", files={"weights": model_file()}).json()
     body = {"kind": "evaluate", "model_id": model["id"], "dataset": {"name": "digits"}}
