@@ -218,17 +218,16 @@ def service(data: Path, dataset: str) -> Iterator[str]:
     data.mkdir(parents=True, exist_ok=True)
     if dataset != "digits":
         subprocess.run([*adder, "datasets", "fetch", dataset, "--data", str(data)], check=True)
-    process = subprocess.Popen([*adder, "up", "--port", "0", "--data", str(data)], stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if "is ready at " in line:
-                yield line.rpartition("is ready at ")[2].split()[0]
-                return
-        raise RuntimeError(f"the service in {data} did not start; it says why above")
-    finally:
-        process.terminate()
-        process.wait()
+    with subprocess.Popen([*adder, "up", "--port", "0", "--data", str(data)], stdout=subprocess.PIPE, text=True) as up:
+        try:
+            assert up.stdout is not None
+            for line in up.stdout:
+                if "is ready at " in line:
+                    yield line.rpartition("is ready at ")[2].split()[0]
+                    return
+            raise RuntimeError(f"the service in {data} did not start; it says why above")
+        finally:
+            up.terminate()
 
 
 def main() -> None:
