@@ -18,13 +18,16 @@ from addercore import config
 from addercore.arch import Operations, check_manifest, count, network
 from jobs.access.scope import Project
 from jobs.settings import Settings
-from jobs.spec import AnalyzeSpec, IngestSpec, QuantizeSpec, Spec, TrainSpec
+from jobs.spec import AnalyzeSpec, BenchmarkSpec, IngestSpec, QuantizeSpec, Spec, TrainSpec
 
 MEGA = 1_000_000
 PASSES = 3
 """Passes over the network for a training image: forward, gradients of inputs, gradients of filters."""
 CALIBRATIONS = 40
 """What choosing the scales costs for a calibration image, in passes: measured with LeNet-5-BN and ResNet-20."""
+BENCHMARK_RATE = 10_000
+"""Mega-operations that stand for a second of a benchmark, which takes its time whatever the model costs: about what a
+core computes."""
 MOST_WORK = 10**12
 """Most mega-operations of a job, so that sums of turns stay far below 2^63."""
 MEMORY_STEP_MB = 64
@@ -84,6 +87,8 @@ def work_of(spec: Spec, manifest: Mapping[str, Any] | None = None) -> int:
         return 1  # minutes of one core at most
     if isinstance(spec, AnalyzeSpec):
         return _bounded(spec.operations())
+    if isinstance(spec, BenchmarkSpec):
+        return round(spec.seconds() * BENCHMARK_RATE)
     info = config.dataset(spec.dataset.name)
     if isinstance(spec, TrainSpec):
         model = spec.model

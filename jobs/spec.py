@@ -176,6 +176,31 @@ class QuantizeSpec(Alone, config.QuantizeConfig, Kinded):
     kind: Literal["quantize"]
 
 
+class BenchmarkSpec(Alone, config.BenchmarkConfig, Kinded):
+    """Measure how long a model takes on the worker's processor, beside its convolutional twin."""
+
+    kind: Literal["benchmark"]
+    resources: ResourcesSpec = ResourcesSpec(device="cpu")
+    """What the job asks of a worker; its device is the processor."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _on_the_processor(cls, data: Any) -> Any:
+        """The device is `cpu` also where other resources are named."""
+        resources = data.get("resources") if isinstance(data, dict) else None
+        return {**data, "resources": {"device": "cpu", **resources}} if isinstance(resources, dict) else data
+
+    @model_validator(mode="after")
+    def _fits_its_resources(self) -> Self:
+        given = self.resources.threads
+        if self.resources.device == "cuda":
+            reason = "must be cpu: latency is measured on the processor, got 'cuda'"
+            raise field_errors([("/resources/device", reason)])
+        if given is not None and self.threads > given:
+            raise field_errors([("/threads", f"must be at most resources.threads, {given}, got {self.threads}")])
+        return self
+
+
 class IngestSpec(Alone, Kinded):
     """Validate an uploaded dataset and make it ready. `POST /v1/datasets` submits it, nothing else does."""
 
@@ -190,8 +215,8 @@ class IngestSpec(Alone, Kinded):
     """Higher is claimed first; by default before trainings, as the uploader waits."""
 
 
-Kind = Literal["train", "evaluate", "analyze", "quantize", "ingest"]
-SubmittedSpec = TrainSpec | EvaluateSpec | AnalyzeSpec | QuantizeSpec
+Kind = Literal["train", "evaluate", "analyze", "quantize", "benchmark", "ingest"]
+SubmittedSpec = TrainSpec | EvaluateSpec | AnalyzeSpec | QuantizeSpec | BenchmarkSpec
 """What `POST /v1/jobs` takes."""
 Spec = SubmittedSpec | IngestSpec
 KINDS: Final[dict[str, type[Spec]]] = dict(zip(get_args(Kind), get_args(Spec), strict=True))

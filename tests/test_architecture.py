@@ -35,7 +35,7 @@ LOADING = (
 """What loading a model and predicting with it needs."""
 RUNTIME = ("addercore.runtime", "addercore.errors", "addercore.files")
 """What runs integer models stands alone: it is used where nothing else of the library is installed."""
-ABOVE_LOADING = ("addercore.train", "addercore.analysis", "addercore.quant", "addercore.export")
+ABOVE_LOADING = ("addercore.train", "addercore.analysis", "addercore.quant", "addercore.export", "addercore.latency")
 
 TENSORS = frozenset({"torch", "numpy", "triton", "safetensors", "sklearn", "matplotlib", "onnx", "onnxruntime"})
 SERVER = frozenset({"fastapi", "sqlalchemy", "celery", "pydantic", "redis", "uvicorn", "jinja2"})

@@ -18,7 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from addercore.arch import is_integer, read_manifest
-from addercore.config import AnalyzeConfig, DatasetInfo, InvalidConfig, QuantizeConfig, TrainConfig, register
+from addercore.config import (
+    AnalyzeConfig,
+    BenchmarkConfig,
+    DatasetInfo,
+    InvalidConfig,
+    QuantizeConfig,
+    TrainConfig,
+    register,
+)
 from addercore.errors import AdderError, BadData, BadModel, CheckpointError, Diverged, LoaderLost, RankLost, Stopped
 from jobs.scheduling import ranks_of
 from jobs.states import FailureCode
@@ -74,8 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if order.dataset is not None:
         register(DatasetInfo.from_dict(order.dataset))
     try:
-        run = {"train": train, "evaluate": evaluate, "analyze": analyze, "quantize": quantize, "ingest": ingest}
-        outcome = run[order.kind](order, messages, stop)
+        outcome = RUNS[order.kind](order, messages, stop)
     except Exception as error:  # noqa: BLE001  (every failure becomes a code and a sentence)
         traceback.print_exc()
         outcome = ending(error, Path(order.workdir))
@@ -305,6 +312,34 @@ def quantize(order: protocol.JobOrder, messages: Messages, stop: threading.Event
             metrics = made.manifest["metrics"]
             messages.send(protocol.ModelReady(path=str(item.path), manifest=made.manifest, metrics=metrics))
     return protocol.Done(result=finite(made.result))
+
+
+def benchmark(order: protocol.JobOrder, messages: Messages, stop: threading.Event) -> protocol.Outcome:
+    from addercore.latency import benchmark as run
+
+    if order.model is None:
+        raise AdderError("The model to measure is gone.")
+    report_environment(messages, "cpu")
+    config, callbacks = BenchmarkConfig.from_dict(order.spec), training_callbacks(messages, stop)
+    try:
+        made = run(config, Path(order.model), Path(order.workdir), order.threads, callbacks)
+    except Stopped:
+        return protocol.Stopped()  # nothing is saved: a later attempt measures anew
+    for item in made.artifacts:
+        messages.send(artifact_ready(item))
+    print(f"Done: {len(made.result['rows'])} rows.", flush=True)
+    return protocol.Done(result=finite(made.result))
+
+
+RUNS: dict[str, Callable[[protocol.JobOrder, Messages, threading.Event], protocol.Outcome]] = {
+    "train": train,
+    "evaluate": evaluate,
+    "analyze": analyze,
+    "quantize": quantize,
+    "benchmark": benchmark,
+    "ingest": ingest,
+}
+"""What runs each kind of job."""
 
 
 def training_callbacks(messages: Messages, stop: threading.Event) -> addercore.Callbacks:

@@ -32,8 +32,8 @@ class Progress(Record):
     """How far a running job is."""
 
     phase: str | None = None
-    """What it does just now: `starting`, `reading_data`, `calibrating`, `training`, `validating` or `storing`; None
-    unless it runs."""
+    """What it does just now: `starting`, `reading_data`, `calibrating`, `training`, `validating`, `measuring` or
+    `storing`; None unless it runs."""
     epoch: int | None = None
     """Finished epochs."""
     epochs: int | None = None

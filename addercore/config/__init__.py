@@ -4,6 +4,7 @@ Each field of a spec stands once, with its type, bounds, default and meaning. Ne
 """
 
 from addercore.config.analyze import AnalyzeConfig, Run, recipe_spec
+from addercore.config.benchmark import BenchmarkConfig, unfit_engines
 from addercore.config.datasets import DATASETS, DatasetInfo, dataset, is_dataset, register
 from addercore.config.errors import FieldError, InvalidConfig, explain, field_errors
 from addercore.config.evaluate import EvaluateConfig
@@ -33,6 +34,7 @@ __all__ = [
     "RECIPES",
     "SERVICE_KEYS",
     "AnalyzeConfig",
+    "BenchmarkConfig",
     "CheckpointConfig",
     "DatasetConfig",
     "DatasetInfo",
@@ -67,6 +69,7 @@ __all__ = [
     "register",
     "size_of",
     "slowness",
+    "unfit_engines",
     "unfit_for_integers",
     "unfit_teacher",
     "unshared",

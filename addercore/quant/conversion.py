@@ -109,7 +109,7 @@ def _telling(callbacks: Callbacks) -> Callable[[str, float], None]:
         if what == "fine-tuning" != told:
             callbacks.on_phase("training")
         told = what
-        callbacks.on_progress(Progress(1, 1, 0, 1, part, None, None))
+        callbacks.on_progress(Progress(0, 0, 0, 0, part, None, None))  # a part of the whole: no epochs to count
         if callbacks.should_stop():
             raise Stopped(f"stopped on request while {what}")
 

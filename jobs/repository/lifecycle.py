@@ -20,7 +20,7 @@ from jobs.repository.attempts import Stored
 from jobs.repository.core import append_events, change_status, lock_job, now, queue_wakeup
 from jobs.repository.indexing import index_job
 from jobs.scheduling import Rules, label_share_of, needs_memory_mb, share_of, work_of
-from jobs.spec import EvaluateSpec, IngestSpec, QuantizeSpec, Spec, TrainSpec
+from jobs.spec import BenchmarkSpec, EvaluateSpec, IngestSpec, QuantizeSpec, Spec, TrainSpec
 from jobs.states import FINAL, OWNED, Status
 from jobs.tables import Artifact, Checkpoint, IdempotencyKey, Job, Label, Model
 
@@ -61,7 +61,7 @@ def submit(
     seconds = limits.seconds_allowed(own, spec.limits.max_seconds)
     if seconds != spec.limits.max_seconds:
         spec = spec.model_copy(update={"limits": spec.limits.model_copy(update={"max_seconds": seconds})})
-    if not isinstance(spec, IngestSpec):
+    if not isinstance(spec, IngestSpec | BenchmarkSpec):
         datasets.hold(session, spec.dataset.name)
     models.hold(session, models.models_of(spec.model_dump(mode="json")))
     job = _queued(session, spec, rules)
@@ -108,7 +108,7 @@ def _queued(session: OwnTransaction, spec: Spec, rules: Rules) -> Job:
         fence=0,
         last_seq=0,
         log_bytes=0,
-        dataset=None if isinstance(spec, IngestSpec) else spec.dataset.name,
+        dataset=None if isinstance(spec, IngestSpec | BenchmarkSpec) else spec.dataset.name,
     )
 
 

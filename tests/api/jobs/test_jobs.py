@@ -46,6 +46,7 @@ def test_a_job_is_created_with_every_default(api: httpx2.Client) -> None:
     assert job["spec"]["optimizer"] == {
         "lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4, "schedule": "cosine",
         "adaptive_lr": "alr", "eta": 0.2, "clip_norm": None, "accumulate": 1,
+        "clip_input_gradient": "hardtanh",
     }  # fmt: skip
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", job["created_at"])
     assert api.get(answer.headers["location"]).json() == job
@@ -288,7 +289,13 @@ def test_a_teacher_must_be_there_and_fit(api: httpx2.Client) -> None:
 def test_a_teacher_stays_while_a_job_needs_it(api: httpx2.Client) -> None:
     teacher = api.post("/v1/models", files={"weights": model_file()}).json()["id"]
     found = api.post("/v1/jobs", params={"validate_only": "true"}, json=train_body(distill={"teacher": teacher})).json()
-    assert found["spec"]["distill"] == {"teacher": teacher, "temperature": 2.0, "weight": 0.5, "features": 1.0}
+    assert found["spec"]["distill"] == {
+        "kind": "plain",
+        "teacher": teacher,
+        "temperature": 2.0,
+        "weight": 0.5,
+        "features": 1.0,
+    }
     job = submit(api, distill={"teacher": teacher})
     assert code(api.delete(f"/v1/models/{teacher}")) == (409, "conflict")
     assert api.post(f"/v1/jobs/{job['id']}/cancel").status_code == 202
