@@ -144,10 +144,13 @@ def kind_of(device: str) -> str:
     return device.partition(":")[0]
 
 
-def ranks_of(spec: Mapping[str, Any]) -> int:
-    """Processes that compute a job together; older specs do not say."""
-    resources = spec["resources"]
-    return max(resources.get("processes") or 1, resources.get("gpus") or 1)
+def ranks_of(spec: Any) -> int:
+    """Processes that compute a job together: 1 where the spec does not say, as older ones, or cannot be read."""
+    resources = spec.get("resources") if isinstance(spec, Mapping) else None
+    if not isinstance(resources, Mapping):
+        return 1
+    said = (resources.get(name) for name in ("processes", "gpus"))
+    return max((count for count in said if isinstance(count, int)), default=1)
 
 
 DEVICE_LENGTH = 16

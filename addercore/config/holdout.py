@@ -32,14 +32,18 @@ class Holdout:
         """The images that a model's training on `dataset` held out; None where there are none, or none are known.
 
         Args:
-            manifest: the model's; its `config` is read as it may have been imported from anywhere.
+            manifest: the model's, which may have been imported from anywhere. Of a float model `config` tells, of an
+                integer model `held_out`, as its `config` is that of the conversion.
             dataset: name or id of the dataset whose images are asked for.
         """
-        config = manifest.get("config")
-        section = config.get("dataset") if isinstance(config, Mapping) else None
-        if not isinstance(config, Mapping) or not isinstance(section, Mapping) or section.get("name") != dataset:
-            return None
-        share, seed = section.get("holdout"), config.get("seed")
+        config, held = manifest.get("config"), manifest.get("held_out")
+        if isinstance(held, Mapping) and manifest.get("dataset") == dataset:
+            share, seed = held.get("holdout"), held.get("seed")
+        else:
+            section = config.get("dataset") if isinstance(config, Mapping) else None
+            if not isinstance(config, Mapping) or not isinstance(section, Mapping) or section.get("name") != dataset:
+                return None
+            share, seed = section.get("holdout"), config.get("seed")
         if not isinstance(share, float) or not 0 < share < 1 or not isinstance(seed, int) or isinstance(seed, bool):
             return None
         return cls(share, seed)

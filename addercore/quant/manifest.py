@@ -54,10 +54,9 @@ def manifest_of(model: Model, graph: Graph, plan: Plan, correction: str, finetun
 
 
 def _held_out(manifest: dict[str, Any]) -> dict[str, Any]:
-    """What of a float model's configuration says which images its training held out, if it did."""
-    if Holdout.of_model(manifest, manifest["dataset"]) is None:
-        return {}
-    return {"config": {name: manifest["config"][name] for name in ("dataset", "seed")}}
+    """Which images the training of the float model held out, if it did."""
+    held = Holdout.of_model(manifest, manifest["dataset"])
+    return {} if held is None else {"held_out": {"holdout": held.share, "seed": held.seed}}
 
 
 def _rescalings(graph: Graph) -> int:

@@ -154,7 +154,7 @@ def groups_of(source: Source, without: frozenset[str] = frozenset()) -> tuple[Gr
 def _inner(walk: Walk, prefix: str, section: Schema, stated: Mapping[str, Any]) -> Iterator[Field]:
     for name, part in section["properties"].items():
         shape = walk.resolved(part)
-        if "properties" in shape:
+        if "properties" in shape and not _nullable(part):  # one that may be null is entered as JSON
             yield from _inner(walk, f"{prefix}{name}.", shape, _stated(part))
         else:
             default = {"default": stated[name]} if name in stated else {}

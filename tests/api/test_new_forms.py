@@ -18,6 +18,7 @@ MODEL = "model_01jv3m8z4k6wq0x9t2rhf5ybcd"
 NEEDED: dict[str, dict[str, Any]] = {
     "train": train_body(early_stop={"patience": 3}, labels={"a": "1", "b": "x:y"}),
     "analyze": {"recipe": "mnist", "seeds": [0, 1], "archs": ["lenet5_bn"]},
+    "benchmark": {"model_id": MODEL, "batch_sizes": [1, 8], "engines": ["torch"]},
     "quantize": {"model_id": MODEL, "dataset": {"name": "digits"}, "finetune": {"epochs": 3}},
 }
 """Specs with what their kind needs and with values of each sort; other kinds are about a model."""

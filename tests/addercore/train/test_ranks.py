@@ -220,7 +220,7 @@ def test_clip_power_and_holdout_hold_in_every_process(config: Any, tmp_path: Pat
         batch_size=300,
         dataset={"name": "digits", "holdout": 0.2},
         model={"p_schedule": {"from": 1.5, "until": 0.6}},
-        optimizer={"clip_input_gradient": "none", "adaptive_lr": False, "lr": 0.01},
+        optimizer={"clip_input_gradient": "none", "adaptive_lr": "none", "lr": 0.01},
     )
     found = []
     for processes in (1, 2):
