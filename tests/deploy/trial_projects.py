@@ -72,16 +72,16 @@ def pages(compose: Compose, mine: str, theirs: str, job: str) -> None:
             check(found.status_code == status, f"a job's page in {where}: {found.status_code}")
             check((job in site.get("/").text) == (status == 200), f"the page of jobs in {where}")
     with httpx2.Client(base_url=compose.url) as site:
-        for path, status in ((f"/v1/jobs/{job}", 401), (f"/jobs/{job}", 303)):
+        for path in (f"/v1/jobs/{job}", f"/jobs/{job}"):
             found = site.get(path)
-            check(found.status_code == status, f"{path} without a key: {found.status_code}")
+            check(found.status_code == 401, f"{path} without a key: {found.status_code}")
 
 
 def row_security(compose: Compose) -> None:
     """The role of API and worker, by itself, sees no row and changes no table."""
 
     def ask(user: str, sql: str) -> str:
-        script = f'PGPASSWORD=$(cat /run/secrets/$0) exec psql -h postgres -U {user} -d adder -Atc "{sql}" 2>&1 || true'
+        script = f'PGPASSWORD=$(cat /run/secrets/$0) psql -h postgres -U {user} -d adder -Atc "{sql}" 2>&1 || true'
         secret = "postgres_password" if user == "adder" else "database_password"
         return compose("run", "--rm", "-T", "--no-deps", "--entrypoint", "/bin/sh", "roles", "-c", script, secret)
 

@@ -79,9 +79,13 @@ class ByName(httpx2.HTTPTransport):
         super().__init__(verify=trusted)
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        request.extensions = {**request.extensions, "sni_hostname": NAME}
-        request.url = request.url.copy_with(host=ADDRESS)
-        return super().handle_request(request)
+        there = request.url.copy_with(host=ADDRESS)
+        extensions = {**request.extensions, "sni_hostname": NAME}
+        # A request of its own: cookies belong to the name.
+        asked = httpx2.Request(
+            request.method, there, headers=request.headers, stream=request.stream, extensions=extensions
+        )
+        return super().handle_request(asked)
 
 
 def answers(https: httpx2.Client) -> bool:
@@ -122,8 +126,10 @@ def client_address(compose: Compose, https: httpx2.Client) -> None:
     address = ipaddress.ip_address(entry["address"])
     own = {name: net["IPAddress"] for name, net in networks.items()}
     check(str(address) not in {*own.values(), "192.0.2.66"}, f"the audit has {address}; the proxy is {own}")
-    front = next(net for name, net in networks.items() if name.endswith("front"))
-    check(str(address) in (front["Gateway"], ADDRESS, "127.0.0.1"), f"the audit has {address}, not {front['Gateway']}")
+    outside = next(net for name, net in networks.items() if name.endswith("outside"))
+    check(
+        str(address) in (outside["Gateway"], ADDRESS, "127.0.0.1"), f"the audit has {address}, not {outside['Gateway']}"
+    )
 
 
 def upload(https: httpx2.Client) -> None:
