@@ -7,12 +7,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from jobs.access.scope import Transaction
 from jobs.forecast import Forecast, Host, Needs, Pace, Running, Waiting, pace_of
 from jobs.repository import attempts
 from jobs.repository.core import now
+from jobs.repository.ranks import RANKS
 from jobs.repository.recovery import live_workers
 from jobs.scheduling import kind_of, last_chance, ranks_of
 from jobs.states import OWNED, Status
@@ -21,11 +22,6 @@ from jobs.tables import Attempt, Job
 SAMPLES = 100
 """Recently finished jobs from which run times are estimated, for each kind of device."""
 LOOKED_AT = 500
-
-RANKS = func.coalesce(Job.spec["resources"]["gpus"].as_integer(), 1) * func.coalesce(
-    Job.spec["resources"]["processes"].as_integer(), 1
-)
-"""Processes of a job, in SQL: one of the two is 1; older specs lack the second."""
 
 
 def waiting_of(job: Any) -> Waiting:

@@ -16,7 +16,8 @@ from jobs.environment import device_of
 from jobs.errors import QueueFull
 from jobs.repository.attempts import Claim
 from jobs.repository.core import append_events
-from jobs.repository.outlook import RANKS, live_hosts, waiting_of
+from jobs.repository.outlook import live_hosts, waiting_of
+from jobs.repository.ranks import RANKS, asked
 from jobs.repository.recovery import live_workers
 from jobs.states import Status
 from jobs.tables import Attempt, Job
@@ -94,9 +95,9 @@ class Offer:
         """The SQL condition that a job is computed by no more processes than there are free slots."""
         free = self.free_slots or self.devices
         cpus, gpus = free.count("cpu"), len({device for device in free if device != "cpu"})
-        enough = Job.spec["resources"]["gpus"].as_integer() <= gpus
+        enough = asked("gpus") <= max(gpus, 1)  # 1 says nothing: it is also what jobs of the processor have
         if cpus < (self.slots or free).count("cpu"):
-            enough &= func.coalesce(Job.spec["resources"]["processes"].as_integer(), 1) <= cpus
+            enough &= asked("processes") <= cpus
         return or_(RANKS == 1, enough)
 
     def place(self, job: Job) -> str:
