@@ -129,10 +129,15 @@ def require_storage(session: OwnTransaction, limits: Limits, more: int = 0) -> N
 
 
 def over_storage(session: OwnTransaction) -> str | None:
-    """A sentence where the project stores more than it may; else None."""
+    """A sentence where the project stores more than it may; else None. Call it after the bytes were added.
+
+    Holds the limit until the transaction ends, so that of several that add at once the last one sees all of them, and
+    an upload that is checked meanwhile sees these.
+    """
     most = own_limits(session).max_storage_bytes
     if most is None:
         return None
+    hold(session)
     stored = accounting.stored_bytes(session)
     return None if stored <= most else f"{stored} bytes are stored, and the project's max_storage_bytes is {most}."
 

@@ -4,10 +4,12 @@ Builds the image and starts the service under a project name, a port and passwor
 the published port, its model downloaded and verified, a prediction; a second training interrupted by `restart`, by
 `up -d` with another image (an upgrade), and by `stop` and `down`, each of which hands it over with a checkpoint, with
 the first one still there; two workers side by side, one of them with the second training again, in one piece, for the
-same bytes; everything removed. Needs Docker with compose and an environment with `adderclient`. Exit status 1, with the
-containers' logs, when anything is not as it should be.
+same bytes; everything removed. Also two projects, each of which sees its own alone (`trial_projects.py`); HTTPS by the
+profile `tls` (`trial_proxy.py`); volumes of an earlier version, taken over (`trial_old_volume.py`). Needs Docker with
+compose and an environment with `adderclient`. Exit status 1, with the containers' logs, when anything is not as it
+should be.
 
-    python tests/deploy/compose_trial.py [--keep]
+    python -m tests.deploy.compose_trial [--keep] [--only PART]
 
 TORCH_INDEX_URL, ADDERWORKS_TAG and the like are passed on from the environment, as compose reads them.
 """
@@ -19,170 +21,69 @@ import hashlib
 import json
 import math
 import os
-import secrets
-import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
+
+import httpx2
 
 from adderclient import Client
 from adderclient.errors import AdderClientError
 from adderclient.records import Artifact, Event, Job
+from tests.deploy import trial_old_volume, trial_projects, trial_proxy
+from tests.deploy.composing import (
+    DIGIT,
+    JOB_SECONDS,
+    ROOT,
+    SERVICES,
+    START_SECONDS,
+    Compose,
+    Trial,
+    check,
+    compose_command,
+    output,
+    say,
+    show,
+    spec,
+    start,
+    tear_down,
+    until,
+)  # fmt: skip
 
-T = TypeVar("T")
-
-ROOT = Path(__file__).resolve().parents[2]
+PARTS = ("projects", "tls", "interruptions", "old-volume")
 IMAGE_USER = "10001:10001"
-START_SECONDS = 240
-JOB_SECONDS = 600
 LONG_JOB_SECONDS = 60
 """About how long the training that is interrupted should take."""
 TRAINING_IMAGES = 1437  # of the digits
-DIGIT = [[0.0, 0.0, 0.3, 0.8, 0.6, 0.1, 0.0, 0.0]] * 8  # any 8×8 image will do
-SERVICES = ("postgres", "redis", "api", "worker", "inference")
-
-
-class Trial(Exception):
-    """Something is not as it should be."""
-
-
-def check(condition: object, what: str) -> None:
-    if not condition:
-        raise Trial(what)
-
-
-def say(text: str) -> None:
-    print(f"[{time.monotonic() - BEGAN:6.1f} s] {text}", flush=True)
-
-
-BEGAN = time.monotonic()
-
-
-class Compose:
-    """One compose project of its own: name, port, secrets."""
-
-    def __init__(self, folder: Path) -> None:
-        self.project = f"adderworks-trial-{secrets.token_hex(3)}"
-        self.port = free_port()
-        self._command = compose_command()
-        self._env_file = folder / "trial.env"
-        self._env_file.touch(mode=0o600)
-        self.secrets = made_secrets(folder / "secrets")
-        lines = {
-            "ADDERWORKS_SECRETS": str(folder / "secrets"),
-            "ADDERWORKS_SECRETS_GROUP": str((folder / "secrets" / "operator_key").stat().st_gid),
-            "ADDERWORKS_BIND": "127.0.0.1",
-            "ADDERWORKS_PORT": str(self.port),
-        }
-        self._env_file.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
-        # What the shell exports would win over the file.
-        self._environment = {name: value for name, value in os.environ.items() if name not in lines}
-        self._environment |= {"ADDERWORKS_TAG": os.environ.get("ADDERWORKS_TAG", "trial")}
-        if commit := output(["git", "-C", str(ROOT), "rev-parse", "HEAD"], check=False).strip():
-            self._environment["GIT_COMMIT"] = commit
-
-    def client(self) -> Client:
-        """A client with the operator's key."""
-        return Client(self.url, api_key=self.secrets["operator_key"])
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def image(self) -> str:
-        return f"adderworks:{self._environment['ADDERWORKS_TAG']}"
-
-    def __call__(self, *arguments: str, files: Sequence[str] = ("docker-compose.yml",), quiet: bool = True) -> str:
-        """Runs compose. Raises Trial with what it said when it fails."""
-        command = [*self._command, "-p", self.project, "--env-file", str(self._env_file)]
-        for file in files:
-            command += ["-f", str(ROOT / file)]
-        done = subprocess.run(
-            [*command, *arguments],
-            cwd=ROOT,
-            env=self._environment,
-            stdout=subprocess.PIPE if quiet else None,
-            stderr=subprocess.STDOUT if quiet else None,
-            text=True,
-        )
-        if done.returncode:
-            raise Trial(f"compose {' '.join(arguments)} failed with {done.returncode}:\n{done.stdout or ''}")
-        return done.stdout or ""
-
-    def containers(self, service: str) -> list[dict[str, Any]]:
-        """What `docker inspect` says of that service's containers."""
-        labels = [f"label=com.docker.compose.project={self.project}", f"label=com.docker.compose.service={service}"]
-        filters = [part for label in labels for part in ("--filter", label)]
-        ids = output(["docker", "ps", "--all", "--quiet", *filters]).split()
-        return json.loads(output(["docker", "inspect", *ids])) if ids else []
-
-    def leftovers(self) -> list[str]:
-        """Containers, volumes and networks of this project."""
-        own = ["--filter", f"label=com.docker.compose.project={self.project}", "--quiet"]
-        kinds = (["docker", "ps", "--all"], ["docker", "volume", "ls"], ["docker", "network", "ls"])
-        return [name for kind in kinds for name in output([*kind, *own]).split()]
-
-
-def made_secrets(folder: Path) -> dict[str, str]:
-    """The files of `deploy/new-env`, in a folder of their own."""
-    script = (
-        ". deploy/secrets.sh; make_folder; operator_key | write_secret operator_key; "
-        "for name in postgres_password database_password redis_password; do random_hex | write_secret $name; done"
-    )
-    variables = os.environ | {"ADDERWORKS_SECRETS": str(folder)}
-    subprocess.run(["sh", "-euc", script], cwd=ROOT, env=variables, check=True)
-    return {path.name: path.read_text() for path in folder.iterdir()}
-
-
-def compose_command() -> list[str]:
-    """`docker compose`, else the older `docker-compose`."""
-    for command in (["docker", "compose"], ["docker-compose"]):
-        if shutil.which(command[0]) and not subprocess.run([*command, "version"], capture_output=True).returncode:
-            return command
-    raise Trial("neither `docker compose` nor `docker-compose` is here")
-
-
-def output(command: Sequence[str], *, check: bool = True) -> str:
-    done = subprocess.run(command, capture_output=True, text=True)
-    if check and done.returncode:
-        raise Trial(f"{' '.join(command)} failed: {done.stderr.strip()}")
-    return done.stdout if not done.returncode else ""
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-def until(look: Callable[[], T | None], what: str, seconds: float, pause: float = 0.5) -> T:
-    """The first thing that `look` finds; an API that is away is looked for again."""
-    deadline, last = time.monotonic() + seconds, ""
-    while time.monotonic() < deadline:
-        try:
-            if found := look():
-                return found
-        except AdderClientError as error:
-            last = f" (last: {error})"
-        time.sleep(pause)
-    raise Trial(f"not within {seconds:g} s: {what}{last}")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", action="store_true", help="leave the service running at the end")
-    keep = parser.parse_args().keep
+    parser.add_argument("--only", choices=PARTS, action="append", help="these parts alone (may be repeated)")
+    arguments = parser.parse_args()
+    keep, parts = arguments.keep, arguments.only or PARTS
+    failed = 0
+    if set(parts) & {*PARTS[:3]}:
+        failed = new_volume(parts, keep)
+    if "old-volume" in parts and not failed and not keep:
+        with tempfile.TemporaryDirectory(prefix="compose-trial-") as folder:
+            failed = trial_old_volume.old_volume_taken_over(Path(folder), f"adderworks-trial-{os.getpid()}")
+    return failed
+
+
+def new_volume(parts: Sequence[str], keep: bool) -> int:
+    """The parts that begin on an empty machine. Returns the exit status."""
     with tempfile.TemporaryDirectory(prefix="compose-trial-") as folder:
         compose: Compose | None = None
         try:
-            compose = Compose(Path(folder))
-            run(compose, Path(folder))
-        except (Trial, AdderClientError, KeyboardInterrupt) as error:
+            compose = Compose(Path(folder), more=trial_proxy.settings(Path(folder)))
+            run(compose, Path(folder), parts)
+        except (Trial, AdderClientError, httpx2.HTTPError, KeyboardInterrupt) as error:
             say(f"FAILED: {error or type(error).__name__}")
             if compose is not None:
                 show(compose)
@@ -191,29 +92,7 @@ def main() -> int:
         return tear_down(compose, keep)
 
 
-def show(compose: Compose) -> None:
-    for arguments in (["ps", "--all"], ["ps"], ["logs", "--no-color", "--tail", "60"]):
-        try:
-            print(compose(*arguments), flush=True)
-        except Trial as error:
-            print(error, flush=True)
-
-
-def tear_down(compose: Compose, keep: bool) -> int:
-    if keep:
-        say(f"left running: project {compose.project} at {compose.url}")
-        return 0
-    try:
-        compose("down", "--volumes", "--remove-orphans")
-        check(not compose.leftovers(), f"still there after down -v: {compose.leftovers()}")
-    except Trial as error:
-        say(f"FAILED to tear down: {error}")
-        return 1
-    say("removed everything")
-    return 0
-
-
-def run(compose: Compose, folder: Path) -> None:
+def run(compose: Compose, folder: Path, parts: Sequence[str]) -> None:
     say(f"project {compose.project} at {compose.url}")
     refuses_without_secrets(folder)
     compose("config", "--quiet", files=("docker-compose.yml", "docker-compose.gpu.yml"))
@@ -222,6 +101,16 @@ def run(compose: Compose, folder: Path) -> None:
     say(f"built {compose.image}: {size / 1e6:.0f} MB")
     start(compose)
     confined(compose)
+    if "projects" in parts:
+        trial_projects.two_projects(compose)
+    if "tls" in parts:
+        trial_proxy.proxied(compose, folder)
+    if "interruptions" in parts:
+        interruptions(compose, folder)
+
+
+def interruptions(compose: Compose, folder: Path) -> None:
+    """A training through restart, upgrade, stop and down, with an earlier one that must stay as it is."""
     with compose.client() as client:
         first = first_job(client, folder)
         predicted(client, first)
@@ -249,31 +138,6 @@ def refuses_without_secrets(folder: Path) -> None:
         text=True,
     )
     check(done.returncode and "deploy/new-env" in done.stderr, f"started without secrets: {done.stderr}")
-
-
-def start(compose: Compose, *options: str) -> None:
-    """`up`, until the service is ready and every container is healthy."""
-    began = time.monotonic()
-    compose("up", "--detach", *options)
-    with compose.client() as client:
-        until(lambda: client.ready().ready, "/readyz is 200", START_SECONDS)
-        say(f"ready after {time.monotonic() - began:.1f} s")
-        until(lambda: not unhealthy(compose), "all containers are healthy", START_SECONDS)
-        parts = client.ready().raw["checks"]
-    check(all(part["ok"] for part in parts.values()), f"/readyz says {parts}")
-    migrations = [container["State"]["ExitCode"] for container in compose.containers("migrate")]
-    check(migrations == [0], f"migrate ended with {migrations}")
-    said = ", ".join(f"{name}: {part['detail']}" for name, part in parts.items())
-    say(f"all healthy after {time.monotonic() - began:.1f} s ({said}); migrate ended with 0")
-
-
-def unhealthy(compose: Compose) -> list[str]:
-    found = []
-    for service in SERVICES:
-        states = [container["State"]["Health"]["Status"] for container in compose.containers(service)]
-        if not states or set(states) != {"healthy"}:
-            found.append(f"{service}: {states}")
-    return found
 
 
 def confined(compose: Compose) -> None:
@@ -304,18 +168,6 @@ def confined(compose: Compose) -> None:
     outcome = compose("exec", "-T", "worker", "sh", "-c", "touch /opt/x 2>&1 || true; command -v gcc cc || true")
     check("Read-only" in outcome and "cc" not in outcome, f"worker: {outcome}")
     say(f"confined: user {IMAGE_USER}, read-only roots, no capabilities, only the API published, on 127.0.0.1")
-
-
-def spec(epochs: int, **more: Any) -> dict[str, Any]:
-    return {
-        "kind": "train",
-        "model": {"arch": "lenet5_bn"},
-        "dataset": {"name": "digits"},
-        "epochs": epochs,
-        "checkpoint": {"every_epochs": 1, "keep": 2},
-        "labels": {"trial": "compose"},
-        **more,
-    }
 
 
 def first_job(client: Client, folder: Path) -> Job:
@@ -351,7 +203,9 @@ def contents(client: Client, job: Job, folder: Path) -> dict[str, Any]:
 
 def begin_long_job(client: Client, first: Job) -> Job:
     """A training that is in its middle when this returns, with at least one checkpoint."""
-    rates = [point.value for point in client.jobs.metrics(first.id) if point.name == "images_per_second"]
+    rates = [
+        point.value for point in client.jobs.metrics(first.id) if point.name == "images_per_second" and point.value
+    ]
     epochs = math.ceil(LONG_JOB_SECONDS * max(rates) / TRAINING_IMAGES)
     job = client.jobs.submit(spec(epochs, seed=1))
 

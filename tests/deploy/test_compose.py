@@ -107,12 +107,17 @@ def test_every_setting_of_the_compose_file_exists() -> None:
 
 def test_the_stores_have_no_way_out_and_the_proxy_has_its_own_network() -> None:
     networks = compose()["networks"]
-    assert [name for name, entry in networks.items() if not entry.get("internal")] == ["front"]
+    assert [name for name, entry in networks.items() if not entry.get("internal")] == ["front", "outside"]
     on_edge = {name for name, entry in SERVICES.items() if "edge" in entry["networks"]}
     assert on_edge == {"api", "proxy"}
     subnet = networks["edge"]["ipam"]["config"][0]["subnet"].partition(":-")[2].rstrip("}")
     assert subnet in settings_of("api")["trusted_proxies"]
-    assert SERVICES["proxy"]["profiles"] == ["tls"]
+    proxy = SERVICES["proxy"]
+    assert set(proxy["networks"]) & set(SERVICES["api"]["networks"]) == {"edge"}, "the API believes addresses of edge"
+    assert proxy["profiles"] == ["tls"]
+    # Its root has no DAC_OVERRIDE: a key of the operator's, who is not root, is read by the group of the secrets.
+    assert proxy["group_add"] == SERVICES["api"]["group_add"]
+    assert proxy["cap_add"] == ["NET_BIND_SERVICE"]
 
 
 @pytest.fixture

@@ -161,6 +161,32 @@ def test_a_job_pauses_when_its_checkpoints_pass_the_storage(database: Database, 
         lifecycle.resume(session, job)
 
 
+def test_of_checkpoints_at_once_each_counts_those_before_it(database: Database, project: Make) -> None:
+    """Three of 30 bytes fit into 100; each of the seven others pauses its job."""
+    mine = project(max_storage_bytes=100)
+    for _ in range(10):
+        submit(database, mine)
+    claims = []
+    for _ in range(10):
+        with database.write(SERVICE) as session:
+            claims.append(queue.claim(session, Offer("worker_a"), LEASE_MS))
+    waiting = iter(claims)
+
+    def save() -> object:
+        claim = next(waiting)
+        assert claim is not None
+        with database.write(mine) as session:
+            row = attempts.lock(session, claim, LEASE_MS)
+            attempts.add_checkpoint(session, row, 1, attempts.Stored(claim.job_id[-1] * 64, 30), keep=1)
+            attempts.hold_to_storage(session, row)
+        return None
+
+    all_at_once(len(claims), save)
+    with database.read(mine) as session:
+        found = Counter(session.execute(select(Job.status)).scalars())
+    assert found == {Status.RUNNING: 3, Status.PAUSING: 7}
+
+
 def test_a_project_that_is_deleted_takes_no_more_jobs(database: Database, project: Make) -> None:
     """Of a deletion and submits at once, either all submits fail or the deletion does: no job is left without one."""
     for round_ in range(10):
