@@ -34,10 +34,17 @@ def lose_messages(running: Fleet, valkey: Valkey) -> int:
         return sum(client.lpop(running.settings.queue) is not None for _ in range(length // 2))
 
 
+def stopped(pid: int) -> bool:
+    """Whether all threads of a process stand still: the signal is sent before they do."""
+    states = (path.read_text().rpartition(")")[2].split()[0] for path in Path(f"/proc/{pid}/task").glob("*/stat"))
+    return all(state == "T" for state in states)
+
+
 def stop_between_transactions(running: Fleet, owner: subprocess.Popen[bytes]) -> None:
     """SIGSTOP. SQLite has one lock for all: a process that stops while holding it stops everybody; try again then."""
     while True:
         owner.send_signal(signal.SIGSTOP)
+        wait_until(lambda: stopped(owner.pid), "the worker to stop")
         if not running.database.sqlite:
             return
         with closing(sqlite3.connect(running.database.engine.url.database or "", timeout=0.5)) as probe:
