@@ -14,7 +14,6 @@ from typing import Any
 
 import structlog
 
-from jobs.scheduling import kind_of
 from worker.handle import Files, Handle, Spawned, Way, offer_to_oom_killer, reap_orphans
 from worker.memory import OomWatch
 from worker.template.client import Template, TemplateLost
@@ -64,7 +63,7 @@ class ChildProcess:
             command,
             ("--job", str(order)),
             child_environment(os.environ, threads, device, backend, variables),
-            template if kind_of(device) == "cpu" else None,
+            template if device == "cpu" else None,
             credentials,
         )
         self._lifeline = pipes.lifeline

@@ -8,10 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from addercore.config import Holdout, Part, dataset
-from addercore.data import part
+from addercore.config import dataset
+from addercore.data import Split, raw
 from addercore.data.pixels import resize
-from addercore.data.sets import pixels_of
 
 
 def as_bytes(pixels: torch.Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -20,15 +19,13 @@ def as_bytes(pixels: torch.Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
     return (found * 255).round().to(torch.uint8).numpy()
 
 
-def dataset_bytes(
-    name: str, split: Part, data_dir: Path | None = None, holdout: Holdout | None = None
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """All images of a part, uint8 (N, C, H, W), and labels (N,); `holdout`: what of the training images validates.
+def dataset_bytes(name: str, split: Split, data_dir: Path | None = None) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """All images of a split, uint8 (N, C, H, W), and labels (N,).
 
     Raises:
         ValueError: an unknown dataset, or one that memory cannot hold.
         BadData: files of the dataset are missing or damaged.
     """
-    pixels, labels = pixels_of(name, part(name, split, data_dir, holdout))
+    pixels, labels = raw(name, split, data_dir)
     height, width = dataset(name).input_shape[1:]
     return as_bytes(pixels, (height, width)), labels.numpy()

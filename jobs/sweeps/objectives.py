@@ -25,15 +25,8 @@ INTEGER_RESULTS = (
     *("result.float.accuracy", "result.float.loss", "result.model_bytes", "result.energy_joules"),
 )
 """Of a quantisation."""
-LATENCIES = ("result.model.p50_ms", "result.model.p99_ms", "result.model.images_per_second", "result.model.bytes")
-"""Of a benchmark: its model by the fastest engine."""
-DEFAULTS = {
-    "train": "val/accuracy",
-    "evaluate": "result.accuracy",
-    "quantize": "result.integer.accuracy",
-    "benchmark": "result.model.p50_ms",
-}
-PATHS: dict[str, tuple[str, ...]] = {"evaluate": RESULTS, "quantize": INTEGER_RESULTS, "benchmark": LATENCIES}
+DEFAULTS = {"train": "val/accuracy", "evaluate": "result.accuracy", "quantize": "result.integer.accuracy"}
+PATHS: dict[str, tuple[str, ...]] = {"evaluate": RESULTS, "quantize": INTEGER_RESULTS}
 """Paths into the result, of the kinds whose jobs have no metrics."""
 
 CLOSE = 0.75
@@ -100,7 +93,6 @@ def _article(kind: str) -> str:
         "evaluate": "an evaluation",
         "analyze": "an analysis",
         "quantize": "a quantisation",
-        "benchmark": "a benchmark",
     }.get(kind, f"a job {kind!r}")
 
 

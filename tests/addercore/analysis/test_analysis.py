@@ -67,7 +67,6 @@ SMALL: dict[str, dict[str, Any]] = {
     "figure4": {},
     "variance": {},
     "distillation": {},
-    "successors": {},
 }
 
 

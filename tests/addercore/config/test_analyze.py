@@ -21,7 +21,6 @@ NAMES = (
     "figure4",
     "variance",
     "distillation",
-    "successors",
 )
 
 
