@@ -95,15 +95,19 @@ class Reference:
         return (self.fastest,) if self.fastest == self.named else (self.fastest, self.named)
 
 
-@cache
 def reference(backend: str, operation: str) -> Reference | None:
     """For a backend's operation, by its instruction set; None where there is no probe of it.
 
     The fused forward operations are held against the forward's. Forms that differ by less than `TIE` count as equal,
     and the first is taken: where they are equally fast, another one would be named in every run.
     """
-    kind = "forward" if operation.startswith("forward") else operation
-    forms = [probe for probe in probes() if (probe.isa, probe.operation) == (ISA.get(backend), kind)]
+    return _reference(ISA.get(backend), "forward" if operation.startswith("forward") else operation)
+
+
+@cache
+def _reference(isa: str | None, kind: str) -> Reference | None:
+    """Measured once, so that operations with the same probes have the same answer."""
+    forms = [probe for probe in probes() if (probe.isa, probe.operation) == (isa, kind)]
     if not forms:
         return None
     rates = {probe: max(rate(probe) for _ in range(BEST_OF)) for probe in forms}
