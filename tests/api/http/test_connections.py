@@ -95,11 +95,13 @@ def test_a_head_that_comes_drop_by_drop_is_ended(serve: Serve, sent: bytes) -> N
     with serve(header_seconds=1) as site, connected(site) as slow:
         slow.sendall(sent)
         over = threading.Event()
+        drops: list[bytes] = []
 
         def drip() -> None:
             try:
                 while not over.wait(0.1):
-                    slow.sendall(b"\n" if sent == b"\r\n" else b"x")
+                    drops.append(b"\n" if sent == b"\r\n" else b"x")
+                    slow.sendall(drops[-1])
             except OSError:
                 pass  # the server has ended the connection
 
@@ -110,7 +112,8 @@ def test_a_head_that_comes_drop_by_drop_is_ended(serve: Serve, sent: bytes) -> N
                 assert ended(slow)
             else:
                 select.select([slow], [], [], 60)
-                time.sleep(0.5)  # bytes go on to arrive, and the answer is not lost by that
+                before = len(drops)
+                wait_until(lambda: len(drops) > before + 3 or not thread.is_alive(), "bytes to arrive after the answer")
                 status, found = answer_of(slow)
                 assert (status, found["code"]) == (408, "request_timeout")
                 assert "ADDER_HEADER_SECONDS" in found["detail"]

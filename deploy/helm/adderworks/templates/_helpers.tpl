@@ -51,7 +51,6 @@ helm.sh/chart: {{ printf "%s-%s" (index . 0).Chart.Name (index . 0).Chart.Versio
 
 {{/* The database as one of its roles: (list context role key). */}}
 {{- define "adderworks.database" -}}
-- {name: ADDER_AUTH, value: "on"}
 {{- with (index . 0).Values.database }}
 - {name: ADDER_DATABASE_HOST, value: {{ .host | quote }}}
 - {name: ADDER_DATABASE_PORT, value: {{ .port | quote }}}
@@ -63,6 +62,7 @@ helm.sh/chart: {{ printf "%s-%s" (index . 0).Chart.Name (index . 0).Chart.Versio
 
 {{/* What API and workers reach: the database as the role that owns nothing, the broker, the artifacts. */}}
 {{- define "adderworks.stores" -}}
+- {name: ADDER_AUTH, value: "on"}
 {{ include "adderworks.database" (list . .Values.database.user "database-password") }}
 - {name: ADDER_BROKER_HOST, value: {{ .Values.redis.host | quote }}}
 - {name: ADDER_BROKER_PORT, value: {{ .Values.redis.port | quote }}}
