@@ -11,6 +11,7 @@ import psycopg
 import pytest
 import torch
 
+from addercore.ops import available
 from tests.support import avx2_alone, repeat
 from tests.support.servers import wait_until
 from tests.support.shared import ROOT, Run
@@ -164,6 +165,18 @@ def test_the_run_on_avx2_alone_is_skipped_where_it_shows_nothing_new(
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     reason = avx2_alone.reason_to_skip()
     assert (reason is None) if says is None else (says in str(reason))
+
+
+@pytest.mark.skipif("c-avx2" not in available(), reason="the kernels for AVX2 do not run here")
+def test_the_run_on_avx2_alone_takes_its_kernels_and_leaves_other_types_alone() -> None:
+    asked = (
+        "import torch; from addercore.ops import choose; print(torch.backends.cpu.get_cpu_capability(), "
+        "*(choose(torch.device('cpu'), kind).name for kind in (torch.float32, torch.float64)))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", asked], env=os.environ | avx2_alone.AVX2_ALONE, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.split() == ["AVX2", "c-avx2", "portable"]
 
 
 @pytest.mark.long("three runs of pytest")

@@ -15,7 +15,7 @@ NAMES = frozenset(
         "LD_LIBRARY_PATH", "LD_PRELOAD", "LD_BIND_NOW", "GLIBC_TUNABLES",
         "VIRTUAL_ENV", "CONDA_PREFIX", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "CC", "CXX",
         "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES", "NVIDIA_TF32_OVERRIDE",
-        "ADDER_BACKEND", "ADDER_COMMIT", "ADDER_TRITON_TUNE",
+        "ADDER_BACKEND", "ADDER_COMMIT", "ADDER_CPU_CAPABILITY", "ADDER_TRITON_TUNE",
     }
 )  # fmt: skip
 """Variables that a training or what it loads reads. Of the service's own, those that `addercore` reads."""

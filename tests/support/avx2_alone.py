@@ -14,7 +14,7 @@ import torch
 
 from addercore.ops import available
 
-AVX2_ALONE = {"ADDER_BACKEND": "c-avx2", "ATEN_CPU_CAPABILITY": "avx2"}
+AVX2_ALONE = {"ADDER_CPU_CAPABILITY": "avx2", "ATEN_CPU_CAPABILITY": "avx2"}
 """For our kernels, and for PyTorch's."""
 
 
