@@ -17,7 +17,7 @@ export PYTHONDONTWRITEBYTECODE :=
 WORKERS ?= 3
 SIDE_BY_SIDE := -n $(WORKERS) --dist loadgroup
 
-.PHONY: setup kernels demo up test test-all test-five check docs faults fuzz format bench bench-integer bench-service bench-load soak attack compose-test lock release clean
+.PHONY: setup kernels demo up test test-all test-five check docs faults fuzz format study bench bench-integer bench-service bench-load soak attack compose-test lock release clean
 
 setup: $(VENV)/.installed $(KERNELS) $(ENGINE)
 
@@ -80,6 +80,11 @@ format: setup
 	$(RUN)/ruff format .
 	$(RUN)/ruff check --fix .
 	$(RUN)/python -m adderclient.make_sync
+
+# The smallest honest part of the study on Fashion-MNIST; started again, it goes on where it was interrupted.
+study: setup
+	$(RUN)/python -m benchmarks.study benchmarks/studies/smallest.json
+	$(RUN)/python -m benchmarks.study benchmarks/studies/smallest.json --look
 
 bench: setup
 	$(RUN)/python -m benchmarks.kernels --write

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from addercore.errors import CheckpointError as CheckpointError
     from addercore.errors import Diverged as Diverged
     from addercore.errors import LoaderLost as LoaderLost
+    from addercore.errors import RankLost as RankLost
     from addercore.errors import Stopped as Stopped
     from addercore.io import Model as Model
     from addercore.io import Prediction as Prediction
@@ -47,6 +48,7 @@ _HOME = {
     "CheckpointError": "errors",
     "Diverged": "errors",
     "LoaderLost": "errors",
+    "RankLost": "errors",
     "Stopped": "errors",
     "AnalyzeConfig": "config",
     "AnalyzeResult": "analysis",

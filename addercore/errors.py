@@ -24,6 +24,11 @@ class LoaderLost(AdderError):
     """A data-loader process was ended from outside. The run itself is sound and can resume from its last checkpoint."""
 
 
+class RankLost(AdderError):
+    """One of the processes of a training was ended from outside, or the connection to it broke. The run itself is sound
+    and can resume from its last checkpoint."""
+
+
 class Stopped(AdderError):
     """`Callbacks.should_stop` asked to stop before there was a result."""
 

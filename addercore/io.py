@@ -129,6 +129,7 @@ def manifest_of(config: TrainConfig, metrics: dict[str, float]) -> dict[str, Any
             "first_last": config.model.first_last,
             "gradient": config.model.gradient,
             "input_shape": list(info.input_shape),
+            **({} if config.model.layers is None else {"layers": config.model.layer_list}),
         },
         "preprocessing": {
             "channels": info.input_shape[0],

@@ -25,12 +25,12 @@ from api.http import problems
 from api.http.compression import CompressionMiddleware
 from api.http.cors import Cors
 from api.http.middleware import RequestMiddleware
-from api.http.prefix import with_prefix
 from api.jobs import artifacts, history, stream
 from api.jobs import pages as jobs_pages
 from api.jobs import routes as jobs
 from api.models import pages as models_pages
 from api.models import routes as models
+from api.new import pages as new_pages
 from api.openapi import document_of
 from api.recipes import pages as recipes_pages
 from api.recipes import routes as recipes
@@ -41,8 +41,10 @@ from api.sweeps import routes as sweeps
 from api.system import routes as system
 from api.system.probes import Probes
 from api.web import errors, openapi_page, static_files
+from api.web.html import page
 from api.webhooks import pages as webhooks_pages
 from api.webhooks import routes as webhooks
+from api.workers import pages as workers_pages
 from api.workers import routes as workers
 from jobs.settings import Settings
 
@@ -64,6 +66,7 @@ ROUTERS = (
 )
 PAGES = (
     jobs_pages.router,
+    new_pages.router,
     models_pages.router,
     datasets_pages.router,
     recipes_pages.router,
@@ -72,6 +75,7 @@ PAGES = (
     compare_pages.router,
     access_pages.router,
     webhooks_pages.router,
+    workers_pages.router,
 )
 """The dashboard. Pages are rendered on the server and only read; their buttons call the REST API."""
 
@@ -127,17 +131,19 @@ def _rooms() -> APIRouter:
 
 def _add_reference(app: FastAPI) -> None:
     @app.get("/docs", include_in_schema=False)
-    def docs() -> HTMLResponse:
-        prefix = app.state.service.settings.path_prefix
-        return HTMLResponse(with_prefix(openapi_page.render(app.openapi()), prefix))
+    def docs(request: Request) -> HTMLResponse:
+        document = app.openapi()
+        context = {
+            "section": "docs",
+            "title": openapi_page.title_of(document),
+            "contents": openapi_page.contents_of(document),
+            "content": openapi_page.render(document),
+        }
+        return page(request, "docs.html", context)
 
     @app.get("/openapi.json", include_in_schema=False)
     def document() -> Response:
         return Response(json.dumps(app.openapi()), media_type="application/json")
-
-    @app.get(openapi_page.STYLE_PATH, include_in_schema=False)
-    async def style() -> Response:
-        return Response(openapi_page.STYLE, media_type="text/css")
 
 
 def _routes(routes: Iterable[Any]) -> Iterator[APIRoute]:

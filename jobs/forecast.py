@@ -10,11 +10,11 @@ import heapq
 from bisect import bisect_left
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
-from jobs.scheduling import COMPETES, has_gpu, kind_of, placement
+from jobs.scheduling import COMPETES, device_text, devices_of, has_gpu, kind_of, placement, room
 
 
 class Needs(NamedTuple):
@@ -26,6 +26,8 @@ class Needs(NamedTuple):
     """The environment that the job keeps to (`Job.environment_key`); None: any."""
     alone: bool = False
     """Whether it must run alone on its worker (`scheduling.last_chance`)."""
+    ranks: int = 1
+    """Processes that compute it together."""
 
 
 class Waiting(NamedTuple):
@@ -71,6 +73,7 @@ class Host:
             and needs.device in self.accepts
             and needs.memory_mb <= self.memory_mb
             and (needs.key is None or needs.key in self.keys)
+            and (needs.ranks == 1 or room(self.devices, self.devices, needs.device, needs.ranks) is not None)
         )
 
 
@@ -153,6 +156,10 @@ class Forecast:
             return self._starts.get(job.id)
         return self._starts.get(orders[at - 1][2]) if at else None
 
+    def start_of_new(self, job: Waiting) -> float | None:
+        """Seconds until a job would start that nobody has submitted yet; None as `start_in` says."""
+        return replace(self, waiting=[*self.waiting, job]).start_in(job)
+
     def waiting_for(self, needs: Needs) -> str | None:
         """What no live worker offers; None if one could take such a job."""
         if self._takers(needs):
@@ -163,6 +170,10 @@ class Forecast:
         fitting = [host for host in live if needs.device in host.accepts]
         if not fitting:
             return f"no live worker has a {'GPU' if needs.device == 'cuda' else 'CPU to offer'}"
+        if needs.ranks > 1 and not any(
+            room(host.devices, host.devices, needs.device, needs.ranks) is not None for host in fitting
+        ):
+            return f"no live worker has {needs.ranks} GPUs"
         fitting = [host for host in fitting if host.memory_mb >= needs.memory_mb]
         where = " with a GPU" if needs.device == "cuda" else ""
         if not fitting:
@@ -217,17 +228,25 @@ class _Slots:
     """Whether a job runs here that must run alone."""
 
     def take(self, device: str, memory_mb: int, alone: bool) -> None:
-        if device in self.free:
-            self.free.remove(device)
+        for one in devices_of(device):
+            if one in self.free:
+                self.free.remove(one)
         self.memory_mb -= memory_mb
         self.jobs += 1
         self.closed = self.closed or alone
 
     def leave(self, device: str, memory_mb: int, alone: bool) -> None:
-        self.free = sorted([*self.free, device], key=self.host.devices.index)
+        self.free = sorted([*self.free, *devices_of(device)], key=self.host.devices.index)
         self.memory_mb += memory_mb
         self.jobs -= 1
         self.closed = self.closed and not alone
+
+    def devices(self, needs: Needs) -> str | None:
+        """Where such a job would run; None if too few slots are free."""
+        if needs.ranks == 1:
+            return placement(self.free, self.host.gpus).get(needs.device)
+        found = room(self.free, self.host.devices, needs.device, needs.ranks)
+        return None if found is None else device_text(found)
 
     def fits(self, needs: Needs) -> bool:
         """Whether it could take such a job now, apart from its devices."""
@@ -266,6 +285,24 @@ class Replay:
             self._hosts[number].leave(device, memory_mb, alone)
             yield from self._fill(number, time)
 
+    def _next(self, number: int) -> tuple[Waiting | None, str]:
+        """The job that a worker takes next, and where; (None, "") if there is none for it.
+
+        A job of several processes that comes first and needs more slots keeps those of its kind that are free here, if
+        this is the first worker that could take it.
+        """
+        slots, kept = self._hosts[number], set[str]()
+        places = placement(slots.free, slots.host.gpus)
+        lines = (self._lines[needs] for needs in self._for[number] if needs.device in places and slots.fits(needs))
+        for job in sorted((line[0] for line in lines if line), key=lambda job: job.order):
+            kind = kind_of(places[job.needs.device])
+            device = slots.devices(job.needs)
+            if device is not None and kind not in kept:
+                return job, device
+            if device is None and number == min(i for i, host in enumerate(self._hosts) if host.host.may(job.needs)):
+                kept.add(kind)
+        return None, ""
+
     def _end(self, time: float | None, number: int, device: str, memory_mb: int, alone: bool) -> None:
         if time is not None:  # else it is unknown when its slot becomes free
             heapq.heappush(self._ends, (max(0.0, time), number, device, memory_mb, alone))
@@ -273,21 +310,10 @@ class Replay:
     def _fill(self, number: int, time: float) -> Iterable[tuple[str, float]]:
         slots = self._hosts[number]
         while slots.free and not slots.closed:
-            places = placement(slots.free, slots.host.gpus)
-            best: Waiting | None = None
-            for needs in self._for[number]:
-                line = self._lines[needs]
-                if (
-                    line
-                    and needs.device in places
-                    and slots.fits(needs)
-                    and (best is None or line[0].order < best.order)
-                ):
-                    best = line[0]
+            best, device = self._next(number)
             if best is None:
                 return
             self._lines[best.needs].popleft()
-            device = places[best.needs.device]
             pace = self._paces.get(kind_of(device))
             yield best.id, time
             slots.take(device, best.needs.memory_mb, best.needs.alone)

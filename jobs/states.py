@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final, Literal, get_args
 
-Phase = Literal["starting", "reading_data", "calibrating", "training", "validating", "storing"]
+Phase = Literal["starting", "reading_data", "calibrating", "training", "validating", "measuring", "storing"]
 """What an attempt does just now, in their order."""
 PHASES: Final[tuple[Phase, ...]] = get_args(Phase)
 

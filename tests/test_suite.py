@@ -174,7 +174,11 @@ def test_the_run_on_avx2_alone_takes_its_kernels_and_leaves_other_types_alone() 
         "*(choose(torch.device('cpu'), kind).name for kind in (torch.float32, torch.float64)))"
     )
     told = subprocess.run(
-        [sys.executable, "-c", asked], env=os.environ | avx2_alone.AVX2_ALONE, capture_output=True, text=True, check=True
+        [sys.executable, "-c", asked],
+        env=os.environ | avx2_alone.AVX2_ALONE,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert told.stdout.split() == ["AVX2", "c-avx2", "portable"]
 

@@ -18,8 +18,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from addercore.arch import is_integer, read_manifest
-from addercore.config import AnalyzeConfig, DatasetInfo, InvalidConfig, QuantizeConfig, TrainConfig, register
-from addercore.errors import AdderError, BadData, BadModel, CheckpointError, Diverged, LoaderLost, Stopped
+from addercore.config import (
+    AnalyzeConfig,
+    BenchmarkConfig,
+    DatasetInfo,
+    InvalidConfig,
+    QuantizeConfig,
+    TrainConfig,
+    register,
+)
+from addercore.errors import AdderError, BadData, BadModel, CheckpointError, Diverged, LoaderLost, RankLost, Stopped
+from jobs.scheduling import ranks_of
 from jobs.states import FailureCode
 from worker import protocol
 from worker.confine import confine
@@ -41,6 +50,7 @@ FAILURES: dict[type[Exception], FailureCode] = {
     InvalidConfig: FailureCode.BAD_DATA,
     Diverged: FailureCode.DIVERGED,
     LoaderLost: FailureCode.WORKER_LOST,
+    RankLost: FailureCode.WORKER_LOST,
 }
 """Failure codes by exception; the first class that fits counts. `ending` handles all others."""
 
@@ -72,8 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if order.dataset is not None:
         register(DatasetInfo.from_dict(order.dataset))
     try:
-        run = {"train": train, "evaluate": evaluate, "analyze": analyze, "quantize": quantize, "ingest": ingest}
-        outcome = run[order.kind](order, messages, stop)
+        outcome = RUNS[order.kind](order, messages, stop)
     except Exception as error:  # noqa: BLE001  (every failure becomes a code and a sentence)
         traceback.print_exc()
         outcome = ending(error, Path(order.workdir))
@@ -167,7 +176,7 @@ def train(order: protocol.JobOrder, messages: Messages, stop: threading.Event) -
     print(f"Done: {result.step} steps, {result.epoch} epochs.", flush=True)
     counts = TrainConfig.from_dict(order.spec).counts().totals()
     began = {} if result.initialised is None else {"initialised": result.initialised.to_dict()}
-    return protocol.Done(result={**finite(result.metrics), "counts": counts, **began})
+    return protocol.Done(result={**finite(result.metrics), "counts": counts, "validation": result.validation, **began})
 
 
 def artifact_ready(item: Artifact) -> protocol.ArtifactReady:
@@ -192,6 +201,7 @@ def resumed_fit(order: protocol.JobOrder, callbacks: addercore.Callbacks) -> add
             init_from=Path(order.model) if order.model else None,
             continue_from=Path(order.continue_from) if order.continue_from else None,
             teacher=Path(order.teacher) if order.teacher else None,
+            processes=ranks_of(order.spec),
         ),
     )
 
@@ -302,6 +312,34 @@ def quantize(order: protocol.JobOrder, messages: Messages, stop: threading.Event
             metrics = made.manifest["metrics"]
             messages.send(protocol.ModelReady(path=str(item.path), manifest=made.manifest, metrics=metrics))
     return protocol.Done(result=finite(made.result))
+
+
+def benchmark(order: protocol.JobOrder, messages: Messages, stop: threading.Event) -> protocol.Outcome:
+    from addercore.latency import benchmark as run
+
+    if order.model is None:
+        raise AdderError("The model to measure is gone.")
+    report_environment(messages, "cpu")
+    config, callbacks = BenchmarkConfig.from_dict(order.spec), training_callbacks(messages, stop)
+    try:
+        made = run(config, Path(order.model), Path(order.workdir), order.threads, callbacks)
+    except Stopped:
+        return protocol.Stopped()  # nothing is saved: a later attempt measures anew
+    for item in made.artifacts:
+        messages.send(artifact_ready(item))
+    print(f"Done: {len(made.result['rows'])} rows.", flush=True)
+    return protocol.Done(result=finite(made.result))
+
+
+RUNS: dict[str, Callable[[protocol.JobOrder, Messages, threading.Event], protocol.Outcome]] = {
+    "train": train,
+    "evaluate": evaluate,
+    "analyze": analyze,
+    "quantize": quantize,
+    "benchmark": benchmark,
+    "ingest": ingest,
+}
+"""What runs each kind of job."""
 
 
 def training_callbacks(messages: Messages, stop: threading.Event) -> addercore.Callbacks:

@@ -134,12 +134,15 @@ class WorkerContext:
             keys=self.offers,
             names={f"cuda:{number}": f"cuda ({name})" for number, name in enumerate(self.gpu_names)},
             idle=free.idle,
+            free_slots=free.slots,
+            slots=self.slots.devices,
         )
 
-    def threads(self, wanted: int | None) -> int:
-        """Threads of one attempt: those that the spec asks for, else the cores of this machine divided by the slots."""
-        shared = max(1, len(os.sched_getaffinity(0)) // len(self.slots.devices))
-        return wanted or self.settings.worker_threads or shared
+    def threads(self, wanted: int | None, slots: int = 1, ranks: int = 1) -> int:
+        """Threads of each of the `ranks` processes of an attempt: those that the spec asks for, else the share of its
+        `slots` in the cores of this machine."""
+        shared = self.settings.worker_threads or len(os.sched_getaffinity(0)) // len(self.slots.devices)
+        return wanted or max(1, shared * slots // ranks)
 
     def row(self) -> dict[str, Any]:
         """The row of this worker, as an argument of `recovery.heartbeat`."""

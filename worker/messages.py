@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import select
 import signal
-import sys
 import threading
 
 from pydantic import BaseModel
 
-F_SETSIG = 10
-"""Linux's fcntl command that chooses the signal (fcntl(2)); Python has no name for it."""
+from addercore.lifeline import die_when_closed
 
 
 class Messages:
@@ -38,34 +34,5 @@ def stop_on_sigterm() -> threading.Event:
 
 
 def die_with_supervisor(lifeline: int) -> None:
-    """Kills the whole process group once the supervisor's end of the pipe is closed, however the supervisor ended.
-
-    On Linux the kernel does it: a training that hangs in a library and holds the interpreter's lock would never read
-    its lifeline. Elsewhere a thread waits.
-    """
-
-    def wait() -> None:
-        while os.read(lifeline, 1):
-            pass
-        os.killpg(0, signal.SIGKILL)
-
-    if not die_when_closed(lifeline):
-        threading.Thread(target=wait, name="lifeline", daemon=True).start()
-
-
-def die_when_closed(pipe: int) -> bool:
-    """Has the kernel kill this process group once the last writing end of `pipe` is closed (fcntl(2), F_SETSIG).
-
-    Unlike a parent-death signal it does not depend on who the parent is, nor on which of its threads lives on.
-
-    Returns:
-        False where the system has no such signal.
-    """
-    if sys.platform != "linux":
-        return False
-    fcntl.fcntl(pipe, fcntl.F_SETOWN, -os.getpgrp())
-    fcntl.fcntl(pipe, F_SETSIG, signal.SIGKILL)
-    fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
-    if select.select([pipe], [], [], 0)[0]:  # closed before the kernel was asked
-        os.killpg(0, signal.SIGKILL)
-    return True
+    """Kills the whole process group once the supervisor's end of the pipe is closed, however the supervisor ended."""
+    die_when_closed(lifeline, group=True)

@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from jobs.scheduling import kind_of
 from worker.handle import Files, Handle, Spawned, Way, offer_to_oom_killer, reap_orphans
 from worker.memory import OomWatch
 from worker.template.client import Template, TemplateLost
@@ -63,7 +64,7 @@ class ChildProcess:
             command,
             ("--job", str(order)),
             child_environment(os.environ, threads, device, backend, variables),
-            template if device == "cpu" else None,
+            template if kind_of(device) == "cpu" else None,
             credentials,
         )
         self._lifeline = pipes.lifeline

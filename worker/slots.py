@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from jobs.errors import JobsError
 from jobs.repository.attempts import Claim
-from jobs.scheduling import has_gpu, kind_of, last_chance, needs_memory_mb
+from jobs.scheduling import devices_of, has_gpu, kind_of, last_chance, needs_memory_mb, ranks_of
 from jobs.settings import Settings
 
 
@@ -43,6 +43,8 @@ class Free:
     memory_mb: int
     idle: bool
     """Whether the worker runs no job."""
+    slots: tuple[str, ...] = ()
+    """The device of each free slot, in the order of `devices`."""
 
 
 class Slots:
@@ -65,14 +67,15 @@ class Slots:
         with self._lock:
             taken = list(self._taken)
         left = Counter(self.devices)
-        left.subtract(claim.device for claim in taken)
-        busy = Counter(claim.device for claim in taken)
+        busy = Counter(device for claim in taken for device in devices_of(claim.device))
+        left.subtract(busy)
         known = dict.fromkeys(self.devices)
         devices = sorted((d for d in known if left[d] > 0), key=lambda d: (kind_of(d) == "cpu", busy[d]))
         if not devices or any(last_chance(claim.faults, claim.max_attempts) for claim in taken):
             return None
-        asked = sum(needs_memory_mb(claim.spec["resources"]["memory_gb"]) for claim in taken)
-        return Free(tuple(devices), has_gpu(self.devices), max(0, self.memory_mb - asked), not taken)
+        asked = sum(needs_memory_mb(claim.spec["resources"]["memory_gb"], ranks_of(claim.spec)) for claim in taken)
+        slots = tuple(device for device in devices for _ in range(left[device]))
+        return Free(tuple(devices), has_gpu(self.devices), max(0, self.memory_mb - asked), not taken, slots)
 
     def take(self, claim: Callable[[Free], Claim | None]) -> Claim | None:
         """Takes a slot if `claim` finds a job for what is free. The caller calls `release` after the job."""

@@ -18,6 +18,7 @@ from jobs.errors import FenceLost, JobsError, StoreError
 from jobs.files import remove_if_empty
 from jobs.repository import attempts, history
 from jobs.repository.attempts import Claim
+from jobs.scheduling import devices_of, kind_of, ranks_of
 from jobs.states import Cause, FailureCode, Status
 from worker import protocol
 from worker.attempt import AttemptWriter, Copy
@@ -182,12 +183,10 @@ class Supervisor:
     def _confinement(self) -> protocol.Confinement | None:
         if not self._context.isolation.landlock:
             return None
-        resources = self._claim.spec["resources"]
-        several = max(resources.get("processes") or 1, resources.get("gpus") or 1) > 1
         return protocol.Confinement(
             data_dir=str(self._settings.data_dir.resolve()),
             readable=tuple(str(folder.resolve()) for folder in self._settings.child_readable),
-            network=several,
+            network=ranks_of(self._claim.spec) > 1,
         )
 
     def _inputs(self) -> Inputs:
@@ -225,12 +224,13 @@ class Supervisor:
 
     @property
     def _threads(self) -> int:
-        return self._claim.threads or self._context.threads(self._claim.spec["resources"]["threads"])
+        slots, ranks = len(devices_of(self._claim.device)), ranks_of(self._claim.spec)
+        return self._claim.threads or self._context.threads(self._claim.spec["resources"]["threads"], slots, ranks)
 
     def _await_template(self) -> None:
         """Waits while the template starts, as it is ready sooner than a spawned process would be."""
         template = self._context.template
-        if template is not None and self._claim.device == "cpu":
+        if template is not None and kind_of(self._claim.device) == "cpu":
             template.keep()
             until = time.monotonic() + TEMPLATE_SECONDS
             self._hold_until(lambda: template.settled or time.monotonic() > until)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from jobs.scheduling import devices_of, kind_of
+
 NAMES = frozenset(
     {
         "PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TZDIR", "TMPDIR", "TEMP", "TMP",
@@ -72,8 +74,8 @@ def child_environment(
 
 
 def _visible(inherited: str | None, device: str) -> str:
-    """CUDA_VISIBLE_DEVICES of a child: its one GPU, by its number among those that the worker itself may see."""
-    kind, _, number = device.partition(":")
-    if kind != "cuda":
+    """CUDA_VISIBLE_DEVICES of a child: its GPUs, by their numbers among those that the worker itself may see."""
+    if kind_of(device) != "cuda":
         return ""
-    return number if inherited is None else inherited.split(",")[int(number)].strip()
+    numbers = [one.partition(":")[2] for one in devices_of(device)]
+    return ",".join(numbers if inherited is None else (inherited.split(",")[int(one)].strip() for one in numbers))

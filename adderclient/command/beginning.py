@@ -13,7 +13,7 @@ import typer
 
 from adderclient import schema
 from adderclient.client import Client
-from adderclient.command import completion, copied, yaml
+from adderclient.command import completion, copied
 from adderclient.command.app import Url, connect
 from adderclient.command.errors import UsageError
 from adderclient.command.output import note
@@ -113,6 +113,8 @@ def _field(name: str, value: Any, indent: str) -> Iterator[str]:
 
 def _plain(value: Any) -> str:
     """A value on one line. JSON is YAML; a text that reads as itself needs no quotes."""
+    from addercore import yaml  # here, as most commands read none
+
     if isinstance(value, str) and value:
         try:
             if yaml.parsed(value) == value and yaml.parsed(f"a: {value}") == {"a": value}:

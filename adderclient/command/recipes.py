@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from adderclient.client import Client
-from adderclient.command import completion, copied, yaml
+from adderclient.command import completion, copied
 from adderclient.command.app import AsJson, Url, connect
 from adderclient.command.columns import Column
 from adderclient.command.groups import ShowsNames, group
@@ -74,6 +74,8 @@ def show(
 
 def _show(recipe: Recipe, dataset: str | None) -> None:
     """Prints YAML that `adder submit` takes as it is; its comments describe the recipe."""
+    from addercore import yaml  # here, as most commands read none
+
     facts = [
         f"{recipe.title} ({recipe.reference})",
         *wrap(recipe.description, WIDTH),

@@ -27,7 +27,7 @@ MOST_CLASSES = 20
 """Names of classes that are printed."""
 PAGES = {"job": "/jobs/{}", "model": "/models/{}", "sweep": "/sweeps/{}", "dataset": "/datasets"}
 """Where the dashboard shows an object of each kind."""
-COUNTED = ("train", "evaluate", "quantize")
+COUNTED = ("train", "evaluate", "quantize", "benchmark")
 """Kinds of jobs that are about one network."""
 Shown = Job | Model | Sweep | Dataset
 

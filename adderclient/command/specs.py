@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from adderclient import schema
-from adderclient.command import yaml
 from adderclient.command.errors import UsageError
 
 
@@ -48,6 +47,8 @@ def labels(pairs: Iterable[str]) -> dict[str, str]:
 
 
 def _parse(source: str, content: str) -> Any:
+    from addercore import yaml  # here, as most commands read none
+
     if source.endswith(".json"):
         try:
             return yaml.checked(json.loads(content))
@@ -75,6 +76,8 @@ def _apply(spec: dict[str, Any], override: str) -> None:
 
 def _value(kind: str, name: str, text: str, override: str) -> Any:
     """The value of ``--set``, of the type that the field has. A kind that this client does not know takes anything."""
+    from addercore import yaml  # here, as most commands read none
+
     field = schema.find(kind, name)
     if field is None and schema.fields(kind):
         meant = schema.nearest(kind, name)

@@ -32,8 +32,8 @@ class Progress(Record):
     """How far a running job is."""
 
     phase: str | None = None
-    """What it does just now: `starting`, `reading_data`, `calibrating`, `training`, `validating` or `storing`; None
-    unless it runs."""
+    """What it does just now: `starting`, `reading_data`, `calibrating`, `training`, `validating`, `measuring` or
+    `storing`; None unless it runs."""
     epoch: int | None = None
     """Finished epochs."""
     epochs: int | None = None
@@ -124,6 +124,9 @@ class Validation(Record):
     """The spec with every default filled in."""
     model: Json = field(default_factory=dict)
     """What the network costs for one image: ``parameters, operations {add, mul, xnor}, layers, energy_joules, …``."""
+    estimate: Json = field(default_factory=dict)
+    """What is expected of the job: ``seconds, memory_bytes, queue_position, start_at, waiting_for``; None where nothing
+    is known."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

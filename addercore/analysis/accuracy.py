@@ -314,6 +314,36 @@ def distillation(config: AnalyzeConfig, findings: list[Finding]) -> Report:
     return Report(caption, Table(columns, rows), _judged(accuracies, verdict), picture)
 
 
+def successors(config: AnalyzeConfig, findings: list[Finding]) -> Report:
+    accuracies = Accuracies(config, findings)
+    rows = _rows(config, accuracies)
+    for row in rows:
+        difference = None if row["row"] == "plain" else accuracies.difference(row["row"], "plain")
+        if difference is not None:
+            row |= _difference(difference)
+    columns = (
+        Column("network", "network"),
+        _ACCURACY,
+        Column("difference", "difference from the plain adder ± 95 % interval, points", "points", "difference_margin"),
+        _NOTE,
+    )
+    arch = (config.archs or ("",))[0]
+    caption = (
+        f"Successors of the adder network at equal epochs, {arch}; the teacher of the distilled ones is the twin of "
+        f"their seed, that of PKKD trains alongside. {_where(config)}"
+    )
+
+    def verdict() -> Verdict:
+        others = [row["row"] for row in rows if row["row"] not in ("plain", TEACHER)]
+        better = [accuracies.name(other) for other in others if accuracies.sign(other, "plain") == 1]
+        text = f"Ahead of plain AdderNet: {'; '.join(better)}." if better else "None is ahead of plain AdderNet."
+        reasons = [accuracies.describe(other, against) for other in others for against in ("plain", TEACHER)]
+        return Verdict(text, bool(better), [accuracies.describe("plain", TEACHER), *reasons])
+
+    picture = figures.dots(rows, accuracies, "paper", "paper")
+    return Report(caption, Table(columns, rows), _judged(accuracies, verdict), picture)
+
+
 def _lesson(config: AnalyzeConfig) -> str:
     """A sentence of the caption: how the twin is trained and how it teaches."""
     runs = {run.row: run.config for run in config.runs()}
@@ -330,7 +360,7 @@ def top5(context: Context, run: Run | None, model: Model) -> tuple[dict[str, Any
     """Top-5 accuracy on the validation images; with fewer than five classes it is 1."""
     most = min(5, len(model.classes))
     right = images = 0
-    for batch, labels in context.images("validation").batches(whole=True):
+    for batch, labels in context.images("validation", run=run).batches(whole=True):
         best = model.module(batch).topk(most, 1).indices
         right += int((best == labels[:, None]).any(1).sum())
         images += len(labels)

@@ -11,7 +11,7 @@ from typing import Any, Final
 import torch
 
 from addercore.analysis.findings import Finding
-from addercore.config import AnalyzeConfig
+from addercore.config import AnalyzeConfig, InvalidConfig
 from addercore.errors import CheckpointError
 from addercore.files import write_atomic
 from addercore.train import checkpoint
@@ -68,11 +68,19 @@ def resume(path: Path, config: AnalyzeConfig, callbacks: Callbacks) -> Resumed:
     state = found.state
     if "findings" not in state or state.get("format") != FORMAT:
         raise CheckpointError(f"checkpoint {found.path} is not of an analysis, or of another version of addercore")
-    different = _different(config.to_dict(), state["config"])
+    different = _different(config.to_dict(), _completed(state["config"]))
     if different:
         raise CheckpointError(f"checkpoint {found.path} is of another analysis: {', '.join(different)} differ")
     findings = [Finding.from_state_dict(part) for part in state["findings"]]
     return Resumed(findings, state["run"], state["inner"].numpy().tobytes())
+
+
+def _completed(spec: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint's configuration with the fields that came later at their defaults; as it is if it is none now."""
+    try:
+        return AnalyzeConfig.from_dict(spec).to_dict()
+    except InvalidConfig:
+        return spec
 
 
 def _different(mine: dict[str, Any], its: dict[str, Any]) -> list[str]:

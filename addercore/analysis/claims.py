@@ -7,7 +7,7 @@ from addercore.analysis.figures import ARCH_NAMES, GRADIENT_NAMES, METHOD_NAMES,
 from addercore.analysis.findings import Finding, by_seed
 from addercore.analysis.report import Verdict
 from addercore.analysis.statistics import Difference, Mean, chance_limit, compare, mean_of
-from addercore.config import AnalyzeConfig, Row, dataset
+from addercore.config import AnalyzeConfig, Row, dataset, images_of
 
 ACCURACY = ("metrics", "val/accuracy")
 
@@ -39,9 +39,8 @@ class Accuracies:
     def __init__(self, config: AnalyzeConfig, findings: Iterable[Finding]) -> None:
         self.findings = list(findings)
         self.names = {row.key: name_of(row, len(config.archs or ()) > 1) for row in config.rows()}
-        info = dataset(config.dataset.name)
-        self.images, self.chance = info.validation_size, 1 / len(info.classes)
-        self.limit = chance_limit(len(info.classes), info.validation_size)
+        classes, (_, self.images) = len(dataset(config.dataset.name).classes), images_of(config.dataset)
+        self.chance, self.limit = 1 / classes, chance_limit(classes, self.images)
         self.rows = list(dict.fromkeys(finding.row for finding in self.findings))
         self.by_row = {row: by_seed(self.findings, row, *ACCURACY) for row in self.rows}
         self._compared: set[frozenset[str]] = set()

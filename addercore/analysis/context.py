@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from addercore.analysis.images import Images
-from addercore.config import AnalyzeConfig, Run, dataset
-from addercore.data import Split
+from addercore.config import AnalyzeConfig, Holdout, Part, Run, dataset
 from addercore.errors import BadModel
 from addercore.io import Model
 from addercore.networks import build
@@ -29,8 +28,11 @@ class Context:
     device: torch.device
     backend: str
 
-    def images(self, split: Split, model: Model | None = None) -> Images:
-        """A split's images, normalised as the dataset says or as `model` needs it. Labels are those a training gets."""
+    def images(self, which: Part, model: Model | None = None, run: Run | None = None) -> Images:
+        """A part's images, normalised as the dataset says or as `model` needs it. Labels are those a training gets.
+
+        What is held out is that of `run`'s training, or else of the one that made `model`.
+        """
         info = dataset(self.config.dataset.name)
         if model is not None and model.network.input_shape != info.input_shape:
             raise BadModel(
@@ -38,8 +40,11 @@ class Context:
                 "name the dataset that it was trained on"
             )
         normalisation = None if model is None else (model.mean, model.std)
-        shuffled = split == "train" and self.config.control == "permuted_labels"
-        return Images(info, split, self.data_dir, self.device, normalisation, shuffled)
+        holdout = None if run is None else run.config.holdout
+        if run is None and model is not None:
+            holdout = Holdout.of_model(model.manifest, info.name)
+        shuffled = which == "train" and self.config.control == "permuted_labels"
+        return Images(info, which, self.data_dir, self.device, normalisation, shuffled, holdout)
 
     def untrained(self, run: Run) -> nn.Module:
         """The network on the device, with the weights with which a training of `run` starts."""

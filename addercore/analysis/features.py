@@ -31,8 +31,8 @@ def measure(context: Context, run: Run | None, model: Model) -> tuple[dict[str, 
 
     Centres and directions come from the training images, with the labels that the training had.
     """
-    train, labels = _plane(model, context.images("train"))
-    points, truth = _plane(model, context.images("validation"))
+    train, labels = _plane(model, context.images("train", run=run))
+    points, truth = _plane(model, context.images("validation", run=run))
     classes = len(model.classes)
     centre = _nearest_centre(train, labels, points, classes) == truth
     angle = _nearest_direction(train, labels, points, classes) == truth

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def measure_untrained(context: Context, run: Run) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """‖∂L/∂F‖₂ of each layer for the first batch of the training that `run` describes."""
     module = context.untrained(run)
-    images, labels = context.images("train").first(run.seed, run.config.batch_size)
+    images, labels = context.images("train", run=run).first(run.seed, run.config.batch_size)
     with isolated(run.seed, context.device, None):
         module.train()
         loss = nnf.cross_entropy(module(images).float(), labels)

@@ -7,8 +7,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from addercore.config import DatasetInfo
-from addercore.data import Preprocess, Split, source
+from addercore.config import DatasetInfo, Holdout, Part
+from addercore.data import Preprocess, part
 from addercore.train.batches import generator
 
 BATCH: Final = 256
@@ -17,18 +17,19 @@ MAX_IMAGES: Final = 10_000
 
 
 class Images:
-    """A split of a dataset. `normalisation` (mean, std) replaces the dataset's; `shuffled` permutes the labels."""
+    """A part of a dataset. `normalisation` (mean, std) replaces the dataset's; `shuffled` permutes the labels."""
 
     def __init__(
         self,
         info: DatasetInfo,
-        split: Split,
+        which: Part,
         data_dir: Path | None,
         device: torch.device,
         normalisation: tuple[Sequence[float], Sequence[float]] | None = None,
         shuffled: bool = False,
+        holdout: Holdout | None = None,
     ) -> None:
-        self._source = source(info.name, split, data_dir)
+        self._source = part(info.name, which, data_dir, holdout)
         self._labels = shuffled_labels(self._source.labels) if shuffled else self._source.labels
         mean, std = normalisation or (info.mean, info.std)
         self._preprocess = Preprocess(info.input_shape[1:], mean, std, info.top, device)
@@ -48,8 +49,8 @@ class Images:
         """All images in order in batches; of a large split 10,000 of them, unless `whole`."""
         size = len(self._source)
         chosen = torch.arange(size) if whole or size <= MAX_IMAGES else torch.arange(MAX_IMAGES) * size // MAX_IMAGES
-        for part in torch.split(chosen, BATCH):
-            yield self.take(part)
+        for some in torch.split(chosen, BATCH):
+            yield self.take(some)
 
 
 def shuffled_labels(labels: Tensor) -> Tensor:

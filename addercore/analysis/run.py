@@ -60,6 +60,7 @@ STUDIES: Final = {
     "figure4": Study(weights.report, weights.measure),
     "variance": Study(variance.report, variance.measure, variance.measure_untrained),
     "distillation": Study(accuracy.distillation),
+    "successors": Study(accuracy.successors),
 }
 
 
@@ -167,8 +168,8 @@ def _findings(
         return _measured_untrained(context, study.measure_untrained, callbacks)
 
     def measure(run: Run, path: Path) -> Measurement:
-        if config.recipe == "distillation":
-            # a teacher's file is kept, in checkpoints too, until its student has been trained
+        if any(other.teacher is not None for other in config.runs()):
+            # a teacher's file is kept, in checkpoints too, until its students have been trained
             content = torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
             return {}, {"model": content} if run.row == TEACHER else {}
         if study.measure is _nothing:

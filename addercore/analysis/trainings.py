@@ -159,8 +159,9 @@ class Trainings:
         return path
 
     def _forget_teacher(self, run: Run) -> None:
-        """Drops the weights of a teacher whose student is done, so that later checkpoints do not have them."""
-        if run.teacher is not None:
+        """Drops the weights of a teacher whose students are done, so that later checkpoints do not have them."""
+        left = (other.teacher for other in self.plan if other.name not in self.findings)
+        if run.teacher is not None and run.teacher not in left:
             taught = self.findings[run.teacher]
             self.findings[run.teacher] = replace(taught, tensors={})
 

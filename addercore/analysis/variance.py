@@ -47,7 +47,7 @@ def _layers(module: nn.Module) -> dict[str, nn.Module]:
 
 def measure_untrained(context: Context, run: Run) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Measures every layer of a network as initialised, in training mode, as in the first step of a training."""
-    images, _ = context.images("train").first(run.seed, run.config.batch_size)
+    images, _ = context.images("train", run=run).first(run.seed, run.config.batch_size)
     module = context.untrained(run).train()
     return {"layers": _measure(context, module, images, run.seed)}, {}
 

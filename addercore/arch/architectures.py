@@ -20,6 +20,7 @@ from addercore.arch.layers import (
     Shape,
     final_shape,
 )
+from addercore.arch.mobile import mobilenet_v2
 
 Block = Callable[[int, int, int], tuple[Node, ...]]
 """(channels in, channels out, stride) → the body of a residual block."""
@@ -239,6 +240,7 @@ ARCHS: Final[dict[str, Callable[[Shape, int], Network]]] = {
     "resnet50": partial(_imagenet_resnet, "resnet50", _RESNET50, partial(_bottleneck, striding=1)),
     "resnet50_v1.5": partial(_imagenet_resnet, "resnet50_v1.5", _RESNET50, partial(_bottleneck, striding=2)),
     "alexnet": alexnet,
+    "mobilenet_v2": mobilenet_v2,
 }
 
 PUBLISHED: Final[dict[str, tuple[Shape, int]]] = {
@@ -251,5 +253,6 @@ PUBLISHED: Final[dict[str, tuple[Shape, int]]] = {
     "resnet50": ((3, 224, 224), 1000),
     "resnet50_v1.5": ((3, 224, 224), 1000),
     "alexnet": ((3, 224, 224), 1000),
+    "mobilenet_v2": ((3, 224, 224), 1000),
 }
 """The images and the number of classes for which a network's figures are published; any others that fit do as well."""

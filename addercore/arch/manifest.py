@@ -202,7 +202,7 @@ def _network(manifest: dict[str, Any], source: str) -> Network:
         )
     try:
         check_method(part["method"], part["first_last"])
-        return network(part["arch"], tuple(shape), len(classes))
+        return network(part["arch"], tuple(shape), len(classes), part.get("layers"))
     except ValueError as error:
         raise BadModel(f"{source}: {error}") from error
 

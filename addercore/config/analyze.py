@@ -24,7 +24,7 @@ from addercore.config.fields import (
 )
 from addercore.config.recipes import RECIPES, SMALL, Control, RecipeInfo
 from addercore.config.rows import TEACHER, TEACHER_PASSES, Row, rows_of
-from addercore.config.sections import Arch, CheckpointConfig, DatasetConfig, check_batch_size
+from addercore.config.sections import Arch, CheckpointConfig, TrainingDatasetConfig, check_batch_size, images_of
 from addercore.config.train import PASSES, TrainConfig
 
 MOST_SEEDS: Final = 100
@@ -51,7 +51,7 @@ class Run:
         """Optimizer steps of the whole training."""
         if not self.trains:
             return 0
-        full, rest = divmod(dataset(self.config.dataset.name).train_size, self.config.batch_size)
+        full, rest = divmod(images_of(self.config.dataset)[0], self.config.batch_size)
         return self.config.epochs * ceil((full + (rest > 1)) / self.config.optimizer.accumulate)
 
     def operations(self) -> int:
@@ -77,7 +77,7 @@ class AnalyzeConfig(Config):
 
     recipe: Annotated[str, names(RECIPES, examples=["table1"]), one_of(RECIPES)]
     """Which table or figure; `GET /v1/recipes` lists them, each with its options and defaults."""
-    dataset: DatasetConfig = DatasetConfig(name=SMALL)
+    dataset: TrainingDatasetConfig = TrainingDatasetConfig(name=SMALL)
     """The images and labels; of an analysis of a model by default those on which it was trained."""
     model_id: ModelId | None = None
     """A model to look at in place of networks that the job trains, where the recipe takes one."""
@@ -248,11 +248,11 @@ class AnalyzeConfig(Config):
             spec["epochs"] = self.epochs
         if self.batch_size is not None:
             spec["batch_size"] = self.batch_size
-        teacher = f"{TEACHER}-{seed}" if "distill" in row.spec else None
+        teacher = f"{TEACHER}-{seed}" if row.spec.get("distill", {"kind": "pkkd"}).get("kind") != "pkkd" else None
         if teacher is not None:
             spec["distill"] = {**row.spec["distill"], "teacher": teacher}
         training = TrainConfig.from_dict(spec)
-        if row.key == TEACHER:
+        if row.key == TEACHER and self.recipe == "distillation":
             training = training.replace(epochs=TEACHER_PASSES * training.epochs)
         return Run(f"{row.key}-{seed}", row.key, seed, training, self.info.trains, teacher)
 

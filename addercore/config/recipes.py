@@ -257,6 +257,19 @@ _ALL: Final = (
         small=Defaults(("lenet5_bn",), seeds=tuple(range(15))),
         full=Defaults(("resnet20",)),
     ),
+    RecipeInfo(
+        name="successors",
+        title="Successors of adder networks at equal epochs",
+        reference="Xu et al. 2020 (PKKD); Chen et al. 2021 (Universal adder neural networks)",
+        description=(
+            "Trains the adder network plainly, with other clips of the input gradient, with powers from 2 to 1, and "
+            "distilled in three ways, each for the same epochs: paired differences of validation accuracy over seeds."
+        ),
+        output="table",
+        datasets=_CIFAR,
+        small=Defaults(("lenet5_bn",), seeds=(0, 1, 2), epochs=8),
+        full=Defaults(("lenet5_bn",), seeds=(0, 1, 2), epochs=10),
+    ),
 )
 
 RECIPES: Final[dict[str, RecipeInfo]] = {info.name: info for info in _ALL}

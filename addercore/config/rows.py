@@ -44,8 +44,26 @@ def rows_of(
                 Row("plain", (("network", "AdderNet"),), _of(arch, "adder")),
                 Row("distilled", (("network", "AdderNet, distilled"),), _of(arch, "adder") | {"distill": DISTILL}),
             )
+        case "successors":
+            return _successors(arch)
         case _:
             return tuple(_cell(recipe, one, method, several=len(archs) > 1) for one in archs for method in methods)
+
+
+def _successors(arch: str) -> tuple[Row, ...]:
+    """The convolutional twin, the adder network, and the adder network with one thing changed each."""
+    adder = _of(arch, "adder")
+    changed: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        ("plain", "AdderNet", {}),
+        ("unclipped", "AdderNet, input gradient F − X", {"optimizer": {"clip_input_gradient": "none"}}),
+        ("signed", "AdderNet, input gradient sgn(F − X)", {"optimizer": {"clip_input_gradient": "sign"}}),
+        ("powers", "AdderNet, p from 2 to 1", {"model": {**adder["model"], "p_schedule": {"from": 2, "to": 1}}}),
+        ("distilled", "AdderNet, distilled", {"distill": {"kind": "plain"}}),
+        ("kernels", "AdderNet, distilled by kernels", {"distill": {"kind": "kernels"}}),
+        ("pkkd", "AdderNet, after PKKD", {"distill": {"kind": "pkkd"}}),
+    )
+    twin = Row(TEACHER, (("network", "convolutional twin"),), _of(arch, "conv"))
+    return twin, *(Row(key, (("network", name),), adder | change) for key, name, change in changed)
 
 
 def _teaching(dataset: str) -> dict[str, Any]:

@@ -5,11 +5,13 @@ from typing import Any, Final, Literal, Self
 from pydantic import ValidationInfo, field_validator, model_validator
 
 from addercore.arch.counts import Counts, count
+from addercore.arch.custom import CUSTOM
 from addercore.arch.networks import METHODS, Network, network
 from addercore.config import defaults
 from addercore.config.datasets import DatasetInfo, dataset, is_dataset
 from addercore.config.errors import field_errors
 from addercore.config.fields import BatchSize, Config, Count, Epochs, ModelId, Section, Seed, merge, part_of
+from addercore.config.holdout import Holdout
 from addercore.config.sections import (
     CheckpointConfig,
     DatasetConfig,
@@ -17,12 +19,17 @@ from addercore.config.sections import (
     EarlyStopConfig,
     ModelConfig,
     OptimizerConfig,
+    TrainingDatasetConfig,
     check_batch_size,
+    images_of,
 )
 
 Precision = Literal["fp32", "bf16"]
 Augment = Literal["none", "crop", "crop_flip", "affine", "imagenet"]
 Publish = Literal["last", "best"]
+
+POWER_WORK: Final = 20
+"""A step with another power than 1 takes so many times as long (benchmarks/results/powers.jsonl)."""
 
 PASSES: Final = 3
 """A training step is a forward pass and a backward pass of about twice its work."""
@@ -37,7 +44,7 @@ class TrainConfig(Config):
 
     model: ModelConfig
     """The network."""
-    dataset: DatasetConfig
+    dataset: TrainingDatasetConfig
     """The images and labels."""
     optimizer: OptimizerConfig = OptimizerConfig()
     """Stochastic gradient descent and its local learning rates."""
@@ -80,13 +87,23 @@ class TrainConfig(Config):
 
     @field_validator("dataset")
     @classmethod
-    def _takes_its_images(cls, value: DatasetConfig, info: ValidationInfo) -> DatasetConfig:
+    def _takes_its_images(cls, value: TrainingDatasetConfig, info: ValidationInfo) -> TrainingDatasetConfig:
         model = info.data.get("model")
         try:
             if model is not None:
                 _network(model, value)
         except ValueError as error:
-            raise field_errors([("../model/arch", str(error))]) from None
+            where = "arch" if model is None or model.layers is None else "layers"
+            raise field_errors([(f"../model/{where}", str(error))]) from None
+        return value
+
+    @field_validator("distill")
+    @classmethod
+    def _compares_adders(cls, value: DistillConfig | None, info: ValidationInfo) -> DistillConfig | None:
+        model = info.data.get("model")
+        if value is not None and value.kind != "plain" and model is not None and model.method != "adder":
+            reason = f"compares kernels of adder layers, and the method is {model.method}; take plain"
+            raise field_errors([("/kind", reason)])
         return value
 
     @field_validator("batch_size")
@@ -111,6 +128,11 @@ class TrainConfig(Config):
         """
         return cls.from_dict({"model": {"arch": arch, "method": method}, "dataset": {"name": dataset}})
 
+    @property
+    def holdout(self) -> Holdout | None:
+        """The training images that validate; None: the published test images do."""
+        return None if self.dataset.holdout is None else Holdout(self.dataset.holdout, self.seed)
+
     def network(self) -> Network:
         """The network that this configuration trains."""
         return _network(self.model, self.dataset)
@@ -122,15 +144,38 @@ class TrainConfig(Config):
     def operations(self) -> int:
         """Estimated operations of all epochs: for each training image a forward pass and twice as much backward, for
         each validation image a forward pass."""
-        info = dataset(self.dataset.name)
         each = self.counts().operations
-        images = self.epochs * (PASSES * info.train_size + info.validation_size)
+        train, validation = images_of(self.dataset)
+        images = int(self.epochs * (PASSES * train + validation) * slowness(self.model))
         return images * (each.add + each.mul + each.xnor)
+
+
+def unshared(config: TrainConfig, processes: int) -> str | None:
+    """Why several processes cannot compute this training together; None where they can."""
+    if config.batch_size < 2 * processes:
+        return (
+            f"batch_size must be at least {2 * processes} for {processes} processes (two images for each, as batch "
+            f"normalisation needs them), got {config.batch_size}"
+        )
+    if config.distill is not None and config.distill.kind != "plain":
+        return f"distill.kind must be plain for {processes} processes, got {config.distill.kind}"
+    if config.distill is not None and config.distill.features > 0:
+        return (
+            f"distill.features must be 0 for {processes} processes, got {config.distill.features:g}: it compares all "
+            "images of a batch with each other, of which each process has a part"
+        )
+    return None
+
+
+def slowness(model: ModelConfig) -> float:
+    """How many times the work of a training whose adder layers compute p = 1 alone."""
+    schedule = model.p_schedule
+    return 1.0 if schedule is None else 1 + (POWER_WORK - 1) * schedule.until
 
 
 def _network(model: ModelConfig, data: DatasetConfig) -> Network:
     info = dataset(data.name)
-    return network(model.arch, info.input_shape, len(info.classes))
+    return network(model.arch, info.input_shape, len(info.classes), model.layer_list)
 
 
 def recipe(dataset_name: str, method: str = "adder") -> dict[str, Any]:
@@ -148,7 +193,8 @@ def recipe(dataset_name: str, method: str = "adder") -> dict[str, Any]:
     """
     given = {"model": {"method": method}, "dataset": {"name": dataset_name}}
     changes = merge(defaults.changes(dataset_name, method), given)
-    return merge(_stated_defaults(TrainConfig) | {"model": _stated_defaults(ModelConfig)}, changes)
+    sections = {"model": _stated_defaults(ModelConfig), "dataset": _stated_defaults(TrainingDatasetConfig)}
+    return merge(_stated_defaults(TrainConfig) | sections, changes)
 
 
 def _stated_defaults(cls: type[Section]) -> dict[str, Any]:
@@ -157,13 +203,16 @@ def _stated_defaults(cls: type[Section]) -> dict[str, Any]:
     return {name: value.to_dict() if isinstance(value, Section) else value for name, value in found.items()}
 
 
-def unfit_teacher(manifest: dict[str, Any], info: DatasetInfo, arch: str, features: float) -> str | None:
+def unfit_teacher(
+    manifest: dict[str, Any], info: DatasetInfo, arch: str, features: float, kind: str = "plain"
+) -> str | None:
     """Why a model cannot teach a training.
 
     Args:
         manifest: the teacher's; its method and normalisation may be others than the training's.
         info: the dataset of the training, whose images the teacher must take and whose classes it must know.
         arch: architecture of the network that learns.
+        kind: `distill.kind`; `kernels` wants a convolutional teacher.
         features: `distill.features`; above 0 the teacher must have that architecture too.
 
     Returns:
@@ -177,7 +226,9 @@ def unfit_teacher(manifest: dict[str, Any], info: DatasetInfo, arch: str, featur
     for number, (its, mine) in enumerate(zip(classes, info.classes, strict=True)):
         if its != mine:
             return f"it calls class {number} {its!r}, this training {mine!r}"
-    if features > 0 and manifest["network"]["arch"] != arch:
+    if kind == "kernels" and manifest["network"]["method"] != "conv":
+        return f"its layers compute {manifest['network']['method']}; kind kernels compares with convolutions"
+    if (features > 0 or kind == "kernels") and (manifest["network"]["arch"] != arch or arch == CUSTOM):
         its = manifest["network"]["arch"]
         return f"its layers are those of {its}, this training's of {arch}; set distill.features to 0 for scores alone"
     return None

@@ -7,13 +7,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from addercore.data.division import fingerprint as fingerprint
+    from addercore.data.division import held_out as held_out
+    from addercore.data.division import opened as opened
+    from addercore.data.division import part as part
+    from addercore.data.division import parts as parts
     from addercore.data.pixels import Preprocess as Preprocess
     from addercore.data.pixels import prepare as prepare
     from addercore.data.sets import SPLITS as SPLITS
     from addercore.data.sets import Examples as Examples
     from addercore.data.sets import Split as Split
     from addercore.data.sets import load as load
-    from addercore.data.sets import opened as opened
     from addercore.data.sets import raw as raw
     from addercore.data.sets import sample_image as sample_image
     from addercore.data.sets import source as source
@@ -29,8 +33,12 @@ _HOME = {
     "Source": "sources",
     "Split": "sets",
     "Stored": "sources",
+    "fingerprint": "division",
+    "held_out": "division",
     "load": "sets",
-    "opened": "sets",
+    "opened": "division",
+    "part": "division",
+    "parts": "division",
     "prepare": "pixels",
     "raw": "sets",
     "sample_image": "sets",

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from addercore.config import DatasetInfo
 from addercore.config.datasets import how_to_get
-from addercore.data.augment import Box, attempts, random_box
+from addercore.data.augment import Box, Draws, attempts, random_box
 from addercore.data.sources import Shared, memory_file
 from addercore.errors import BadData
 
@@ -55,10 +55,10 @@ class ImageFolder:
     def path(self, index: int) -> Path:
         return self.root / os.fsdecode(self.names[index].numpy().tobytes().rstrip(b"\0"))
 
-    def pixels(self, chosen: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """uint8 (n, c, h, w): the central crop of each image, or with a generator a random crop."""
+    def pixels(self, chosen: Tensor, draws: Draws | None = None) -> Tensor:
+        """uint8 (n, c, h, w): the central crop of each image, or with `draws` a random crop."""
         out = np.empty((len(chosen), *self.shape), dtype=np.uint8)
-        tries = [None] * len(chosen) if generator is None else attempts(len(chosen), generator)
+        tries = [None] * len(chosen) if draws is None else attempts(len(chosen), draws)
         for place, (index, drawn) in enumerate(zip(chosen.tolist(), tries, strict=True)):
             out[place] = self._decoded(self.path(index), drawn)
         return torch.from_numpy(out)

@@ -8,7 +8,7 @@ import torch.nn.functional as nnf
 from torch import Tensor
 
 from addercore.config import DatasetInfo
-from addercore.data.augment import random_affine, random_crop, random_flip, random_part
+from addercore.data.augment import Draws, random_affine, random_crop, random_flip, random_part
 
 
 def resize(pixels: Tensor, size: Sequence[int]) -> Tensor:
@@ -43,23 +43,21 @@ class Preprocess:
         """The preprocessing that the dataset's description asks for."""
         return cls(info.input_shape[1:], info.mean, info.std, info.top, device)
 
-    def __call__(
-        self, pixels: Tensor, augment: str = "none", generator: torch.Generator | None = None, cut: bool = False
-    ) -> Tensor:
-        """`augment` draws from `generator`; `cut` says that random crops were taken already."""
+    def __call__(self, pixels: Tensor, augment: str = "none", draws: Draws | None = None, cut: bool = False) -> Tensor:
+        """`augment` takes its random numbers from `draws`; `cut` says that random crops were taken already."""
         images = pixels.float() / self.top
         if augment == "imagenet" and not cut:
-            assert generator is not None  # for types, here and below: only "none" draws nothing
-            images = random_part(images, self.size, generator)
+            assert draws is not None  # for types, here and below: only "none" draws nothing
+            images = random_part(images, self.size, draws)
         else:
             images = resize(images, self.size)
         if augment in ("crop", "crop_flip"):
-            assert generator is not None
-            images = random_crop(images, generator)
+            assert draws is not None
+            images = random_crop(images, draws)
         if augment in ("crop_flip", "imagenet"):
-            assert generator is not None
-            images = random_flip(images, generator)
+            assert draws is not None
+            images = random_flip(images, draws)
         if augment == "affine":
-            assert generator is not None
-            images = random_affine(images, generator)
+            assert draws is not None
+            images = random_affine(images, draws)
         return (images - self.centre) / self.spread

@@ -4,7 +4,7 @@ import gzip
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import numpy as np
 import torch
@@ -114,21 +114,13 @@ def read(info: DatasetInfo, split: Split, data_dir: Path | None) -> Source:
     return found
 
 
-def opened(description: dict[str, Any]) -> Source:
-    """The source that `Source.share` of another process described."""
-    match description["kind"]:
-        case "memory":
-            return sources.opened_memory(description)
-        case "upload":
-            return sources.mapped(Path(description["path"]), description["split"])
-        case kind:
-            assert kind == "folder"  # for types: there is no fourth
-            return folder.opened_folder(description)
-
-
 def raw(name: str, split: Split, data_dir: Path | None = None) -> tuple[Tensor, Tensor]:
     """All pixels as stored, (N, c, h, w) in 0…1, and labels (N,). Raises `ValueError` if memory cannot hold them."""
-    found = source(name, split, data_dir)
+    return pixels_of(name, source(name, split, data_dir))
+
+
+def pixels_of(name: str, found: Source) -> tuple[Tensor, Tensor]:
+    """As `raw`, of any images of the dataset."""
     if not found.resident:
         raise ValueError(f"{name} is too large to be held in memory; read it in batches from data.source")
     return found.pixels(torch.arange(len(found))).float() / dataset(name).top, found.labels

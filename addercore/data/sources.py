@@ -1,7 +1,7 @@
 """Sources of images: `Stored` keeps them as a tensor of bytes, `ImageFolder` (folder.py) decodes files.
 
 A source returns bytes, (n, c, h, w) uint8; they are scaled, resized, normalised and augmented later, in batches on the
-device. The bytes depend only on the images asked for and on the generator, so that a loader process, which opens the
+device. The bytes depend only on the images asked for and on the draws, so that a loader process, which opens the
 same source by its `share`, makes the same bytes as the training would.
 """
 
@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from addercore.config import DatasetInfo
+from addercore.data.augment import Draws
 from addercore.errors import BadData
 
 RESIDENT = 2 * 2**30
@@ -58,12 +59,12 @@ class Source(Protocol):
 
     @property
     def cuts(self) -> bool:
-        """Whether `pixels` crops and resizes images itself, at random if it gets a generator."""
+        """Whether `pixels` crops and resizes images itself, at random if it gets `draws`."""
         ...
 
     def __len__(self) -> int: ...
 
-    def pixels(self, chosen: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def pixels(self, chosen: Tensor, draws: Draws | None = None) -> Tensor:
         """uint8 (n, c, h, w) of the images with indices `chosen` (n,). `BadData` names a damaged file."""
         ...
 
@@ -98,7 +99,7 @@ class Stored:
     def __len__(self) -> int:
         return self.labels.shape[0]
 
-    def pixels(self, chosen: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def pixels(self, chosen: Tensor, draws: Draws | None = None) -> Tensor:
         return self.images[chosen.to(self.images.device)]
 
     def to(self, device: torch.device) -> "Stored":

@@ -8,8 +8,12 @@ from torch.nn.modules.module import _has_any_global_hook
 
 from addercore.nn.fusion import adder_norm
 from addercore.nn.layers import Adder2d, AdderLinear
+from addercore.nn.synced import SyncedNorm1d, SyncedNorm2d
 
-_NORMS: dict[type[nn.Module], type[nn.Module]] = {Adder2d: nn.BatchNorm2d, AdderLinear: nn.BatchNorm1d}
+_NORMS: dict[type[nn.Module], tuple[type[nn.Module], ...]] = {
+    Adder2d: (nn.BatchNorm2d, SyncedNorm2d),
+    AdderLinear: (nn.BatchNorm1d, SyncedNorm1d),
+}
 
 
 def _is_plain(module: nn.Module) -> bool:
@@ -30,9 +34,9 @@ def _is_relu(modules: Sequence[nn.Module], at: int) -> bool:
 
 def _is_normalized_adder(modules: Sequence[nn.Module], at: int) -> bool:
     """Whether an adder layer and its batch normalisation are at `at`. Subclasses do not count: they may differ."""
-    norm = _NORMS.get(type(modules[at]))
-    following = modules[at + 1] if norm is not None and at + 1 < len(modules) else None
-    return following is not None and type(following) is norm and _is_plain(modules[at]) and _is_plain(following)
+    norms = _NORMS.get(type(modules[at]), ())
+    following = modules[at + 1] if norms and at + 1 < len(modules) else None
+    return following is not None and type(following) in norms and _is_plain(modules[at]) and _is_plain(following)
 
 
 def _run(modules: Sequence[nn.Module], x: Tensor, residual: Tensor | None = None, relu: bool = False) -> Tensor:

@@ -4,9 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from addercore.nn.layers import Adder2d, AdderLinear
+from addercore.nn.synced import SyncedNorm, synced, track
 from addercore.ops.checks import geometry_of, output_shape
 from addercore.ops.fused import forward_normalized
-from addercore.ops.library import forward_affine
+from addercore.ops.library import forward, forward_affine
 
 Layer = Adder2d | AdderLinear
 Norm = nn.BatchNorm1d | nn.BatchNorm2d
@@ -16,7 +17,8 @@ def adder_norm(layer: Layer, norm: Norm, x: Tensor, residual: Tensor | None, rel
     """act(norm(layer(x)) + residual), by one fused operator if that gives the modules' result, else by the modules."""
     if torch.is_autocast_enabled(x.device.type):  # an adder's output is float32 there, and so is what follows
         x, residual = _single(x), None if residual is None else _single(residual)
-    images = _images(layer, norm, x, residual)
+    differs = layer.p != 1 or (layer.clip != "hardtanh" and torch.is_grad_enabled())
+    images = None if differs else _images(layer, norm, x, residual)  # the fused operators know eqs. 6 and 7 alone
     if images is None:
         return _unfused(layer, norm, x, residual, relu)
     rows, filters, added = images
@@ -24,7 +26,10 @@ def adder_norm(layer: Layer, norm: Norm, x: Tensor, residual: Tensor | None, rel
     count = shape[0] * shape[2] * shape[3]  # values a channel
     if added is not None and added.shape != shape:
         return _unfused(layer, norm, x, residual, relu)
-    if norm.training or (norm.running_mean is None and norm.running_var is None):
+    if norm.training and isinstance(norm, SyncedNorm) and norm.divided:
+        y = forward(rows, filters, layer.gradient == "sign", *layer.options)
+        z = synced(norm, y, added, relu, layer.backend or "")
+    elif norm.training or (norm.running_mean is None and norm.running_var is None):
         if count < 2:  # the module raises in training, and there are no statistics of nothing
             return _unfused(layer, norm, x, residual, relu)
         z = _by_batch(layer, norm, rows, filters, added, relu, count)
@@ -88,7 +93,7 @@ def _by_batch(
     z: Tensor
     z, mean, variance = forward_normalized(x, filters, gamma, beta, residual, relu, norm.eps, sign, *layer.options)
     if norm.training and norm.track_running_stats:
-        _track(norm, mean, variance * (count / (count - 1)))
+        track(norm, mean, variance * (count / (count - 1)))
     return z
 
 
@@ -99,15 +104,3 @@ def _folded(norm: Norm, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]
         return invstd, -mean * invstd
     scale = norm.weight * invstd
     return scale, norm.bias - mean * scale
-
-
-def _track(norm: Norm, mean: Tensor, variance: Tensor) -> None:
-    """Updates running mean and unbiased variance as torch does: by `momentum`, or as averages if that is None."""
-    rate = 0.0 if norm.momentum is None else norm.momentum
-    if norm.num_batches_tracked is not None:
-        norm.num_batches_tracked.add_(1)
-        if norm.momentum is None:
-            rate = 1.0 / float(norm.num_batches_tracked)
-    for running, value in ((norm.running_mean, mean), (norm.running_var, variance)):
-        if running is not None:
-            running.lerp_(value, rate)

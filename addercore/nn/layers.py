@@ -6,12 +6,17 @@ from torch import Tensor, nn
 from addercore.ops import Gradient, adder_conv2d, adder_linear, get
 from addercore.ops.checks import pair
 from addercore.ops.library import LayerOptions
+from addercore.ops.variants import Clip
 
 
 class AdderLayer(nn.Module):
     """Base of adder layers. `AdderSGD` gives the `weight` of each of them a local learning rate (eq. 13)."""
 
     weight: nn.Parameter
+    clip: Clip = "hardtanh"
+    """Of the input's gradient, as for `adder_conv2d`; a training sets it."""
+    p: float = 1.0
+    """The power of |X − F|, as for `adder_conv2d`; a training changes it from step to step."""
 
     def __init__(self, shape: tuple[int, ...], backend: str | None, gradient: Gradient) -> None:
         super().__init__()
@@ -102,6 +107,8 @@ class Adder2d(AdderLayer):
             self.groups,
             backend=self.backend,
             gradient=self.gradient,
+            clip=self.clip,
+            p=self.p,
         )
 
 
@@ -136,7 +143,7 @@ class AdderLinear(AdderLayer):
         Returns:
             (…, out_features).
         """
-        return adder_linear(x, self.weight, backend=self.backend, gradient=self.gradient)
+        return adder_linear(x, self.weight, backend=self.backend, gradient=self.gradient, clip=self.clip, p=self.p)
 
 
 def adder_parameters(model: nn.Module) -> dict[str, nn.Parameter]:

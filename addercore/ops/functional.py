@@ -6,6 +6,7 @@ from torch import Tensor
 
 from addercore.ops import library
 from addercore.ops.checks import pair
+from addercore.ops.variants import Clip, variant
 
 Gradient = Literal["full_precision", "sign"]
 GRADIENTS: tuple[str, ...] = ("full_precision", "sign")
@@ -20,6 +21,8 @@ def adder_conv2d(
     groups: int = 1,
     backend: str | None = None,
     gradient: Gradient = "full_precision",
+    clip: Clip = "hardtanh",
+    p: float = 1.0,
 ) -> Tensor:
     """The adder layer: Y(n, f, p) = −Σ_k |X(n, p, k) − F(f, k)|, which is never positive.
 
@@ -37,8 +40,10 @@ def adder_conv2d(
         groups: groups of channels that do not see each other; divides c_in and c_out.
         backend: name of the kernels that compute (`addercore.ops.available()`). None takes ADDER_BACKEND from the
             environment, or else the fastest that the device has.
-        gradient: "full_precision" takes eq. 5 for the weight, "sign" takes eq. 4. The input's gradient is eqs. 6
-            and 7 in both cases.
+        gradient: "full_precision" takes eq. 5 for the weight, "sign" takes eq. 4; of p = 1 alone.
+        clip: of the input's gradient: "hardtanh" takes eqs. 6 and 7, "none" F − X as it is, "sign" the derivative
+            sgn(F − X).
+        p: 1 ≤ p ≤ 2. Other powers than 1 compute −Σ |X − F|ᵖ with its derivatives (`addercore.ops.variants`), slowly.
 
     Returns:
         Y, (N, c_out, H', W'), contiguous, with H' and W' as for a convolution. It has the type of `input`; under
@@ -54,21 +59,26 @@ def adder_conv2d(
         raise ValueError(f"unknown gradient {gradient!r}; known: {', '.join(GRADIENTS)}")
     if not isinstance(groups, int) or isinstance(groups, bool):
         raise ValueError(f"groups must be an integer ≥ 1, got {groups!r}")
-    result: Tensor = library.forward(
-        input,
-        weight,
-        gradient == "sign",
+    arguments = (
         pair("stride", stride, 1),
         pair("padding", padding, 0),
         pair("dilation", dilation, 1),
         groups,
         backend or "",
     )
+    if clip != "hardtanh" or p != 1:
+        return variant(input, weight, gradient == "sign", clip, p, *arguments)
+    result: Tensor = library.forward(input, weight, gradient == "sign", *arguments)
     return result
 
 
 def adder_linear(
-    input: Tensor, weight: Tensor, backend: str | None = None, gradient: Gradient = "full_precision"
+    input: Tensor,
+    weight: Tensor,
+    backend: str | None = None,
+    gradient: Gradient = "full_precision",
+    clip: Clip = "hardtanh",
+    p: float = 1.0,
 ) -> Tensor:
     """The fully connected adder layer: Y_f = −Σ_k |X_k − F_fk|, which is `adder_conv2d` with windows of one pixel.
 
@@ -77,6 +87,8 @@ def adder_linear(
         weight: F, (out, in), on the device of `input`.
         backend: as for `adder_conv2d`.
         gradient: as for `adder_conv2d`.
+        clip: as for `adder_conv2d`.
+        p: as for `adder_conv2d`.
 
     Returns:
         Y, (…, out).
@@ -93,5 +105,5 @@ def adder_linear(
             f"got {tuple(input.shape)} and {tuple(weight.shape)}"
         )
     rows = input.reshape(-1, input.shape[-1], 1, 1)
-    y = adder_conv2d(rows, weight[:, :, None, None], backend=backend, gradient=gradient)
+    y = adder_conv2d(rows, weight[:, :, None, None], backend=backend, gradient=gradient, clip=clip, p=p)
     return y.reshape(*input.shape[:-1], weight.shape[0])

@@ -26,6 +26,37 @@ def _by_position(grad: Tensor, groups: int) -> Tensor:
     return rows.transpose(0, 1).unsqueeze(-1)
 
 
+def power(x: Tensor, weight: Tensor, geometry: Geometry, p: float) -> Tensor:
+    """Y = −Σ |X − F|ᵖ: (N, c_in, H, W), (c_out, c_in/G, kh, kw) → (N, c_out, H', W')."""
+    y = -_differences(x, weight, geometry).abs().pow(p).sum(-1)  # (G, P, c_out/G)
+    height, width = geometry.output_size((x.shape[2], x.shape[3]), (weight.shape[2], weight.shape[3]))
+    rows = y.transpose(0, 1).reshape(x.shape[0], height, width, weight.shape[0])
+    return rows.permute(0, 3, 1, 2).contiguous()
+
+
+def power_gradients(
+    grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry, p: float, clip: str
+) -> tuple[Tensor, Tensor]:
+    """(∂x, ∂weight): ∂Y/∂F = p · |X − F|ᵖ⁻¹ · sgn(X − F), ∂Y/∂X = clip(−∂Y/∂F)."""
+    d = _differences(x, weight, geometry)
+    slope = p * d.abs().pow(p - 1) * d.sign()
+    for_x = {"hardtanh": (-slope).clamp(-1, 1), "none": -slope, "sign": (-slope).sign()}[clip]
+    rows = _by_position(grad, geometry.groups)
+    columns = (rows * for_x).sum(2)  # (G, P, K)
+    parts, kernel = x.chunk(geometry.groups, dim=1), (weight.shape[2], weight.shape[3])
+    back = [geometry.scatter(each, part.shape, kernel) for each, part in zip(columns, parts, strict=True)]
+    return torch.cat(back, dim=1), (rows * slope).sum(1).reshape(weight.shape)
+
+
+def input_gradient(grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry, clip: str) -> Tensor:
+    """∂x of p = 1: clamp(F − X, −1, 1) (eqs. 6, 7), F − X, or sgn(F − X)."""
+    d = -_differences(x, weight, geometry)
+    slope = {"hardtanh": d.clamp(-1, 1), "none": d, "sign": d.sign()}[clip]
+    columns = (_by_position(grad, geometry.groups) * slope).sum(2)
+    parts, kernel = x.chunk(geometry.groups, dim=1), (weight.shape[2], weight.shape[3])
+    return torch.cat([geometry.scatter(each, part.shape, kernel) for each, part in zip(columns, parts, strict=True)], 1)
+
+
 class Reference(Backend):
     """Equations 2, 4, 5, 6 and 7, straight from the paper."""
 

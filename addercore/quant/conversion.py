@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from addercore.arch.manifest import FORMAT
-from addercore.config import QuantizeConfig
+from addercore.config import Holdout, QuantizeConfig
 from addercore.config.quantize import unfit_for_integers
 from addercore.errors import BadModel, Stopped
 from addercore.io import Model, load
@@ -80,7 +80,8 @@ def convert(
         raise BadModel(f"the model {reason}")
     resume = None if resume_from is None else checkpoints.load(resume_from).state
     callbacks.on_phase("reading_data")
-    images, labels = dataset_bytes(config.dataset.name, "train", data_dir)
+    holdout = Holdout.of_model(source.manifest, config.dataset.name)
+    images, labels = dataset_bytes(config.dataset.name, "train", data_dir, holdout)
     callbacks.on_phase("calibrating")
     made = quantize(
         source,
@@ -96,7 +97,7 @@ def convert(
         on_progress=_telling(callbacks),
     )
     callbacks.on_phase("validating")
-    images, labels = dataset_bytes(config.dataset.name, "validation", data_dir)
+    images, labels = dataset_bytes(config.dataset.name, "validation", data_dir, holdout)
     return _stored(config, source, made, images, labels, workdir, callbacks)
 
 
@@ -108,7 +109,7 @@ def _telling(callbacks: Callbacks) -> Callable[[str, float], None]:
         if what == "fine-tuning" != told:
             callbacks.on_phase("training")
         told = what
-        callbacks.on_progress(Progress(1, 1, 0, 1, part, None, None))
+        callbacks.on_progress(Progress(0, 0, 0, 0, part, None, None))  # a part of the whole: no epochs to count
         if callbacks.should_stop():
             raise Stopped(f"stopped on request while {what}")
 

@@ -7,6 +7,7 @@ from math import prod
 from typing import Any, Final
 
 from addercore.arch import count
+from addercore.config import Holdout
 from addercore.io import Model
 from addercore.quant.finetune import Finetune
 from addercore.quant.graph import Graph, Layer, Pooling, reads
@@ -33,6 +34,7 @@ def manifest_of(model: Model, graph: Graph, plan: Plan, correction: str, finetun
         "preprocessing": dict(model.manifest["preprocessing"]),
         "classes": list(model.classes),
         "dataset": model.manifest["dataset"],
+        **_held_out(model.manifest),
         "quantisation": {
             "bits": plan.bits,
             "groups": plan.groups,
@@ -49,6 +51,12 @@ def manifest_of(model: Model, graph: Graph, plan: Plan, correction: str, finetun
             "activation_bytes": sum(prod(shape) for shape in graph.shapes) * CODE_BYTES,
         },
     }
+
+
+def _held_out(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Which images the training of the float model held out, if it did."""
+    held = Holdout.of_model(manifest, manifest["dataset"])
+    return {} if held is None else {"held_out": {"holdout": held.share, "seed": held.seed}}
 
 
 def _rescalings(graph: Graph) -> int:

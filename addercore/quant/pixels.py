@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from addercore.config import dataset
-from addercore.data import Split, raw
+from addercore.config import Holdout, Part, dataset
+from addercore.data import part
 from addercore.data.pixels import resize
+from addercore.data.sets import pixels_of
 
 
 def as_bytes(pixels: torch.Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -19,13 +20,15 @@ def as_bytes(pixels: torch.Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
     return (found * 255).round().to(torch.uint8).numpy()
 
 
-def dataset_bytes(name: str, split: Split, data_dir: Path | None = None) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """All images of a split, uint8 (N, C, H, W), and labels (N,).
+def dataset_bytes(
+    name: str, split: Part, data_dir: Path | None = None, holdout: Holdout | None = None
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """All images of a part, uint8 (N, C, H, W), and labels (N,); `holdout`: what of the training images validates.
 
     Raises:
         ValueError: an unknown dataset, or one that memory cannot hold.
         BadData: files of the dataset are missing or damaged.
     """
-    pixels, labels = raw(name, split, data_dir)
+    pixels, labels = pixels_of(name, part(name, split, data_dir, holdout))
     height, width = dataset(name).input_shape[1:]
     return as_bytes(pixels, (height, width)), labels.numpy()

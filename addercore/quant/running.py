@@ -13,10 +13,9 @@ import torch.nn.functional as nnf
 from numpy.typing import NDArray
 
 from addercore import runtime
-from addercore.config import ImageOptions
+from addercore.config import ImageOptions, Part
 from addercore.config.fields import checked
 from addercore.config.predict import TransparentOn, ValueRange
-from addercore.data import Split
 from addercore.data.image_input import ImageLike, read_image
 from addercore.errors import BadModel, Stopped
 from addercore.io import Prediction
@@ -24,7 +23,7 @@ from addercore.quant import fast
 from addercore.quant.pixels import as_bytes, dataset_bytes
 from addercore.runtime import format as files
 from addercore.train import Callbacks, EvaluateResult, Progress
-from addercore.train.evaluation import BATCH, TOP5_FROM, fitting
+from addercore.train.evaluation import BATCH, TOP5_FROM, Seen, fitting
 
 Scores = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -82,7 +81,7 @@ class RunningModel:
     def evaluate(
         self,
         dataset: str,
-        split: Split = "validation",
+        split: Part = "validation",
         data_dir: Path | None = None,
         batch_size: int = BATCH,
         callbacks: Callbacks | None = None,
@@ -91,7 +90,8 @@ class RunningModel:
         callbacks = callbacks or Callbacks()
         fitting(dataset, self.input_shape, self.classes)
         callbacks.on_phase("reading_data")
-        images, labels = dataset_bytes(dataset, split, data_dir)
+        seen = Seen.of(self.manifest, dataset, split)
+        images, labels = dataset_bytes(dataset, split, data_dir, seen.holdout)
         callbacks.on_phase("validating")
         starts = range(0, len(images), batch_size)
         parts = []
@@ -100,10 +100,10 @@ class RunningModel:
             callbacks.on_progress(Progress(1, 1, number, len(starts), number / len(starts), None, None))
             if number < len(starts) and callbacks.should_stop():
                 raise Stopped(f"stopped on request after {number} of {len(starts)} batches")
-        return _result(torch.cat(parts), torch.from_numpy(labels))
+        return _result(torch.cat(parts), torch.from_numpy(labels), seen)
 
 
-def _result(scores: torch.Tensor, labels: torch.Tensor) -> EvaluateResult:
+def _result(scores: torch.Tensor, labels: torch.Tensor, seen: Seen) -> EvaluateResult:
     classes = scores.shape[1]
     pairs = torch.bincount(labels * classes + scores.argmax(1), minlength=classes * classes).view(classes, classes)
     within5 = None
@@ -115,4 +115,6 @@ def _result(scores: torch.Tensor, labels: torch.Tensor) -> EvaluateResult:
         confusion_matrix=pairs.tolist(),
         images=len(labels),
         top5=within5,
+        split=seen.split,
+        unseen=seen.unseen,
     )

@@ -30,7 +30,7 @@ def write_artifacts(
 ) -> list[Artifact]:
     """Writes model, manifest and the record of a run. `teacher` describes the teacher, for manifest and summary."""
     taught = {} if teacher is None else {"teacher": teacher}
-    manifest = manifest_of(config, metrics) | taught
+    manifest = manifest_of(config, metrics) | taught | {"validation": summary["validation"]}
     written = [
         Artifact("model.safetensors", "model", "application/octet-stream", workdir / "model.safetensors"),
         Artifact("model.json", "manifest", "application/json", workdir / "model.json"),

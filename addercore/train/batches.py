@@ -1,7 +1,8 @@
 """The order and the augmentation of a run's images: functions of seed, epoch and batch, so that resuming is exact."""
 
-import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil, cos, pi
 
 import torch
@@ -9,12 +10,8 @@ from torch import Tensor
 
 from addercore.config import OptimizerConfig, TrainConfig, dataset
 from addercore.data import Preprocess, Source
-
-
-def generator(*key: int | str) -> torch.Generator:
-    """A new CPU generator, seeded by the words of `key`."""
-    digest = hashlib.sha256(":".join(map(str, key)).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+from addercore.data.augment import Draws
+from addercore.data.seeds import generator as generator
 
 
 def learning_rate(config: OptimizerConfig, epoch: int, epochs: int) -> float:
@@ -24,15 +21,46 @@ def learning_rate(config: OptimizerConfig, epoch: int, epochs: int) -> float:
     return config.lr * (1 + cos(pi * epoch / epochs)) / 2
 
 
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """The images of each batch that one of several processes computes.
+
+    The parts of the processes lie side by side in the order of ranks, of equal size where the batch can be divided so.
+    A batch of fewer than two images for each process is rank 0's alone, since an image by itself has no batch
+    statistics.
+
+    Attributes:
+        rank: number of the process, from 0.
+        processes: how many there are.
+    """
+
+    rank: int = 0
+    processes: int = 1
+
+    def sizes(self, images: int) -> list[int]:
+        """How many images of a batch of `images` each process has; one number where the batch is not divided."""
+        if self.processes == 1 or images < 2 * self.processes:
+            return [images]
+        edges = [rank * images // self.processes for rank in range(self.processes + 1)]
+        return [end - begin for begin, end in pairwise(edges)]
+
+    def part(self, images: int) -> slice:
+        """Where in a batch of `images` this process's own are; an empty slice if it has none."""
+        sizes = self.sizes(images)
+        first = sum(sizes[: self.rank])
+        return slice(first, first + (sizes[self.rank] if self.rank < len(sizes) else 0))
+
+
 class Batches:
     """The training images in batches, in each epoch's own order, and in groups of batches that make one step.
 
     A batch starts as bytes from the source (`pixels`, which loader processes can make) and becomes the network's input
-    on the device (`images`).
+    on the device (`images`). Of several processes each makes its own part of every batch: the same images, augmented
+    by the same random numbers, as in the batch of one process.
     """
 
-    def __init__(self, source: Source, config: TrainConfig, device: torch.device) -> None:
-        self.source, self.config, self.device = source, config, device
+    def __init__(self, source: Source, config: TrainConfig, device: torch.device, shard: Shard = Shard()) -> None:
+        self.source, self.config, self.device, self.shard = source, config, device, shard
         self.preprocess = Preprocess.of(dataset(config.dataset.name), device)
         self.labels = source.labels.to(device)
         full, rest = divmod(len(source), config.batch_size)
@@ -53,30 +81,36 @@ class Batches:
         size = self.config.batch_size
         return min(last * size, len(self.source)) - first * size
 
-    def group(
-        self, epoch: int, order: Tensor, step: int, take: Callable[[], Tensor] | None = None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields (images, labels) of each batch of step `step`.
+    def indices(self, step: int) -> range:
+        """The batches of which step `step` of an epoch (from 0) takes the gradient."""
+        return range(*self._range(step))
+
+    def part(
+        self, epoch: int, order: Tensor, index: int, take: Callable[[], Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """(images, labels) of this process's part of batch `index`.
 
         `take` returns the pixels of the next batch from loader processes; without it they are made here.
         """
-        for index in range(*self._range(step)):
-            chosen = self._chosen(order, index)
-            pixels = self.pixels(epoch, order, index) if take is None else take()
-            yield self.images(pixels, epoch, index), self.labels[chosen.to(self.device)]
+        pixels = self.pixels(epoch, order, index) if take is None else take()
+        return self.images(pixels, epoch, index), self.labels[self._chosen(order, index).to(self.device)]
 
     def pixels(self, epoch: int, order: Tensor, index: int) -> Tensor:
-        """The pixels of one batch, as bytes. They depend on seed, epoch and index only."""
+        """The pixels of this process's part of a batch, as bytes. They depend on seed, epoch and index only."""
         cut = None
         if self.config.augment == "imagenet" and self.source.cuts:
-            cut = generator(self.config.seed, "cut", epoch, index)
+            cut = self._draws("cut", epoch, index)
         return self.source.pixels(self._chosen(order, index), cut)
 
     def images(self, pixels: Tensor, epoch: int, index: int) -> Tensor:
-        """The network's input for the batch of `pixels`: on the device, normalised and augmented."""
+        """The network's input for the part of `pixels`: on the device, normalised and augmented."""
         augment = self.config.augment
-        draws = None if augment == "none" else generator(self.config.seed, augment, epoch, index)
+        draws = None if augment == "none" else self._draws(augment, epoch, index)
         return self.preprocess(pixels.to(self.device, non_blocking=True), augment, draws, self.source.cuts)
+
+    def _draws(self, what: str, epoch: int, index: int) -> Draws:
+        whole = self.size(index)
+        return Draws(generator(self.config.seed, what, epoch, index), whole, self.shard.part(whole).start)
 
     def from_position(self, epoch: int, index: int) -> Iterator[tuple[int, int]]:
         """Yields (epoch, index) of every batch from the given one to the end of the run."""
@@ -87,6 +121,11 @@ class Batches:
         """Number of images in batch `index` of an epoch."""
         return min(self.config.batch_size, len(self.source) - index * self.config.batch_size)
 
+    def own(self, index: int) -> int:
+        """Number of images in this process's part of batch `index`."""
+        sizes = self.shard.sizes(self.size(index))
+        return sizes[self.shard.rank] if self.shard.rank < len(sizes) else 0
+
     def _chosen(self, order: Tensor, index: int) -> Tensor:
         size = self.config.batch_size
-        return order[index * size : (index + 1) * size]
+        return order[index * size : (index + 1) * size][self.shard.part(self.size(index))]

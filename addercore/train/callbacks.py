@@ -24,8 +24,8 @@ class Callbacks:
         """Called when the run turns to something else.
 
         Args:
-            phase: `reading_data`, `calibrating` (scales of an integer model), `training`, `validating`, or
-                `storing` while the files of a finished run are written.
+            phase: `reading_data`, `calibrating` (scales of an integer model), `training`, `validating`,
+                `measuring` (a benchmark's latency), or `storing` while the files of a finished run are written.
         """
 
     def on_metrics(self, points: list[MetricPoint]) -> None:

@@ -19,9 +19,11 @@ import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from addercore.config import DatasetInfo, DistillConfig, TrainConfig, dataset, unfit_teacher
+from addercore.config import DatasetInfo, DistillConfig, OptimizerConfig, TrainConfig, dataset, unfit_teacher
 from addercore.errors import BadModel
-from addercore.io import Model, load
+from addercore.io import Model, load, manifest_of
+from addercore.networks import build
+from addercore.train.kernels import Companion, Kernels
 
 
 class Features:
@@ -48,17 +50,33 @@ class Features:
 
 
 class Teacher:
-    """A trained network in evaluation mode, whose weights never change: a run's state holds nothing of it.
+    """A network that teaches: a trained one in evaluation mode, whose weights stay, or one that trains alongside.
+
+    Of a trained one a run's state holds nothing but the maps that compare its kernels (`addercore.train.kernels`).
 
     Args:
+        seed: of the training, for the first weights of these maps.
         sha256: of its file.
         info: the dataset whose images it is shown, normalised as that says; they are rescaled to its own mean and std.
     """
 
-    def __init__(self, config: DistillConfig, model: Model, sha256: str, info: DatasetInfo, precision: str) -> None:
+    def __init__(
+        self,
+        config: DistillConfig,
+        model: Model,
+        sha256: str | None,
+        info: DatasetInfo,
+        precision: str,
+        optimizer: OptimizerConfig = OptimizerConfig(),  # frozen
+        seed: int = 0,
+    ) -> None:
         self.config, self.sha256 = config, sha256
         self._model, self._precision = model, precision
-        self._module = model.module.requires_grad_(False).eval()
+        self._optimizer, self._seed = optimizer, seed
+        self.learns = config.kind == "pkkd"
+        self._module = model.module.requires_grad_(self.learns).train(self.learns)
+        self._kernels: Kernels | None = None
+        self.companion: Companion | None = None
         self._rescale: tuple[Tensor, Tensor] | None = None  # factor and summand of each channel
         if (model.mean, model.std) != (list(info.mean), list(info.std)):
             device = next(self._module.parameters()).device
@@ -71,25 +89,37 @@ class Teacher:
 
     def watch(self, student: nn.Module) -> None:
         """Registers the network that learns; call it once, before the first batch."""
-        if self.config.features > 0:
+        if self.config.kind != "plain":
+            device, o = next(student.parameters()).device, self._optimizer
+            self._kernels = Kernels(student, self._module, self._seed).to(device)
+            parts: dict[str, nn.Module] = {"kernels": self._kernels}
+            if self.learns:
+                parts["teacher"] = self._module
+            self.companion = Companion(parts, o.lr, o.momentum, o.nesterov, o.weight_decay)
+        elif self.config.features > 0:
             self._features = Features(student), Features(self._module)
 
-    @torch.no_grad()
     def scores(self, images: Tensor) -> Tensor:
         """The teacher's class scores (N, classes) in float32, for images (N, c, h, w) normalised as the dataset's."""
         if self._rescale is not None:
             factor, summand = self._rescale
             images = images * factor + summand
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self._precision == "bf16"):
+        bf16 = torch.autocast(images.device.type, torch.bfloat16, enabled=self._precision == "bf16")
+        with torch.set_grad_enabled(self.learns), bf16:
             scores: Tensor = self._module(images)
         return scores.float()
 
-    def loss(self, images: Tensor, scores: Tensor) -> Tensor:
+    def loss(self, images: Tensor, scores: Tensor, labels: Tensor | None = None, share: float = 1) -> Tensor:
         """The teacher's part of the loss, the mean over images (N, c, h, w) to which the network just gave `scores`
-        (N, classes)."""
-        temperature = self.config.temperature
-        mine, its = (nnf.log_softmax(x / temperature, 1) for x in (scores, self.scores(images)))
+        (N, classes). One that trains alongside gets the gradient of its own cross-entropy with `labels` (N,), of which
+        these images are a `share` of the step's."""
+        temperature, taught = self.config.temperature, self.scores(images)
+        if self.learns and labels is not None:
+            (nnf.cross_entropy(taught, labels) * share).backward()  # type: ignore[no-untyped-call]
+        mine, its = (nnf.log_softmax(x / temperature, 1) for x in (scores, taught.detach()))
         loss = nnf.kl_div(mine, its, reduction="batchmean", log_target=True) * temperature**2
+        if self._kernels is not None:
+            return loss + self.config.features * self._kernels.loss()
         if self._features is None:
             return loss
         pairs = zip(*(seen.kernels() for seen in self._features), strict=True)
@@ -103,6 +133,8 @@ class Teacher:
     def record(self) -> dict[str, Any]:
         """The teacher as it is described in a manifest."""
         network = self._model.manifest["network"]
+        if self.learns:
+            return {"id": None, "trains": "alongside", "arch": network["arch"], "method": network["method"]}
         return {"id": self.config.teacher, "sha256": self.sha256, "arch": network["arch"], "method": network["method"]}
 
 
@@ -113,12 +145,21 @@ def load_teacher(config: TrainConfig, path: Path | None, device: torch.device, b
         if path is not None:
             raise ValueError(f"teacher is {str(path)!r}, but the configuration has no distill to use it")
         return None
+    info = dataset(config.dataset.name)
+    if wanted.kind == "pkkd":
+        if path is not None:
+            raise ValueError(f"teacher is {str(path)!r}, but the teacher of distill.kind pkkd trains alongside")
+        part = config.model
+        module = build(config.network(), "conv", part.first_last, seed=config.seed).to(device)
+        manifest = manifest_of(config, {})
+        manifest["network"] = {**manifest["network"], "method": "conv"}
+        twin = Model(config.network(), module, manifest)
+        return Teacher(wanted, twin, None, info, config.precision, config.optimizer, config.seed)
     if path is None:
         raise ValueError(f"the configuration learns from model {wanted.teacher!r}: pass its file as teacher")
     model = load(path, device=str(device), backend=backend)
-    info = dataset(config.dataset.name)
-    if (reason := unfit_teacher(model.manifest, info, config.model.arch, wanted.features)) is not None:
+    if (reason := unfit_teacher(model.manifest, info, config.model.arch, wanted.features, wanted.kind)) is not None:
         raise BadModel(f"{path}: cannot teach a training on {info.name}: {reason}")
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Teacher(wanted, model, digest, info, config.precision)
+    return Teacher(wanted, model, digest, info, config.precision, config.optimizer, config.seed)

@@ -11,7 +11,7 @@ from addercore.ops.c.backend import CBackend
 from addercore.ops.c.library import LIBRARY
 from addercore.version import __version__, commit
 
-EXACT = ("device", "backend", "kernels", "torch", "threads", "cpu_capability")
+EXACT = ("device", "backend", "kernels", "torch", "threads", "processes", "cpu_capability")
 """Entries that must be equal for a resumed run to end with the same bytes."""
 
 
@@ -23,8 +23,11 @@ def _kernels(backend: Backend) -> str | None:
     return f"{backend.compiler}, sha256 {digest[:12]}"
 
 
-def describe(device: torch.device, backend: Backend | None, note: str | None = None) -> dict[str, Any]:
-    """What is recorded with a run; `backend` is the one that computes, `note` why it is not the device's usual one.
+def describe(
+    device: torch.device, backend: Backend | None, note: str | None = None, processes: int = 1
+) -> dict[str, Any]:
+    """What is recorded with a run; `backend` is the one that computes, `note` why it is not the device's usual one,
+    `processes` how many compute together, with so many threads each.
 
     `backend` is None for work that runs no network.
     """
@@ -37,6 +40,7 @@ def describe(device: torch.device, backend: Backend | None, note: str | None = N
         "torch": str(torch.__version__),  # a str subclass that a checkpoint could not hold
         "addercore": __version__,
         "threads": torch.get_num_threads(),
+        "processes": processes,
         "commit": commit(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
     }

@@ -1,18 +1,18 @@
 """Accuracy, loss and confusion matrix of a model on a split."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from addercore.config import DatasetInfo
+from addercore.config import DatasetInfo, Holdout, Part
 from addercore.config import dataset as dataset_info
-from addercore.data import Preprocess, Source, Split, source
+from addercore.data import Preprocess, Source, part
 from addercore.devices import resolve_device
 from addercore.errors import Stopped
 from addercore.train.callbacks import Callbacks
@@ -37,6 +37,9 @@ class EvaluateResult:
         confusion_matrix: at [i][j], the images of class i that were taken for class j.
         images: how many there are.
         top5: fraction of images whose class is among the five most probable; None below 100 classes.
+        split: which images they are.
+        unseen: whether the model's training neither learnt from them nor was validated by them; None where that is not
+            known, as the model was trained on another dataset.
     """
 
     accuracy: float
@@ -44,6 +47,8 @@ class EvaluateResult:
     confusion_matrix: list[list[int]]
     images: int
     top5: float | None = None
+    split: Part = "validation"
+    unseen: bool | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain values, for JSON; without `top5` where that is None."""
@@ -52,8 +57,26 @@ class EvaluateResult:
             "loss": self.loss,
             "confusion_matrix": self.confusion_matrix,
             "images": self.images,
+            "split": self.split,
+            "unseen": self.unseen,
             **({} if self.top5 is None else {"top5": self.top5}),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a model's training had to do with the images of an evaluation."""
+
+    split: Part
+    holdout: Holdout | None  # what its training held out of the same dataset
+    unseen: bool | None
+
+    @classmethod
+    def of(cls, manifest: Mapping[str, Any], dataset: str, split: Part) -> Self:
+        """`manifest` is the model's; it is an imported model's own word."""
+        holdout = Holdout.of_model(manifest, dataset)
+        known = manifest.get("dataset") == dataset
+        return cls(split, holdout, (split == "test" and holdout is not None) if known else None)
 
 
 AfterBatch = Callable[[int, int], None]
@@ -167,7 +190,7 @@ def fitting(dataset: str, input_shape: tuple[int, ...], classes: list[str]) -> D
 def evaluate(
     model: "Model",
     dataset: str,
-    split: Split = "validation",
+    split: Part = "validation",
     data_dir: Path | None = None,
     batch_size: int = BATCH,
     device: str = "auto",
@@ -179,7 +202,9 @@ def evaluate(
     Args:
         model: from `addercore.load`.
         dataset: name of a dataset with the model's image size and classes.
-        split: "train" or "validation".
+        split: "train", "validation" or "test". Of a model whose training held images of this dataset out, "train" are
+            those it learnt from, "validation" those held out, "test" the published test images; of others the last two
+            are the same.
         data_dir: folder with the dataset's files; digits need none.
         batch_size: images in a batch; changes the loss in its last bits only.
         device: "cpu", "cuda", "cuda:N", or "auto" for a GPU where there is one.
@@ -202,7 +227,9 @@ def evaluate(
     preprocess = Preprocess(model.network.input_shape[1:], model.mean, model.std, info.top, target)
     callbacks = callbacks or Callbacks()
     callbacks.on_phase("reading_data")
-    examples = EvaluationBatches(source(dataset, split, data_dir), preprocess, target, loader_workers)
+    seen = Seen.of(model.manifest, dataset, split)
+    images = part(dataset, split, data_dir, seen.holdout)
+    examples = EvaluationBatches(images, preprocess, target, loader_workers)
     home = next(model.module.parameters()).device
     try:
         module = model.module.to(target)
@@ -216,6 +243,8 @@ def evaluate(
         confusion_matrix=found.confusion.tolist(),
         images=len(examples),
         top5=found.top5,
+        split=split,
+        unseen=seen.unseen,
     )
 
 

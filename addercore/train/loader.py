@@ -36,7 +36,7 @@ AHEAD: Final = 2  # batches in this process's memory beside the one that is comp
 OUT_OF_MEMORY: Final = 3  # exit status
 FAILED: Final = 4  # exit status; what happened is in the report
 _PIPE_BYTES: Final = 1 << 20  # the largest that the system gives everybody
-_FROM_OUTSIDE: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
+FROM_OUTSIDE: Final = (signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +83,9 @@ class Loader:
             "config": config.to_dict(),
             "dataset": dataset(config.dataset.name).to_dict(),
             "place": (epoch, index),
+            "shard": (batches.shard.rank, batches.shard.processes),
         }
-        sizes = (batches.size(place) for _, place in batches.from_position(epoch, index))
+        sizes = (batches.own(place) for _, place in batches.from_position(epoch, index))
         return cls(batches.source, workers, sizes, config.batch_size, order)
 
     @classmethod
@@ -181,7 +182,7 @@ def _start(order: dict[str, object], handles: tuple[int, ...], room: int) -> _Pr
 def _loss(process: _Process) -> Exception:
     """The error that says why a process has closed its pipe."""
     status, name = process.running.wait(), f"data-loader process {process.running.pid}"
-    if -status in _FROM_OUTSIDE:
+    if -status in FROM_OUTSIDE:
         return LoaderLost(f"{name} was ended by signal {-status}")
     if status == OUT_OF_MEMORY:
         return MemoryError(f"{name} ran out of memory")

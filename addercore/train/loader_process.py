@@ -14,7 +14,7 @@ from torch import Tensor
 from addercore.config import DATASETS, DatasetInfo, TrainConfig, register
 from addercore.data import opened
 from addercore.errors import BadData
-from addercore.train.batches import Batches
+from addercore.train.batches import Batches, Shard
 from addercore.train.loader import FAILED, OUT_OF_MEMORY
 
 
@@ -59,7 +59,7 @@ def _training(order: dict[str, Any]) -> Iterator[Tensor]:
     if info.name not in DATASETS:
         register(info)
     config = TrainConfig.from_dict(order["config"])
-    batches = Batches(opened(order["source"]), config, torch.device("cpu"))
+    batches = Batches(opened(order["source"]), config, torch.device("cpu"), Shard(*order["shard"]))
     permuted, permutation = -1, torch.empty(0)
     for epoch, index in _mine(order, batches.from_position(*order["place"])):
         if epoch != permuted:

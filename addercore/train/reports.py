@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Phase = Literal["reading_data", "calibrating", "training", "validating", "storing"]
+Phase = Literal["reading_data", "calibrating", "training", "validating", "measuring", "storing"]
 """What a run does just now."""
 
 

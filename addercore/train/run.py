@@ -1,15 +1,16 @@
 """`fit`: trains in one call, and leaves the caller's process as it found it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from addercore.arch import Initialised, initialised, read_manifest
-from addercore.config import TrainConfig, dataset
-from addercore.data import source
+from addercore.config import TrainConfig, dataset, unshared
+from addercore.data import parts
 from addercore.devices import resolve_device
 from addercore.errors import BadData, BadModel, Diverged
 from addercore.io import load_weights
@@ -17,12 +18,16 @@ from addercore.networks import build
 from addercore.ops import select
 from addercore.train import checkpoint
 from addercore.train.artifacts import can_draw, write_artifacts, write_record
+from addercore.train.batches import Shard
 from addercore.train.callbacks import Callbacks
 from addercore.train.distillation import load_teacher
 from addercore.train.environment import describe
 from addercore.train.isolation import isolated
 from addercore.train.loader import MAX_WORKERS
+from addercore.train.ranks import MAX_PROCESSES, Ranks
 from addercore.train.reports import Artifact
+from addercore.train.state import Position
+from addercore.train.stepping import Stepper
 from addercore.train.trainer import Trainer
 
 
@@ -38,6 +43,9 @@ class FitResult:
         artifacts: the files of a finished run: model, manifest, metrics, summary and curves.
         initialised: the layers that began with the weights of `init_from`, and those that were drawn anew; None
             without `init_from`.
+        validation: which images validated the run: `of` ("test": the published ones, or "train": a holdout) and how
+            many `images`; of a holdout also its share, its seed, and the sha256 of the images' indices, which rise and
+            are written as little-endian 64-bit integers.
     """
 
     stopped: bool
@@ -46,6 +54,7 @@ class FitResult:
     metrics: dict[str, float]
     artifacts: list[Artifact]
     initialised: Initialised | None = None
+    validation: dict[str, Any] = field(default_factory=dict)
 
 
 def fit(
@@ -64,6 +73,7 @@ def fit(
     teacher: Path | None = None,
     relabel: Callable[[Tensor], Tensor] | None = None,
     curves: bool = True,
+    processes: int = 1,
 ) -> FitResult:
     """Trains a network (Algorithm 1).
 
@@ -87,6 +97,9 @@ def fit(
         teacher: file of the model that `config.distill` names.
         relabel: replaces the labels (N,) of the training images by others (N,), as the controls of analyses do.
         curves: draw curves.png, if matplotlib is installed.
+        processes: that compute each batch together, 1 to 64, each with `threads` threads: this one and further ones
+            that it starts and ends. On GPUs each has one of its own, from the first on. The batches are those of one
+            process; sums over images are added up in another order, so the last bits depend on the number.
 
     Returns:
         How the run ended, with its metrics and artifacts.
@@ -98,6 +111,7 @@ def fit(
         CheckpointError: `resume_from` or `continue_from` is damaged or belongs to another configuration.
         Diverged: the loss became NaN or infinite. Metrics, summary and curves up to there are in `workdir`.
         LoaderLost: a loader process was ended from outside.
+        RankLost: one of the `processes` was ended from outside.
         MemoryError: a loader process or a kernel has no memory left.
         OSError: the disk is full or fails.
 
@@ -110,13 +124,14 @@ def fit(
         raise ValueError(f"threads must be ≥ 1, got {threads}")
     if not 0 <= loader_workers <= MAX_WORKERS:
         raise ValueError(f"loader_workers must be 0 to {MAX_WORKERS}, got {loader_workers}")
+    _check_processes(config, processes, target, relabel is not None)
     if config.init_from is not None and init_from is None and resume_from is None:
         raise ValueError(f"the configuration starts from model {config.init_from!r}: pass its file as init_from")
     callbacks = callbacks or Callbacks()
     workdir = Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     with isolated(config.seed, target, threads):
-        environment = describe(target, chosen.backend, chosen.note)
+        environment = describe(target, chosen.backend, chosen.note, processes)
         callbacks.on_start(environment)
         start = None if init_from is None else _start(config, Path(init_from))
         model = _model(config, chosen.backend.name, start)
@@ -126,20 +141,34 @@ def fit(
             callbacks.on_event("initialised", message, start.layers.to_dict())
         taught_by = load_teacher(config, None if teacher is None else Path(teacher), target, chosen.backend.name)
         callbacks.on_phase("reading_data")
-        train = source(config.dataset.name, "train", data_dir)
+        data = parts(config.dataset.name, data_dir, config.holdout)
+        train = data.train
         if relabel is not None:
             train = train.relabelled(relabel(train.labels))
+
+        def start_ranks(stepper: Stepper, position: Position) -> Ranks:
+            return Ranks.start(
+                stepper,
+                train,
+                position,
+                backend=chosen.backend.name,
+                loader_workers=loader_workers,
+                teacher=None if teacher is None else Path(teacher),
+            )
+
         trainer = Trainer(
             config,
             model.to(target),
             train,
-            source(config.dataset.name, "validation", data_dir),
+            data.validation,
             target,
             workdir / "checkpoints",
             callbacks,
             environment,
             loader_workers,
             taught_by,
+            Shard(0, processes),
+            None if processes == 1 else start_ranks,
         )
         if resume_from is not None:
             _resume(trainer, Path(resume_from), callbacks)
@@ -151,7 +180,20 @@ def fit(
         except (BadData, Diverged) as error:
             _leave_record(trainer, workdir, callbacks, error, curves)
             raise
-        return _result(trainer, workdir, callbacks, curves, None if start is None else start.layers)
+        return _result(trainer, workdir, callbacks, curves, None if start is None else start.layers, data.record)
+
+
+def _check_processes(config: TrainConfig, processes: int, device: torch.device, relabelled: bool) -> None:
+    if not 1 <= processes <= MAX_PROCESSES:
+        raise ValueError(f"processes must be 1 to {MAX_PROCESSES}, got {processes}")
+    if processes == 1:
+        return
+    if (reason := unshared(config, processes)) is not None:
+        raise ValueError(reason)
+    if relabelled:
+        raise ValueError(f"relabel works in one process, got processes = {processes}")
+    if device.type == "cuda" and processes > (here := torch.cuda.device_count()):
+        raise ValueError(f"processes must be at most {here}, the number of GPUs that torch sees, got {processes}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,11 +247,16 @@ def _leave_record(trainer: Trainer, workdir: Path, callbacks: Callbacks, error: 
 
 
 def _result(
-    trainer: Trainer, workdir: Path, callbacks: Callbacks, curves: bool, start: Initialised | None
+    trainer: Trainer,
+    workdir: Path,
+    callbacks: Callbacks,
+    curves: bool,
+    start: Initialised | None,
+    validation: dict[str, Any],
 ) -> FitResult:
     position = trainer.position
     if trainer.stopped:
-        return FitResult(True, position.step, position.epoch, dict(trainer.metrics), [], start)
+        return FitResult(True, position.step, position.epoch, dict(trainer.metrics), [], start, validation)
     callbacks.on_phase("storing")
     best = trainer.best
     weights = trainer.model.state_dict() if best is None else best.weights
@@ -219,6 +266,7 @@ def _result(
         "steps": position.step,
         "published_epoch": position.epoch if best is None else best.epoch,
         "environment": trainer.environment,
+        "validation": validation,
         **({} if start is None else {"initialised": start.to_dict()}),
     }
     if curves and not can_draw():
@@ -226,4 +274,4 @@ def _result(
     teacher = None if trainer.teacher is None else trainer.teacher.record()
     history = trainer.history
     artifacts = write_artifacts(workdir, trainer.config, weights, dict(metrics), history, summary, teacher, curves)
-    return FitResult(False, position.step, position.epoch, dict(metrics), artifacts, start)
+    return FitResult(False, position.step, position.epoch, dict(metrics), artifacts, start, validation)

@@ -21,10 +21,10 @@ class RunningMetrics:
         self.images = 0
 
     def add(self, loss: Tensor, correct: Tensor, images: int, distilled: Tensor | None = None) -> None:
-        """Adds a batch; `loss` and `distilled` (the teacher's part, if there is one) are means over its `images`."""
-        self.loss += loss * images
+        """Adds `images`; `loss` and `distilled` (the teacher's part, if there is one) are sums over them."""
+        self.loss += loss
         if distilled is not None:
-            self.distilled += distilled * images
+            self.distilled += distilled
         self.correct += correct
         self.images += images
 

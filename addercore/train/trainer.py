@@ -1,22 +1,20 @@
 """The training loop (Algorithm 1), with the state, the metrics and the checkpoints that make a run resumable."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from addercore.config import TrainConfig, dataset
+from addercore.config import InvalidConfig, TrainConfig, dataset
 from addercore.data import Source
-from addercore.errors import CheckpointError, Diverged, Stopped
-from addercore.optim import AdderSGD
+from addercore.errors import CheckpointError, Diverged, RankLost, Stopped
 from addercore.train import checkpoint
-from addercore.train.batches import Batches, learning_rate
+from addercore.train.batches import Batches, Shard, learning_rate
 from addercore.train.callbacks import Callbacks
 from addercore.train.distillation import Teacher
 from addercore.train.environment import EXACT
@@ -25,16 +23,20 @@ from addercore.train.history import History
 from addercore.train.isolation import rng_state, set_rng_state
 from addercore.train.loader import Loader
 from addercore.train.pace import Pace
+from addercore.train.ranks import Ranks
 from addercore.train.reports import MetricPoint, Progress
 from addercore.train.snapshot import Snapshot
 from addercore.train.state import Best, Position, RunningMetrics
+from addercore.train.stepping import Stepper
 from addercore.train.writer import CheckpointWriter
 
 PROGRESS_SECONDS = 0.5
+StartRanks = Callable[[Stepper, Position], Ranks]
+"""Starts the processes of the other ranks at a position, with the state that the stepper has."""
 
 
 class Trainer:
-    """One run. Steps are optimizer steps, each over `accumulate` batches.
+    """One run, or rank 0 of one. Steps are optimizer steps, each over `accumulate` batches.
 
     Datasets that fit are kept on `device`. With `loader_workers`, processes make the training's batches ahead of time,
     and the validation's if that split does not fit.
@@ -52,21 +54,21 @@ class Trainer:
         environment: dict[str, Any],
         loader_workers: int = 0,
         teacher: Teacher | None = None,
+        shard: Shard = Shard(),
+        start_ranks: StartRanks | None = None,
     ) -> None:
         self.config, self.model, self.device, self.teacher = config, model, device, teacher
         self.folder, self.callbacks, self.environment = folder, callbacks, environment
-        if teacher is not None:
-            teacher.watch(model)
-        o = config.optimizer
-        self.optimizer = AdderSGD(
-            model, o.lr, o.momentum, o.nesterov, o.weight_decay, o.adaptive_lr, o.eta, o.clip_norm
-        )
-        self.batches = Batches(train if loader_workers else train.to(device), config, device)
+        self.batches = Batches(train if loader_workers else train.to(device), config, device, shard)
+        self.stepper = Stepper(config, model, self.batches, device, teacher)
+        self.optimizer = self.stepper.optimizer
         self.validation = EvaluationBatches(validation, self.batches.preprocess, device, loader_workers)
         self.classes = len(dataset(config.dataset.name).classes)
         self.loader_workers = loader_workers
         self.loader: Loader | None = None
-        self.steps = config.epochs * self.batches.steps_per_epoch
+        self._start_ranks = start_ranks
+        self.ranks: Ranks | None = None
+        self.steps = self.stepper.steps
         self.position = Position()
         self.window, self.whole_epoch = RunningMetrics(device), RunningMetrics(device)
         self.history = History()
@@ -90,13 +92,19 @@ class Trainer:
         The last checkpoint has been written when this returns.
         """
         try:
+            if self._start_ranks is not None and not self.position.finished:
+                self.ranks = self._start_ranks(self.stepper, self.position)
             self._start_loader()
             while not self.position.finished and not self.stopped:
                 self._epoch()
             if self.position.finished and self._saved != self.position:
                 self.save()
             self._writer.wait()
+        except RankLost as error:
+            raise error if self.ranks is None else self.ranks.cause(error) from error
         finally:
+            if self.ranks is not None:
+                self.ranks.close()
             self._writer.close()
             if self.loader is not None:
                 self.loader.close()
@@ -110,8 +118,7 @@ class Trainer:
         """Does the rest of the current epoch: its steps and the validation."""
         order = self.batches.permutation(self.position.epoch)
         lr = learning_rate(self.config.optimizer, self.position.epoch, self.config.epochs)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+        self.stepper.set_lr(lr)
         self.callbacks.on_phase("training")
         while self.position.step_in_epoch < self.batches.steps_per_epoch and not self.stopped:
             with self.pace.running():
@@ -126,35 +133,19 @@ class Trainer:
         self._between_steps(epoch_ended=True)
 
     def _step(self, order: Tensor, lr: float) -> None:
-        """Does one optimizer step: the mean gradient over all images of its batches, then the update."""
-        self.model.train()
-        total = self.batches.images_in(self.position.step_in_epoch)
-        self.optimizer.zero_grad(set_to_none=True)
-        for images, labels in self._group(order):
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-                scores = self.model(images)
-            scores = scores.float()
-            objective = loss = nnf.cross_entropy(scores, labels)
-            distilled: Tensor | None = None
-            if self.teacher is not None:
-                distilled = self.teacher.loss(images, scores)
-                objective, distilled = self.teacher.objective(loss, distilled), distilled.detach()
-            (objective * (labels.shape[0] / total)).backward()  # type: ignore[no-untyped-call]
-            correct = (scores.detach().argmax(1) == labels).sum()
-            for metrics in (self.window, self.whole_epoch):
-                metrics.add(loss.detach(), correct, labels.shape[0], distilled)
-        self.optimizer.step()
+        """Does one optimizer step and counts what it saw."""
+        number, take = self.position.step_in_epoch, None if self.loader is None else self.loader.take
+        sums = self.stepper.step(self.position.epoch, number, order, take)
+        for metrics in (self.window, self.whole_epoch):
+            for one in sums:
+                metrics.add(one.loss, one.correct, one.images, one.distilled)
         self.position.step += 1
         self.position.step_in_epoch += 1
         due = self.position.step % self.config.metrics_every_steps == 0
         means = self.window.means() if due else None  # waits for a GPU, so that its time counts as the step's
-        self.pace.count(total)
+        self.pace.count(self.batches.images_in(number))
         if means is not None:
             self._emit_training(lr, *means)
-
-    def _group(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        take = None if self.loader is None else self.loader.take
-        return self.batches.group(self.position.epoch, order, self.position.step_in_epoch, take)
 
     def _end_epoch(self, lr: float) -> None:
         """Validates and ends the epoch. Raises `Stopped`, with the state unchanged, if that is asked for meanwhile."""
@@ -162,6 +153,7 @@ class Trainer:
             loss, accuracy = self.whole_epoch.means()  # waits for the steps that a GPU still computes
         self._check_finite(loss)
         self.callbacks.on_phase("validating")
+        self.stepper.set_power(self.position.step)
         found = score(self.model, self.validation, self.classes, self.config.precision, self._between_batches)
         val_accuracy = found.accuracy
         validated = {"val/loss": found.loss, "val/accuracy": val_accuracy}
@@ -173,7 +165,12 @@ class Trainer:
         self.position.epoch += 1
         self.position.step_in_epoch = 0
         self.whole_epoch.reset()
-        if self.config.publish == "best" and (self.best is None or val_accuracy > self.best.metrics["val/accuracy"]):
+        # A network that computes another power is none that could be published, or that a later one should beat.
+        if (
+            self.config.publish == "best"
+            and self.stepper.p == 1
+            and (self.best is None or val_accuracy > self.best.metrics["val/accuracy"])
+        ):
             weights = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
             self.best = Best(self.position.epoch, dict(self.metrics), weights)
         self.position.finished = self._stale(val_accuracy) or self.position.epoch == self.config.epochs
@@ -183,7 +180,7 @@ class Trainer:
     def _stale(self, accuracy: float) -> bool:
         """Whether early stopping ends the run after this epoch."""
         rule = self.config.early_stop
-        if rule is None:
+        if rule is None or self.stepper.p != 1:
             return False
         if self.threshold is None or accuracy > self.threshold + rule.min_delta:
             self.threshold, self.position.stale = accuracy, 0
@@ -240,6 +237,7 @@ class Trainer:
             **({} if self.teacher is None else {"train/distill_loss": self.window.distilled_mean()}),
             "train/accuracy": accuracy,
             "lr": lr,
+            **({} if self.config.model.p_schedule is None else {"p": self.stepper.p}),
             **({} if rate is None else {"images_per_second": rate}),
         }
         values |= {f"grad_norm/{name}": value for name, value in self.optimizer.grad_norms().items()}
@@ -308,9 +306,10 @@ class Trainer:
             "config": self.config.to_dict(),
             "environment": self.environment,
             "teacher": None if self.teacher is None else self.teacher.sha256,
-            **self._snapshot.take({"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}),
+            **self._snapshot.take(self._tensors()),
             "rng": rng_state(self.device),
             "place": asdict(self.position),
+            "p": self.stepper.p,
             "window": self.window.state_dict(),
             "whole_epoch": self.whole_epoch.state_dict(),
             "pace": self.pace.state_dict(),
@@ -323,10 +322,17 @@ class Trainer:
         history = self.history.snapshot()
         return lambda: {**state, "history": history.state_dict()}
 
+    def _tensors(self) -> dict[str, Any]:
+        """What the run has learnt."""
+        found: dict[str, Any] = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        if self.teacher is not None and self.teacher.companion is not None:
+            found["companion"] = self.teacher.companion.state_dict()
+        return found
+
     def load_state_dict(self, state: dict[str, Any], source: Path) -> None:
         """Restores the state of a checkpoint. Raises `CheckpointError` if it belongs to another configuration."""
         self._require_format(state, source)
-        mine, its = self.config.to_dict(), state["config"]
+        mine, its = self.config.to_dict(), _completed(state["config"])
         free = {"checkpoint"}  # how often to save does not change what is computed
         different = sorted(key for key in mine if key not in free and mine[key] != its.get(key))
         if different:
@@ -337,7 +343,10 @@ class Trainer:
             )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.teacher is not None and self.teacher.companion is not None:
+            self.teacher.companion.load_state_dict(state["companion"])
         self.position = Position(**state["place"])
+        self.stepper.p = state.get("p", 1.0)  # an older checkpoint does not tell; the next step sets it by its position
         self.window.load_state_dict(state["window"])
         self.whole_epoch.load_state_dict(state["whole_epoch"])
         if "pace" in state:  # a checkpoint of an older version lacks it; the lap then begins here
@@ -358,7 +367,7 @@ class Trainer:
             CheckpointError: the checkpoint is of another network, dataset or format.
         """
         self._require_format(state, source)
-        mine, its = self.config.to_dict(), state["config"]
+        mine, its = self.config.to_dict(), _completed(state["config"])
         if different := [key for key in ("model", "dataset") if mine[key] != its.get(key)]:
             raise CheckpointError(f"checkpoint {source} has another {' and '.join(different)} than this training")
         self.model.load_state_dict(state["model"])
@@ -391,3 +400,11 @@ class Trainer:
                 f"the environment has changed ({listed}): results may differ in the last bits",
                 changed,
             )
+
+
+def _completed(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of a checkpoint, with the fields that it lacks since it is of an older version."""
+    try:
+        return TrainConfig.from_dict(config).to_dict()
+    except InvalidConfig:
+        return config

@@ -97,7 +97,12 @@ CALLS: Final[Mapping[str, Role | None]] = {
 }
 PAGES: Final[Mapping[str, Role | None]] = {
     "GET /": VIEWER,
+    "GET /jobs": VIEWER,
+    "GET /jobs.csv": VIEWER,
     "GET /jobs/{job_id}": VIEWER,
+    "GET /new": MEMBER,
+    "POST /new": MEMBER,
+    "POST /jobs/{job_id}/continue": MEMBER,
     "GET /compare": VIEWER,
     "GET /models": VIEWER,
     "GET /models/{model_id}": VIEWER,
@@ -110,12 +115,12 @@ PAGES: Final[Mapping[str, Role | None]] = {
     "GET /webhooks": ADMIN,
     "GET /webhooks/{webhook_id}": ADMIN,
     "GET /audit": ADMIN,
+    "GET /workers": OPERATOR,
     "GET /sign-in": OPEN,
     "POST /sign-in": OPEN,
     "POST /sign-out": OPEN,
     "GET /static/{name}": OPEN,
     "GET /docs": OPEN,
-    "GET /docs/style.css": OPEN,
     "GET /openapi.json": OPEN,
 }
 ROWS: Final[Mapping[str, Role | None]] = {**CALLS, **PAGES}

@@ -19,7 +19,7 @@ from jobs.documents import require_readable
 from jobs.errors import NotFound
 from jobs.repository import attempts, lifecycle
 from jobs.repository.models import get_model
-from jobs.spec import SPEC, EvaluateSpec, QuantizeSpec, TrainSpec
+from jobs.spec import SPEC, BenchmarkSpec, EvaluateSpec, QuantizeSpec, TrainSpec
 from jobs.tables import Job, Metric
 
 FEWEST, MOST = 2, 20
@@ -102,7 +102,7 @@ def _counts(session: OwnTransaction, job: Job) -> dict[str, Any] | None:
         spec = SPEC.validate_python(job.spec)
         if isinstance(spec, TrainSpec):
             return counts_of(spec, None).totals()
-        if isinstance(spec, EvaluateSpec | QuantizeSpec):
+        if isinstance(spec, EvaluateSpec | QuantizeSpec | BenchmarkSpec):
             return counts_of(spec, get_model(session, spec.model_id)).totals()
     except (ValidationError, NotFound, AdderError, ValueError):
         return None

@@ -129,6 +129,8 @@ def job_title(kind: str, spec: Mapping[str, Any], datasets: Mapping[str, str] | 
         parts = ("dataset", _object(spec.get("labels")).get("dataset") or spec.get("dataset_id"))
     elif kind == "quantize":
         parts = (kind, f"{spec['bits']} bits" if spec.get("bits") else None, dataset)
+    elif kind == "benchmark":
+        parts = (kind, *(spec.get("engines") or ()))
     else:
         parts = (kind, dataset, spec.get("split"))
     return tuple(str(part) for part in parts if part) or (kind,)
@@ -174,7 +176,7 @@ def _progress_text(
         return _queue_text(queue_position, now_ms)
     if status is Status.SUCCEEDED:
         epochs = progress.get("epochs")
-        return f"{number(epochs)} epoch{'' if epochs == 1 else 's'}" if is_number(epochs) else "done"
+        return f"{number(epochs)} epoch{'' if epochs == 1 else 's'}" if epochs and is_number(epochs) else "done"
     if status is Status.FAILED:
         return str(_object(job.error).get("code") or "failed").replace("_", " ") + (f" at {share}" if share else "")
     if status is Status.CANCELLED:

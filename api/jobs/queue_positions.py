@@ -58,6 +58,23 @@ class QueuePositions:
             found[job.id] = QueuePosition(forecast.position(waiting), starts_at, forecast.waiting_for(waiting.needs))
         return found
 
+    def of_new(self, session: OwnTransaction, job: Job) -> QueuePosition:
+        """Where a job would stand that nobody has submitted yet (`lifecycle.imagined`)."""
+        forecast, waiting = self._forecast(session), outlook.waiting_of(job)
+        short = len(forecast.waiting) <= FRESH  # a simulation of a long queue takes too long for each keystroke
+        seconds = forecast.start_of_new(waiting) if short else forecast.start_in(waiting)
+        starts_at = None if seconds is None else forecast.at_ms + round(1000 * seconds)
+        return QueuePosition(forecast.position(waiting), starts_at, forecast.waiting_for(waiting.needs))
+
+    def seconds_of(self, session: OwnTransaction, job: Job) -> float | None:
+        """How long a job is expected to run, by those that ran lately; None where none did."""
+        forecast = self._forecast(session)
+        device = job.needs_device
+        if device == "auto":
+            device = "cuda" if any(host.gpus for host in forecast.hosts) else "cpu"
+        pace = forecast.paces.get(device)
+        return None if pace is None else pace.seconds(job.work)
+
     def _forecast(self, session: OwnTransaction) -> Forecast:
         kept = self._fresh(session.scope)
         if kept is not None:

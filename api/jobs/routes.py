@@ -15,7 +15,7 @@ from api.http.edits import EDIT_BODY, EDIT_ERRORS, Change
 from api.http.listing import readable, readable_rows
 from api.http.lists import Listed
 from api.http.problems import Problem, documented
-from api.jobs import submission
+from api.jobs import creation, submission
 from api.jobs.schemas import Job, Validation
 from api.schemas import Page
 from jobs.access import audit
@@ -112,27 +112,10 @@ def submit(
     body before; 429 `queue_full`
     (RFC 6585) or `quota_exceeded`.
     """
-    with service.database.read() as session:
-        spec = submission.parse_spec(document, session)
     if validate_only:
-        with service.database.read() as session:
-            counts = submission.counts_of(spec, submission.require_model(session, spec))
-        validation = Validation.model_validate({"spec": spec.model_dump(mode="json"), "model": counts.to_dict()})
-        return Response(validation.model_dump_json(), media_type="application/json")
-    with service.database.write() as session:
-        row = lifecycle.submitted_before(session, idempotency_key, document)
-        created = row is None
-        if row is None:
-            submission.require_data(service.settings, spec)
-            submission.require_model(session, spec)
-            rules = service.rules
-            row = lifecycle.submit(session, spec, key=idempotency_key, body=document, rules=rules).job
-            audit.about(session, row.id)
-        else:
-            audit.nothing_done(session)
-    if created:
-        service.relay.poke()
-    else:
+        return json_response(creation.validate(service, document))
+    row, created = creation.create(service, document, idempotency_key)
+    if not created:
         response.status_code = 200
     response.headers["Location"] = f"/v1/jobs/{row.id}"
     return view(service, row)
@@ -339,29 +322,8 @@ def continue_training(
     (RFC 6901); 422 `idempotency_mismatch`; 429 `queue_full`
     (RFC 6585) or `quota_exceeded`.
     """
-    with service.database.write() as session:
-        old = lifecycle.get(session, id)
-        require_readable(old)
-        labels = lifecycle.labels_of(session, [id])[id]
-        spec = submission.continued_spec(document, old, labels, session)
-        body = {"continue": id, "with": document}
-        row = lifecycle.submitted_before(session, idempotency_key, body)
-        created = row is None
-        if row is None:
-            try:
-                submission.require_data(service.settings, spec)
-                submission.require_model(session, spec)
-            except Problem as problem:
-                raise Problem("conflict", f"The job cannot be continued: {problem.detail}") from None
-            rules = service.rules
-            made = lifecycle.continue_training(session, id, spec, key=idempotency_key, body=body, rules=rules)
-            row = made.job
-            audit.about(session, row.id, f"of {id}")
-        else:
-            audit.nothing_done(session)
-    if created:
-        service.relay.poke()
-    else:
+    row, created = creation.continue_training(service, id, document, idempotency_key)
+    if not created:
         response.status_code = 200
     response.headers["Location"] = f"/v1/jobs/{row.id}"
     return view(service, row)

@@ -202,11 +202,28 @@ class ModelCounts(Answer):
     """Latency by the paper's model: 2 cycles an addition, 4 a multiplication, 1 an XNOR."""
 
 
+class Estimate(Answer):
+    """What is expected of a job, were it submitted now. Null where nothing is known yet."""
+
+    seconds: float | None
+    """How long it runs, by the jobs that lately succeeded on such a device."""
+    memory_bytes: int | None
+    """Of a training: parameters with their gradients and momentum, and the outputs of all layers for one batch. The
+    program itself and the data come on top. Null for other kinds."""
+    queue_position: int
+    """1 where no job of the caller's project is before it."""
+    start_at: Time | None
+    """When it would begin."""
+    waiting_for: str | None
+    """What the job asks for that no live worker has."""
+
+
 class Validation(Answer):
     """A spec that would be accepted; nothing was created."""
 
     spec: SpecDocument
     model: ModelCounts
+    estimate: Estimate
 
 
 class Metric(Answer):

@@ -12,7 +12,16 @@ from jobs.errors import DatasetUnusable, NotFound
 from jobs.ids import ID_PATTERN
 from jobs.repository import datasets, keeping, models
 from jobs.settings import Settings
-from jobs.spec import SUBMITTED_SPEC, AnalyzeSpec, Continuation, EvaluateSpec, QuantizeSpec, SubmittedSpec, TrainSpec
+from jobs.spec import (
+    SUBMITTED_SPEC,
+    AnalyzeSpec,
+    BenchmarkSpec,
+    Continuation,
+    EvaluateSpec,
+    QuantizeSpec,
+    SubmittedSpec,
+    TrainSpec,
+)
 from jobs.tables import Job, Model
 
 DATASET = "/dataset/name"
@@ -83,6 +92,8 @@ def _on_its_models_dataset(session: OwnTransaction, document: object) -> object:
 
 def require_data(settings: Settings, spec: SubmittedSpec) -> None:
     """Raises Problem at /dataset/name when the files that a job reads are not on this server."""
+    if isinstance(spec, BenchmarkSpec):
+        return  # it makes its own images
     if isinstance(spec, AnalyzeSpec) and spec.model_id is not None and config.RECIPES[spec.recipe].trains:
         return  # what could train looks at a given model's weights alone
     require_dataset(settings, spec.dataset.name)
@@ -99,6 +110,10 @@ def require_model(session: OwnTransaction, spec: SubmittedSpec) -> Model | None:
     if spec.model_id is None:
         return None
     model = _model(session, spec.model_id, "/model_id")
+    if isinstance(spec, BenchmarkSpec):
+        if reason := config.unfit_engines(model.manifest, spec.engines):
+            raise invalid([("/engines", reason)])
+        return model
     _require_kind_of_numbers(model, spec)
     if isinstance(spec, AnalyzeSpec | QuantizeSpec):
         _same_images(model, spec)
@@ -125,13 +140,13 @@ def _fitting_start(session: OwnTransaction, spec: TrainSpec, model_id: str) -> M
 
 
 def _require_teacher(session: OwnTransaction, spec: TrainSpec) -> None:
-    if spec.distill is None:
+    if spec.distill is None or spec.distill.teacher is None:
         return
     teacher = _model(session, spec.distill.teacher, "/distill/teacher")
     if teacher.format == "adder":
         raise invalid([("/distill/teacher", f"{teacher.id} {INTEGERS}")])
     info = config.dataset(spec.dataset.name)
-    reason = config.unfit_teacher(teacher.manifest, info, spec.model.arch, spec.distill.features)
+    reason = config.unfit_teacher(teacher.manifest, info, spec.model.arch, spec.distill.features, spec.distill.kind)
     if reason is not None:
         raise invalid([("/distill/teacher", f"{teacher.id} cannot teach this training: {reason}")])
 

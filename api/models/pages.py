@@ -13,13 +13,14 @@ from addercore.config import RECIPES, unfit_for_integers
 from api.http.dependencies import ServiceDep
 from api.http.listing import readable
 from api.jobs.job_view import accuracy
+from api.web.actions import about_model
 from api.web.header import PAGE_SIZE, page_header
 from api.web.html import error_page, page
 from api.web.sorting import AskedDep
 from jobs.access.scope import OwnTransaction
 from jobs.documents import require_readable
 from jobs.errors import BadCursor, NotFound, TooManyWords
-from jobs.repository import finding, keeping, models
+from jobs.repository import datasets, finding, keeping, models
 from jobs.tables import Model
 
 router = APIRouter()
@@ -106,13 +107,15 @@ def model_detail(model_id: str, request: Request, service: ServiceDep) -> HTMLRe
             model = models.get_model(session, keeping.model_id_of(session, model_id))
             require_readable(model)
             view = _viewer(session, [model])(model)
+            quantises = model.format != "adder" and unfit_for_integers(model.manifest) is None
             context = {
                 **page_header(session, service.settings, section="models"),
                 "model": model,
                 "view": view,
                 "labels": view.labels,
                 "recipes": [] if model.format == "adder" else [one for one in RECIPES.values() if one.takes_model],
-                "quantises": unfit_for_integers(model.manifest) is None,
+                "quantises": quantises,
+                "links": about_model(model.id, datasets.shown(session, model.dataset), quantises=quantises),
             }
     except NotFound:
         detail = f"There is no model {model_id!r}."

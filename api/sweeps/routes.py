@@ -15,14 +15,12 @@ from api.http.documents import json_body, location
 from api.http.listing import readable, readable_rows
 from api.http.problems import documented
 from api.schemas import Page
-from api.sweeps.schemas import Child, Sweep, SweepTable, SweepValidation, Trial
-from api.sweeps.submission import parse_sweep, plan_children, require_references
-from jobs.access import audit, limits
+from api.sweeps import creation
+from api.sweeps.schemas import Sweep, SweepTable, SweepValidation, Trial
 from jobs.access.scope import OwnTransaction
 from jobs.errors import BadCursor
 from jobs.states import SweepStatus
-from jobs.sweeps import plot, references, repository, summary
-from jobs.sweeps.driver import Driver
+from jobs.sweeps import plot, repository, summary
 from jobs.tables import Sweep as SweepRow
 
 router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"], dependencies=[Depends(known_query)])
@@ -43,12 +41,6 @@ BODY = json_body(
         },
     },
 )
-FIRST_STEPS = 1
-"""Steps that the request itself takes, so that the first jobs exist when it answers. Workers take the others."""
-
-
-def _driver(service: Acting) -> Driver:
-    return Driver(service.whole.database, service.rules, searching=False)
 
 
 def _viewer(session: OwnTransaction, rows: Sequence[SweepRow]) -> Callable[[SweepRow], Sweep]:
@@ -97,32 +89,10 @@ def submit(
     value (RFC 6901); 422 `idempotency_mismatch` for a key that came with another body before; 409 `conflict` where a
     model or dataset is deleted meanwhile; 429 `quota_exceeded` for more jobs, priority or time than the project may.
     """
-    with service.database.read() as session:
-        spec = parse_sweep(document, session)
-        children = plan_children(service, session, spec)
     if validate_only:
-        planned = [Child(parameters=mine, spec=one.model_dump(mode="json")) for mine, one in children]
-        return json_response(SweepValidation(jobs=spec.size, spec=spec.model_dump(mode="json"), children=planned))
-    with service.database.write() as session:
-        row = repository.created_before(session, idempotency_key, document)
-        created = row is None
-        if row is None:
-            own = limits.enter(session)
-            limits.require_sweep(own, spec.size)
-            for _, one in children:
-                limits.require_priority(own, one.priority)
-                limits.seconds_allowed(own, one.limits.max_seconds)
-            require_references(service, session, spec, children)
-            references.hold(session, spec)
-            found = [parameters for parameters, _ in children]
-            row = repository.create(session, spec, found, key=idempotency_key, body=document)
-            audit.about(session, row.id)
-        else:
-            audit.nothing_done(session)
-    if created:
-        _driver(service).advance(row, FIRST_STEPS)
-        service.relay.poke()
-    else:
+        return json_response(creation.validate(service, document))
+    row, created = creation.create(service, document, idempotency_key)
+    if not created:
         response.status_code = 200
     response.headers["Location"] = f"/v1/sweeps/{row.id}"
     return _view(service, row.id)
@@ -263,7 +233,7 @@ def cancel(service: ServiceDep, id: SweepId) -> Sweep:
     with service.database.write() as session:
         repository.spec_of(repository.get(session, id))
         row = repository.ask_cancel(session, id)
-    _driver(service).advance(row)
+    creation.driver(service).advance(row)
     service.relay.poke()
     return _view(service, row.id)
 

@@ -12,7 +12,7 @@ from api.http.problems import Problem, bad_fields, invalid
 from api.jobs.submission import require_data, require_model
 from jobs.access.scope import OwnTransaction
 from jobs.repository import models
-from jobs.spec import SubmittedSpec, TrainSpec
+from jobs.spec import BenchmarkSpec, SubmittedSpec, TrainSpec
 from jobs.sweeps import planning, references
 from jobs.sweeps.planning import InvalidSweep, Parameters
 from jobs.sweeps.spec import SweepSpec
@@ -44,7 +44,9 @@ def require_references(
     found: dict[tuple[str, str], None] = {}
     for parameters, one in children:
         arch = one.model.arch if isinstance(one, TrainSpec) else None
-        wanted = (one.dataset.name, tuple(sorted(models.models_of(one.model_dump()))), arch)
+        dataset = None if isinstance(one, BenchmarkSpec) else one.dataset.name
+        engines = one.engines if isinstance(one, BenchmarkSpec) else None
+        wanted = (dataset, engines, tuple(sorted(models.models_of(one.model_dump()))), arch)
         if wanted in seen:
             continue
         seen.add(wanted)

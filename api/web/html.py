@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from api.access.acting import ADMITTED
 from api.http.prefix import with_prefix
@@ -26,11 +27,13 @@ KEY_FIELD = ' -H "Authorization: Bearer $ADDER_API_KEY"'
 """What a copied curl needs on a server with keys; the command reads the variable itself."""
 PLAIN_ADDRESS = re.compile(r"https?://[\w.:\[\]-]+")
 """An address that is safe in a shell command which people copy. A Host header may hold anything."""
+CODE = re.compile(r"`([^`]+)`")
 DEFAULT_ADDRESS = "http://127.0.0.1:8000"
-ROOMS = ("web", "jobs", "compare", "models", "datasets", "sweeps", "recipes", "access", "webhooks")
+ROOMS = ("web", "jobs", "new", "compare", "models", "datasets", "sweeps", "recipes", "access", "webhooks", "workers")
 """Packages of `api` that have a folder `templates`. A template's name is unique among all of them."""
 FORMATS = (
     "duration", "ago", "iso", "absolute", "clock", "size", "percent", "number", "operations", "metric", "facts",
+    "energy",
 )  # fmt: skip
 """Functions of `api.web.formats` that templates use as filters."""
 HEADERS = {
@@ -54,8 +57,14 @@ def templates() -> Environment:
     )
     environment.filters |= {name: getattr(formats, name) for name in FORMATS}
     environment.filters["pretty"] = _pretty
+    environment.filters["coded"] = _coded
     environment.tests["a_number"] = formats.is_number
     return environment
+
+
+def _coded(text: str) -> Markup:
+    """A sentence whose names in backticks are code."""
+    return Markup(CODE.sub(r"<code>\1</code>", str(escape(text))))
 
 
 def _pretty(value: Any) -> str:

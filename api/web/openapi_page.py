@@ -7,32 +7,27 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from markupsafe import Markup
+
 from api.http.problems import KINDS
 from api.openapi import METHODS
 
-STYLE_PATH = "/docs/style.css"
-STYLE = """\
-:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
-body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-code, pre { font: 0.875rem/1.45 ui-monospace, monospace; }
-pre { overflow-x: auto; padding: 0.75rem; border: 1px solid #8884; border-radius: 0.375rem; }
-table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; vertical-align: top; padding: 0.25rem 0.75rem 0.25rem 0; border-bottom: 1px solid #8884; }
-details { margin: 0.5rem 0; }
-summary { cursor: pointer; }
-.method { display: inline-block; min-width: 4.5rem; font-weight: 600; }
-"""
+
+def title_of(document: dict[str, Any]) -> str:
+    """The heading of the page."""
+    return f"{document['info']['title']} {document['info']['version']}"
 
 
-def render(document: dict[str, Any]) -> str:
-    """The page for an OpenAPI document."""
-    info = document["info"]
-    title = escape(f"{info['title']} {info['version']}")
+def contents_of(document: dict[str, Any]) -> list[tuple[str, str]]:
+    """The sections of the page: the id and the title of each."""
+    tags = [(tag["name"], tag["name"].capitalize()) for tag in document["tags"]]
+    return [*tags, ("problems", "Problems"), ("schemas", "Schemas")]
+
+
+def render(document: dict[str, Any]) -> Markup:
+    """The text of the page for an OpenAPI document, everything in it escaped."""
     parts = [
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f'<title>{title} reference</title><link rel="stylesheet" href="{STYLE_PATH}"></head><body>',
-        f"<main><h1>{title}</h1><pre>{escape(info['description'])}</pre>",
+        f"<p class='about'>{escape(document['info']['description'])}</p>",
         '<p>The same for machines: <a href="/openapi.json">/openapi.json</a>.</p>',
     ]
     for tag in document["tags"]:
@@ -44,8 +39,7 @@ def render(document: dict[str, Any]) -> str:
                     parts.append(_operation(method, path, operation))
     parts += [_problems(), "<h2 id='schemas'>Schemas</h2>"]
     parts += [_schema(name, schema) for name, schema in sorted(document["components"]["schemas"].items())]
-    parts.append("</main></body></html>")
-    return "\n".join(parts)
+    return Markup("\n".join(parts))
 
 
 def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
@@ -128,10 +122,12 @@ def _type(schema: dict[str, Any]) -> str:
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    cells = "".join(f"<th>{title}</th>" for title in head)
+    cells = "".join(f"<th scope='col'>{title}</th>" for title in head)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
+    box = f"<div class='scroll' tabindex='0' role='group' aria-label='{head[0]}'>"
+    return f"{box}<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
 def _json(value: object, tag: str = "pre") -> str:
-    return f"<{tag}>{escape(json.dumps(value, indent=2 if tag == 'pre' else None))}</{tag}>"
+    open_ = " tabindex='0' aria-label='JSON'" if tag == "pre" else ""
+    return f"<{tag}{open_}>{escape(json.dumps(value, indent=2 if tag == 'pre' else None))}</{tag}>"

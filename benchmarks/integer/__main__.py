@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from addercore.latency import twin as rival
+from addercore.latency.processor import processor
 from addercore.runtime import engines
-from benchmarks.integer import native, networks, rival
+from benchmarks.integer import native, networks
 from benchmarks.rows import RESULTS, Row, machine, table, write
 
 PARTS = ("layers", "networks", "imagenet", "threads", "opening")
@@ -27,7 +29,6 @@ NETWORKS = {"resnet20": (3, 32, 32), "lenet5_bn": (1, 32, 32)}
 IMAGENET = {"resnet18": (3, 224, 224), "resnet50": (3, 224, 224)}
 VERSIONS = ("python", "adderworks", "numpy")
 """Of the row's versions; ONNX Runtime's is in its settings."""
-FLAGS = ("avx2", "avx512bw", "avx_vnni", "avx512_vnni", "asimd", "asimddp")
 
 Load = tuple[float, float, float]
 
@@ -57,11 +58,7 @@ def main() -> int:
 
 def settings(**more: Any) -> dict[str, Any]:
     """What every row says: the processor's instructions, and the rival's version."""
-    found: set[str] = set()
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith(("flags", "Features")):
-            found |= set(line.split())
-    return {"features": [name for name in FLAGS if name in found], "onnxruntime": rival.available(), **more}
+    return {"features": processor()["features"], "onnxruntime": rival.available(), **more}
 
 
 def layers(chosen: list[str], rounds: int) -> Iterator[Row]:

@@ -17,14 +17,10 @@ from sqlalchemy import func, select
 from jobs.access.scope import OwnTransaction, Project, ServiceTransaction, Transaction
 from jobs.access.tables import ProjectRow, Usage
 from jobs.repository.core import now, upsert
+from jobs.scheduling import devices_of, kind_of
 from jobs.tables import Artifact, Attempt, Checkpoint, Dataset, Job, Model
 
 DAY_MS: Final = 86_400_000
-
-
-def kind_of(device: str) -> str:
-    """`cpu` or `cuda`, of a device such as `cuda:1`."""
-    return device.partition(":")[0]
 
 
 def days_of(started_at: int, ended_at: int) -> Iterator[tuple[int, int]]:
@@ -46,8 +42,9 @@ def days_of(started_at: int, ended_at: int) -> Iterator[tuple[int, int]]:
 
 def enter(session: Transaction, project_id: str, device: str, started_at: int, ended_at: int) -> None:
     """Adds an attempt that has just ended to the accounts. Call it once, under the lock of its job."""
-    days = list(days_of(started_at, ended_at))
-    for day, ms in days:
+    days, several = list(days_of(started_at, ended_at)), len(devices_of(device))
+    for day, each in days:
+        ms = each * several
         ended = int(day == days[-1][0])
         values: dict[str, Any] = {
             "project_id": project_id, "day": day, "device": kind_of(device), "device_ms": ms, "attempts": ended,
@@ -90,7 +87,7 @@ def device_use(session: Transaction, project: Project | ProjectRow, first: int, 
     for device, started_at in session.execute(running):
         for day, ms in days_of(started_at, stamp):
             if first <= day <= last:
-                found[day, kind_of(device)] += ms
+                found[day, kind_of(device)] += ms * len(devices_of(device))
     return [DayUse(day, device, ms / 1000) for (day, device), ms in sorted(found.items())]
 
 

@@ -108,6 +108,11 @@ def names_by_id(session: OwnTransaction, ids: Iterable[object]) -> dict[str, str
     return {row.id: f"{row.name}@{row.version}" for row in rows}
 
 
+def shown(session: OwnTransaction, stored: str) -> str:
+    """A dataset as people name it in a spec: a user's by `name@version` where a spec is stored with its id."""
+    return names_by_id(session, [stored]).get(stored, stored)
+
+
 def list_page(session: OwnTransaction, *, limit: int, after: str | None) -> Page:
     """Users' datasets, newest first."""
     return page(session, select(Dataset), Dataset.id, {"list": "datasets"}, limit, after)

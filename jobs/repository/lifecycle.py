@@ -20,7 +20,7 @@ from jobs.repository.attempts import Stored
 from jobs.repository.core import append_events, change_status, lock_job, now, queue_wakeup
 from jobs.repository.indexing import index_job
 from jobs.scheduling import Rules, label_share_of, needs_memory_mb, share_of, work_of
-from jobs.spec import EvaluateSpec, IngestSpec, QuantizeSpec, Spec, TrainSpec
+from jobs.spec import BenchmarkSpec, EvaluateSpec, IngestSpec, QuantizeSpec, Spec, TrainSpec
 from jobs.states import FINAL, OWNED, Status
 from jobs.tables import Artifact, Checkpoint, IdempotencyKey, Job, Label, Model
 
@@ -61,20 +61,41 @@ def submit(
     seconds = limits.seconds_allowed(own, spec.limits.max_seconds)
     if seconds != spec.limits.max_seconds:
         spec = spec.model_copy(update={"limits": spec.limits.model_copy(update={"max_seconds": seconds})})
-    if not isinstance(spec, IngestSpec):
+    if not isinstance(spec, IngestSpec | BenchmarkSpec):
         datasets.hold(session, spec.dataset.name)
-    document = spec.model_dump(mode="json")
-    models.hold(session, models.models_of(document))
-    job_id = new_id("job")
+    models.hold(session, models.models_of(spec.model_dump(mode="json")))
+    job = _queued(session, spec, rules)
+    job.retry_of, job.continued_from = retry_of, continued_from
+    with across(session):
+        queue.require_room(session, rules.max_queued)
+        job.turn = queue.turn_for(session, job, rules)
+    job.label_turn = queue.label_turn_for(session, job)
+    session.add(job)
+    session.flush()
+    if spec.labels:
+        session.execute(insert(Label), [{"job_id": job.id, "key": k, "value": v} for k, v in spec.labels.items()])
+    index_job(session, job, spec.labels)
+    append_events(session, job, [{"type": "status", "message": "Queued.", "data": {"from": None, "to": Status.QUEUED}}])
+    queue_wakeup(session, job.id)
+    if key is not None:
+        session.execute(
+            insert(IdempotencyKey).values(key=key, body_sha256=_digest(body), job_id=job.id, created_at=job.created_at)
+        )
+    session.flush()
+    return Submission(job, created=True)
+
+
+def _queued(session: OwnTransaction, spec: Spec, rules: Rules) -> Job:
+    """The row of a new job, without its turn and not yet part of the transaction."""
     stamp = now(session)
-    job = Job(
-        id=job_id,
+    return Job(
+        id=new_id("job"),
         kind=spec.kind,
         status=Status.QUEUED,
-        spec=document,
+        spec=spec.model_dump(mode="json"),
         priority=spec.priority,
         needs_device=spec.resources.device,
-        needs_memory_mb=needs_memory_mb(spec.resources.memory_gb),
+        needs_memory_mb=needs_memory_mb(spec.resources.memory_gb, spec.resources.ranks),
         any_environment=not spec.resources.exact,
         share=share_of(session.scope, spec, rules),
         label_share=label_share_of(spec, rules),
@@ -87,34 +108,23 @@ def submit(
         fence=0,
         last_seq=0,
         log_bytes=0,
-        retry_of=retry_of,
-        continued_from=continued_from,
-        dataset=None if isinstance(spec, IngestSpec) else spec.dataset.name,
+        dataset=None if isinstance(spec, IngestSpec | BenchmarkSpec) else spec.dataset.name,
     )
+
+
+def imagined(session: OwnTransaction, spec: Spec, rules: Rules) -> Job:
+    """The row that a submission would write now, with its turn. It is not written: a forecast takes it."""
+    job = _queued(session, spec, rules)
     with across(session):
-        queue.require_room(session, rules.max_queued)
-        job.turn = queue.turn_for(session, job, rules)
-    job.label_turn = queue.label_turn_for(session, job)
-    session.add(job)
-    session.flush()
-    if spec.labels:
-        session.execute(insert(Label), [{"job_id": job_id, "key": k, "value": v} for k, v in spec.labels.items()])
-    index_job(session, job, spec.labels)
-    append_events(session, job, [{"type": "status", "message": "Queued.", "data": {"from": None, "to": Status.QUEUED}}])
-    queue_wakeup(session, job_id)
-    if key is not None:
-        session.execute(
-            insert(IdempotencyKey).values(key=key, body_sha256=_digest(body), job_id=job_id, created_at=stamp)
-        )
-    session.flush()
-    return Submission(job, created=True)
+        job.turn = queue.likely_turn(session, job, rules)
+    return job
 
 
 def _manifest(session: OwnTransaction, spec: Spec) -> dict[str, Any] | None:
     """The manifest of the model that an evaluation or a quantisation names, or of a training's teacher; None without
     such a model."""
     if isinstance(spec, TrainSpec):
-        model = session.get(Model, spec.distill.teacher) if spec.distill else None
+        model = session.get(Model, spec.distill.teacher) if spec.distill and spec.distill.teacher else None
     else:
         model = session.get(Model, spec.model_id) if isinstance(spec, EvaluateSpec | QuantizeSpec) else None
     return None if model is None else model.manifest

@@ -13,8 +13,9 @@ from jobs.access.scope import Transaction
 from jobs.forecast import Forecast, Host, Needs, Pace, Running, Waiting, pace_of
 from jobs.repository import attempts
 from jobs.repository.core import now
+from jobs.repository.ranks import RANKS
 from jobs.repository.recovery import live_workers
-from jobs.scheduling import kind_of, last_chance
+from jobs.scheduling import kind_of, last_chance, ranks_of
 from jobs.states import OWNED, Status
 from jobs.tables import Attempt, Job
 
@@ -27,7 +28,8 @@ def waiting_of(job: Any) -> Waiting:
     """A queued job for the forecast, from its row or from the columns that are used here."""
     key = None if job.any_environment else job.environment_key
     alone = job.faults > 0 and last_chance(job.faults, job.max_attempts)
-    needs = Needs(job.needs_device, job.needs_memory_mb, key, alone)
+    ranks = ranks_of(job.spec) if isinstance(job, Job) else job.ranks
+    needs = Needs(job.needs_device, job.needs_memory_mb, key, alone, ranks)
     work = job.work if job.progress is None else _work_left(job)
     return Waiting(job.id, job.priority, job.turn, needs, work)
 
@@ -48,6 +50,7 @@ def forecast(session: Transaction, live_ms: int) -> Forecast:
     columns = (
         Job.id, Job.priority, Job.turn, Job.needs_device, Job.needs_memory_mb, Job.environment_key, Job.any_environment,
         Job.faults, Job.max_attempts, Job.work, Job.progress, Job.project_id, Job.attempt, Job.label_turn,
+        RANKS.label("ranks"),
     )  # fmt: skip
     waiting = session.execute(select(*columns).where(Job.status == Status.QUEUED)).all()
     found = paces(session)

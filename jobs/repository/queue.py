@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from sqlalchemy import ColumnElement, Select, func, insert, or_, select, text, union_all, update
+from sqlalchemy import ColumnElement, Select, func, insert, or_, select, text, true, union_all, update
 
 from jobs import scheduling
 from jobs.access import limits
@@ -17,6 +17,7 @@ from jobs.errors import QueueFull
 from jobs.repository.attempts import Claim
 from jobs.repository.core import append_events
 from jobs.repository.outlook import live_hosts, waiting_of
+from jobs.repository.ranks import RANKS, asked
 from jobs.repository.recovery import live_workers
 from jobs.states import Status
 from jobs.tables import Attempt, Job
@@ -65,6 +66,10 @@ class Offer:
     """Names of devices in such keys, but for `cpu`: `{"cuda:0": "cuda (NVIDIA H200)"}`."""
     idle: bool = True
     """Whether the worker runs no job."""
+    free_slots: Sequence[str] = ()
+    """The device of each free slot, best first; empty: one slot of each of `devices`."""
+    slots: Sequence[str] = ()
+    """The device of each slot of the worker; empty: none is taken."""
 
     @cached_property
     def places(self) -> Mapping[str, str]:
@@ -77,8 +82,30 @@ class Offer:
         free = {self._name(device) for device in self.devices}
         return [key for key in self.keys if device_of(key) in free]
 
+    def room(self, job: Job) -> Sequence[str] | None:
+        """The devices for a job of several processes; None if too few are free."""
+        free = self.free_slots or self.devices
+        if job.environment_key is not None and job.environment_key in self.free_keys:
+            name = device_of(job.environment_key)
+            free = [device for device in free if self._name(device) == name]
+        ranks = scheduling.ranks_of(job.spec)
+        return scheduling.room(free, self.slots or free, job.needs_device, ranks)
+
+    def narrow(self) -> ColumnElement[bool]:
+        """The SQL condition that a job is computed by no more processes than there are free slots."""
+        free = self.free_slots or self.devices
+        cpus, gpus = free.count("cpu"), len({device for device in free if device != "cpu"})
+        enough = asked("gpus") <= max(gpus, 1)  # 1 says nothing: it is also what jobs of the processor have
+        if cpus < (self.slots or free).count("cpu"):
+            enough &= asked("processes") <= cpus
+        return or_(RANKS == 1, enough)
+
     def place(self, job: Job) -> str:
         """The device for a job that fits."""
+        if scheduling.ranks_of(job.spec) > 1:
+            devices = self.room(job)
+            assert devices is not None  # for types: it fits
+            return scheduling.device_text(devices)
         if job.environment_key is not None and job.environment_key in self.free_keys:
             name = device_of(job.environment_key)
             return next(device for device in self.devices if self._name(device) == name)
@@ -103,6 +130,7 @@ def claim(
         return None
     bounded = limits.bounded(session)
     resting = {id_ for id_, row in bounded.items() if limits.rests(session, row)}
+    narrow: ColumnElement[bool] = true()
     heads = _heads(demands, _fits(offer, resting))
     for _ in range(TRIES):
         # Two statements: in one, PostgreSQL without statistics searches for the best jobs row by row.
@@ -112,14 +140,24 @@ def claim(
         job = session.execute(_best(found)).scalar_one_or_none()
         if job is not None and job.project_id in bounded and not limits.take_place(session, bounded[job.project_id]):
             resting.add(job.project_id)  # another worker has just taken its last place
-            heads = _heads(demands, _fits(offer, resting))
+            heads = _heads(demands, _fits(offer, resting) & narrow)
+            continue
+        if job is not None and scheduling.ranks_of(job.spec) > 1 and offer.room(job) is None:
+            # It keeps what falls free of one worker until there is enough, so that no stream of small jobs starves it.
+            if _waits_here(session, job, offer, live_ms):
+                demands = [one for one in demands if scheduling.kind_of(offer.places[one.device]) != job.needs_device]
+                if not demands:
+                    return None
+            else:
+                narrow = offer.narrow()
+            heads = _heads(demands, _fits(offer, resting) & narrow)
             continue
         if job is not None and (offer.idle or not scheduling.last_chance(job.faults, job.max_attempts)):
             return _take(session, _first_by_label(session, job, _fits_offer(offer, patient=False)), offer, lease_ms)
         if job is not None and _holds_back(session, job, offer, live_ms):
             return None
         if job is not None:
-            heads = _heads(demands, _fits(offer, resting, patient=True))
+            heads = _heads(demands, _fits(offer, resting, patient=True) & narrow)
         # Else other workers are claiming all of them; the next query shows the jobs behind them.
     return None
 
@@ -184,6 +222,15 @@ def _take(session: ServiceTransaction, job: Job, offer: Offer, lease_ms: int) ->
         project_of(row), row.id, row.fence, row.attempt, row.kind, row.spec, row.max_attempts, row.faults, device,
         row.threads, row.environment_key,
     )  # fmt: skip
+
+
+def _waits_here(session: ServiceTransaction, job: Job, offer: Offer, live_ms: int) -> bool:
+    """Whether this worker keeps its free slots for a job of several processes, which needs more of them.
+
+    One worker does, the first that could take the job; another one that has enough takes it all the same.
+    """
+    needs = waiting_of(job).needs
+    return offer.worker_id == min((host.id for host in live_hosts(session, live_ms) if host.may(needs)), default=None)
 
 
 def _holds_back(session: ServiceTransaction, job: Job, offer: Offer, live_ms: int) -> bool:
@@ -288,6 +335,11 @@ def turn_for(session: Transaction, job: Job, rules: scheduling.Rules) -> int:
         # Jobs that one share submits side by side must not get one turn.
         share = f"{job.priority} {job.share}"
         session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(share, 1))))
+    return likely_turn(session, job, rules)
+
+
+def likely_turn(session: Transaction, job: Job, rules: scheduling.Rules) -> int:
+    """The turn that `turn_for` would give now, without its lock: for a job that nobody submits yet."""
     turns = [
         newest.where(Job.priority == job.priority, Job.needs_device == device).scalar_subquery()
         for newest in (

@@ -25,8 +25,15 @@ INTEGER_RESULTS = (
     *("result.float.accuracy", "result.float.loss", "result.model_bytes", "result.energy_joules"),
 )
 """Of a quantisation."""
-DEFAULTS = {"train": "val/accuracy", "evaluate": "result.accuracy", "quantize": "result.integer.accuracy"}
-PATHS: dict[str, tuple[str, ...]] = {"evaluate": RESULTS, "quantize": INTEGER_RESULTS}
+LATENCIES = ("result.model.p50_ms", "result.model.p99_ms", "result.model.images_per_second", "result.model.bytes")
+"""Of a benchmark: its model by the fastest engine."""
+DEFAULTS = {
+    "train": "val/accuracy",
+    "evaluate": "result.accuracy",
+    "quantize": "result.integer.accuracy",
+    "benchmark": "result.model.p50_ms",
+}
+PATHS: dict[str, tuple[str, ...]] = {"evaluate": RESULTS, "quantize": INTEGER_RESULTS, "benchmark": LATENCIES}
 """Paths into the result, of the kinds whose jobs have no metrics."""
 
 CLOSE = 0.75
@@ -93,6 +100,7 @@ def _article(kind: str) -> str:
         "evaluate": "an evaluation",
         "analyze": "an analysis",
         "quantize": "a quantisation",
+        "benchmark": "a benchmark",
     }.get(kind, f"a job {kind!r}")
 
 

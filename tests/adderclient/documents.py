@@ -154,7 +154,9 @@ def validation(spec: dict[str, Any]) -> dict[str, Any]:
     layer["operations"] = {"add": 235200, "mul": 0, "xnor": 0}
     whole = {"parameter_bytes": 246824, "activation_bytes": 26000, "energy_joules": 7.5e-7, "latency_cycles": 1667776}
     model = {"parameters": 61706, "operations": {"add": 833888, "mul": 0, "xnor": 0}, "layers": [layer], **whole}
-    return {"spec": spec, "model": {**model, "data_type": "fp32", "energy_by_data_type": {"fp32": 7.5e-7}}}
+    model |= {"data_type": "fp32", "energy_by_data_type": {"fp32": 7.5e-7}}
+    estimate = {"seconds": 12.5, "memory_bytes": 4_068_472, "queue_position": 1, "start_at": None, "waiting_for": None}
+    return {"spec": spec, "model": model, "estimate": estimate}
 
 
 def system() -> dict[str, Any]:

@@ -46,7 +46,7 @@ def test_json_is_the_model_object_of_a_validation(adder: Adder) -> None:
     every = json.loads(adder("count", "--json").stdout)["data"]
     assert ("layers" in every[0], len({one["arch"] for one in every}), len({one["method"] for one in every})) == (
         False,
-        9,
+        10,
         5,
     )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from adderclient import Client
-from adderclient.command import yaml
+from addercore import yaml
 from tests.adderclient.conftest import Adder
 from tests.adderclient.contract_service import Service
 from tests.adderclient.documents import job

@@ -18,6 +18,7 @@ CONFIGS = {
     "evaluate": config.EvaluateConfig,
     "analyze": config.AnalyzeConfig,
     "quantize": config.QuantizeConfig,
+    "benchmark": config.BenchmarkConfig,
 }
 TRAIN: dict[str, Any] = {"kind": "train", "model": {"arch": "lenet5_bn"}, "dataset": {"name": "digits"}}
 

@@ -37,6 +37,7 @@ class Request(NamedTuple):
     device: str
     memory_gb: float | None
     epochs: int
+    processes: int = 1
 
 
 def trace() -> list[Request]:
@@ -77,6 +78,10 @@ class Machine:
         memory_mb = self.slots.memory_mb if free is None else free.memory_mb
         auto = "cuda" if "cuda:0" in self.slots.devices else "cpu"
         wanted = auto if request.device == "auto" else request.device
+        slots = self.slots.devices if free is None else free.slots
+        enough = min(request.processes, self.slots.devices.count("cpu"))
+        if request.processes > 1 and slots.count("cpu") < enough:
+            return False
         return any(device.startswith(wanted) for device in devices) and (request.memory_gb or 0) * 1024 <= memory_mb
 
 
@@ -132,9 +137,10 @@ class Site:
                 recovery.heartbeat(session, row | {"memory_mb": slots.memory_mb})
 
     def submit(self, request: Request) -> Queued:
+        several = {"processes": request.processes} if request.processes > 1 else {}
         spec = train_spec(
             priority=request.priority, epochs=request.epochs, labels={"user": request.user},
-            resources={"device": request.device, "memory_gb": request.memory_gb},
+            resources={"device": request.device, "memory_gb": request.memory_gb} | several,
         )  # fmt: skip
         with self.database.write(DEFAULT) as session:
             row = lifecycle.submit(session, spec).job
@@ -146,12 +152,15 @@ class Site:
         """Until the worker finds nothing more."""
 
         def claim(free: Free) -> Claim | None:
-            offer = Offer(machine.id, free.devices, free.gpus, free.memory_mb, idle=free.idle)
+            offer = Offer(
+                machine.id, free.devices, free.gpus, free.memory_mb, idle=free.idle,
+                free_slots=free.slots, slots=machine.slots.devices,
+            )  # fmt: skip
             with self.database.write(SERVICE) as session:
                 found = queue.claim(session, offer, LEASE_MS)
             could = [job for job in self.waiting.values() if machine.could_take(job.request, free)]
             if found is None:
-                assert not could, f"{machine.id} left {could[0]} in the queue"
+                assert not could or self.keeps(machine), f"{machine.id} left {could[0]} in the queue"
                 return None
             job = self.waiting.pop(found.job_id)
             self.starts[job.id] = Start(self.now, machine, job, found.device, could)
@@ -161,6 +170,11 @@ class Site:
 
         while machine.slots.take(claim) is not None:
             pass
+
+    def keeps(self, machine: Machine) -> bool:
+        """Whether a job of several processes waits for this machine, the first that could take it."""
+        several = [job.request for job in self.waiting.values() if job.request.processes > 1]
+        return any(machine is next(m for m in self.machines if m.could_take(request)) for request in several)
 
     def finish(self, claim: Claim) -> None:
         _, number, _ = self.running.pop(claim.job_id)

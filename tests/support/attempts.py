@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from jobs.scheduling import ranks_of
 from jobs.spec import Spec
 from worker import protocol
 from worker.process import ChildProcess
@@ -110,7 +111,9 @@ class Attempts:
     def _confinement(self) -> protocol.Confinement:
         """What a test hands over lies beside the work folder, and not in it as in the service."""
         given = [self.store, *([self.model] if self.model else [])]
-        return protocol.Confinement(data_dir=str(self.folder / "hidden"), readable=tuple(map(str, given)))
+        return protocol.Confinement(
+            data_dir=str(self.folder / "hidden"), readable=tuple(map(str, given)), network=ranks_of(self.spec) > 1
+        )
 
     def _keep(self, message: protocol.Message) -> None:
         if isinstance(message, protocol.CheckpointSaved):

@@ -169,6 +169,8 @@ def test_a_training_learns_from_a_stored_model(real_context: WorkerContext, tmp_
     with context.database.read(DEFAULT) as session:
         trained = models.get_model(session, job.model_id or "").manifest
         losses = history.metrics(session, job_id, names=["train/distill_loss"])
-    assert trained["config"]["distill"] == {"teacher": teacher.id, "temperature": 3.0, "weight": 0.5, "features": 1.0}
+    assert trained["config"]["distill"] == {
+        "kind": "plain", "teacher": teacher.id, "temperature": 3.0, "weight": 0.5, "features": 1.0,
+    }  # fmt: skip
     assert trained["teacher"] == {"id": teacher.id, "sha256": teacher.sha256, "arch": "lenet5_bn", "method": "conv"}
     assert [point.step for point in losses] == [1, 2]

@@ -68,10 +68,10 @@ def test_the_gpu_with_the_fewest_jobs_is_offered_first() -> None:
 
 def test_what_jobs_asked_for_is_not_free() -> None:
     slots = Slots(("cpu", "cpu", "cpu"), 10 * 1024)
-    assert free_of(slots) == Free(("cpu",), gpus=False, memory_mb=10 * 1024, idle=True)
+    assert free_of(slots) == Free(("cpu",), gpus=False, memory_mb=10 * 1024, idle=True, slots=("cpu",) * 3)
     first = slots.take(lambda free: claim_of("cpu", memory_gb=4))
     slots.take(lambda free: claim_of("cpu"))
-    assert free_of(slots) == Free(("cpu",), gpus=False, memory_mb=6 * 1024, idle=False)
+    assert free_of(slots) == Free(("cpu",), gpus=False, memory_mb=6 * 1024, idle=False, slots=("cpu",))
     assert first is not None
     slots.release(first)
     assert free_of(slots).memory_mb == 10 * 1024

@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from worker.messages import die_when_closed
+from addercore.lifeline import signal_when_closed
 from worker.probe import describe_machine, may_have_gpu
 from worker.template import wire
 
@@ -55,7 +55,7 @@ def main() -> int:
     parser.add_argument("--child", required=True, metavar="MODULE", help="its function main runs a job")
     arguments = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the worker's business
-    die_when_closed(arguments.lifeline_fd)
+    signal_when_closed(arguments.lifeline_fd, group=True)
     channel = socket.socket(fileno=arguments.socket_fd)
     error = load((*MODULES, arguments.child))
     machine = {} if error or may_have_gpu() else describe_machine()

@@ -4,7 +4,8 @@ import { live } from "./live.js";
 import { prefix } from "./prefix.js";
 import { call, showProblem } from "./problems.js";
 
-function confirmed(question, word) {
+/** Whether the reader agrees to what the question says. */
+export function confirmed(question, word) {
   const dialog = document.getElementById("confirm");
   document.getElementById("confirm-text").textContent = question;
   document.getElementById("confirm-yes").textContent = `${word} it`;

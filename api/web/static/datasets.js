@@ -33,6 +33,13 @@ function reason(request) {
   }
 }
 
+/** A name for the dataset, from that of the file: leaves.zip becomes leaves. */
+form.elements.file.addEventListener("change", ({ target }) => {
+  const { name } = form.elements;
+  if (name.value || !target.files.length) return;
+  name.value = target.files[0].name.replace(/(\.tar)?\.[^.]+$/, "").replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[^A-Za-z0-9]+/, "").slice(0, 64);
+});
+
 // fetch() does not tell how much of a body it has sent.
 form.addEventListener("submit", (event) => {
   event.preventDefault();

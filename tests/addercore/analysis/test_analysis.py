@@ -67,6 +67,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "figure4": {},
     "variance": {},
     "distillation": {},
+    "successors": {},
 }
 
 

@@ -35,6 +35,7 @@ MACS = {  # multiply-accumulates for one image (docs/paper.md, section 2; AlexNe
     + 9216 * 4096
     + 4096 * 4096
     + 4096 * 1000,
+    "mobilenet_v2": 300_774_272,  # 300.8 million
 }
 
 

@@ -21,6 +21,7 @@ NAMES = (
     "figure4",
     "variance",
     "distillation",
+    "successors",
 )
 
 

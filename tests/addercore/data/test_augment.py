@@ -16,6 +16,7 @@ from addercore.data.augment import (
     SHIFT,
     TURN,
     ZOOM,
+    Draws,
     attempts,
     random_affine,
     random_box,
@@ -28,8 +29,8 @@ from addercore.train.batches import Batches
 CPU = torch.device("cpu")
 
 
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def seeded(seed: int = 0) -> Draws:
+    return Draws(torch.Generator().manual_seed(seed))
 
 
 def at(image: np.ndarray[Any, Any], y: float, x: float, border: bool) -> np.ndarray[Any, Any]:
@@ -67,7 +68,7 @@ def test_random_crop_moves_whole_images_over_black() -> None:
 
 
 def test_random_flip_mirrors_about_half() -> None:
-    images = torch.rand(400, 1, 3, 4, generator=seeded())
+    images = torch.rand(400, 1, 3, 4, generator=seeded().generator)
     flipped = random_flip(images, seeded(1))
     mirrored = [torch.equal(after, before.flip(2)) for after, before in zip(flipped, images, strict=True)]
     kept = [torch.equal(after, before) for after, before in zip(flipped, images, strict=True)]
@@ -77,9 +78,9 @@ def test_random_flip_mirrors_about_half() -> None:
 
 def test_random_affine_is_a_turn_a_scale_and_a_shift_of_pixels() -> None:
     n, height, width = 5, 9, 14
-    images = torch.rand(n, 2, height, width, generator=seeded())
+    images = torch.rand(n, 2, height, width, generator=seeded().generator)
     found = random_affine(images, seeded(7))
-    drawn = 2 * torch.rand((4, n), generator=seeded(7)) - 1
+    drawn = 2 * torch.rand((4, n), generator=seeded(7).generator) - 1
     for image, result, (turn, zoom, right, down) in zip(images.numpy(), found.numpy(), drawn.T.tolist(), strict=True):
         angle, scale = turn * TURN * pi / 180, 1 + zoom * ZOOM
         for row in range(height):
@@ -92,7 +93,7 @@ def test_random_affine_is_a_turn_a_scale_and_a_shift_of_pixels() -> None:
 
 def test_random_part_is_the_box_at_the_wanted_size() -> None:
     n, height, width, size = 4, 12, 20, (7, 5)
-    images = torch.rand(n, 3, height, width, generator=seeded())
+    images = torch.rand(n, 3, height, width, generator=seeded().generator)
     found = random_part(images, size, seeded(3))
     assert found.shape == (n, 3, *size)
     for image, result, tries in zip(images.numpy(), found.numpy(), attempts(n, seeded(3)), strict=True):

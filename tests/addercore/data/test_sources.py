@@ -15,10 +15,10 @@ import addercore
 from addercore import BadData, TrainConfig, fit
 from addercore.config import DatasetInfo, register
 from addercore.config import datasets as known
-from addercore.data import Preprocess, folder, load, opened, raw, source, sources
-from addercore.data.augment import attempts, random_box
+from addercore.data import Preprocess, division, folder, load, opened, raw, source, sources
+from addercore.data.augment import Draws, attempts, random_box
 from addercore.data.folder import ImageFolder, scan
-from addercore.train import evaluation, run
+from addercore.train import evaluation
 from addercore.train.batches import Batches
 from addercore.train.evaluation import EvaluationBatches, score
 from addercore.train.loader import Loader
@@ -58,9 +58,8 @@ def test_a_folder_gives_centres_or_random_parts(photographs: ImageFolder) -> Non
         expected = image.resize((12, 16), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
         assert np.array_equal(found[0].numpy(), np.asarray(expected).transpose(2, 0, 1))
     assert torch.equal(found[2, 0], found[2, 1])  # grey became colour
-    generator = torch.Generator().manual_seed(5)
-    part = photographs.pixels(chosen, generator)
-    drawn = attempts(3, torch.Generator().manual_seed(5))
+    part = photographs.pixels(chosen, Draws(torch.Generator().manual_seed(5)))
+    drawn = attempts(3, Draws(torch.Generator().manual_seed(5)))
     with Image.open(photographs.path(3)) as image:
         top, left, rows, columns = random_box(drawn[1], image.height, image.width)
         expected = image.resize((12, 16), Image.Resampling.BILINEAR, box=(left, top, left + columns, top + rows))
@@ -110,7 +109,7 @@ def test_a_damaged_image_in_the_middle_of_a_training_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photographs: ImageFolder, workers: int
 ) -> None:
     photographs = dataclasses.replace(photographs, shape=(3, 224, 224))
-    monkeypatch.setattr(run, "source", lambda *_: photographs)
+    monkeypatch.setattr(division, "source", lambda *_: photographs)
     bad = photographs.path(6)
     bad.write_bytes(bad.read_bytes()[:200])
     config = imagenet_config(model={"arch": "resnet20", "method": "conv"}, batch_size=3)

@@ -24,7 +24,20 @@ SHAPES: dict[str, tuple[int, int, int]] = {
     "resnet50": (3, 32, 32),
     "resnet50_v1.5": (3, 32, 32),
     "alexnet": (3, 21, 21),
+    "mobilenet_v2": (3, 32, 32),
+    "custom": (1, 16, 16),
 }
+
+
+OWN: list[dict[str, Any]] = [
+    {"kind": "conv", "filters": 8},
+    {"kind": "max_pool", "size": 2},
+    {"kind": "residual", "layers": [{"kind": "depthwise", "stride": 2}, {"kind": "conv", "filters": 12, "kernel": 1}]},
+    {"kind": "residual", "layers": [{"kind": "conv", "filters": 12, "groups": 4, "relu": False}]},
+    {"kind": "avg_pool"},
+    {"kind": "linear", "features": 9},
+]
+"""A network with every kind of layer."""
 
 
 def images_for(shape: tuple[int, ...], count: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -41,7 +54,8 @@ def model_of(
 ) -> Model:
     """A model with drawn weights, whose running statistics are those of `seen` noise images, and some γ < 0."""
     shape = SHAPES[arch] if shape is None else shape
-    net = network(arch, shape, classes)
+    layers = OWN if arch == "custom" else None
+    net = network(arch, shape, classes, layers)
     module = build(net, method, first_last, seed=1)
     generator = torch.Generator().manual_seed(2)
     for part in module.modules():
@@ -56,7 +70,7 @@ def model_of(
         "format": 1,
         "network": {
             "arch": arch, "method": method, "first_last": first_last, "gradient": "full_precision",
-            "input_shape": list(shape),
+            "input_shape": list(shape), **({} if layers is None else {"layers": layers}),
         },
         "preprocessing": {
             "channels": channels, "resize": list(shape[1:]), "interpolation": "bilinear", "range": [0.0, 1.0],

@@ -1,5 +1,7 @@
 """The fused graph is the float network, for every architecture."""
 
+import copy
+
 import pytest
 import torch
 
@@ -37,13 +39,16 @@ LARGE = ("resnet50", "resnet50_v1.5", "resnet18", "alexnet")
     ("arch", "method", "first_last"), [one for one in CASES if one[0] not in LARGE or one[1:] == ("adder", "conv")]
 )
 def test_fused_operations_compute_what_the_module_does(arch: str, method: str, first_last: str) -> None:
-    model = model_of(arch, method, first_last)
+    model = model_of(arch, method, first_last, seen=16)
     images = torch.from_numpy(images_for(SHAPES[arch], 3))
     graph = lower(model)
     with torch.no_grad():
-        expected = model.module(graph.normalised(images))
+        x = graph.normalised(images)
+        expected = model.module(x)
+        rounding = float((copy.deepcopy(model.module).double()(x.double()) - expected).abs().max())
     found = floats(graph, images)[SCORES].flatten(1)
-    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+    # Fifty adder layers blow rounding up: the module itself is so far from its float64.
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=max(1e-3, 4 * rounding))
 
 
 def test_a_body_without_a_layer_at_its_end_becomes_an_addition() -> None:

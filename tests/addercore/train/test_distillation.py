@@ -108,7 +108,8 @@ def test_a_run_records_its_teacher_and_repeats(
     run(spec, tmp_path / "b", teacher=path)
     assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
     manifest = read_manifest(tmp_path / "a/model.safetensors")
-    assert manifest["config"]["distill"] == {"teacher": "model_1", "temperature": 2.0, "weight": 0.5, "features": 1.0}
+    expected = {"kind": "plain", "teacher": "model_1", "temperature": 2.0, "weight": 0.5, "features": 1.0}
+    assert manifest["config"]["distill"] == expected
     assert manifest["teacher"] == json.loads((tmp_path / "a/summary.json").read_text())["teacher"]
     assert manifest["teacher"] == {
         "id": "model_1",

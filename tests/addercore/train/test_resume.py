@@ -38,6 +38,15 @@ SPECS: dict[str, dict[str, Any]] = {
         "batch_size": 256,
     },
     "distilled": {"epochs": 2, "batch_size": 256, "augment": "crop", "distill": {"teacher": "model_1"}},
+    "p from 2 to 1, unclipped": {
+        "epochs": 2,
+        "batch_size": 400,
+        "model": {"p_schedule": {"from": 2, "until": 0.6}},
+        "optimizer": {"clip_input_gradient": "none"},
+    },
+    "pkkd": {"epochs": 2, "batch_size": 400, "optimizer": {"accumulate": 2}, "distill": {"kind": "pkkd"}},
+    "kernels": {"epochs": 2, "batch_size": 400, "distill": {"kind": "kernels", "teacher": "model_1"}},
+    "holdout": {"epochs": 2, "dataset": {"name": "digits", "holdout": 0.3}},
 }
 
 
@@ -53,7 +62,7 @@ def test_stopped_anywhere_it_ends_the_same(tmp_path: Path, config: Any, recorder
     if spec.init_from is not None:
         options["init_from"] = tmp_path / "start.safetensors"
         options["init_from"].write_bytes(encode(build(spec.network(), seed=9).state_dict(), manifest_of(spec, {})))
-    if spec.distill is not None:
+    if spec.distill is not None and spec.distill.teacher is not None:
         options["teacher"] = tmp_path / "teacher.safetensors"
         twin = build(spec.network(), "conv", "conv", seed=9).state_dict()
         manifest = manifest_of(config(model={"method": "conv"}), {})

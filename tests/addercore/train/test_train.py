@@ -57,6 +57,7 @@ def test_what_a_run_reports(tmp_path: Path, config: Any, recorder: Any) -> None:
         "torch",
         "addercore",
         "threads",
+        "processes",
         "commit",
         "cpu_capability",
     }

@@ -46,6 +46,7 @@ def test_a_job_is_created_with_every_default(api: httpx2.Client) -> None:
     assert job["spec"]["optimizer"] == {
         "lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4, "schedule": "cosine",
         "adaptive_lr": "alr", "eta": 0.2, "clip_norm": None, "accumulate": 1,
+        "clip_input_gradient": "hardtanh",
     }  # fmt: skip
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", job["created_at"])
     assert api.get(answer.headers["location"]).json() == job
@@ -93,6 +94,31 @@ def test_validate_only_counts_and_creates_nothing(api: httpx2.Client) -> None:
     assert found["model"]["operations"]["add"] == sum(layer["operations"]["add"] for layer in layers)
     assert found["model"]["operations"]["mul"] == 0
     assert api.get("/v1/jobs").json()["data"] == []
+
+
+def test_validate_only_estimates_what_a_job_will_take(api: httpx2.Client, worker: Worker) -> None:
+    def estimate(**changes: Any) -> dict[str, Any]:
+        answer = api.post("/v1/jobs", params={"validate_only": "true"}, json=train_body(**changes))
+        found: dict[str, Any] = answer.raise_for_status().json()["estimate"]
+        return found
+
+    before = estimate()
+    assert (before["seconds"], before["start_at"], before["queue_position"]) == (None, None, 1)
+    assert before["waiting_for"] == "there is no live worker"
+    worker.heartbeat()
+    assert estimate()["waiting_for"] is None
+    assert estimate()["start_at"] is not None
+    parameters, activations = (
+        61_942 * 4,
+        estimate(batch_size=3)["memory_bytes"] - estimate(batch_size=2)["memory_bytes"],
+    )
+    assert estimate(batch_size=2)["memory_bytes"] == 3 * parameters + 2 * activations
+    api.post("/v1/jobs", json=train_body()).raise_for_status()
+    assert estimate()["queue_position"] == 2
+    assert estimate(priority=1)["queue_position"] == 1
+    worker.finish(worker.claim())
+    assert estimate(epochs=60)["seconds"] >= estimate(epochs=30)["seconds"] > 0
+    assert api.get("/v1/jobs").json()["data"][0]["status"] == "succeeded", "nothing was created"
 
 
 def test_validate_only_of_an_evaluation_counts_its_model(api: httpx2.Client) -> None:
@@ -263,7 +289,13 @@ def test_a_teacher_must_be_there_and_fit(api: httpx2.Client) -> None:
 def test_a_teacher_stays_while_a_job_needs_it(api: httpx2.Client) -> None:
     teacher = api.post("/v1/models", files={"weights": model_file()}).json()["id"]
     found = api.post("/v1/jobs", params={"validate_only": "true"}, json=train_body(distill={"teacher": teacher})).json()
-    assert found["spec"]["distill"] == {"teacher": teacher, "temperature": 2.0, "weight": 0.5, "features": 1.0}
+    assert found["spec"]["distill"] == {
+        "kind": "plain",
+        "teacher": teacher,
+        "temperature": 2.0,
+        "weight": 0.5,
+        "features": 1.0,
+    }
     job = submit(api, distill={"teacher": teacher})
     assert code(api.delete(f"/v1/models/{teacher}")) == (409, "conflict")
     assert api.post(f"/v1/jobs/{job['id']}/cancel").status_code == 202

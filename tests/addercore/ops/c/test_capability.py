@@ -19,7 +19,9 @@ def test_instruction_sets_beyond_the_named_one_are_left_out(highest: str | None,
 
 @pytest.mark.parametrize("unknown", ["AVX2", "neon", "default"])
 def test_an_unknown_one_is_refused_with_those_that_there_are(unknown: str) -> None:
-    with pytest.raises(ValueError, match=f"ADDER_CPU_CAPABILITY is '{unknown}': set it to one of avx512, avx2, generic"):
+    with pytest.raises(
+        ValueError, match=f"ADDER_CPU_CAPABILITY is '{unknown}': set it to one of avx512, avx2, generic"
+    ):
         c.up_to(unknown, SETS)
 
 

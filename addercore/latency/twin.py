@@ -1,7 +1,8 @@
-"""ONNX Runtime on the convolutional network of the same architecture: fp32, and int8 in every way that it offers.
+"""The convolutional network of the same architecture in ONNX Runtime: fp32, and int8 in every way that it offers.
 
-Weights are random; the batch normalisations are folded into the convolutions, as deployed networks have them. The
-int8 forms come from ONNX Runtime's own static quantisation, per channel, calibrated on random images.
+Weights are random, on which latency does not depend; the batch normalisations are folded into the convolutions, as
+deployed networks have them. The int8 forms come from ONNX Runtime's own static quantisation, per channel, calibrated on
+random images.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 from addercore.arch import network
 from addercore.arch.layers import AvgPool, BatchNorm, Conv, Flatten, Linear, MaxPool, Node, ReLU, Residual, Sequential
 
-MISSING = "ONNX Runtime is not installed: pip install 'adderworks[onnx]' (onnx and onnxruntime) to compare with it"
+MISSING = "ONNX Runtime is not installed: pip install 'adderworks[onnx]' (onnx and onnxruntime)"
 OPSET = 21
 CALIBRATION_IMAGES = 16
 
@@ -35,14 +36,29 @@ def available() -> str | None:
     return str(onnxruntime.__version__)
 
 
-class Graph:
-    """Writes a network as ONNX, node by node."""
+def required() -> None:
+    """Raises ModuleNotFoundError, which names the extra, where ONNX Runtime is not installed."""
+    if available() is None:
+        raise ModuleNotFoundError(MISSING, name="onnxruntime")
 
-    def __init__(self) -> None:
+
+class Graph:
+    """Writes a network as ONNX, node by node.
+
+    Args:
+        pixels: whether the input is uint8 images, whose normalisation is in the first convolution; else it is float32.
+    """
+
+    def __init__(self, pixels: bool = False) -> None:
+        self.pixels = pixels
         self.rng = np.random.default_rng(0)
         self.nodes: list[Any] = []
         self.weights: list[Any] = []
         self.at = "image"
+        if pixels:
+            import onnx
+
+            self.add("Cast", ["image"], to=onnx.TensorProto.FLOAT)
 
     def add(self, kind: str, inputs: list[str], **attributes: Any) -> None:
         """One operator; its output is what comes next."""
@@ -99,83 +115,116 @@ class Graph:
                 pass
 
     def model(self, shape: tuple[int, ...], result: tuple[int, ...]) -> Any:
-        """The whole as a model for one image (1, C, H, W) in float32; `result` is the output's shape."""
+        """The whole as a model of images (batch, C, H, W); `result` is the shape of one image's output."""
         import onnx
 
         kind = onnx.TensorProto.FLOAT
-        image = onnx.helper.make_tensor_value_info("image", kind, [1, *shape])
-        scores = onnx.helper.make_tensor_value_info(self.at, kind, list(result))
+        read = onnx.TensorProto.UINT8 if self.pixels else kind
+        image = onnx.helper.make_tensor_value_info("image", read, ["batch", *shape])
+        scores = onnx.helper.make_tensor_value_info(self.at, kind, ["batch", *result])
         graph = onnx.helper.make_graph(self.nodes, "network", [image], [scores], self.weights)
         made = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=10)
         onnx.checker.check_model(made)
         return onnx.shape_inference.infer_shapes(made)
 
 
-def models(arch: str, shape: tuple[int, int, int], classes: int) -> dict[str, bytes]:
-    """The network as ONNX models by name: "fp32", and "int8, …" for each way of quantising."""
-    graph = Graph()
+def models(
+    arch: str, shape: tuple[int, int, int], classes: int, pixels: bool = False, folder: Path | None = None
+) -> dict[str, bytes]:
+    """The network as ONNX models by name: "fp32", and "int8, …" for each way of quantising.
+
+    Args:
+        arch: name of a network of `addercore.arch`.
+        shape: (C, H, W) of an image.
+        classes: number of scores.
+        pixels: whether they take uint8 images; else float32.
+        folder: for temporary files; None: the system's.
+    """
+    graph = Graph(pixels)
     graph.node(network(arch, shape, classes).body)
-    float_model = graph.model(shape, (1, classes))
+    float_model = graph.model(shape, (classes,))
     found = {"fp32": float_model.SerializeToString()}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=folder) as inner:
         for form, (codes, reduced) in itertools.product(
             ("QDQ", "QOperator"), (("u8s8", False), ("u8s8", True), ("s8s8", False))
         ):
             name = f"int8, {form} {codes}{', reduced range' if reduced else ''}"
-            found[name] = _quantised(float_model, shape, form, codes, reduced, Path(folder))
+            found[name] = _quantised(float_model, _images(shape, pixels), form, codes, reduced, Path(inner))
     return found
 
 
-def _quantised(model: Any, shape: tuple[int, ...], form: str, codes: str, reduced: bool, folder: Path) -> bytes:
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+def _images(shape: tuple[int, ...], pixels: bool) -> list[Any]:
+    rng = np.random.default_rng(1)
+    size = (CALIBRATION_IMAGES, 1, *shape)
+    return list(rng.integers(0, 256, size, dtype=np.uint8) if pixels else rng.normal(0, 1, size).astype(np.float32))
+
+
+def _quantised(model: Any, images: list[Any], form: str, codes: str, reduced: bool, folder: Path) -> bytes:
+    from onnxruntime.quantization import CalibrationDataReader
 
     class Images(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
-            rng = np.random.default_rng(1)
-            self.left = [rng.normal(0, 1, (1, *shape)).astype(np.float32) for _ in range(CALIBRATION_IMAGES)]
+            self.left = list(images)
 
         def get_next(self) -> dict[str, Any] | None:
             return {"image": self.left.pop()} if self.left else None
 
-    logging.getLogger().setLevel(logging.ERROR)
     source, target = folder / "float.onnx", folder / "int8.onnx"
     source.write_bytes(model.SerializeToString())
+    logger = logging.getLogger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # it warns of models that were not preprocessed, as these need not be
+    try:
+        _quantise(source, target, Images(), form, codes, reduced)
+    finally:
+        logger.setLevel(level)
+    return target.read_bytes()
+
+
+def _quantise(source: Path, target: Path, images: Any, form: str, codes: str, reduced: bool) -> None:
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
     quantize_static(
         source,
         target,
-        Images(),
+        images,
         quant_format=getattr(QuantFormat, form),
         activation_type=QuantType.QUInt8 if codes == "u8s8" else QuantType.QInt8,
         weight_type=QuantType.QInt8,
         per_channel=True,
         reduce_range=reduced,
     )
-    return target.read_bytes()
 
 
 def caller(model: bytes, shape: tuple[int, ...], threads: int, batch: int = 1) -> Callable[[int], float]:
     """A function: so many runs → seconds of thread CPU time (one thread) or on the clock, all of them together."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    network = session(model, threads, batch)
     feed = {"image": np.random.default_rng(2).normal(0, 1, (batch, *shape)).astype(np.float32)}
     clock = time.thread_time if threads == 1 else time.perf_counter
 
     def run(times: int) -> float:
         began = clock()
         for _ in range(times):
-            session.run(None, feed)
+            network.run(None, feed)
         return clock() - began
 
     return run
+
+
+def session(model: bytes, threads: int, batch: int) -> Any:
+    """ONNX Runtime's session of a model on the processor, for calls of `batch` images."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    options.add_free_dimension_override_by_name("batch", batch)
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def empty_model(shape: tuple[int, ...]) -> bytes:
     """A graph that hands its input on: what a call from Python costs."""
     graph = Graph()
     graph.add("Identity", ["image"])
-    content: bytes = graph.model(shape, (1, *shape)).SerializeToString()
+    content: bytes = graph.model(shape, shape).SerializeToString()
     return content

@@ -1,0 +1,51 @@
+"""Looking into a training's checkpoints."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from addercore import fit
+from addercore.analysis.inside import look_inside, main
+from addercore.train import checkpoint
+
+
+@pytest.fixture
+def folder(tmp_path: Path, config: Any) -> Path:
+    spec = config(epochs=2, batch_size=400, dataset={"name": "digits", "holdout": 0.2}, optimizer={"eta": 0.2})
+    fit(spec, workdir=tmp_path, device="cpu", threads=1)
+    return tmp_path / "checkpoints"
+
+
+def test_it_sees_what_the_training_had(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = sorted(folder.glob("*.adderck"))
+    state = checkpoint.load(paths[-1]).state
+    moments = look_inside(paths, images=5000)
+    last = moments[-1]
+    assert (last.epoch, last.step) == (2, state["place"]["step"])
+    assert last.validation_accuracy == pytest.approx(state["metrics"]["val/accuracy"])
+    assert last.validation_loss == pytest.approx(state["metrics"]["val/loss"], rel=1e-3)
+    first = last.layers[0]
+    weight = state["model"][f"{first.layer}.weight"]
+    assert first.weight_norm == pytest.approx(float(weight.norm()), rel=1e-5)
+    assert first.local_rate * first.grad_norm == pytest.approx(0.2 * weight.numel() ** 0.5, rel=1e-5)  # eq. 13
+    lr = state["optimizer"]["param_groups"][0]["lr"]
+    assert first.relative_step == pytest.approx(lr * first.local_rate * first.grad_norm / first.weight_norm, rel=1e-4)
+
+    norms = [name for name in state["model"] if name.endswith("running_mean")]
+    one = norms[0].rpartition(".")[0]
+    state["model"][f"{one}.bias"][0] = -1e6
+    checkpoint.save(folder / "broken.adderck", state)
+    broken = look_inside([folder / "broken.adderck"])[0].layers[0]
+    channels = len(state["model"][norms[0]])
+    assert broken.dead is not None
+    assert first.dead is not None
+    assert broken.dead >= 1 / channels
+    assert torch.isfinite(torch.tensor(broken.grad_norm))
+
+    assert main([str(paths[-1]), "--json", "--images", "50"]) == 0
+    assert json.loads(capsys.readouterr().out)["layers"][0]["layer"] == first.layer
+    assert main([str(paths[-1]), "--images", "50"]) == 0
+    assert "step/‖F‖" in capsys.readouterr().out
