@@ -80,6 +80,16 @@ class AdderSGD(torch.optim.SGD):
         own = ("clip_norm", "_names", "_local_lr", "_grad_norm")
         return {**super().__getstate__(), **{name: getattr(self, name) for name in own}}
 
+    def state_dict(self) -> dict[str, Any]:
+        """As torch's, with `last_step`: what `local_rates` and `grad_norms` tell."""
+        return {**super().state_dict(), "last_step": {"local_lr": self._local_lr, "grad_norm": self._grad_norm}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As torch's. A state without `last_step`, such as that of a plain SGD, tells no rates and norms."""
+        super().load_state_dict(state_dict)
+        last = state_dict.get("last_step", {})
+        self._local_lr, self._grad_norm = last.get("local_lr", {}), last.get("grad_norm", {})
+
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """As torch's, with the options `adaptive_lr` and `eta`."""
         _check_options(param_group.get("adaptive_lr", "none"), param_group.get("eta", 1.0))

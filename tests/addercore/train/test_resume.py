@@ -54,6 +54,20 @@ SHORT = ("plain", "distilled")
 LONG = [pytest.param(name, marks=pytest.mark.long("trains five times")) for name in SPECS if name not in SHORT]
 
 
+def test_stopped_before_the_last_validation_it_tells_the_same_of_the_last_step(
+    tmp_path: Path, config: Any, recorder: Any
+) -> None:
+    spec = config(epochs=1, batch_size=400)
+    whole, first, second = recorder(), recorder(stop_at=4), recorder()
+    fit(spec, workdir=tmp_path / "whole", callbacks=whole, device="cpu", threads=1)
+    fit(spec, workdir=tmp_path / "parts", callbacks=first, device="cpu", threads=1)
+    resume = tmp_path / "parts" / "checkpoints"
+    fit(spec, workdir=tmp_path / "parts", callbacks=second, device="cpu", threads=1, resume_from=resume)
+    assert [event for event, *_ in second.events] == ["resumed"]
+    assert ("grad_norm/conv1", 4) in whole.rows()
+    assert first.rows() | second.rows() == whole.rows()
+
+
 @pytest.mark.parametrize("name", [*SHORT, *LONG])
 def test_stopped_anywhere_it_ends_the_same(tmp_path: Path, config: Any, recorder: Any, name: str) -> None:
     spec = config(**SPECS[name])
