@@ -14,6 +14,7 @@ from adderclient import ApiError, Client
 from addercore import Callbacks, MetricPoint, TrainConfig
 from addercore.ops.registry import select
 from tests.acceptance.conftest import Service
+from tests.support.servers import wait_until
 from tests.support.specs import train_body
 
 pytestmark = pytest.mark.bits
@@ -94,7 +95,8 @@ def test_retry_goes_on_from_the_last_checkpoint(embedded: Service) -> None:
         client.jobs.cancel(job.id)
         cancelled = client.jobs.wait(job.id, timeout=300, check=False)
         assert cancelled.status == "cancelled"
-        assert "log.txt" in {a.name for a in client.jobs.artifacts(job.id)}
+        # A cancelled job waits for no file: what was not stored by then, the garbage collection stores.
+        wait_until(lambda: "log.txt" in {a.name for a in client.jobs.artifacts(job.id)}, "the log's artifact")
         again = client.jobs.retry(job.id, from_="checkpoint")
         assert again.retry_of == job.id
         for event in client.jobs.stream(again.id):
