@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from addercore import runtime
-from addercore.arch import is_integer
+from addercore.arch import is_integer, network
 from addercore.config import BenchmarkConfig, FieldError, InvalidConfig, unfit_engines
 from addercore.export import float_model, integer_model
 from addercore.io import load
@@ -113,8 +113,9 @@ class Gathering:
         except ModuleNotFoundError as error:
             self.left_out.append(LeftOut("onnxruntime", "twin", str(error)))
             return
-        network = self.manifest["network"]["arch"]
-        made = twin.models(network, self.shape, len(self.manifest["classes"]), pixels=True, folder=workdir)
+        part = self.manifest["network"]
+        net = network(part["arch"], self.shape, len(self.manifest["classes"]), part.get("layers"))
+        made = twin.models(net, pixels=True, folder=workdir)
         self.found += [self._in_onnx("twin", precision, "image", content) for precision, content in made.items()]
 
     def _in_onnx(self, what: str, precision: str, name: str, content: bytes) -> Subject:

@@ -11,10 +11,12 @@ import pytest
 
 from addercore.config import BenchmarkConfig, InvalidConfig, QuantizeConfig
 from addercore.errors import Stopped
+from addercore.io import encode
 from addercore.latency import benchmark, run, timing, twin
 from addercore.latency.timing import interleaved, rank
 from addercore.quant.conversion import MODEL, convert
 from addercore.train import Callbacks
+from tests.addercore.quant.models import model_of
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +80,15 @@ def test_an_integer_model_by_both_engines(integers: Path, tmp_path: Path) -> Non
     text = (tmp_path / "report.md").read_text()
     assert text.count("| model |") == text.count("| twin |") == 2
     assert (tmp_path / "latency.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_network_of_one_s_own_has_a_twin_too(tmp_path: Path) -> None:
+    model = model_of("custom", first_last="conv")
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(encode(model.module.state_dict(), model.manifest))
+    rows = benchmark(config(), path, tmp_path).result["rows"]
+    measured = sorted((row["what"], row["precision"].partition(",")[0]) for row in rows)
+    assert measured == [("model", "fp32"), ("model", "fp32"), ("twin", "fp32"), ("twin", "int8")]
 
 
 def test_the_measured_calls_give_the_models_scores(integers: Path, digits_model: Path, tmp_path: Path) -> None:
