@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -52,6 +53,31 @@ def test_rows_say_what_matters_without_scripts(get: httpx2.Client, dashboard: Da
     assert "position 1 in the queue" in text
     assert "study:eta" in text
     assert re.search(r'<time datetime="[^"]+Z" title="[^"]+ UTC">', text)
+
+
+@pytest.mark.parametrize(
+    ("progress", "shown"),
+    [
+        ({}, None),
+        ({"epoch": 3, "step": 30}, ("3", "30")),  # as an older version wrote it of a finished job
+        ({"epoch": 3, "epochs": None, "step": 30, "steps": None}, ("3", "30")),
+        ({"epoch": 3, "epochs": 10, "step": 30, "steps": 100}, ("3<small> / 10", "30<small> / 100")),
+        ({"epoch": 0, "epochs": 0, "step": 0, "steps": 0, "fraction": 0.5}, None),  # a kind that has neither
+    ],
+)
+def test_a_job_s_page_shows_what_its_progress_has(
+    get: httpx2.Client, dashboard: Dashboard, progress: dict[str, Any], shown: tuple[str, str] | None
+) -> None:
+    claim = dashboard.worker.start()
+    dashboard.worker.write(claim, lambda _, job: setattr(job, "progress", progress))
+    answer = get.get(f"/jobs/{claim.job_id}")
+    assert answer.status_code == 200
+    if shown is None:
+        assert "<dt>Epoch</dt>" not in answer.text
+        assert "<dt>Step</dt>" not in answer.text
+    else:
+        assert f"<dt>Epoch</dt><dd>{shown[0]}<" in answer.text
+        assert f"<dt>Step</dt><dd>{shown[1]}<" in answer.text
 
 
 def test_filters_and_paging_live_in_the_address(get: httpx2.Client, dashboard: Dashboard) -> None:
