@@ -64,9 +64,11 @@ check: setup docs
 	$(RUN)/python -m adderclient.make_sync --check
 	$(RUN)/mypy
 
-# Checks links, commands, paths, settings and REST calls that README and docs name, and their generated parts.
+# Checks links, commands, paths, settings and REST calls that README and docs name, and their generated parts; then builds
+# the site, strictly: build/docs/site/index.html. Needs no network.
 docs: setup
 	$(RUN)/python -m tests.docs
+	$(RUN)/python -m tests.docs.site
 
 # Causes every fault on real processes and prints what it cost (docs/faults.md); about 25 minutes.
 faults: setup

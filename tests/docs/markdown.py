@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -60,6 +60,19 @@ class Page:
         text = INLINE.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), self.prose)
         yield from (self._piece(text, match.start(), match[1]) for match in LINK.finditer(text))
 
+    def with_links(self, change: Callable[[str], str]) -> str:
+        """The page's text with other targets of its links and pictures. What code says stays."""
+        text = "\n".join(self._lines) + "\n"
+        code = {piece.line for _, block in self._blocks for piece in block}
+        shown = "".join(
+            " " * len(line) if number in code else line
+            for number, line in enumerate(text.splitlines(keepends=True), start=1)
+        )
+        shown = INLINE.sub(lambda match: " " * len(match[0]), shown)
+        for match in reversed([*LINK.finditer(shown)]):
+            text = text[: match.start(1)] + change(match[1]) + text[match.end(1) :]
+        return text
+
     def inline_code(self) -> Iterator[Piece]:
         """Inline code. One that goes over a line's end is joined by a space."""
         for match in INLINE.finditer(self.prose):
@@ -103,12 +116,7 @@ def slug_of(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", plain.lower()).replace(" ", "-")
 
 
-def pages() -> list[Page]:
+def pages(root: Path = ROOT) -> list[Page]:
     """Every page of the documentation."""
-    found = [
-        *ROOT.glob("*.md"),
-        *ROOT.glob("docs/**/*.md"),
-        *ROOT.glob("benchmarks/*.md"),
-        *ROOT.glob("deploy/**/*.md"),
-    ]
-    return [Page(path) for path in sorted(found)]
+    patterns = ("*.md", "docs/**/*.md", "benchmarks/*.md", "deploy/**/*.md")
+    return [Page(path) for path in sorted(path for pattern in patterns for path in root.glob(pattern))]
