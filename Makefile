@@ -119,6 +119,7 @@ lock: setup
 	{ echo '# Exact versions of everything that `make setup` installs; made by `make lock`.'; \
 	  $(RUN)/pip freeze --exclude-editable | sed 's/^torch==\([0-9.]*\).*/torch==\1/'; } > constraints.new && mv constraints.new constraints.txt
 	$(RUN)/python deploy/lock_image.py
+	$(RUN)/python -m tests.docs.licences
 
 clean:
 	rm -rf $(VENV) $(KERNELS) $(ENGINE) demo-data data .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

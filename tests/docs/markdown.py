@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+MARK = re.compile(r"^\s*<!--\s*(.*?)\s*-->\s*$")
+"""A line before a code block, which readers do not see: what a test does with it (tests/docs/snippets.py)."""
 FENCE = re.compile(r"^ {0,3}```+\s*(\w*)\s*$")
 LINK = re.compile(r"!?\[(?:[^\[\]]|\[[^\]]*\])*\]\(\s*<?([^)\s>]+)>?[^)]*\)")
 HEADING = re.compile(r"^#{1,6}\s+(.*?)\s*#*$")
@@ -22,6 +25,16 @@ class Piece:
 
     line: int
     text: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced code block, with the line on which its code begins and the mark on the line before its fence."""
+
+    line: int
+    language: str
+    code: str
+    mark: str | None
 
 
 class Page:
@@ -47,6 +60,24 @@ class Page:
             elif open_block is not None:
                 open_block.append(Piece(number, line))
         return blocks
+
+    def blocks(self) -> Iterator[Block]:
+        """The fenced code blocks, without the indentation that a list gives them."""
+        for language, pieces in self._blocks:
+            if not pieces:
+                continue
+            first = pieces[0].line  # its fence is the line before; lines count from 1
+            mark = MARK.match(self._lines[first - 3]) if first > 2 else None
+            code = textwrap.dedent("\n".join(piece.text for piece in pieces)) + "\n"
+            yield Block(first, language, code, mark[1] if mark else None)
+
+    def indented(self) -> Iterator[Piece]:
+        """Lines of code that is set off by four spaces after an empty line, outside of lists."""
+        before = ""
+        for number, line in enumerate(self.prose.splitlines(), start=1):
+            if line.startswith("    ") and not before.strip():
+                yield Piece(number, line.strip())
+            before = line
 
     @cached_property
     def prose(self) -> str:
