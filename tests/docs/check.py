@@ -13,7 +13,7 @@ from benchmarks import paper
 from jobs import spec_files
 from jobs.settings import Settings
 from jobs.states import EDGES
-from tests.docs import commands, licences, snippets
+from tests.docs import commands, licences, settings, snippets
 from tests.docs.markdown import ROOT, Page, pages
 
 PACKAGES = ("addercore", "adderclient", "api", "benchmarks", "jobs", "launcher", "migrations", "worker")
@@ -173,6 +173,7 @@ GENERATED: dict[str, Callable[[], Iterator[str]]] = {
     "docs/architecture.md": _states,
     "docs/licences.md": licences.problems,
     "docs/results.md": _results,
+    "docs/settings.md": settings.problems,
     "docs/specs.md": _specs,
 }
 """Pages, or parts of pages, that code decides; each with what tells how they differ from it. The tables of

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.docs import licences, snippets
+from jobs.settings import Settings
+from tests.docs import licences, settings, snippets
 from tests.docs.markdown import ROOT, Page
 
 QUESTIONS, INDEX = ROOT / "docs" / "questions.md", ROOT / "docs" / "README.md"
@@ -147,3 +148,10 @@ def test_a_reader_stops_at_a_command_that_fails_and_names_its_line(tmp_path: Pat
     path.write_text("# Page\n\n```sh\ntrue\nfalse | cat\ntrue\n```\n")
     with reader(tmp_path) as following, pytest.raises(snippets.SnippetError, match=r"page\.md:4 ended with 1"):
         following.follow(Page(path))
+
+
+def test_every_setting_says_what_it_means() -> None:
+    rows = [line for line in settings.page().splitlines() if line.startswith("| `ADDER_")]
+    assert len(rows) == len(Settings.model_fields)
+    assert [row for row in rows if row.endswith("|  |")] == []
+    assert "| `ADDER_MAX_BODY_BYTES` | 1 MiB | an integer ≥ 1,024 | Largest JSON body the API reads. |" in rows
