@@ -13,7 +13,7 @@ from benchmarks import paper
 from jobs import spec_files
 from jobs.settings import Settings
 from jobs.states import EDGES
-from tests.docs import commands, licences, settings, snippets
+from tests.docs import calls, commands, licences, reference, settings, snippets
 from tests.docs.markdown import ROOT, Page, pages
 
 PACKAGES = ("addercore", "adderclient", "api", "benchmarks", "jobs", "launcher", "migrations", "worker")
@@ -172,6 +172,8 @@ GENERATED: dict[str, Callable[[], Iterator[str]]] = {
     "docs/README.md": _index,
     "docs/architecture.md": _states,
     "docs/licences.md": licences.problems,
+    "docs/python-reference.md": reference.problems,
+    "docs/rest-reference.md": calls.problems,
     "docs/results.md": _results,
     "docs/settings.md": settings.problems,
     "docs/specs.md": _specs,

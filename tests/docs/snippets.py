@@ -32,7 +32,7 @@ FILE = re.compile(r"^(?:#|//|/\*)\s*([\w-]+\.(?:yaml|json|py|c))\b")
 PROGRAMS = {"adder", "curl", "make", "python", "pip", "docker", "git", "helm", "kubectl", "tar", "sbatch", "gcc", "cc"}
 ADDRESS = re.compile(r"(?:http://)?(?:127\.0\.0\.1|localhost):8000")
 HISTORY = "CHANGELOG.md"
-PATIENCE = 600
+PATIENCE = 900
 """Seconds that one block may take."""
 
 

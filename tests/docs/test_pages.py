@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+import addercore
+from api.access.operations import CALLS
 from jobs.settings import Settings
-from tests.docs import licences, settings, snippets
+from tests.docs import calls, licences, reference, settings, snippets
 from tests.docs.markdown import ROOT, Page
 
 QUESTIONS, INDEX = ROOT / "docs" / "questions.md", ROOT / "docs" / "README.md"
@@ -155,3 +157,16 @@ def test_every_setting_says_what_it_means() -> None:
     assert len(rows) == len(Settings.model_fields)
     assert [row for row in rows if row.endswith("|  |")] == []
     assert "| `ADDER_MAX_BODY_BYTES` | 1 MiB | an integer ≥ 1,024 | Largest JSON body the API reads. |" in rows
+
+
+def test_the_python_reference_has_every_public_name_with_its_arguments() -> None:
+    names = {found.name for found in reference.public("addercore")}
+    assert set(addercore.__all__) - names == {"__version__"}
+    assert "load(path: str | Path, engine: str | None=None) -> IntegerModel" in reference.page()
+    assert "- `idempotency_key`: the same key with the same spec gives the same job" in reference.page()
+
+
+def test_the_rest_reference_has_every_call_with_its_role() -> None:
+    page = calls.page()
+    assert page.count("\n| `") == len(CALLS)
+    assert "| member |\n" in next(line + "\n" for line in page.splitlines() if line.startswith("| `POST /v1/jobs` "))
