@@ -42,7 +42,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         sweep = client.sweeps.submit({"name": "seeds", "base": SPEC, "grid": {"seed": [0, 1]}})
         client.sweeps.wait(sweep.id)
         jobs = [trial.job_id or "" for trial in client.sweeps.trials(sweep.id)]
-        model = client.jobs.get(jobs[0]).model_id
+        model = client.jobs.get(jobs[0]).model_id or ""
         client.jobs.download(jobs[0], "model.safetensors", files)
         integer = client.jobs.submit(
             {"kind": "quantize", "model_id": model, "dataset": {"name": "digits"}, "bits": 8}

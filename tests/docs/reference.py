@@ -79,9 +79,9 @@ def public(package: str) -> Iterator[Found]:
         node = _defined(module, name)
         if node is not None:
             yield Found(name, node)
-    for node in ast.parse(init.read_text()).body:
-        if isinstance(node, Definition) and not node.name.startswith("_"):
-            yield Found(node.name, node)
+    for own in ast.parse(init.read_text()).body:
+        if isinstance(own, Definition) and not own.name.startswith("_"):
+            yield Found(own.name, own)
 
 
 @cache
@@ -105,10 +105,8 @@ def _defined(module: str, name: str) -> Definition | None:
 
 
 def _methods(node: ast.ClassDef) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    for item in node.body:
-        hidden = not isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef) or item.name.startswith("_")
-        if not hidden and ast.get_docstring(item):
-            yield item
+    functions = [item for item in node.body if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)]
+    yield from (item for item in functions if not item.name.startswith("_") and ast.get_docstring(item))
 
 
 def _entry(found: Found, level: int = 3) -> Iterator[str]:

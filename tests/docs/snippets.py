@@ -152,7 +152,7 @@ class Reader(AbstractContextManager["Reader"]):
 
     def _start(self, block: Block, where: str) -> None:
         """Starts a service on a free port, and waits for what it says."""
-        code = block.code.replace("adder up", "exec adder up --port 0", 1)
+        code = block.code.replace("adder up", "exec adder up --port 0 --ready-timeout 300", 1)
         code = re.sub(r"^(\w+=\S+) exec ", r"export \1; exec ", code)
         service = subprocess.Popen(
             ["bash", "-c", code], cwd=self.folder, env={**self._variables(), "ADDER_URL": ""}, text=True,
