@@ -64,9 +64,11 @@ check: setup docs
 	$(RUN)/python -m adderclient.make_sync --check
 	$(RUN)/mypy
 
-# Checks links, commands, paths, settings and REST calls that README and docs name, and their generated parts.
+# Checks links, commands, paths, settings and REST calls that README and docs name, and their generated parts; then builds
+# the site, strictly: build/docs/site/index.html. Needs no network.
 docs: setup
 	$(RUN)/python -m tests.docs
+	$(RUN)/python -m tests.docs.site
 
 # Causes every fault on real processes and prints what it cost (docs/faults.md); about 25 minutes.
 faults: setup
@@ -117,6 +119,7 @@ lock: setup
 	{ echo '# Exact versions of everything that `make setup` installs; made by `make lock`.'; \
 	  $(RUN)/pip freeze --exclude-editable | sed 's/^torch==\([0-9.]*\).*/torch==\1/'; } > constraints.new && mv constraints.new constraints.txt
 	$(RUN)/python deploy/lock_image.py
+	$(RUN)/python -m tests.docs.licences
 
 clean:
 	rm -rf $(VENV) $(KERNELS) $(ENGINE) demo-data data .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -23,6 +23,7 @@ What every recipe gives by default on scikit-learn's handwritten digits ([datase
 --recipe NAME` gives the same as a job. What each computes, and by which rule its verdict: [analyses.md](analyses.md).
 The full-size ones are the same specs with another dataset (`--dataset cifar10`). This page was written by
 
+<!-- not run: trains for an hour -->
 ```sh
 python -m addercore.analysis all --out OUT --device cpu --threads 1
 python -m benchmarks.paper OUT

@@ -59,25 +59,35 @@ class Settings(BaseSettings):
     """In place of `database_url`: the host of a PostgreSQL server. Name, user and password follow; so a password can
     lie in a file, and may have any characters."""
     database_port: int = Field(5432, ge=1, le=65535)
+    """Its port."""
     database_name: str = "adder"
+    """The database on it."""
     database_user: str = "adder"
+    """The role that connects."""
     database_password: SecretStr = SecretStr("")
+    """That role's password."""
     broker_url: str = ""
     """Celery broker: ``redis://…`` or ``redis+socket:///path.sock?virtual_host=0``. Empty: the parts that follow."""
     broker_host: str = "127.0.0.1"
+    """The host of a Redis or Valkey server."""
     broker_port: int = Field(6379, ge=1, le=65535)
+    """Its port."""
     broker_password: SecretStr = SecretStr("")
+    """Its password."""
     artifacts_url: str = ""
     """Where artifacts lie: ``s3://bucket/prefix``, with address and credentials in the usual ``AWS_…`` variables.
     Empty: the folder ``DATA_DIR/artifacts``."""
     artifacts_access_key_id: SecretStr = SecretStr("")
     """In place of `AWS_ACCESS_KEY_ID`, with `artifacts_secret_access_key`."""
     artifacts_secret_access_key: SecretStr = SecretStr("")
+    """In place of `AWS_SECRET_ACCESS_KEY`."""
     inference_url: str = ""
     """Where the inference process answers: ``unix:/path.sock`` or ``http://host:port``. Empty: no predictions."""
 
     host: str = "127.0.0.1"
+    """Address that the API listens on."""
     port: int = Field(8000, ge=0, le=65535)
+    """Port that it listens on; 0 picks a free one."""
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Host names (comma separated, without port) that requests may use. Loopback names are always allowed. If this is
     empty and the server is not bound to loopback, every name is allowed."""
@@ -88,6 +98,7 @@ class Settings(BaseSettings):
     operator_key_file: Path | None = None
     """A file with it, in its place."""
     log_level: str = "INFO"
+    """Least level of what is logged: `DEBUG`, `INFO`, `WARNING` or `ERROR`."""
     max_body_bytes: int = Field(1 * MIB, ge=1024)
     """Largest JSON body the API reads."""
     max_upload_bytes: int = Field(512 * MIB, ge=1024)
@@ -216,7 +227,9 @@ class Settings(BaseSettings):
     keep_artifacts_days: Days = None
     """Of a job's files. The model it published stays until it is deleted."""
     keep_metrics_days: Days = None
+    """Of its metric points."""
     keep_events_days: Days = None
+    """Of its events."""
     keep_jobs_days: Days = None
     """Of the finished job itself, with all that belongs to it except its model."""
     keep_idempotency_keys_days: Days = 7

@@ -13,7 +13,7 @@ from benchmarks import paper
 from jobs import spec_files
 from jobs.settings import Settings
 from jobs.states import EDGES
-from tests.docs import commands
+from tests.docs import calls, commands, licences, reference, settings, snippets
 from tests.docs.markdown import ROOT, Page, pages
 
 PACKAGES = ("addercore", "adderclient", "api", "benchmarks", "jobs", "launcher", "migrations", "worker")
@@ -42,6 +42,7 @@ def _problems_of(page: Page) -> Iterator[tuple[int, str]]:
     yield from missing_paths(page)
     yield from unknown_settings(page)
     yield from unknown_calls(page)
+    yield from snippets.problems(page)
 
 
 def broken_links(page: Page) -> Iterator[tuple[int, str]]:
@@ -170,7 +171,11 @@ def _index() -> Iterator[str]:
 GENERATED: dict[str, Callable[[], Iterator[str]]] = {
     "docs/README.md": _index,
     "docs/architecture.md": _states,
+    "docs/licences.md": licences.problems,
+    "docs/python-reference.md": reference.problems,
+    "docs/rest-reference.md": calls.problems,
     "docs/results.md": _results,
+    "docs/settings.md": settings.problems,
     "docs/specs.md": _specs,
 }
 """Pages, or parts of pages, that code decides; each with what tells how they differ from it. The tables of

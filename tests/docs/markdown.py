@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+MARK = re.compile(r"^\s*<!--\s*(.*?)\s*-->\s*$")
+"""A line before a code block, which readers do not see: what a test does with it (tests/docs/snippets.py)."""
 FENCE = re.compile(r"^ {0,3}```+\s*(\w*)\s*$")
 LINK = re.compile(r"!?\[(?:[^\[\]]|\[[^\]]*\])*\]\(\s*<?([^)\s>]+)>?[^)]*\)")
 HEADING = re.compile(r"^#{1,6}\s+(.*?)\s*#*$")
@@ -22,6 +25,16 @@ class Piece:
 
     line: int
     text: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced code block, with the line on which its code begins and the mark on the line before its fence."""
+
+    line: int
+    language: str
+    code: str
+    mark: str | None
 
 
 class Page:
@@ -48,6 +61,24 @@ class Page:
                 open_block.append(Piece(number, line))
         return blocks
 
+    def blocks(self) -> Iterator[Block]:
+        """The fenced code blocks, without the indentation that a list gives them."""
+        for language, pieces in self._blocks:
+            if not pieces:
+                continue
+            first = pieces[0].line  # its fence is the line before; lines count from 1
+            mark = MARK.match(self._lines[first - 3]) if first > 2 else None
+            code = textwrap.dedent("\n".join(piece.text for piece in pieces)) + "\n"
+            yield Block(first, language, code, mark[1] if mark else None)
+
+    def indented(self) -> Iterator[Piece]:
+        """Lines of code that is set off by four spaces after an empty line, outside of lists."""
+        before = ""
+        for number, line in enumerate(self.prose.splitlines(), start=1):
+            if line.startswith("    ") and not before.strip():
+                yield Piece(number, line.strip())
+            before = line
+
     @cached_property
     def prose(self) -> str:
         """The page without its code blocks, line by line in the same places."""
@@ -59,6 +90,19 @@ class Page:
         """Targets of links and pictures, without those in code."""
         text = INLINE.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), self.prose)
         yield from (self._piece(text, match.start(), match[1]) for match in LINK.finditer(text))
+
+    def with_links(self, change: Callable[[str], str]) -> str:
+        """The page's text with other targets of its links and pictures. What code says stays."""
+        text = "\n".join(self._lines) + "\n"
+        code = {piece.line for _, block in self._blocks for piece in block}
+        shown = "".join(
+            " " * len(line) if number in code else line
+            for number, line in enumerate(text.splitlines(keepends=True), start=1)
+        )
+        shown = INLINE.sub(lambda match: " " * len(match[0]), shown)
+        for match in reversed([*LINK.finditer(shown)]):
+            text = text[: match.start(1)] + change(match[1]) + text[match.end(1) :]
+        return text
 
     def inline_code(self) -> Iterator[Piece]:
         """Inline code. One that goes over a line's end is joined by a space."""
@@ -103,12 +147,7 @@ def slug_of(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", plain.lower()).replace(" ", "-")
 
 
-def pages() -> list[Page]:
+def pages(root: Path = ROOT) -> list[Page]:
     """Every page of the documentation."""
-    found = [
-        *ROOT.glob("*.md"),
-        *ROOT.glob("docs/**/*.md"),
-        *ROOT.glob("benchmarks/*.md"),
-        *ROOT.glob("deploy/**/*.md"),
-    ]
-    return [Page(path) for path in sorted(found)]
+    patterns = ("*.md", "docs/**/*.md", "benchmarks/*.md", "deploy/**/*.md")
+    return [Page(path) for path in sorted(path for pattern in patterns for path in root.glob(pattern))]
