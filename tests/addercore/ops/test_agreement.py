@@ -62,6 +62,7 @@ LONG = [
     Layer((2, 64, 7, 7), 33, (1, 1), Geometry(stride=(2, 2))),
     Layer((1, 3, 40, 37), 10, (7, 7), Geometry(stride=(2, 2), padding=(3, 3))),
     Layer((33, 400, 1, 1), 120, (1, 1), Geometry()),
+    Layer((3, 4, 40, 37), 4, (7, 5), Geometry((2, 3), (3, 2), groups=4)),
 ]
 
 

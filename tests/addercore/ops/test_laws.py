@@ -113,6 +113,8 @@ LAYERS = [
     Layer((4, 32, 8, 8), 40, (1, 1), Geometry(stride=(2, 2))),
     Layer((70, 84, 1, 1), 10, (1, 1), Geometry()),
     Layer((210, 133, 1, 1), 101, (1, 1), Geometry()),
+    Layer((5, 40, 17, 13), 40, (3, 3), Geometry(padding=(1, 1), groups=40)),  # depthwise
+    Layer((9, 6, 60, 60), 6, (3, 3), Geometry((2, 2), (1, 0), groups=6)),
 ]
 
 

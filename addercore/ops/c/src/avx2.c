@@ -77,6 +77,9 @@ INLINE constants constants_here(void) {
 INLINE V add_max(V acc, V x, const float *w, constants c) {
     return _mm256_fmadd_ps(_mm256_max_ps(x, _mm256_broadcast_ss(w)), c.one, acc);
 }
+INLINE V add_distance(V acc, V x, V w, constants c) {
+    return _mm256_fnmadd_ps(vabs(_mm256_sub_ps(x, w)), c.one, acc);
+}
 INLINE V clamp1(V d, constants c) {
     __m256i i = _mm256_min_epi32(_mm256_castps_si256(d), _mm256_castps_si256(c.one));
     return _mm256_castsi256_ps(_mm256_min_epu32(i, _mm256_castps_si256(c.minus_one)));

@@ -74,6 +74,10 @@ INLINE V add_max(V acc, V x, const float *w, constants c) {
     __asm__("vmaxps %2%{1to16%}, %1, %0" : "=v"(larger) : "v"(x), "m"(*w));
     return _mm512_fmadd_ps(larger, c.one, acc);
 }
+/* acc − |x − w|; the sum by the multiplier's port, as above */
+INLINE V add_distance(V acc, V x, V w, constants c) {
+    return _mm512_fnmadd_ps(_mm512_abs_ps(_mm512_sub_ps(x, w)), c.one, acc);
+}
 /* acc − g · clamp(x − w, −1, 1) */
 INLINE V add_clamped(V acc, V g, V x, const float *w, int odd, constants c) {
     V d;
