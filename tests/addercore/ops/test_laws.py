@@ -125,6 +125,12 @@ def everything(backend: str, layer: Layer) -> dict[str, Tensor]:
     gamma, beta = weight.sum((1, 2, 3)), torch.ones(layer.outputs)
     z = b.normalize(y, gamma, beta, grad, True)
     backward = b.normalize_backward(grad, z, y, mean, torch.rsqrt(variance + 1e-5), gamma)
+    pooled = {}
+    if min(y.shape[2:]) > 1:
+        small, winner = b.normalize_pool(y, gamma, beta, True)
+        after = b.normalize_pool_backward(small, winner, y, mean, torch.rsqrt(variance + 1e-5), gamma)
+        names = ("pooled", "winner", "pooled_grad_y", "pooled_grad_gamma", "pooled_grad_beta")
+        pooled = dict(zip(names, (small, winner, *after), strict=True))
     found = {
         "forward": b.forward(x, weight, g),
         "grad_input": b.grad_input(grad, x, weight, g),
@@ -136,7 +142,7 @@ def everything(backend: str, layer: Layer) -> dict[str, Tensor]:
         "variance": variance,
         "z": z,
     }
-    return found | dict(zip(("grad_y", "grad_gamma", "grad_beta", "masked"), backward, strict=True))
+    return found | pooled | dict(zip(("grad_y", "grad_gamma", "grad_beta", "masked"), backward, strict=True))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -6,6 +6,8 @@
    vfnmadd231ps; the integer minima are cheaper than vmaxps and vminps. */
 #include <immintrin.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <string.h>
 
 #define NAME avx2
 #define VL 8
@@ -65,6 +67,18 @@ INLINE M both(M a, M b) { return _mm256_and_si256(a, b); }
 INLINE M outside(M m) { return _mm256_xor_si256(m, _mm256_set1_epi32(-1)); }
 INLINE V vselect(M m, V yes, V no) { return _mm256_blendv_ps(no, yes, _mm256_castsi256_ps(m)); }
 INLINE V vpositive(V a, V sign) { return _mm256_and_ps(a, _mm256_cmp_ps(sign, _mm256_setzero_ps(), _CMP_GT_OQ)); }
+
+INLINE void vstore_bytes(uint8_t *p, V v, int n) {
+    __m256i i = _mm256_cvtps_epi32(v);
+    __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(i), _mm256_extracti128_si256(i, 1));
+    int64_t bytes = _mm_cvtsi128_si64(_mm_packus_epi16(words, words));
+    memcpy(p, &bytes, (size_t)n);
+}
+INLINE V vload_bytes(const uint8_t *p, int n) {
+    int64_t bytes = 0;
+    memcpy(&bytes, p, (size_t)n);
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(bytes)));
+}
 
 typedef struct {
     V one, minus_one;

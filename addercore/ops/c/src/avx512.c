@@ -6,6 +6,7 @@
    other difference is a multiply-subtract, for the same reason.  */
 #include <immintrin.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define NAME avx512
 #define VL 16
@@ -57,6 +58,14 @@ INLINE M outside(M m) { return (M)~m; }
 INLINE V vselect(M m, V yes, V no) { return _mm512_mask_blend_ps(m, no, yes); }
 INLINE V vpositive(V a, V sign) { /* a where sign > 0, else 0 */
     return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(sign, _mm512_setzero_ps(), _CMP_GT_OQ), a);
+}
+
+/* Small integers, a byte each. */
+INLINE void vstore_bytes(uint8_t *p, V v, int n) {
+    _mm_mask_storeu_epi8(p, lanes(0, n), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)));
+}
+INLINE V vload_bytes(const uint8_t *p, int n) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(lanes(0, n), p)));
 }
 
 typedef struct {

@@ -45,5 +45,6 @@ int next_shape(adder_shape *s, int index);
 /* pointwise.c */
 void check_normalize(int isa, int64_t N, int64_t F, int64_t P);
 void check_normalize_backward(int isa, int64_t N, int64_t F, int64_t P);
+void check_pool(int isa, int64_t N, int64_t F, int64_t H, int64_t W);
 
 #endif
