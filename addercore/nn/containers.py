@@ -39,6 +39,19 @@ def _is_normalized_adder(modules: Sequence[nn.Module], at: int) -> bool:
     return following is not None and type(following) in norms and _is_plain(modules[at]) and _is_plain(following)
 
 
+def _is_pooling(modules: Sequence[nn.Module], at: int) -> bool:
+    """Whether the maximum of 2×2 windows that do not overlap is at `at`."""
+    module = modules[at] if at < len(modules) else None
+    if type(module) is not nn.MaxPool2d or not _is_plain(module) or module.return_indices or module.ceil_mode:
+        return False
+    return (
+        module.kernel_size in (2, (2, 2))
+        and module.stride in (2, (2, 2))
+        and module.padding in (0, (0, 0))
+        and module.dilation in (1, (1, 1))
+    )
+
+
 def _run(modules: Sequence[nn.Module], x: Tensor, residual: Tensor | None = None, relu: bool = False) -> Tensor:
     """act(modules(x) + residual), with one fused call for each adder layer, its normalisation and what may follow."""
     at, fusing = 0, _no_global_hooks()
@@ -47,9 +60,13 @@ def _run(modules: Sequence[nn.Module], x: Tensor, residual: Tensor | None = None
         if fusing and _is_normalized_adder(modules, at):
             norm, act = modules[at + 1], _is_relu(modules, at + 2)
             at += 3 if act else 2
-            if at == len(modules) and not act:  # the addition and the ReLU behind the last normalisation join it
+            pool = type(module) is Adder2d and _is_pooling(modules, at)
+            at += 1 if pool else 0
+            if (
+                at == len(modules) and not act and not pool
+            ):  # the addition and the ReLU behind the last normalisation join it
                 return adder_norm(module, norm, x, residual, relu)  # type: ignore[arg-type]
-            x = adder_norm(module, norm, x, None, act)  # type: ignore[arg-type]
+            x = adder_norm(module, norm, x, None, act, pool)  # type: ignore[arg-type]
         elif fusing and type(module) is ResidualBlock and _is_plain(module):
             act = _is_relu(modules, at + 1)
             at += 2 if act else 1
@@ -63,7 +80,7 @@ def _run(modules: Sequence[nn.Module], x: Tensor, residual: Tensor | None = None
 
 
 class FusingSequential(nn.Sequential):
-    """An nn.Sequential that computes adder layer, batch normalisation and ReLU in one call.
+    """An nn.Sequential that computes adder layer, batch normalisation, ReLU and 2×2 max pooling in one call.
 
     The end of a `ResidualBlock` and the ReLU after it are fused, too. Names, parameters and results (but for rounding)
     are those of nn.Sequential. Modules with hooks and modules of other types are called by themselves.

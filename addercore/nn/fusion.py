@@ -1,6 +1,7 @@
 """Computes an adder layer and its batch normalisation in one call, if the tensors allow it."""
 
 import torch
+import torch.nn.functional as nnf
 from torch import Tensor, nn
 
 from addercore.nn.layers import Adder2d, AdderLinear
@@ -13,33 +14,45 @@ Layer = Adder2d | AdderLinear
 Norm = nn.BatchNorm1d | nn.BatchNorm2d
 
 
-def adder_norm(layer: Layer, norm: Norm, x: Tensor, residual: Tensor | None, relu: bool) -> Tensor:
-    """act(norm(layer(x)) + residual), by one fused operator if that gives the modules' result, else by the modules."""
+def adder_norm(layer: Layer, norm: Norm, x: Tensor, residual: Tensor | None, relu: bool, pool: bool = False) -> Tensor:
+    """act(norm(layer(x)) + residual), by one fused operator if that gives the modules' result, else by the modules.
+
+    With `pool`, the maximum of each 2×2 window of it; in training that is part of the fused operator.
+    """
+    z, pooled = _computed(layer, norm, x, residual, relu, pool)
+    return nnf.max_pool2d(z, 2) if pool and not pooled else z
+
+
+def _computed(
+    layer: Layer, norm: Norm, x: Tensor, residual: Tensor | None, relu: bool, pool: bool
+) -> tuple[Tensor, bool]:
+    """(z, whether it has been pooled)."""
     if torch.is_autocast_enabled(x.device.type):  # an adder's output is float32 there, and so is what follows
         x, residual = _single(x), None if residual is None else _single(residual)
     differs = layer.p != 1 or (layer.clip != "hardtanh" and torch.is_grad_enabled())
     images = None if differs else _images(layer, norm, x, residual)  # the fused operators know eqs. 6 and 7 alone
     if images is None:
-        return _unfused(layer, norm, x, residual, relu)
+        return _unfused(layer, norm, x, residual, relu), False
     rows, filters, added = images
     shape = output_shape(rows.shape, filters.shape, geometry_of(*layer.options[:4]))
     count = shape[0] * shape[2] * shape[3]  # values a channel
     if added is not None and added.shape != shape:
-        return _unfused(layer, norm, x, residual, relu)
+        return _unfused(layer, norm, x, residual, relu), False
+    pooled = False
     if norm.training and isinstance(norm, SyncedNorm) and norm.divided:
         y = forward(rows, filters, layer.gradient == "sign", *layer.options)
         z = synced(norm, y, added, relu, layer.backend or "")
     elif norm.training or (norm.running_mean is None and norm.running_var is None):
         if count < 2:  # the module raises in training, and there are no statistics of nothing
-            return _unfused(layer, norm, x, residual, relu)
-        z = _by_batch(layer, norm, rows, filters, added, relu, count)
+            return _unfused(layer, norm, x, residual, relu), False
+        pooled = pool and added is None and min(shape[2:]) > 1
+        z = _by_batch(layer, norm, rows, filters, added, relu, pooled, count)
     elif norm.running_mean is None or norm.running_var is None or _wants_gradient(norm, rows, filters, added):
-        return _unfused(layer, norm, x, residual, relu)
+        return _unfused(layer, norm, x, residual, relu), False
     else:
         scale, shift = _folded(norm, norm.running_mean, norm.running_var)
         z = forward_affine(rows, filters, scale, shift, added, relu, *layer.options)
-    result: Tensor = z.flatten(1) if isinstance(layer, AdderLinear) else z
-    return result
+    return z.flatten(1) if isinstance(layer, AdderLinear) else z, pooled
 
 
 def _unfused(layer: Layer, norm: Norm, x: Tensor, residual: Tensor | None, relu: bool) -> Tensor:
@@ -86,12 +99,21 @@ def _gamma_beta(norm: Norm, like: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _by_batch(
-    layer: Layer, norm: Norm, x: Tensor, filters: Tensor, residual: Tensor | None, relu: bool, count: int
+    layer: Layer,
+    norm: Norm,
+    x: Tensor,
+    filters: Tensor,
+    residual: Tensor | None,
+    relu: bool,
+    pool: bool,
+    count: int,
 ) -> Tensor:
     gamma, beta = _gamma_beta(norm, x)
     sign = layer.gradient == "sign"
     z: Tensor
-    z, mean, variance = forward_normalized(x, filters, gamma, beta, residual, relu, norm.eps, sign, *layer.options)
+    z, mean, variance = forward_normalized(
+        x, filters, gamma, beta, residual, relu, pool, norm.eps, sign, *layer.options
+    )
     if norm.training and norm.track_running_stats:
         track(norm, mean, variance * (count / (count - 1)))
     return z

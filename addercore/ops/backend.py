@@ -1,11 +1,24 @@
 """The interface of a backend: the layer and its gradients, and fused operations that it may override."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Final
 
 import torch
+import torch.nn.functional as nnf
 from torch import Tensor
 
 from addercore.ops.geometry import Geometry
+
+
+def pooled_shape(shape: Sequence[int]) -> tuple[int, int, int, int]:
+    """(N, F, H, W) → (N, F, H/2, W/2): the windows of 2×2, which leave out an odd row or column at the end."""
+    images, channels, height, width = shape
+    return images, channels, height // 2, width // 2
+
+
+DEAD: Final = 4
+"""The byte of a window whose maximum the ReLU made 0."""
 
 
 def _per_channel(values: Tensor) -> Tensor:
@@ -78,3 +91,26 @@ class Backend(ABC):
         grad_gamma = (masked * centred).sum((0, 2, 3))
         grad_y = masked - (_per_channel(grad_beta) + centred * _per_channel(grad_gamma)) / max(1, count)
         return grad_y * _per_channel(gamma * invstd), grad_gamma, grad_beta, masked
+
+    def normalize_pool(self, y: Tensor, scale: Tensor, shift: Tensor, relu: bool) -> tuple[Tensor, Tensor]:
+        """(z, winner): the maximum of each 2×2 window of act(scale · y + shift), and which of the four it is.
+
+        Both have `pooled_shape`. The byte counts row by row from 0, or is `DEAD` where the ReLU made the maximum 0.
+        """
+        found, place = nnf.max_pool2d(self.normalize(y, scale, shift, None, False), 2, return_indices=True)
+        width = y.shape[3]
+        winner = (place // width % 2 * 2 + place % width % 2).to(torch.uint8)
+        if relu:
+            winner = winner.masked_fill_(found <= 0, DEAD)
+            found = found.relu_()
+        return found, winner
+
+    def normalize_pool_backward(
+        self, grad: Tensor, winner: Tensor, y: Tensor, mean: Tensor, invstd: Tensor, gamma: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(∂y, ∂γ, ∂β) of `normalize_pool` with batch statistics; grad and winner have its output's shape."""
+        height, width = 2 * grad.shape[2], 2 * grad.shape[3]
+        spread = torch.zeros_like(y)
+        for number in range(DEAD):
+            spread[:, :, number // 2 : height : 2, number % 2 : width : 2] = torch.where(winner == number, grad, 0)
+        return self.normalize_backward(spread, None, y, mean, invstd, gamma)[:3]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from addercore.ops import registry
-from addercore.ops.backend import Backend
+from addercore.ops.backend import Backend, pooled_shape
 from addercore.ops.checks import Pair, check_output, check_shape, check_tensors, geometry_of, known_layer, output_shape
 from addercore.ops.geometry import Geometry
 
@@ -209,6 +209,58 @@ def _normalize_backward_fake(
     return y.new_empty(y.shape), gamma.new_empty(gamma.shape), gamma.new_empty(gamma.shape), masked
 
 
+def _check_pool(y: Tensor, scale: Tensor, shift: Tensor) -> None:
+    _check_normalize(y, scale, shift, None)
+    if min(y.shape[2:]) < 2:
+        raise ValueError(f"y must hold a window of 2×2, got {tuple(y.shape)}")
+
+
+def _normalize_pool(y: Tensor, scale: Tensor, shift: Tensor, relu: bool, backend: str) -> tuple[Tensor, Tensor]:
+    """(Maxima of 2×2 windows of act(scale · y + shift) in y's type, the bytes that say which)."""
+    _check_pool(y, scale, shift)
+    kind = _kind(y)
+    chosen = registry.choose(y.device, kind, backend)
+    z, winner = chosen.normalize_pool(_as(kind, y), _as(kind, scale), _as(kind, shift), relu)
+    return _to(y.dtype, z), winner
+
+
+def _normalize_pool_fake(y: Tensor, scale: Tensor, shift: Tensor, relu: bool, backend: str) -> tuple[Tensor, Tensor]:
+    _check_pool(y, scale, shift)
+    shape = pooled_shape(y.shape)
+    return y.new_empty(shape), y.new_empty(shape, dtype=torch.uint8)
+
+
+def _check_pool_backward(grad: Tensor, winner: Tensor, y: Tensor, mean: Tensor, invstd: Tensor, gamma: Tensor) -> None:
+    check_output("y", y)
+    check_tensors(y=y, grad=grad)
+    for name, tensor in (("grad", grad), ("winner", winner)):
+        check_shape(name, tensor, pooled_shape(y.shape))
+    if winner.dtype != torch.uint8 or winner.device != y.device:
+        raise ValueError(f"winner must be uint8 on {y.device}, got {winner.dtype} on {winner.device}")
+    _check_channels(y, y.shape, mean=mean, invstd=invstd, gamma=gamma)
+
+
+def _normalize_pool_backward(
+    grad: Tensor, winner: Tensor, y: Tensor, mean: Tensor, invstd: Tensor, gamma: Tensor, backend: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(∂y, ∂γ, ∂β) of `normalize_pool`."""
+    _check_pool_backward(grad, winner, y, mean, invstd, gamma)
+    kind = _kind(y)
+    chosen = registry.choose(y.device, kind, backend)
+    channels = (_as(kind, values) for values in (mean, invstd, gamma))
+    grad_y, grad_gamma, grad_beta = chosen.normalize_pool_backward(
+        _as(kind, grad), winner.contiguous(), _as(kind, y), *channels
+    )
+    return _to(y.dtype, grad_y), _to(gamma.dtype, grad_gamma), _to(gamma.dtype, grad_beta)
+
+
+def _normalize_pool_backward_fake(
+    grad: Tensor, winner: Tensor, y: Tensor, mean: Tensor, invstd: Tensor, gamma: Tensor, backend: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    _check_pool_backward(grad, winner, y, mean, invstd, gamma)
+    return y.new_empty(y.shape), gamma.new_empty(gamma.shape), gamma.new_empty(gamma.shape)
+
+
 # --- registration
 
 
@@ -343,4 +395,15 @@ normalize_backward: Final = define(
     "-> (Tensor, Tensor, Tensor, Tensor)",
     _normalize_backward,
     _normalize_backward_fake,
+)
+normalize_pool: Final = define(
+    "normalize_pool(Tensor y, Tensor scale, Tensor shift, bool relu, str backend) -> (Tensor, Tensor)",
+    _normalize_pool,
+    _normalize_pool_fake,
+)
+normalize_pool_backward: Final = define(
+    "normalize_pool_backward(Tensor grad, Tensor winner, Tensor y, Tensor mean, Tensor invstd, Tensor gamma, "
+    "str backend) -> (Tensor, Tensor, Tensor)",
+    _normalize_pool_backward,
+    _normalize_pool_backward_fake,
 )

@@ -77,7 +77,7 @@ def _wanted(shape: str | None, quick: bool) -> list[Group]:
     """Layers whose name (with the network's in front) the pattern matches; in a quick run the small ones only."""
     found = []
     for group in groups():
-        if quick and shape is None and "resnet18" in group.title:
+        if quick and shape is None and ("resnet18" in group.title or "mobilenet" in group.title):
             continue
         layers = {
             layer: count

@@ -135,8 +135,9 @@ def _row(result: Result, variant: Variant, load: tuple[float, float, float]) -> 
     settings = {
         "network": result.group, "layers": result.count, "batch": layer.batch, "channels": layer.inputs,
         "size": layer.size, "filters": layer.filters, "kernel": layer.kernel, "stride": layer.geometry.stride,
-        "padding": layer.geometry.padding, "operation": result.operation, "backend": result.backend,
-        "threads": result.threads, "clock": "cpu" if result.threads == 1 else "wall", "calls_a_sample": variant.loops,
+        "padding": layer.geometry.padding, "groups": layer.geometry.groups,
+        "operation": result.operation, "backend": result.backend, "threads": result.threads,
+        "clock": "cpu" if result.threads == 1 else "wall", "calls_a_sample": variant.loops,
         "elements": layer.elements, "g_elements_s": round(result.rate, 3), "percent_of_peak": _two(result.percent),
         "percent_of_named_form": _two(result.percent_named), "peaks_g_elements_s": forms,
         "ratio_to_conv": _two(result.to_conv), "speedup": _two(result.speedup),

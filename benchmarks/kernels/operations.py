@@ -24,7 +24,7 @@ CONV = "conv"
 
 @dataclass(frozen=True)
 class Data:
-    """Tensors of a layer: x (N, c, H, W), weight (F, c, kh, kw), grad (N, F, H', W'), scale and shift (F,)."""
+    """Tensors of a layer: x (N, c, H, W), weight (F, c/G, kh, kw), grad (N, F, H', W'), scale and shift (F,)."""
 
     layer: Layer
     x: Tensor
@@ -54,7 +54,7 @@ def data(layer: Layer) -> Data:
     return Data(
         layer,
         normal(layer.batch, layer.inputs, *layer.size),
-        normal(layer.filters, layer.inputs, *layer.kernel),
+        normal(layer.filters, layer.inputs // layer.geometry.groups, *layer.kernel),
         normal(layer.batch, layer.filters, *layer.output),
         normal(layer.filters),
         normal(layer.filters),

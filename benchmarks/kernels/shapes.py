@@ -1,4 +1,5 @@
-"""What is measured: every adder layer of the networks of the paper's tables, once per distinct shape."""
+"""What is measured: every adder layer of the networks of the paper's tables, once per distinct shape, and
+MobileNetV2's depthwise layers."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from addercore.ops import Geometry
 
 @dataclass(frozen=True)
 class Layer:
-    """An adder layer at a batch size: input (batch, inputs, *size), weight (filters, inputs, *kernel)."""
+    """An adder layer at a batch size: input (batch, inputs, *size), weight (filters, inputs/groups, *kernel)."""
 
     batch: int
     inputs: int
@@ -28,14 +29,16 @@ class Layer:
 
     @property
     def elements(self) -> int:
-        """|x − f| of one pass: N · F · H' · W' · c · kh · kw, padded taps included."""
+        """|x − f| of one pass: N · F · H' · W' · c/G · kh · kw, padded taps included."""
         height, width = self.output
-        return self.batch * self.filters * height * width * self.inputs * self.kernel[0] * self.kernel[1]
+        taps = self.inputs // self.geometry.groups * self.kernel[0] * self.kernel[1]
+        return self.batch * self.filters * height * width * taps
 
     def __str__(self) -> str:
         (height, width), (kh, kw), geometry = self.size, self.kernel, self.geometry
         text = f"n{self.batch} {self.inputs}@{height}x{width} -> {self.filters} {kh}x{kw}"
-        return text + (f" s{geometry.stride[0]}" if geometry.stride != (1, 1) else "")
+        text += f" s{geometry.stride[0]}" if geometry.stride != (1, 1) else ""
+        return text + (f" g{geometry.groups}" if geometry.groups != 1 else "")
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,11 @@ NETWORKS: dict[str, tuple[tuple[int, int, int], int, bool, tuple[int, ...]]] = {
     "resnet20": ((3, 32, 32), 10, False, (64, 1)),
     "resnet18": ((3, 224, 224), 1000, False, (8,)),
     "lenet5_bn": ((1, 32, 32), 10, True, (128,)),
+    "mobilenet_v2": ((3, 224, 224), 1000, False, (8,)),
 }
 """Input shape, classes, whether the first and last layer are adders (they are in the paper's MNIST table), batches."""
+DEPTHWISE_ONLY = ("mobilenet_v2",)
+"""Networks whose other layers are 1×1 ones, as others have them."""
 
 
 def groups() -> Iterator[Group]:
@@ -59,6 +65,8 @@ def groups() -> Iterator[Group]:
         placed = network(arch, shape, classes).layers()
         for batch in batches:
             found = Counter(_layer(leaf, batch) for leaf in placed if _is_adder(leaf, all_adders))
+            if arch in DEPTHWISE_ONLY:
+                found = Counter({layer: count for layer, count in found.items() if layer.geometry.groups > 1})
             yield Group(f"{arch}, batch {batch}", dict(found))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -43,10 +43,9 @@ def measure(backend: str, quick: bool, said: Callable[[str], None]) -> Measured:
     rounds = QUICK_ROUNDS if quick else ROUNDS
     most = min(2, cores())
     said(f"training step, {RESNET20}")
-    yield from _against_conv("resnet20", RESNET20, most, backend, rounds)
-    for threads in range(1, most + 1):
-        said(f"training step, {LENET}, {threads} threads")
-        yield from _against_conv("lenet", LENET, threads, backend, 2 * rounds)
+    yield from _against_conv("resnet20", RESNET20, (most,), backend, rounds)
+    said(f"training step, {LENET}")
+    yield from _against_conv("lenet", LENET, range(1, most + 1), backend, 2 * rounds)
     said(f"peak memory of a training step, {RESNET20}")
     yield from _memory(most, backend, 1 if quick else MEMORY_ROUNDS)
     task = replace(RESNET20, batch=2 if quick else BROADCAST_BATCH)
@@ -54,21 +53,44 @@ def measure(backend: str, quick: bool, said: Callable[[str], None]) -> Measured:
     yield from _against_broadcast(task, most, backend, 1 if quick else BROADCAST_ROUNDS)
 
 
-def _against_conv(key: str, task: Task, threads: int, backend: str, rounds: int) -> Measured:
-    """Steps of both networks in turn; the ratio is the median of the rounds' ratios."""
+def _against_conv(key: str, task: Task, counts: Sequence[int], backend: str, rounds: int) -> Measured:
+    """Steps of both networks in turn, on each number of threads; a ratio is the median of the rounds' ratios."""
     load = os.getloadavg()
-    adder, conv = (_variant(task, method, backend, threads, rounds) for method in (ADDER, CONV))
-    take([adder, conv], rounds, sample_seconds=0)
-    ratios = [a / c for a, c in zip(adder.walls, conv.walls, strict=True)]
-    ratio = statistics.median(ratios)
-    low, high = quartiles(ratios)
-    about = f"{_ms(adder.walls)} ms against {_ms(conv.walls)} ms, quartiles {low:.3f} to {high:.3f}"
-    title = f"{task}, {threads} threads, {backend}: step / convolution's"
-    yield (
-        Found(key, title, ratio, about),
-        _row(task, backend, threads, adder.walls, load, {"ratio_to_conv": round(ratio, 4)}),
-    )
-    yield None, _row(task, CONV, threads, conv.walls, load, {})
+    pairs = [[_variant(task, method, backend, threads, rounds) for method in (ADDER, CONV)] for threads in counts]
+    take([variant for pair in pairs for variant in pair], rounds, sample_seconds=0)
+    for adder, conv in pairs:
+        threads, found = adder.threads, _ratios(adder.samples, conv.samples)
+        title = f"{task}, {threads} threads, {backend}: step / convolution's"
+        about = f"{_ms(adder.samples)} ms against {_ms(conv.samples)} ms, {found.quartiles}"
+        speedup = _speedup(f"{key}_threads", f"{task}, {backend}", pairs[0], [adder, conv])
+        more = {"ratio_to_conv": round(found.median, 4)}
+        if speedup is not None:
+            more["speedup"] = round(speedup.figure, 3)
+        yield Found(key, title, found.median, about), _row(task, backend, adder, load, more)
+        yield speedup, _row(task, CONV, conv, load, {})
+
+
+def _speedup(key: str, title: str, alone: Sequence[Variant], pair: Sequence[Variant]) -> Found | None:
+    """Of several threads against one, by wall time; None where one is not among them, or is this pair."""
+    threads = pair[0].threads
+    if alone[0].threads != 1 or threads == 1:
+        return None
+    ours, theirs = (_ratios(one.walls, more.walls) for one, more in zip(alone, pair, strict=True))
+    about = f"{ours.quartiles}; the convolution's: {theirs.median:.3f}"
+    return Found(key, f"{title}: {threads} threads, times one's speed", ours.median, about)
+
+
+@dataclass(frozen=True)
+class _Ratio:
+    median: float
+    quartiles: str
+
+
+def _ratios(these: Sequence[float], those: Sequence[float]) -> _Ratio:
+    """Of the rounds."""
+    found = [a / b for a, b in zip(these, those, strict=True)]
+    low, high = quartiles(found)
+    return _Ratio(statistics.median(found), f"quartiles {low:.3f} to {high:.3f}")
 
 
 def _against_broadcast(task: Task, threads: int, backend: str, rounds: int) -> Measured:
@@ -84,9 +106,9 @@ def _against_broadcast(task: Task, threads: int, backend: str, rounds: int) -> M
     about = f"{_ms(slow.walls)} ms against {_ms(ours.walls)} ms, {rounds} steps in the broadcast form"
     yield (
         Found("broadcast", title, ratio, about),
-        _row(task, backend, threads, ours.walls, load, {"times_faster_than_broadcast": round(ratio, 1)}),
+        _row(task, backend, ours, load, {"times_faster_than_broadcast": round(ratio, 1)}),
     )
-    yield None, _row(task, "broadcast", threads, slow.walls, load, {})
+    yield None, _row(task, "broadcast", slow, load, {})
 
 
 def _memory(threads: int, backend: str, rounds: int) -> Measured:
@@ -118,16 +140,15 @@ def _variant(task: Task, method: Method, backend: str, threads: int, rounds: int
     return Variant("step", method, threads, repeated(partial(step(task, method, backend), task.batch)), rounds)
 
 
-def _row(
-    task: Task, name: str, threads: int, seconds: list[float], load: tuple[float, float, float], more: dict[str, float]
-) -> Row:
-    values = [1e3 * one for one in seconds]
+def _row(task: Task, name: str, variant: Variant, load: tuple[float, float, float], more: dict[str, float]) -> Row:
+    values, threads = [1e3 * one for one in variant.samples], variant.threads
     settings = {
-        "network": task.arch, "batch": task.batch, "backend": name, "threads": threads, "clock": "wall",
-        "first_last": task.first_last if name != CONV else CONV, "quartiles": quartiles(values), **more,
+        "network": task.arch, "batch": task.batch, "backend": name, "threads": threads,
+        "clock": "cpu" if threads == 1 else "wall", "first_last": task.first_last if name != CONV else CONV,
+        "quartiles": quartiles(values), **more,
     }  # fmt: skip
     return Row("training step", f"{task}, {name}, {threads} threads", "ms", values, load, settings)
 
 
-def _ms(seconds: list[float]) -> str:
+def _ms(seconds: Sequence[float]) -> str:
     return f"{1e3 * statistics.median(seconds):.4g}"

@@ -53,7 +53,8 @@ def test_percent_of_a_peak() -> None:
 
 def test_layers_and_elements_are_the_networks() -> None:
     found = {group.title: group.layers for group in groups()}
-    assert list(found) == ["resnet20, batch 64", "resnet20, batch 1", "resnet18, batch 8", "lenet5_bn, batch 128"]
+    titles = ["resnet20, batch 64", "resnet20, batch 1", "resnet18, batch 8", "lenet5_bn, batch 128"]
+    assert list(found) == [*titles, "mobilenet_v2, batch 8"]
     by_name = {str(layer): count for layer, count in found["resnet20, batch 64"].items()}
     assert by_name["n64 16@32x32 -> 16 3x3"] == 6
     assert by_name["n64 16@32x32 -> 32 1x1 s2"] == 1
@@ -64,6 +65,12 @@ def test_layers_and_elements_are_the_networks() -> None:
     assert inner == 40_813_184 - 3 * 9 * 16 * 32**2 - 64 * 10
     lenet = sum(count * layer.elements for layer, count in found["lenet5_bn, batch 128"].items())
     assert lenet == 128 * 416_520
+    depthwise = found["mobilenet_v2, batch 8"]
+    assert sum(depthwise.values()) == 17
+    largest = next(layer for layer in depthwise if layer.inputs == 96)
+    assert str(largest) == "n8 96@112x112 -> 96 3x3 s2 g96"
+    assert largest.elements == 8 * 96 * 56**2 * 9
+    assert data(largest).weight.shape == (96, 1, 3, 3)
 
 
 def test_elements_are_counted_as_the_reference_computes_them() -> None:

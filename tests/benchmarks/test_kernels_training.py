@@ -16,6 +16,7 @@ from addercore.ops import adder_conv2d
 from benchmarks.kernels import memory, report, targets, training
 from benchmarks.kernels.broadcast import BroadcastAdder, broadcast_adder_conv2d, broadcast_network
 from benchmarks.kernels.steps import LENET, RESNET20, Method, model, step
+from benchmarks.kernels.timing import Variant
 from benchmarks.kernels.training import Found
 from benchmarks.rows import ROOT, Row
 
@@ -58,12 +59,22 @@ def test_a_step_trains(method: Method) -> None:
 
 def test_one_threads_steps_against_convolution() -> None:
     task = replace(LENET, batch=4)
-    (found, adder), (nothing, conv) = training._against_conv("lenet", task, 1, "portable", 3)
+    (found, adder), (nothing, conv) = training._against_conv("lenet", task, [1], "portable", 3)
     assert nothing is None
+    assert adder.settings["clock"] == "cpu"
     assert found is not None
     assert (found.key, len(adder.values), len(conv.values)) == ("lenet", 3, 3)
     assert adder.settings["ratio_to_conv"] == pytest.approx(found.figure, abs=1e-3)
     assert (adder.settings["backend"], conv.settings["backend"]) == ("portable", "conv")
+
+
+def test_two_threads_steps_are_compared_with_one_s() -> None:
+    found = list(training._against_conv("lenet", replace(LENET, batch=4), [1, 2], "portable", 3))
+    one, two = ([row for _, row in found if row.settings["threads"] == count] for count in (1, 2))
+    assert [row.settings["backend"] for row in (*one, *two)] == ["portable", "conv"] * 2
+    judged = {told.key: told.figure for told, _ in found if told is not None}
+    assert two[0].settings["speedup"] == pytest.approx(judged["lenet_threads"], abs=1e-3)
+    assert "speedup" not in one[0].settings
 
 
 def test_the_broadcast_steps_are_counted_beside_ours() -> None:
@@ -120,7 +131,8 @@ def test_training_targets() -> None:
 
 
 def test_rows_say_which_backend_and_clock() -> None:
-    row = training._row(LENET, "c-avx2", 2, [0.1, 0.2, 0.3], (0.0, 0.0, 0.0), {})
+    timed = Variant("step", "adder", 2, lambda _: None, 3, walls=[0.1, 0.2, 0.3])
+    row = training._row(LENET, "c-avx2", timed, (0.0, 0.0, 0.0), {})
     assert isinstance(row, Row)
     assert row.median == pytest.approx(200.0)
     assert {"backend": "c-avx2", "threads": 2, "clock": "wall", "first_last": "adder"}.items() <= row.settings.items()

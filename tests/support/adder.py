@@ -71,14 +71,15 @@ class Layer:
 @st.composite
 def layers(draw: st.DrawFn, largest: int = 12, channels: int = 9, images: int = 3) -> Layer:
     """Odd shapes: rectangular kernels and images, strides, paddings, dilations, groups; no multiple of any tile."""
-    groups = draw(st.integers(1, 3))
+    depthwise = draw(st.integers(0, 4)) == 4  # a kernel of its own in C
+    groups = draw(st.integers(1, 2 * channels if depthwise else 3))
     kernel, stride, dilation = draw(pairs), draw(pairs), draw(pairs)
     padding = draw(st.tuples(st.integers(0, 2), st.integers(0, 2)))
     size = draw(st.tuples(st.integers(1, largest), st.integers(1, largest)))
     assume(all(size[a] + 2 * padding[a] > dilation[a] * (kernel[a] - 1) for a in (0, 1)))
     return Layer(
-        shape=(draw(st.integers(0, images)), groups * draw(st.integers(1, channels)), *size),
-        outputs=groups * draw(st.integers(1, 2 * channels)),
+        shape=(draw(st.integers(0, images)), groups * (1 if depthwise else draw(st.integers(1, channels))), *size),
+        outputs=groups * (1 if depthwise else draw(st.integers(1, 2 * channels))),
         kernel=kernel,
         geometry=Geometry(stride, padding, dilation, groups),
         seed=draw(st.integers(0, 2**31)),

@@ -8,7 +8,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from addercore.ops.backend import Backend
+from addercore.ops.backend import Backend, pooled_shape
 from addercore.ops.geometry import Geometry
 
 _SHAPE: Final = (
@@ -60,6 +60,8 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     library.adder_grad_weight.argtypes = [number, shape, *[pointer] * 4, size, number]
     library.adder_normalize.argtypes = [number, *[size] * 3, *[pointer] * 4, size, pointer, number]
     library.adder_normalize_backward.argtypes = [number, *[size] * 3, *[pointer] * 10, number]
+    library.adder_normalize_pool.argtypes = [number, *[size] * 4, *[pointer] * 3, size, *[pointer] * 2, number]
+    library.adder_normalize_pool_backward.argtypes = [number, *[size] * 4, *[pointer] * 9, number]
     return library
 
 
@@ -138,6 +140,21 @@ class CBackend(Backend):
         outputs = (grad_y.data_ptr(), grad_gamma.data_ptr(), grad_beta.data_ptr(), _pointer(masked))
         _run(self.library.adder_normalize_backward, self.isa, *_extents(y), *inputs, *outputs)
         return grad_y, grad_gamma, grad_beta, grad if masked is None else masked
+
+    def normalize_pool(self, y: Tensor, scale: Tensor, shift: Tensor, relu: bool) -> tuple[Tensor, Tensor]:
+        z = y.new_empty(pooled_shape(y.shape))
+        winner = torch.empty_like(z, dtype=torch.uint8)
+        inputs = (y.data_ptr(), scale.data_ptr(), shift.data_ptr(), int(relu))
+        _run(self.library.adder_normalize_pool, self.isa, *y.shape, *inputs, z.data_ptr(), winner.data_ptr())
+        return z, winner
+
+    def normalize_pool_backward(
+        self, grad: Tensor, winner: Tensor, y: Tensor, mean: Tensor, invstd: Tensor, gamma: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        results = torch.empty_like(y), torch.empty_like(mean), torch.empty_like(mean)
+        pointers = (one.data_ptr() for one in (grad, winner, y, mean, invstd, gamma, *results))
+        _run(self.library.adder_normalize_pool_backward, self.isa, *y.shape, *pointers)
+        return results
 
     def grad_input(self, grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
         shape, _ = _shape(x.shape, weight.shape, geometry)

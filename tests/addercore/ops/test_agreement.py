@@ -5,9 +5,11 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn import functional as nnf
 
 from addercore import adder_conv2d
 from addercore.ops import Backend, Geometry, get, portable
+from addercore.ops.backend import DEAD, pooled_shape
 from tests.support.adder import (
     BACKENDS,
     DOUBLE,
@@ -62,6 +64,7 @@ LONG = [
     Layer((2, 64, 7, 7), 33, (1, 1), Geometry(stride=(2, 2))),
     Layer((1, 3, 40, 37), 10, (7, 7), Geometry(stride=(2, 2), padding=(3, 3))),
     Layer((33, 400, 1, 1), 120, (1, 1), Geometry()),
+    Layer((3, 4, 40, 37), 4, (7, 5), Geometry((2, 3), (3, 2), groups=4)),
 ]
 
 
@@ -165,6 +168,36 @@ def test_normalisation_and_its_gradient(backend: str, layer: Layer, residual: bo
     for name, a, b, terms in zip(names, exact, found, normalization_terms(given), strict=False):
         assert worst(a, b, terms) <= BOUND, name
     assert torch.equal(exact[4], found[4].double())
+
+
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "reference"])
+@settings(deadline=None, max_examples=60)
+@given(layer=layers(largest=40, images=5), relu=st.booleans())
+def test_pooling_after_normalisation_and_its_gradient(backend: str, layer: Layer, relu: bool) -> None:
+    """Values and winners are those of torch's pooling behind the backend's own normalisation, to the bit."""
+    assume(layer.shape[0] and min(layer.output_shape[2:]) > 1)
+    given = normalization(layer)
+    given["grad"] = layer.random(*pooled_shape(layer.output_shape))
+    kernels, single = get(backend), {name: tensor.float() for name, tensor in given.items()}
+    with poisoned():
+        z = kernels.normalize(single["y"], single["gamma"], single["shift"], None, relu)
+        found, winner = kernels.normalize_pool(single["y"], single["gamma"], single["shift"], relu)
+        after = [single[name] for name in ("y", "mean", "invstd", "gamma")]
+        gradients = kernels.normalize_pool_backward(single["grad"], winner, *after)
+    expected, place = nnf.max_pool2d(z, 2, return_indices=True)
+    width = z.shape[3]
+    assert torch.equal(found, expected)
+    dead = expected <= 0 if relu else torch.zeros_like(expected, dtype=torch.bool)
+    assert torch.equal(winner, torch.where(dead, DEAD, place // width % 2 * 2 + place % width % 2).byte())
+    spread = torch.zeros_like(given["y"]).flatten(2)
+    spread.scatter_(2, place.flatten(2), torch.where(dead, 0, given["grad"]).flatten(2))
+    given["grad"] = spread.view_as(z)
+    exact = REFERENCE.normalize_backward(
+        given["grad"], None, *(given[name] for name in ("y", "mean", "invstd", "gamma"))
+    )
+    names = ("grad_y", "grad_gamma", "grad_beta")
+    for name, a, b, terms in zip(names, exact, gradients, normalization_terms(given)[1:], strict=False):
+        assert worst(a, b, terms) <= BOUND, name
 
 
 def test_statistics_where_the_mean_is_far_larger_than_the_spread() -> None:

@@ -37,6 +37,13 @@ def no_relu(**options: Any) -> nn.Module:
     return FusingSequential(Adder2d(3, 6, 3, groups=3, dilation=2, gradient="sign"), norm(6, **options))
 
 
+def pooled(**options: Any) -> nn.Module:
+    """Pooling with and without a ReLU in front of it, rows and columns left over, and one that overlaps."""
+    first = (Adder2d(3, 5, 3, padding=1), norm(5, **options), nn.ReLU(), nn.MaxPool2d(2))
+    second = (Adder2d(5, 4, 2, padding=1), norm(4, **options), nn.MaxPool2d((2, 2), 2), nn.MaxPool2d(2, 1))
+    return FusingSequential(*first, *second)
+
+
 def linear(**options: Any) -> nn.Module:
     layers = (nn.Flatten(), AdderLinear(210, 7), nn.BatchNorm1d(7, **options), nn.ReLU(), AdderLinear(7, 2))
     return FusingSequential(*layers, nn.BatchNorm1d(2, **options))
@@ -53,7 +60,7 @@ def residual(**options: Any) -> nn.Module:
     return FusingSequential(*blocks)  # and none behind the last
 
 
-NETWORKS: list[Callable[..., nn.Module]] = [plain, no_relu, linear, residual]
+NETWORKS: list[Callable[..., nn.Module]] = [plain, no_relu, pooled, linear, residual]
 
 
 def separately(module: nn.Module, x: Tensor) -> Tensor:
@@ -316,3 +323,17 @@ def test_training_has_no_pass_for_statistics(backend: str) -> None:
     once = ("forward_moments", "normalize", "normalize_backward", "grad_input", "grad_weight")
     assert {name: found[name] for name in once} == dict.fromkeys(once, 4)
     assert not any(found[name] for name in (*PASSES, "forward"))
+
+
+def test_pooling_joins_the_training_s_call_and_no_other() -> None:
+    network = pooled()
+    x = torch.randn(4, 3, 10, 7, requires_grad=True)
+    found = kernels(lambda: network(x).sum().backward())
+    assert (found["normalize_pool"], found["normalize_pool_backward"], found["normalize"]) == (2, 2, 0)
+    assert found["max_pool2d_with_indices"] == 1, "the one whose windows overlap"
+    with torch.inference_mode():
+        assert not kernels(lambda: network.eval()(x))["normalize_pool"]
+    heard: list[torch.Size] = []
+    network.train()[3].register_forward_hook(lambda _m, _i, out: heard.append(out.shape))
+    assert kernels(lambda: network(x))["normalize_pool"] == 1
+    assert heard == [torch.Size((4, 5, 5, 3))]

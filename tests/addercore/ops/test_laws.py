@@ -113,6 +113,8 @@ LAYERS = [
     Layer((4, 32, 8, 8), 40, (1, 1), Geometry(stride=(2, 2))),
     Layer((70, 84, 1, 1), 10, (1, 1), Geometry()),
     Layer((210, 133, 1, 1), 101, (1, 1), Geometry()),
+    Layer((5, 40, 17, 13), 40, (3, 3), Geometry(padding=(1, 1), groups=40)),  # depthwise
+    Layer((9, 6, 60, 60), 6, (3, 3), Geometry((2, 2), (1, 0), groups=6)),
 ]
 
 
@@ -123,6 +125,12 @@ def everything(backend: str, layer: Layer) -> dict[str, Tensor]:
     gamma, beta = weight.sum((1, 2, 3)), torch.ones(layer.outputs)
     z = b.normalize(y, gamma, beta, grad, True)
     backward = b.normalize_backward(grad, z, y, mean, torch.rsqrt(variance + 1e-5), gamma)
+    pooled = {}
+    if min(y.shape[2:]) > 1:
+        small, winner = b.normalize_pool(y, gamma, beta, True)
+        after = b.normalize_pool_backward(small, winner, y, mean, torch.rsqrt(variance + 1e-5), gamma)
+        names = ("pooled", "winner", "pooled_grad_y", "pooled_grad_gamma", "pooled_grad_beta")
+        pooled = dict(zip(names, (small, winner, *after), strict=True))
     found = {
         "forward": b.forward(x, weight, g),
         "grad_input": b.grad_input(grad, x, weight, g),
@@ -134,7 +142,7 @@ def everything(backend: str, layer: Layer) -> dict[str, Tensor]:
         "variance": variance,
         "z": z,
     }
-    return found | dict(zip(("grad_y", "grad_gamma", "grad_beta", "masked"), backward, strict=True))
+    return found | pooled | dict(zip(("grad_y", "grad_gamma", "grad_beta", "masked"), backward, strict=True))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -32,6 +32,7 @@ def calls(kind: torch.dtype) -> dict[str, list[tuple[Any, ...]]]:
     a, b = leaf(4, kind=kind), leaf(4, kind=kind).detach().square().requires_grad_()
     fixed = [tensor.detach() for tensor in (x, weight, y, a, b)]
     u, v, g, c, d = fixed
+    won = torch.arange(2 * 4 * 3, dtype=torch.uint8).reshape(2, 4, 3, 1) % 5
     return {
         "forward": [
             (x, weight, False, *PLACE),
@@ -44,9 +45,12 @@ def calls(kind: torch.dtype) -> dict[str, list[tuple[Any, ...]]]:
         "forward_moments": [(u, v, *PLACE)],
         "normalize": [(g, c, d, None, False, ""), (g, c, d, g, True, "")],
         "normalize_backward": [(g, None, g, c, d, c, ""), (g, g, g, c, d, c, "")],
+        "normalize_pool": [(g, c, d, False, ""), (g, c, d, True, "")],
+        "normalize_pool_backward": [(g[:, :, :3, :1], won, g, c, d, c, "")],
         "forward_normalized": [
-            (x, weight, a, b, None, False, 1e-5, False, *PLACE),
-            (x, weight, a, b, y, True, 1e-5, True, *PLACE),
+            (x, weight, a, b, None, False, False, 1e-5, False, *PLACE),
+            (x, weight, a, b, y, True, False, 1e-5, True, *PLACE),
+            (x, weight, a, b, None, True, True, 1e-5, False, *PLACE),
         ],
     }
 

@@ -101,7 +101,7 @@ def test_the_operators_themselves_check_what_they_are_given() -> None:
     with pytest.raises(ValueError, match=r"y must have the shape \(N, F, H', W'\), got \(4, 9\)"):
         torch.ops.addercore.normalize(torch.zeros(4, 9), torch.zeros(9), torch.zeros(9), None, False, "")
     with pytest.raises(ValueError, match=r"gamma must have the shape \(4,\), got \(1,\)"):
-        torch.ops.addercore.forward_normalized(x, weight, four[:1], four, None, False, 1e-5, False, *place)
+        torch.ops.addercore.forward_normalized(x, weight, four[:1], four, None, False, False, 1e-5, False, *place)
 
 
 def test_the_environment_chooses_and_is_not_ignored(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@
 #define ADDER_API
 #endif
 
-#define ADDER_ABI 2 /* raised whenever a signature or a struct below changes */
+#define ADDER_ABI 3 /* raised whenever a signature or a struct below changes */
 
 /* One layer: x (N, C, H, W), weight (F, C/groups, KH, KW), y (N, F, OH, OW). */
 typedef struct {
@@ -59,5 +59,17 @@ ADDER_API int adder_normalize(int isa, int64_t N, int64_t F, int64_t P, const fl
 ADDER_API int adder_normalize_backward(int isa, int64_t N, int64_t F, int64_t P, const float *grad, const float *z,
                                        const float *y, const float *mean, const float *invstd, const float *gamma,
                                        float *grad_y, float *grad_gamma, float *grad_beta, float *masked, int threads);
+
+/* The maximum of each 2×2 window of act(scale[f]·y + shift[f]) over (N, F, H, W): z and `winner` (N, F, H/2, W/2). The byte
+   says which of the four it is, row by row, or 4 where the ReLU made it 0. */
+ADDER_API int adder_normalize_pool(int isa, int64_t N, int64_t F, int64_t H, int64_t W, const float *y,
+                                   const float *scale, const float *shift, int64_t relu, float *z, uint8_t *winner,
+                                   int threads);
+
+/* Backward of that with batch statistics: grad and winner (N, F, H/2, W/2), y and grad_y (N, F, H, W). */
+ADDER_API int adder_normalize_pool_backward(int isa, int64_t N, int64_t F, int64_t H, int64_t W, const float *grad,
+                                            const uint8_t *winner, const float *y, const float *mean,
+                                            const float *invstd, const float *gamma, float *grad_y, float *grad_gamma,
+                                            float *grad_beta, int threads);
 
 #endif

@@ -6,6 +6,8 @@
    vfnmadd231ps; the integer minima are cheaper than vmaxps and vminps. */
 #include <immintrin.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <string.h>
 
 #define NAME avx2
 #define VL 8
@@ -66,6 +68,18 @@ INLINE M outside(M m) { return _mm256_xor_si256(m, _mm256_set1_epi32(-1)); }
 INLINE V vselect(M m, V yes, V no) { return _mm256_blendv_ps(no, yes, _mm256_castsi256_ps(m)); }
 INLINE V vpositive(V a, V sign) { return _mm256_and_ps(a, _mm256_cmp_ps(sign, _mm256_setzero_ps(), _CMP_GT_OQ)); }
 
+INLINE void vstore_bytes(uint8_t *p, V v, int n) {
+    __m256i i = _mm256_cvtps_epi32(v);
+    __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(i), _mm256_extracti128_si256(i, 1));
+    int64_t bytes = _mm_cvtsi128_si64(_mm_packus_epi16(words, words));
+    memcpy(p, &bytes, (size_t)n);
+}
+INLINE V vload_bytes(const uint8_t *p, int n) {
+    int64_t bytes = 0;
+    memcpy(&bytes, p, (size_t)n);
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(bytes)));
+}
+
 typedef struct {
     V one, minus_one;
 } constants;
@@ -76,6 +90,9 @@ INLINE constants constants_here(void) {
 }
 INLINE V add_max(V acc, V x, const float *w, constants c) {
     return _mm256_fmadd_ps(_mm256_max_ps(x, _mm256_broadcast_ss(w)), c.one, acc);
+}
+INLINE V add_distance(V acc, V x, V w, constants c) {
+    return _mm256_fnmadd_ps(vabs(_mm256_sub_ps(x, w)), c.one, acc);
 }
 INLINE V clamp1(V d, constants c) {
     __m256i i = _mm256_min_epi32(_mm256_castps_si256(d), _mm256_castps_si256(c.one));

@@ -6,6 +6,7 @@
    other difference is a multiply-subtract, for the same reason.  */
 #include <immintrin.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define NAME avx512
 #define VL 16
@@ -59,6 +60,14 @@ INLINE V vpositive(V a, V sign) { /* a where sign > 0, else 0 */
     return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(sign, _mm512_setzero_ps(), _CMP_GT_OQ), a);
 }
 
+/* Small integers, a byte each. */
+INLINE void vstore_bytes(uint8_t *p, V v, int n) {
+    _mm_mask_storeu_epi8(p, lanes(0, n), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)));
+}
+INLINE V vload_bytes(const uint8_t *p, int n) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(lanes(0, n), p)));
+}
+
 typedef struct {
     V one;
 } constants;
@@ -73,6 +82,10 @@ INLINE V add_max(V acc, V x, const float *w, constants c) {
     V larger;
     __asm__("vmaxps %2%{1to16%}, %1, %0" : "=v"(larger) : "v"(x), "m"(*w));
     return _mm512_fmadd_ps(larger, c.one, acc);
+}
+/* acc − |x − w|; the sum by the multiplier's port, as above */
+INLINE V add_distance(V acc, V x, V w, constants c) {
+    return _mm512_fnmadd_ps(_mm512_abs_ps(_mm512_sub_ps(x, w)), c.one, acc);
 }
 /* acc − g · clamp(x − w, −1, 1) */
 INLINE V add_clamped(V acc, V g, V x, const float *w, int odd, constants c) {

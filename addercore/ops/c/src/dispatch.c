@@ -73,3 +73,16 @@ int adder_normalize_backward(int isa, int64_t N, int64_t F, int64_t P, const flo
     return units[isa]->normalize_backward(N, F, P, grad, z, y, mean, invstd, gamma, grad_y, grad_gamma, grad_beta,
                                           masked, threads);
 }
+
+int adder_normalize_pool(int isa, int64_t N, int64_t F, int64_t H, int64_t W, const float *y, const float *scale,
+                         const float *shift, int64_t relu, float *z, uint8_t *winner, int threads) {
+    return units[isa]->normalize_pool(N, F, H, W, y, scale, shift, relu, z, winner, threads);
+}
+
+int adder_normalize_pool_backward(int isa, int64_t N, int64_t F, int64_t H, int64_t W, const float *grad,
+                                  const uint8_t *winner, const float *y, const float *mean, const float *invstd,
+                                  const float *gamma, float *grad_y, float *grad_gamma, float *grad_beta,
+                                  int threads) {
+    return units[isa]->normalize_pool_backward(N, F, H, W, grad, winner, y, mean, invstd, gamma, grad_y, grad_gamma,
+                                               grad_beta, threads);
+}

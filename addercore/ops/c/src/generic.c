@@ -23,6 +23,10 @@ INLINE V add_max(V acc, V x, const float *w, constants c) {
     (void)c;
     return acc + vmax(x, vset(*w));
 }
+INLINE V add_distance(V acc, V x, V w, constants c) {
+    (void)c;
+    return acc - vabs(x - w);
+}
 INLINE V clamp1(V d) {
     V low = vselect(d > -1.f, d, vset(-1.f));
     return vselect(low < 1.f, low, vset(1.f));

@@ -13,6 +13,10 @@ typedef struct {
                      float *, int);
     int (*normalize_backward)(int64_t, int64_t, int64_t, const float *, const float *, const float *, const float *,
                               const float *, const float *, float *, float *, float *, float *, int);
+    int (*normalize_pool)(int64_t, int64_t, int64_t, int64_t, const float *, const float *, const float *, int64_t,
+                          float *, uint8_t *, int);
+    int (*normalize_pool_backward)(int64_t, int64_t, int64_t, int64_t, const float *, const uint8_t *, const float *,
+                                   const float *, const float *, const float *, float *, float *, float *, int);
 } adder_kernels;
 
 extern const adder_kernels adder_generic, adder_avx2, adder_avx512, adder_neon;

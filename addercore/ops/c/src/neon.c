@@ -25,6 +25,10 @@ INLINE V add_max(V acc, V x, const float *w, constants c) {
     (void)c;
     return (V)vaddq_f32(Q(acc), vmaxq_f32(Q(x), vld1q_dup_f32(w)));
 }
+INLINE V add_distance(V acc, V x, V w, constants c) {
+    (void)c;
+    return (V)vsubq_f32(Q(acc), vabdq_f32(Q(x), Q(w)));
+}
 INLINE V clamp1(V d, constants c) { return (V)vminq_f32(vmaxq_f32(Q(d), Q(c.minus_one)), Q(c.one)); }
 INLINE V add_clamped(V acc, V g, V x, const float *w, int odd, constants c) {
     (void)odd;

@@ -45,6 +45,15 @@ INLINE M both(M a, M b) { return a & b; }
 INLINE M outside(M m) { return ~m; }
 INLINE V vpositive(V a, V sign) { return (V)((M)a & (sign > 0)); }
 
+INLINE void vstore_bytes(uint8_t *p, V v, int n) {
+    for (int i = 0; i < n; i++) p[i] = (uint8_t)v[i];
+}
+INLINE V vload_bytes(const uint8_t *p, int n) {
+    V v = {0, 0, 0, 0};
+    for (int i = 0; i < n; i++) v[i] = p[i];
+    return v;
+}
+
 INLINE void deinterleave(V a, V b, V *even, V *odd) {
     *even = (V){a[0], a[2], b[0], b[2]};
     *odd = (V){a[1], a[3], b[1], b[3]};

@@ -39,11 +39,12 @@ void now(const char *what, const adder_shape *s); /* told if the program dies of
 void tell_on_crash(void);
 
 /* shapes.c: the FIXED cases, then random ones; 0 where a random one is too large to be worth its time */
-enum { FIXED = 30 };
+enum { FIXED = 35 };
 int next_shape(adder_shape *s, int index);
 
 /* pointwise.c */
 void check_normalize(int isa, int64_t N, int64_t F, int64_t P);
 void check_normalize_backward(int isa, int64_t N, int64_t F, int64_t P);
+void check_pool(int isa, int64_t N, int64_t F, int64_t H, int64_t W);
 
 #endif

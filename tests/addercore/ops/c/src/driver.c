@@ -181,6 +181,10 @@ static void check_pointwise(int isa) {
         check_normalize(isa, sizes[i][0], sizes[i][1], sizes[i][2]);
         check_normalize_backward(isa, sizes[i][0], sizes[i][1], sizes[i][2]);
     }
+    static const int64_t images[][4] = {{1, 1, 2, 2}, {2, 3, 3, 3}, {1, 2, 5, 8}, {2, 3, 4, 31}, {3, 2, 7, 32}, {1, 3, 2, 33},
+                                        {2, 6, 28, 28}, {0, 3, 4, 4}, {5, 7, 60, 67}}; /* the last one as above */
+    for (size_t i = 0; i < sizeof images / sizeof *images; i++)
+        check_pool(isa, images[i][0], images[i][1], images[i][2], images[i][3]);
 }
 
 int main(int count, char **arguments) {

@@ -1,4 +1,4 @@
-/* Batch normalisation's two elementwise functions, on sizes of their own. */
+/* Batch normalisation's elementwise functions, alone and with pooling, on sizes of their own. */
 #include "check.h"
 
 #include <math.h>
@@ -85,5 +85,70 @@ void check_normalize_backward(int isa, int64_t N, int64_t F, int64_t P) {
         free(want[i]);
         free(bound[i]);
     }
+    release_all();
+}
+
+/* n bytes that end where their buffer does. */
+static uint8_t *take_bytes(size_t n) { return (uint8_t *)take((n + 3) / 4) + (4 - n % 4) % 4; }
+
+/* The winner's byte and its value in double; a NaN is not among them. */
+static double pooled(const float *y, int64_t W, double scale, double shift, int relu, int *winner) {
+    double best = scale * y[0] + shift;
+    *winner = 0;
+    for (int i = 1; i < 4; i++) {
+        const double other = scale * y[i / 2 * W + i % 2] + shift;
+        if (other > best) best = other, *winner = i;
+    }
+    if (!relu || best > 0) return best;
+    *winner = 4;
+    return 0;
+}
+
+void check_pool(int isa, int64_t N, int64_t F, int64_t H, int64_t W) {
+    const adder_shape s = {.N = N, .F = F, .H = H, .W = W, .OH = H / 2, .OW = W / 2, .groups = 1};
+    const size_t n = (size_t)(N * F * H * W), few = (size_t)(N * F * (H / 2) * (W / 2)), f = (size_t)F;
+    const float *y = take_random(n, 3), *scale = take_random(f, 1), *shift = take_random(f, 1), *mean = take_random(f, 30);
+    const float *grad = take_random(few, 1), *gamma = take_random(f, 1);
+    float *invstd = take(f), *spread = take(n);
+    for (size_t i = 0; i < f; i++) invstd[i] = 0.1f + (float)(next_random() % 100) / 50;
+    seal(invstd);
+    double *want = doubles(few), *bound = doubles(few), *gradients[3] = {doubles(n), doubles(f), doubles(f)};
+    double *bounds[3] = {doubles(n), doubles(f), doubles(f)}, *masked = doubles(n);
+    now("normalize_pool", &s);
+    for (int relu = 0; relu < 2; relu++) {
+        float *first = NULL, *out[3] = {NULL, NULL, NULL};
+        for (size_t i = 0; i < n; i++) spread[i] = 0;
+        for (size_t t = 0; t < sizeof THREADS / sizeof *THREADS; t++) {
+            float *z = take(few), *found[3] = {take(n), take(f), take(f)};
+            uint8_t *winner = take_bytes(few);
+            if (adder_normalize_pool(isa, N, F, H, W, y, scale, shift, relu, z, winner, THREADS[t])) fail("normalize_pool");
+            for (size_t i = 0; i < few; i++) {
+                const int64_t c = (int64_t)i % (W / 2), r = (int64_t)i / (W / 2) % (H / 2), plane = (int64_t)i / (W / 2) / (H / 2);
+                const int64_t at = plane * H * W + 2 * r * W + 2 * c;
+                int which;
+                want[i] = pooled(y + at, W, scale[plane % F], shift[plane % F], relu, &which);
+                bound[i] = 1e-6 * (fabs(want[i]) + 10);
+                if (winner[i] != which) fail("winner[%zu] is %d, not %d", i, winner[i], which);
+                if (which < 4) spread[at + which / 2 * W + which % 2] = grad[i];
+            }
+            expect_close("z", &s, z, want, bound, few);
+            if (adder_normalize_pool_backward(isa, N, F, H, W, grad, winner, y, mean, invstd, gamma, found[0], found[1],
+                                              found[2], THREADS[t]))
+                fail("normalize_pool_backward");
+            if (!first) {
+                first = z;
+                reference_normalize_backward(N, F, H * W, spread, NULL, y, mean, invstd, gamma, gradients[0], gradients[1],
+                                             gradients[2], masked, bounds[0], bounds[1], bounds[2]);
+                for (int i = 0; i < 3; i++) {
+                    out[i] = found[i];
+                    expect_close("gradient of pooling", &s, found[i], gradients[i], bounds[i], i ? f : n);
+                }
+            }
+            expect_same_bits("z by threads", &s, first, z, few);
+            for (int i = 0; i < 3; i++) expect_same_bits("gradient by threads", &s, out[i], found[i], i ? f : n);
+        }
+    }
+    for (int i = 0; i < 3; i++) free(gradients[i]), free(bounds[i]);
+    free(want), free(bound), free(masked);
     release_all();
 }

@@ -25,6 +25,11 @@ static const int fixed[FIXED][14] = {
     {2, 3, 13, 12, 4, 3, 2, 2, 3, 2, 1, 2, 3, 1},    /* dilation and stride */
     {1, 2, 7, 7, 3, 3, 3, 1, 1, 4, 5, 1, 1, 1},      /* more padding than window */
     {2, 8, 7, 7, 8, 3, 3, 1, 1, 1, 1, 1, 1, 8},      /* depthwise */
+    {3, 20, 30, 33, 20, 3, 3, 1, 1, 1, 1, 1, 1, 20}, /* … for several threads */
+    {2, 5, 14, 13, 5, 3, 3, 2, 2, 1, 1, 1, 1, 5},    /* … with strides */
+    {2, 3, 9, 21, 3, 5, 4, 3, 1, 2, 0, 1, 2, 3},     /* … that differ, and dilation */
+    {1, 3, 11, 9, 3, 2, 2, 4, 4, 1, 3, 1, 1, 3},     /* … pixels without a tap */
+    {4, 2, 70, 41, 2, 1, 1, 1, 1, 0, 0, 1, 1, 2},    /* … one tap: rows end where the next begins */
     {1, 6, 9, 9, 12, 3, 3, 2, 2, 1, 1, 1, 1, 3},     /* groups */
     {1, 7, 6, 31, 17, 3, 3, 1, 1, 1, 1, 1, 1, 1},    /* one short of a tile */
     {1, 7, 6, 33, 15, 3, 3, 1, 1, 1, 1, 1, 1, 1},    /* one more than a tile */
@@ -62,6 +67,7 @@ int next_shape(adder_shape *s, int index) {
                                 plain ? 1 : between(1, 4), plain ? 1 : between(1, 4), between(0, 3), between(0, 3),
                                 plain ? 1 : between(1, 3), plain ? 1 : between(1, 3), groups};
         for (int i = 0; i < 14; i++) v[i] = random[i];
+        if (next_random() % 6 == 0) v[4] = v[13] = v[1]; /* depthwise */
     } while (!fits(v));
     set(s, v);
     return s->N * s->F * s->OH * s->OW * (s->C / s->groups) * s->KH * s->KW < 1000000;
