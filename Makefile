@@ -17,7 +17,7 @@ export PYTHONDONTWRITEBYTECODE :=
 WORKERS ?= 3
 SIDE_BY_SIDE := -n $(WORKERS) --dist loadgroup
 
-.PHONY: setup kernels demo up test test-all test-five check docs faults fuzz format study bench bench-integer bench-service bench-load soak attack compose-test lock release clean
+.PHONY: setup kernels demo up test test-all test-five check docs pictures faults fuzz format study bench bench-integer bench-service bench-load soak attack compose-test lock release clean
 
 setup: $(VENV)/.installed $(KERNELS) $(ENGINE)
 
@@ -77,6 +77,10 @@ faults: setup
 # A hundred thousand requests and five thousand mutated uploads, all from one seed (docs/request-limits.md).
 fuzz: setup
 	$(RUN)/python -m tests.fuzz
+
+# Every page at both widths and in both colour schemes into build/pictures, those of the README into docs/pictures.
+pictures: setup
+	$(RUN)/python -m tests.docs.screens
 
 format: setup
 	$(RUN)/ruff format .

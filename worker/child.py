@@ -27,6 +27,7 @@ from addercore.config import (
     TrainConfig,
     register,
 )
+from addercore.config.evaluate import MISTAKES_NAME
 from addercore.errors import AdderError, BadData, BadModel, CheckpointError, Diverged, LoaderLost, RankLost, Stopped
 from jobs.scheduling import ranks_of
 from jobs.states import FailureCode
@@ -257,19 +258,20 @@ def evaluate(order: protocol.JobOrder, messages: Messages, stop: threading.Event
         raise AdderError("The model to evaluate is gone.")
     callbacks = training_callbacks(messages, stop)
     report_environment(messages, order.spec["resources"]["device"])
+    picture = Path(order.workdir) / MISTAKES_NAME
     try:
         if is_integer(Path(order.model)):
             from addercore.quant.running import RunningModel
 
-            return done(
-                RunningModel(order.model, order.threads).evaluate(
-                    order.spec["dataset"]["name"],
-                    order.spec["split"],
-                    Path(order.datasets_dir),
-                    order.spec["batch_size"],
-                    callbacks,
-                )
+            result = RunningModel(order.model, order.threads).evaluate(
+                order.spec["dataset"]["name"],
+                order.spec["split"],
+                Path(order.datasets_dir),
+                order.spec["batch_size"],
+                callbacks,
+                picture,
             )
+            return evaluated(result, picture, messages)
         result = addercore.evaluate(
             addercore.load(order.model),
             order.spec["dataset"]["name"],
@@ -279,13 +281,17 @@ def evaluate(order: protocol.JobOrder, messages: Messages, stop: threading.Event
             device=order.spec["resources"]["device"],
             callbacks=callbacks,
             loader_workers=order.spec["resources"].get("loader_workers", 0),  # older specs lack it
+            picture=picture,
         )
     except Stopped:
         return protocol.Stopped()  # nothing is saved: a later attempt starts anew
-    return done(result)
+    return evaluated(result, picture, messages)
 
 
-def done(result: addercore.EvaluateResult) -> protocol.Done:
+def evaluated(result: addercore.EvaluateResult, picture: Path, messages: Messages) -> protocol.Done:
+    if picture.exists():
+        ready = {"path": str(picture), "name": picture.name, "kind": "mistakes", "media_type": "image/png"}
+        messages.send(protocol.ArtifactReady(**ready))
     return protocol.Done(result=finite(result.to_dict()))
 
 

@@ -1,12 +1,15 @@
 """An evaluation's configuration: a model, and the images to try it on."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
 from addercore.config.fields import WHOLE, Config, ModelId
 from addercore.config.holdout import Part
 from addercore.config.sections import DatasetConfig
+
+MISTAKES_NAME: Final = "mistakes.png"
+"""Of a picture of an evaluation's worst mistakes among its artifacts."""
 
 
 class EvaluateConfig(Config):

@@ -24,6 +24,7 @@ from addercore.quant.pixels import as_bytes, dataset_bytes
 from addercore.runtime import format as files
 from addercore.train import Callbacks, EvaluateResult, Progress
 from addercore.train.evaluation import BATCH, TOP5_FROM, Seen, fitting
+from addercore.train.mistakes import Mistakes, sheet
 
 Scores = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -85,6 +86,7 @@ class RunningModel:
         data_dir: Path | None = None,
         batch_size: int = BATCH,
         callbacks: Callbacks | None = None,
+        picture: Path | None = None,
     ) -> EvaluateResult:
         """Evaluates it on a split of a dataset; arguments, result and errors as of `addercore.evaluate`."""
         callbacks = callbacks or Callbacks()
@@ -100,7 +102,10 @@ class RunningModel:
             callbacks.on_progress(Progress(1, 1, number, len(starts), number / len(starts), None, None))
             if number < len(starts) and callbacks.should_stop():
                 raise Stopped(f"stopped on request after {number} of {len(starts)} batches")
-        return _result(torch.cat(parts), torch.from_numpy(labels), seen)
+        result = _result(torch.cat(parts), torch.from_numpy(labels), seen)
+        if picture is not None and result.mistakes:
+            sheet(result.mistakes, self.classes, lambda index: torch.from_numpy(images[index]), picture)
+        return result
 
 
 def _result(scores: torch.Tensor, labels: torch.Tensor, seen: Seen) -> EvaluateResult:
@@ -109,6 +114,8 @@ def _result(scores: torch.Tensor, labels: torch.Tensor, seen: Seen) -> EvaluateR
     within5 = None
     if classes >= TOP5_FROM:
         within5 = float((scores.topk(5).indices == labels[:, None]).any(1).double().mean())
+    made = Mistakes()
+    made.add(scores, labels)
     return EvaluateResult(
         accuracy=pairs.diagonal().sum().item() / len(labels),
         loss=float(nnf.cross_entropy(scores.double(), labels)),
@@ -117,4 +124,5 @@ def _result(scores: torch.Tensor, labels: torch.Tensor, seen: Seen) -> EvaluateR
         top5=within5,
         split=seen.split,
         unseen=seen.unseen,
+        mistakes=made.worst(),
     )

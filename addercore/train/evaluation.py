@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -17,6 +17,7 @@ from addercore.devices import resolve_device
 from addercore.errors import Stopped
 from addercore.train.callbacks import Callbacks
 from addercore.train.loader import Loader
+from addercore.train.mistakes import Mistake, Mistakes, sheet
 from addercore.train.reports import Progress
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class EvaluateResult:
         split: which images they are.
         unseen: whether the model's training neither learnt from them nor was validated by them; None where that is not
             known, as the model was trained on another dataset.
+        mistakes: the worst of them, at most 24: images that got another class with the highest probability.
     """
 
     accuracy: float
@@ -49,6 +51,7 @@ class EvaluateResult:
     top5: float | None = None
     split: Part = "validation"
     unseen: bool | None = None
+    mistakes: list[Mistake] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain values, for JSON; without `top5` where that is None."""
@@ -59,6 +62,7 @@ class EvaluateResult:
             "images": self.images,
             "split": self.split,
             "unseen": self.unseen,
+            "mistakes": [mistake.to_dict() for mistake in self.mistakes],
             **({} if self.top5 is None else {"top5": self.top5}),
         }
 
@@ -145,8 +149,9 @@ def score(
     precision: str = "fp32",
     between: AfterBatch | None = None,
     batch_size: int = BATCH,
+    mistakes: Mistakes | None = None,
 ) -> Scored:
-    """Evaluates `module` on `examples`, in evaluation mode. Holds one batch at a time."""
+    """Evaluates `module` on `examples`, in evaluation mode, a batch at a time; `mistakes` collects the worst."""
     device = examples.device
     loss = torch.zeros((), dtype=torch.float64, device=device)
     within5 = torch.zeros((), dtype=torch.int64, device=device)
@@ -163,6 +168,8 @@ def score(
                     pairs += torch.bincount(labels * classes + scores.argmax(1), minlength=classes * classes)
                     if classes >= TOP5_FROM:
                         within5 += (scores.topk(5).indices == labels[:, None]).sum()
+                    if mistakes is not None:
+                        mistakes.add(scores, labels)
                 if between is not None:
                     between(index, count)
     finally:
@@ -196,6 +203,7 @@ def evaluate(
     device: str = "auto",
     callbacks: Callbacks | None = None,
     loader_workers: int = 0,
+    picture: Path | None = None,
 ) -> EvaluateResult:
     """Evaluates a model on a split of a dataset. Images get the model's own preprocessing, not the dataset's.
 
@@ -210,9 +218,10 @@ def evaluate(
         device: "cpu", "cuda", "cuda:N", or "auto" for a GPU where there is one.
         callbacks: get the progress, and may stop the evaluation between two batches.
         loader_workers: processes that read and decode images of a dataset that does not fit into memory.
+        picture: where a picture of the worst mistakes goes (PNG), if at all; a model without mistakes leaves none.
 
     Returns:
-        Accuracy, loss and confusion matrix.
+        Accuracy, loss, confusion matrix and the worst mistakes.
 
     Raises:
         ValueError: an unknown dataset or split, one with other images or classes, or an argument out of range.
@@ -234,9 +243,13 @@ def evaluate(
     try:
         module = model.module.to(target)
         callbacks.on_phase("validating")
-        found = score(module, examples, len(info.classes), "fp32", _after_batch(callbacks), batch_size)
+        made = Mistakes()
+        found = score(module, examples, len(info.classes), "fp32", _after_batch(callbacks), batch_size, made)
     finally:
         model.module.to(home)
+    worst = made.worst()
+    if picture is not None and worst:
+        sheet(worst, info.classes, lambda index: images.pixels(torch.tensor([index]))[0], picture)
     return EvaluateResult(
         accuracy=found.accuracy,
         loss=found.loss,
@@ -245,6 +258,7 @@ def evaluate(
         top5=found.top5,
         split=split,
         unseen=seen.unseen,
+        mistakes=worst,
     )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import get_args
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from addercore.config import FORMATS, MAX_SIDE
+from addercore.config import FORMATS, MAX_SIDE, IntakeOptions
+from addercore.config.predict import TransparentOn, ValueRange
 from api.datasets.availability import datasets_page
 from api.http.dependencies import ServiceDep
 from api.web.header import PAGE_SIZE, page_header
@@ -38,6 +40,9 @@ def dataset_list(request: Request, service: ServiceDep, after: str = "") -> HTML
                 "tones": TONES,
                 "formats": FORMATS,
                 "max_side": MAX_SIDE,
+                "defaults": IntakeOptions(),
+                "grounds": get_args(TransparentOn),
+                "ranges": get_args(ValueRange),
             }
     except BadCursor as error:
         return error_page(request, HTTPStatus.BAD_REQUEST, "That page does not exist", str(error))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -14,13 +13,14 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from addercore.config import dataset, is_dataset, unfit_for_integers
+from addercore.config import unfit_for_integers
 from api.access.acting import Acting
 from api.http.dependencies import ServiceDep, known_id
 from api.http.listing import readable, readable_rows
 from api.http.web_forms import form_pairs
 from api.jobs.analysis_view import analysis_view, run_names
 from api.jobs.columns import as_cell, known_columns
+from api.jobs.confusion import confusion_of, mistakes_of
 from api.jobs.creation import continue_training
 from api.jobs.filters import Filters, parse_filters
 from api.jobs.grouping import MOST_GROUPED, Group, groups_of
@@ -227,7 +227,8 @@ def _detail_context(session: OwnTransaction, service: Acting, job: Job) -> dict[
         "runs": run_names(job),
         "labels": view.labels,
         "scalars": [] if analysis else _scalars(job.result),
-        "confusion": _confusion(job),
+        "confusion": confusion_of(job),
+        "mistakes": mistakes_of(job, artifacts),
     }
 
 
@@ -279,29 +280,3 @@ def _scalars(result: dict[str, Any] | None) -> list[tuple[str, Any]]:
         inner = {f"{name} {part}": one for part, one in value.items()} if apart else {name: value}
         found += [(shown, one) for shown, one in inner.items() if isinstance(one, str | int | float)]
     return found
-
-
-@dataclass(frozen=True)
-class Confusion:
-    """A confusion matrix of an evaluation."""
-
-    classes: Sequence[str]
-    rows: Sequence[Sequence[tuple[int, int]]]
-    """Cells as `(count, shade)`; the shade, 0 to 9, is the count's share of its row."""
-
-
-def _confusion(job: Job) -> Confusion | None:
-    matrix = (job.result or {}).get("confusion_matrix")
-    if not (isinstance(matrix, list) and matrix and all(isinstance(row, list) for row in matrix)):
-        return None
-    if not all(isinstance(cell, int) and cell >= 0 for row in matrix for cell in row):
-        return None
-    name = dataset_name(job.spec)
-    known = dataset(name).classes if is_dataset(name) else ()
-    classes = known if len(known) == len(matrix) else [str(i) for i in range(len(matrix))]
-    return Confusion(classes, [[(cell, _shade(cell, sum(row))) for cell in row] for row in matrix])
-
-
-def _shade(cell: int, total: int) -> int:
-    """0 only for an empty cell, so that one error among a thousand still shows."""
-    return 0 if cell == 0 else 1 + min(8, round(8 * cell / total))

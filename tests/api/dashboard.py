@@ -32,6 +32,7 @@ FLAGS = [
     "--disable-sync",
     "--no-first-run",
     "--disable-quic",
+    "--use-fake-device-for-media-stream",  # a camera that shows a test picture
 ]
 
 
@@ -112,7 +113,7 @@ def visit(browser: Any, dashboard: Dashboard) -> Iterator[Callable[..., Visit]]:
     for context, visit in opened:
         context.close()
         found += visit.unexpected()
-    assert found == []
+    assert not found, "\n".join(found)
 
 
 def _complain(visit: Visit, message: Any) -> None:

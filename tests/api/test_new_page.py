@@ -220,42 +220,6 @@ def test_a_viewer_may_not_open_the_form(party: Party) -> None:
         assert viewer.get("/new").status_code == 403
 
 
-class Clicks:
-    """Counts a reader's clicks; typing is free."""
-
-    def __init__(self, page: Any) -> None:
-        self.page, self.count = page, 0
-
-    def __call__(self, what: Any) -> None:
-        (self.page.locator(what) if isinstance(what, str) else what).click()
-        self.count += 1
-
-
-def test_tasks_take_few_clicks(enter: Open, api: httpx2.Client, guarded: Access, party: Party) -> None:
-    """First training 2; again with another η 3; quantise a model 2."""
-    page = enter("/").page
-    click = Clicks(page)
-    click(page.get_by_role("button", name="Train it now"))
-    page.wait_for_url("**/jobs/job_*")
-    assert click.count <= 2
-    click = Clicks(page)
-    click(page.get_by_role("link", name="Duplicate and edit"))
-    click("#f-optimizer-eta")
-    page.keyboard.type("0.2")
-    click("#go")
-    page.wait_for_url("**/jobs/job_*")
-    assert click.count <= 3
-    assert newest(api)["spec"]["optimizer"]["eta"] == 0.2
-    guarded.fill(party, "plain")
-    page.goto(f"{guarded.site.url}/models/{party.ids['model']}")
-    click = Clicks(page)
-    click(page.get_by_role("link", name="Quantize"))
-    click("#go")
-    page.wait_for_url("**/jobs/job_*")
-    assert click.count <= 2
-    assert newest(api)["spec"] | {"kind": "quantize", "model_id": party.ids["model"]} == newest(api)["spec"]
-
-
 def test_a_training_is_continued_from_its_page(enter: Open, api: httpx2.Client, guarded: Access, party: Party) -> None:
     guarded.fill(party, "plain")
     opened = enter(f"/jobs/{party.ids['job']}")

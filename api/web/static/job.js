@@ -5,6 +5,7 @@ import "./actions.js";
 import "./keeping.js";
 import { Chart, Cursor } from "./chart.js";
 import { live } from "./live.js";
+import { searchLog } from "./logs.js";
 import { Metrics } from "./metrics.js";
 
 const PANELS = [
@@ -122,5 +123,6 @@ function followLogs() {
 }
 
 followLogs();
+searchLog();
 const root = document.getElementById("curves");
 if (root) startCurves(document.getElementById("job").dataset.job, root, document.getElementById("now").dataset.final === "yes");

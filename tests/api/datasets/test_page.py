@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,11 +12,12 @@ import pytest
 
 from addercore.config import DATASETS
 from jobs.access.scope import DEFAULT
+from jobs.tables import Dataset
 from tests.api.attempt import Worker
 from tests.api.dashboard import Dashboard, Visit
 from tests.support.datasets import make_ready
 from tests.support.specs import train_body
-from tests.support.uploads import arrays, npz, written
+from tests.support.uploads import arrays, folders, npz, written
 
 Open = Callable[..., Visit]
 
@@ -74,11 +77,11 @@ def test_a_file_is_sent_and_its_dataset_deleted(
     opened.expected.append("422")
     page = opened.page
     form = page.get_by_role("form", name="Upload a dataset")
-    form.get_by_label("File").set_input_files(written(tmp_path, b"no dataset"))
+    form.get_by_label("File", exact=True).set_input_files(written(tmp_path, b"no dataset"))
     form.get_by_label("Name").fill("leaves")
     form.get_by_role("button", name="Upload").click()
     page.get_by_role("alert").get_by_text("none of the known formats").wait_for()
-    form.get_by_label("File").set_input_files(written(tmp_path, npz(**arrays()), "leaves.npz"))
+    form.get_by_label("File", exact=True).set_input_files(written(tmp_path, npz(**arrays()), "leaves.npz"))
     form.get_by_label("Size").fill("16x12")
     form.get_by_role("button", name="Upload").click()
     row = page.get_by_role("row").filter(has_text="leaves@1")
@@ -91,3 +94,36 @@ def test_a_file_is_sent_and_its_dataset_deleted(
     page.get_by_role("dialog").get_by_role("button", name="Delete it").click()
     row.wait_for(state="detached")
     assert get.get("/v1/datasets/leaves").status_code == 404
+
+
+def test_a_folder_is_packed_and_sent_with_its_options(
+    visit: Open, dashboard: Dashboard, get: httpx2.Client, tmp_path: Path
+) -> None:
+    files = folders("a" * 90, "b") | {".hidden/x.png": b"nothing"}
+    for name, content in files.items():
+        path = tmp_path / "leaves" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    page = visit("/datasets").page
+    form = page.get_by_role("form", name="Upload a dataset")
+    form.get_by_role("button", name="Upload").click()
+    assert "Choose a file or a folder" not in form.inner_text()  # the name is missing first
+    form.get_by_label("Or a folder").set_input_files(tmp_path / "leaves")
+    assert form.get_by_label("Name").input_value() == "leaves"
+    form.get_by_text("More options").click()
+    form.get_by_label("Share that validates").fill("0.25")
+    form.get_by_label("Images that cannot be read").select_option("skip")
+    form.get_by_role("button", name="Upload").click()
+    page.get_by_role("row").filter(has_text="leaves@1").wait_for()
+    made = get.get("/v1/datasets/leaves").json()
+    options = get.get(f"/v1/jobs/{made['job_id']}").json()["spec"]["options"]
+    assert (options["validation_fraction"], options["on_bad_image"], options["seed"]) == (0.25, "skip", 0)
+    with dashboard.worker.database.read(DEFAULT) as session:
+        row = session.get_one(Dataset, made["id"])
+    with dashboard.worker.store.open(row.source_sha256) as file:
+        content = io.BytesIO(file.read())
+    with tarfile.open(fileobj=content) as packed:
+        found = {one.name: packed.extractfile(one) for one in packed}
+        assert {name: one.read() for name, one in found.items() if one} == {
+            f"leaves/{name}": content for name, content in files.items() if not name.startswith(".")
+        }

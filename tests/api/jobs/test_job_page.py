@@ -218,3 +218,21 @@ def test_an_open_fold_and_a_scrolled_log_survive_updates(visit: Open, dashboard:
     log.filter(has_text="and another").wait_for()
     assert log.evaluate("e => e.scrollTop") == 40
     assert page.locator("#spec").is_visible()
+
+
+def test_a_log_is_searched(visit: Open, dashboard: Dashboard) -> None:
+    claim = dashboard.worker.start()
+    dashboard.worker.log(claim, "".join(f"step {step} loss 0.5\n" for step in range(1, 200)) + "A Warning at step 7\n")
+    page = visit(f"/jobs/{claim.job_id}").page
+    field = page.get_by_label("Search", exact=True)
+    field.fill("warning")
+    page.locator("#log-found", has_text="1 found").wait_for()
+    field.fill("step 7")
+    page.locator("#log-found", has_text="12 found").wait_for()
+    field.press("Enter")
+    page.locator("#log-found", has_text="1 of 12 found").wait_for()
+    assert page.evaluate("document.getElementById('log').scrollTop") < 200, "the log shows the first place"
+    field.press("Shift+Enter")
+    page.locator("#log-found", has_text="12 of 12 found").wait_for()
+    dashboard.worker.log(claim, "step 7 again\n")
+    page.locator("#log-found", has_text="of 13 found").wait_for()

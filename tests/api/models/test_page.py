@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
+from PIL import Image
 
 from api.models.predict_bodies import EXAMPLE_PNG
 from tests.api.dashboard import Dashboard, Visit
@@ -36,3 +40,32 @@ def test_without_inference_it_says_so(visit: Open, dashboard: Dashboard) -> None
     opened.expected = ["503"]
     opened.page.locator("#image").set_input_files(PNG)
     opened.page.get_by_role("alert").filter(has_text="No prediction now").wait_for()
+
+
+def test_a_digit_is_drawn_and_a_photograph_taken(visit: Open, dashboard: Dashboard) -> None:
+    model = dashboard.worker.publish(dashboard.worker.start())
+    page = visit(f"/models/{model}", permissions=["camera"]).page
+    sent: list[bytes] = []
+
+    def answer(route: Any) -> None:
+        sent.append(route.request.post_data_buffer)
+        route.fulfill(json={"label": "1", "probabilities": {"1": 0.9, "7": 0.1}})
+
+    page.route("**/predict", answer)
+    page.get_by_role("button", name="Draw one").click()
+    box = page.locator("#pad").bounding_box()
+    page.mouse.move(box["x"] + 140, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 140, box["y"] + 240)
+    page.mouse.up()
+    page.get_by_text("90.0 %").wait_for()
+    drawn = np.asarray(Image.open(io.BytesIO(sent[0])).convert("L"))
+    assert drawn.shape == (280, 280)
+    assert (drawn[140, 140], drawn[140, 20]) == (255, 0), "a white line on black"
+    page.get_by_role("button", name="Camera").click()
+    page.wait_for_function("document.getElementById('video').videoWidth > 0")
+    page.get_by_role("button", name="Classify this").click()
+    page.get_by_text("photograph").wait_for()
+    page.wait_for_function("document.querySelectorAll('.guess').length === 2")
+    photograph = Image.open(io.BytesIO(sent[1]))
+    assert photograph.width == photograph.height > 100

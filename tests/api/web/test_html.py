@@ -134,6 +134,11 @@ def test_an_evaluation_shows_its_confusion_matrix(get: httpx2.Client, dashboard:
     text = get.get(f"/jobs/{job}").text
     assert text.count('<td class="h9">35</td>') == 10
     assert '<td class="h1">1</td>' in text
+    by_class = text.partition("Accuracy by class")[2]
+    hardest = re.findall(r'<th scope="row">(\d)</th><td class="num wide">([\d.]+ %)</td>', by_class)
+    assert hardest[0] == ("3", "97.22 %")
+    assert hardest[1] == ("0", "100.00 %")
+    assert len(hardest) == 10
     assert "evaluate" in get.get("/", params={"kind": "evaluate"}).text
 
 
@@ -147,6 +152,21 @@ def test_models_are_listed_and_shown(get: httpx2.Client, dashboard: Dashboard) -
     text = get.get(f"/models/{model}").text
     assert f"/v1/models/{model}/download?format=safetensors" in text
     assert "44,426" in text
+
+
+def test_a_models_page_tells_what_came_of_it(get: httpx2.Client, dashboard: Dashboard) -> None:
+    worker = dashboard.worker
+    parent = worker.publish(worker.start())
+    claim = worker.start(init_from=parent)
+    model = worker.publish(claim)
+    worker.succeed(claim)
+    text = get.get(f"/models/{model}").text
+    assert f'<dt>trained on from</dt><dd><a href="/models/{parent}">' in text
+    assert f'<a href="/jobs/{claim.job_id}">' in text
+    assert "No evaluation yet" in text
+    made = get.get(f"/models/{parent}").text.partition("What was made with it")[2]
+    assert f'href="/jobs/{claim.job_id}"' in made
+    assert f'href="/models/{model}"' in made
 
 
 def test_a_strange_host_gets_into_no_command(get: httpx2.Client) -> None:
@@ -168,6 +188,13 @@ def test_a_page_whose_buttons_ask_has_the_dialog_that_asks() -> None:
     asking = [text for text in templates if "data-confirm" in text]
     assert asking
     assert all("{{ ui.confirmation() }}" in text for text in asking)
+
+
+def test_what_scrolls_is_reached_by_keys_and_has_a_name() -> None:
+    templates = [path.read_text() for path in Path(api.__file__).parent.rglob("*.html")]
+    boxes = [box for text in templates for box in re.findall(r'<div class="scroll\b[^>]*>', text)]
+    assert len(boxes) > 10
+    assert [box for box in boxes if 'tabindex="0"' not in box or "aria-label" not in box] == []
 
 
 def test_pages_are_no_part_of_the_documented_api(get: httpx2.Client) -> None:
