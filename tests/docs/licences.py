@@ -12,7 +12,8 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, metadata
+from importlib.metadata import PackageNotFoundError, distribution, metadata
+from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -88,7 +89,7 @@ def packages() -> list[Package]:
 
 
 def licence_of(name: str) -> str:
-    """What the installed package states: its expression, else its short text, else its classifiers."""
+    """What the installed package states: its expression, its short text, its classifiers, or how its file begins."""
     about = metadata(name)
     if expression := about["License-Expression"]:
         return str(expression)
@@ -99,7 +100,14 @@ def licence_of(name: str) -> str:
     classifiers = [
         line.rpartition(" :: ")[2] for line in about.get_all("Classifier") or [] if line.startswith("License")
     ]
-    return " OR ".join(found for one in classifiers if (found := _identifier(one)))
+    return " OR ".join(found for one in classifiers if (found := _identifier(one))) or _by_file(name)
+
+
+def _by_file(name: str) -> str:
+    """By the first lines of the licence files that the package brings."""
+    files = [path for path in distribution(name).files or () if "licenses" in path.parts]
+    first = (Path(str(path.locate())).read_text(encoding="utf-8").strip().splitlines()[0] for path in files)
+    return " AND ".join(found for one in first if (found := _identifier(one)))
 
 
 def _identifier(text: str) -> str:
