@@ -25,7 +25,7 @@ from api.http import problems
 from api.http.compression import CompressionMiddleware
 from api.http.cors import Cors
 from api.http.middleware import RequestMiddleware
-from api.jobs import artifacts, history, stream
+from api.jobs import artifacts, history, plot_pages, stream
 from api.jobs import pages as jobs_pages
 from api.jobs import routes as jobs
 from api.models import pages as models_pages
@@ -66,6 +66,7 @@ ROUTERS = (
 )
 PAGES = (
     jobs_pages.router,
+    plot_pages.router,
     new_pages.router,
     models_pages.router,
     datasets_pages.router,

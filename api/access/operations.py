@@ -99,6 +99,7 @@ PAGES: Final[Mapping[str, Role | None]] = {
     "GET /": VIEWER,
     "GET /jobs": VIEWER,
     "GET /jobs.csv": VIEWER,
+    "GET /plot": VIEWER,
     "GET /jobs/{job_id}": VIEWER,
     "GET /new": MEMBER,
     "POST /new": MEMBER,

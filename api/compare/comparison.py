@@ -20,6 +20,7 @@ from jobs.errors import NotFound
 from jobs.repository import attempts, lifecycle
 from jobs.repository.models import get_model
 from jobs.spec import SPEC, BenchmarkSpec, EvaluateSpec, QuantizeSpec, TrainSpec
+from jobs.sweeps.summary import SEED
 from jobs.tables import Job, Metric
 
 FEWEST, MOST = 2, 20
@@ -59,6 +60,13 @@ class JobComparison:
         flat = [_flat({k: v for k, v in side.job.spec.items() if k not in APART}) for side in self.sides]
         names = dict.fromkeys(name for one in flat for name in one)
         return {name: [one.get(name) for one in flat] for name in names}
+
+    @property
+    def groups(self) -> list[int | None]:
+        """For each job the index of the first job that differs from it in nothing but the seed; None without others."""
+        specs = [{k: v for k, v in side.job.spec.items() if k not in (*APART, SEED)} for side in self.sides]
+        first = [specs.index(spec) for spec in specs]
+        return [at if first.count(at) > 1 else None for at in first]
 
     @property
     def metrics(self) -> list[str]:

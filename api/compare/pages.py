@@ -18,7 +18,7 @@ from api.web.header import page_header
 from api.web.html import error_page, page
 from jobs.errors import NotFound
 from jobs.states import Status
-from jobs.sweeps.summary import shown
+from jobs.sweeps.summary import SEED, shown
 
 router = APIRouter()
 
@@ -65,16 +65,36 @@ def _context(found: JobComparison) -> dict[str, Any]:
         "live": not all(finals),
         "jobs_json": json.dumps(
             [
-                {"id": side.job.id, "name": name, "final": final}
-                for side, name, final in zip(found.sides, names, finals, strict=True)
+                {"id": side.job.id, "name": name, "final": final, "group": group}
+                for side, name, final, group in zip(found.sides, names, finals, _group_names(found), strict=True)
             ]
         ),
         "metrics_json": json.dumps(sorted({name for side in found.sides for name in side.names})),
     }
 
 
+def _group_names(found: JobComparison) -> list[str | None]:
+    """A name for each group of seeds, at each of its jobs: what tells it apart from other jobs, and its size."""
+    parts = _telling(found, but=f"/{SEED}")
+    sizes = found.groups
+    return [
+        None if group is None else ", ".join(filter(None, (parts[at], f"{sizes.count(group)} seeds")))
+        for at, group in enumerate(sizes)
+    ]
+
+
 def names_of(found: JobComparison) -> list[str]:
-    """Short names for the jobs, made of the fewest fields that tell them apart, or of the ends of their ids.
+    """Short names for the jobs, made of the fewest fields that tell them apart, or of the ends of their ids."""
+    names = _telling(found)
+    ends = [f"…{side.job.id[-8:]}" for side in found.sides]
+    return [
+        name if name and names.count(name) == 1 else f"{name} {end}".strip()
+        for name, end in zip(names, ends, strict=True)
+    ]
+
+
+def _telling(found: JobComparison, but: str = "") -> list[str]:
+    """For each job the values of the fewest fields that tell the jobs apart, without the field `but`.
 
     A field that always changes together with an earlier one is left out: it tells nothing more.
     """
@@ -83,15 +103,10 @@ def names_of(found: JobComparison) -> list[str]:
     for where, values in found.differences.items():
         texts = [shown(value) for value in values]
         told = len(set(zip(*(column for _, column in telling), texts, strict=True)))
-        if told > groups and len(telling) < IN_A_NAME:
+        if told > groups and len(telling) < IN_A_NAME and where != but:
             telling.append((where.rpartition("/")[2], texts))
             groups = told
-    names = [", ".join(f"{field} {column[at]}" for field, column in telling) for at in range(len(found.sides))]
-    ends = [f"…{side.job.id[-8:]}" for side in found.sides]
-    return [
-        name if name and names.count(name) == 1 else f"{name} {end}".strip()
-        for name, end in zip(names, ends, strict=True)
-    ]
+    return [", ".join(f"{field} {column[at]}" for field, column in telling) for at in range(len(found.sides))]
 
 
 def _outcomes(found: JobComparison) -> dict[str, list[str]]:

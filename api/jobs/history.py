@@ -14,11 +14,12 @@ from api.access.acting import Acting
 from api.http.accept import preferred
 from api.http.bodies import json_response
 from api.http.dependencies import MAX_SEQ, AfterSeq, JobId, ServiceDep, is_head, known_query
-from api.http.problems import Problem, documented
-from api.jobs.schemas import Attempt, Event, Metric
+from api.http.problems import Problem, documented, invalid
+from api.jobs.schemas import Attempt, Event, MetricPage
 from api.schemas import Page, rfc3339
 from api.streaming.follow import Chunk, StreamResponse, follow_job
 from jobs.repository import attempts, history, lifecycle
+from jobs.repository.thinning import FEWEST, Thinned, Thinning, thinned
 from jobs.states import Status
 
 router = APIRouter(prefix="/v1/jobs/{id}", tags=["history"], dependencies=[Depends(known_query)])
@@ -26,6 +27,8 @@ router = APIRouter(prefix="/v1/jobs/{id}", tags=["history"], dependencies=[Depen
 MAX_ROWS = 10_000
 """Rows of one answer."""
 DEFAULT_ROWS = 1_000
+MAX_POINTS = 5_000
+"""Points of one metric that was thinned."""
 MAX_TAIL = 100_000
 """Lines."""
 COLUMNS = ("seq", "name", "step", "epoch", "value", "time")
@@ -47,7 +50,7 @@ def _page(kind: type[Page[Any]], rows: Sequence[Any], limit: int) -> Response:
 
 @router.get(
     "/metrics",
-    response_model=Page[Metric],
+    response_model=MetricPage,
     summary="Points of a job's metrics",
     responses={
         200: {
@@ -79,9 +82,26 @@ def metrics(
         int | None,
         Query(ge=1, le=MAX_ROWS, description="Points of one answer. Without it 1000 as JSON, and all of them as CSV."),
     ] = None,
+    points: Annotated[
+        int | None,
+        Query(ge=FEWEST, le=MAX_POINTS, description="About so many points of each metric that is named, on one page."),
+    ] = None,
+    thin: Annotated[
+        Thinning,
+        Query(
+            description="What `points` keeps of each of equal stretches of steps: the lowest, highest and first "
+            "missing value (`extremes`), the first point (`sample`, quick however many points there are), or the mean "
+            "of the values at the last step (`mean`)."
+        ),
+    ] = Thinning.EXTREMES,
+    from_step: Annotated[int | None, Query(ge=0, le=MAX_SEQ, description="With `points`: the first step.")] = None,
+    to_step: Annotated[int | None, Query(ge=0, le=MAX_SEQ, description="With `points`: the last step.")] = None,
     accept: Annotated[str | None, Header(description="`application/json` or `text/csv`.")] = None,
 ) -> Any:
     """Returns the points of a job's metrics in order of `seq`, as JSON or CSV (RFC 4180) by the Accept header.
+
+    With `points` it returns few enough to draw, of all steps or of those from `from_step` to `to_step`; `thinned` names
+    the metrics of which it left points out.
 
     A client that polls with `after_seq` of the last point it has seen gets every point once. `step` counts batches and
     `epoch` epochs, both from the start of the job.
@@ -93,15 +113,39 @@ def metrics(
     if kind is None:
         raise Problem("not_acceptable", "Metrics come as application/json or text/csv.")
     start = max(after_seq, after or 0)
+    _require_together(points, thin, (from_step, to_step), paged=bool(start or limit), named=bool(name))
+    few = None
     with service.database.read() as session:
         lifecycle.get(session, id)
-        if kind == "application/json":
+        if points is not None:
+            few = thinned(session, id, name, points, thin, from_step, to_step)
+        elif kind == "application/json":
             size = limit or DEFAULT_ROWS
-            points = history.metrics(session, id, names=name, after_seq=start, limit=size + 1)
-            return _page(Page[Metric], points, size)
+            found = history.metrics(session, id, names=name, after_seq=start, limit=size + 1)
+            return _page(MetricPage, found, size)
+    if few is not None and kind == "application/json":
+        return json_response(MetricPage.of_thinned(few.points, few.names))
     headers = {"Content-Disposition": f'attachment; filename="{id}.csv"', "Vary": "Accept"}
-    lines = _csv(service, id, name, start, limit)
+    lines = _csv(service, id, name, start, limit) if few is None else _thinned_csv(few)
     return StreamingResponse(lines, headers=headers, media_type="text/csv; charset=utf-8")
+
+
+def _require_together(
+    points: int | None, thin: Thinning, steps: Sequence[int | None], *, paged: bool, named: bool
+) -> None:
+    """Raises a problem where what was asked does not go together."""
+    if points is None:
+        if thin is not Thinning.EXTREMES or any(step is not None for step in steps):
+            asked = "/query/thin" if thin is not Thinning.EXTREMES else "/query/from_step"
+            raise invalid([(asked, "goes with `points`; say how many points you want, such as points=1000")])
+    elif paged:
+        raise invalid([("/query/points", "puts all on one page; leave out `limit`, `after` and `after_seq`")])
+    elif not named:
+        raise invalid([("/query/points", "needs the names of metrics; give `name` at least once")])
+
+
+def _thinned_csv(few: Thinned) -> Iterator[str]:
+    yield _csv_lines([COLUMNS, *(_csv_row(row) for row in few.points)])
 
 
 def _csv(service: Acting, id: str, names: Sequence[str], after_seq: int, limit: int | None) -> Iterator[str]:

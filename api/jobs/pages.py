@@ -25,6 +25,7 @@ from api.jobs.creation import continue_training
 from api.jobs.filters import Filters, parse_filters
 from api.jobs.grouping import MOST_GROUPED, Group, groups_of
 from api.jobs.job_view import FAILURES, GROUPS, JobView, accuracy, actions, dataset_name, job_view
+from api.jobs.listing import all_jobs
 from api.jobs.queue_positions import QueuePositions
 from api.new.fields import groups_of as fields_of
 from api.new.form import document_of
@@ -45,7 +46,6 @@ router = APIRouter()
 
 LOG_LINES = 500
 """Lines of the log on a job's page: the last ones."""
-CHUNK = 100
 MOST_LINES = 10_000
 """Jobs of the table as CSV: the first ones of the list."""
 CSV_COLUMNS = ("id", "name", "kind", "status", "created_at", "seconds", "val/accuracy", "labels")
@@ -109,23 +109,8 @@ def _list_context(session: OwnTransaction, service: Acting, filters: Filters, af
     }
 
 
-def _all(session: OwnTransaction, filters: Filters, most: int) -> list[Job]:
-    """The first jobs of the list, without pages."""
-    found: list[Job] = []
-    after: str | None = None
-    while len(found) < most:
-        part = finding.list_jobs(
-            session, filters.wanted(), status=filters.status, kind=filters.kind or None, limit=CHUNK, after=after
-        )
-        found += readable_rows(part.rows).views
-        after = part.next
-        if after is None:
-            break
-    return found[:most]
-
-
 def _grouped(session: OwnTransaction, filters: Filters) -> list[Group]:
-    jobs = _all(session, filters, MOST_GROUPED)
+    jobs = all_jobs(session, filters, MOST_GROUPED)
     labels = lifecycle.labels_of(session, [job.id for job in jobs])
     return groups_of(jobs, labels, filters.group, filters.columns)
 
@@ -143,7 +128,7 @@ def job_table(
     try:
         filters = parse_filters(asked.parse(), status, kind, col)
         with service.database.read() as session:
-            jobs = _all(session, filters, MOST_LINES)
+            jobs = all_jobs(session, filters, MOST_LINES)
             labels = lifecycle.labels_of(session, [job.id for job in jobs])
             seconds = attempts.run_seconds(session, [job.id for job in jobs])
     except (ValueError, BadCursor, TooManyWords) as error:

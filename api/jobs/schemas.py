@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field
 
 from api.jobs.queue_positions import QueuePosition
-from api.schemas import Answer, SpecDocument, Time
+from api.schemas import Answer, Page, SpecDocument, Time
 from jobs import documents
 from jobs.spec import Kind
 from jobs.states import Cause, Phase, Status, shown_progress
@@ -251,6 +251,21 @@ class Metric(Answer):
     value: float | None
     """Null stands for NaN."""
     time: Time
+
+
+class MetricPage(Page[Metric]):
+    """Points of metrics, all that were asked for or few enough to draw."""
+
+    thinned: list[str] = Field(
+        default_factory=list,
+        exclude_if=lambda names: not names,
+        description="Metrics of which `points` left points out. The key is there where there are any.",
+    )
+
+    @classmethod
+    def of_thinned(cls, rows: Sequence[Any], names: Sequence[str]) -> MetricPage:
+        """The one page with these rows, of metrics of which those named have more."""
+        return cls(data=list(rows), has_more=False, next=None, thinned=list(names))
 
 
 def _readable(data: object) -> object:

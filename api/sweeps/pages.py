@@ -14,6 +14,7 @@ from markupsafe import Markup
 from api.access.acting import Acting
 from api.http.dependencies import ServiceDep, known_id
 from api.http.listing import readable, readable_rows
+from api.sweeps import parallel
 from api.web.actions import Action
 from api.web.formats import duration, is_number, metric
 from api.web.header import PAGE_SIZE, page_header
@@ -22,6 +23,7 @@ from jobs.access.scope import OwnTransaction
 from jobs.errors import BadCursor, NotFound
 from jobs.states import SWEEP_FINAL, SweepStatus, TrialStatus
 from jobs.sweeps import plot, repository, summary
+from jobs.sweeps.importance import importance
 from jobs.sweeps.repository import Best, Progress
 from jobs.sweeps.spec import SweepSpec
 from jobs.tables import Sweep, Trial
@@ -162,7 +164,16 @@ def _detail_context(session: OwnTransaction, service: Acting, sweep: Sweep) -> d
         "trials": [_trial(spec, trial, status) for trial, status in rows],
         # Safe: `draw` escapes all text and attributes.
         "figure": Markup(plot.draw(spec, trials)),
+        "parallel": parallel.draw(spec, trials),
+        "importance": _importance(spec, trials),
     }
+
+
+def _importance(spec: SweepSpec, trials: Sequence[Trial]) -> list[tuple[str, float]]:
+    """Fields by what they explain, most first, without those of which the trials tell nothing."""
+    found = importance(spec.fields, [(trial.parameters, trial.value) for trial in trials if trial.value is not None])
+    known = [(name, share) for name, share in found.items() if share is not None]
+    return sorted(known, key=lambda pair: -pair[1])
 
 
 def _viewer(session: OwnTransaction, rows: Sequence[Sweep], now: int) -> Callable[[Sweep], SweepView]:

@@ -92,7 +92,7 @@ class StandIn:
 
     def points(self, claim: Claim, name: str, values: Iterable[float | None], first_step: int = 1) -> None:
         rows = [
-            {"name": name, "step": step, "epoch": 1 + step // STEPS_PER_EPOCH, "value": value, "time": _now()}
+            {"name": name, "step": step, "epoch": 1 + (step - 1) // STEPS_PER_EPOCH, "value": value, "time": _now()}
             for step, value in enumerate(values, start=first_step)
         ]
         self.write(claim, lambda session, job: attempts.add_metrics(session, job, rows))

@@ -1,30 +1,39 @@
 // Jobs side by side: one panel for a metric, one curve for a job.
 
 import "./page.js";
-import { Chart, Cursor } from "./chart.js";
-import { Metrics } from "./metrics.js";
+import { Chart } from "./chart.js";
+import { feed, Metrics } from "./metrics.js";
+import { View } from "./view.js";
 
 const FIRST = ["val/accuracy", "train/loss", "val/loss"];
 const EVERY = 4000; // ms between looks at jobs that still run
 
 const root = document.getElementById("curves");
-const jobs = JSON.parse(root.dataset.jobs); // [{id, name, final}]
+const jobs = JSON.parse(root.dataset.jobs); // [{id, name, final, group}]; jobs of a group differ in nothing but the seed
 const names = JSON.parse(root.dataset.metrics);
-const cursor = new Cursor();
+const view = new View();
+const groups = [...new Set(jobs.map((job) => job.group).filter(Boolean))];
+root.before(view.controls({ bands: groups.length > 0 }));
 const panels = [];
 
-const optionsOf = (name) => ({ title: name, format: name.endsWith("accuracy") ? "percent" : "plain", log: !name.endsWith("accuracy") });
+const optionsOf = (name) => ({ title: name, y: name.split("/").pop(), format: name.endsWith("accuracy") ? "percent" : "plain", log: true });
 
+/** A curve for each job or, where the seeds are a band, for each group of them. */
 function show(panel) {
-  panel.chart.set(jobs.map((job) => ({ name: job.name, points: job.metrics.points(panel.name) })));
+  const curve = (job) => ({ name: job.name, ...job.metrics.series(panel.name) });
+  const grouped = groups.map((group) => ({ name: group, members: jobs.filter((job) => job.group === group).map(curve) }));
+  panel.chart.set(view.banded ? [...grouped, ...jobs.filter((job) => !job.group).map(curve)] : jobs.map(curve));
 }
 
 function addPanel(name) {
-  const panel = { name, chart: new Chart(root, cursor, optionsOf(name)) };
+  const panel = { name, chart: new Chart(root, view, optionsOf(name)) };
   panels.push(panel);
   show(panel);
   return panel;
 }
+
+view.listen((changed) => changed.includes("banded") && panels.forEach(show));
+feed(view, () => jobs.map((job) => ({ metrics: job.metrics, names: panels.map((panel) => panel.name) })));
 
 for (const job of jobs) {
   job.metrics = new Metrics(
@@ -47,7 +56,7 @@ function addChosen(others) {
   select.value = panel.name;
   panel.chart.caption.querySelector("b").replaceWith(select);
   select.addEventListener("change", () => {
-    panel.name = select.value;
+    panel.name = panel.chart.y = select.value;
     show(panel);
     load();
   });

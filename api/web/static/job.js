@@ -3,19 +3,20 @@
 import "./page.js";
 import "./actions.js";
 import "./keeping.js";
-import { Chart, Cursor } from "./chart.js";
+import { Chart } from "./chart.js";
 import { live } from "./live.js";
 import { searchLog } from "./logs.js";
-import { Metrics } from "./metrics.js";
+import { feed, Metrics } from "./metrics.js";
+import { View } from "./view.js";
 
 const PANELS = [
-  { title: "Loss", names: ["train/loss", "val/loss"], log: true },
-  { title: "Accuracy", names: ["train/accuracy", "val/accuracy"], format: "percent" },
-  { title: "Learning rate", names: ["lr"], log: true },
+  { title: "Loss", y: "loss", names: ["train/loss", "val/loss"], log: true },
+  { title: "Accuracy", y: "accuracy", names: ["train/accuracy", "val/accuracy"], format: "percent" },
+  { title: "Learning rate", y: "rate", names: ["lr"], log: true },
 ];
 const RUN_PANELS = [
-  { title: "Training loss, each run", of: "train/loss", log: true },
-  { title: "Validation accuracy, each run", of: "val/accuracy", format: "percent" },
+  { title: "Training loss, each run", y: "loss", of: "train/loss", log: true },
+  { title: "Validation accuracy, each run", y: "accuracy", of: "val/accuracy", format: "percent" },
 ];
 const OTHER = "images_per_second";
 
@@ -30,16 +31,17 @@ function startCurves(job, root, final) {
   const chosen = panelsOf(runs);
   const core = chosen.flatMap((panel) => panel.names);
   const first = runs.length ? `${runs[0]}/${OTHER}` : OTHER;
-  const cursor = new Cursor();
-  const panels = chosen.map((panel) => ({ ...panel, chart: new Chart(root, cursor, panel) }));
-  const other = { chart: new Chart(root, cursor, { title: "Other", log: true }), names: [first] };
+  const view = new View();
+  root.before(view.controls());
+  const panels = chosen.map((panel) => ({ ...panel, chart: new Chart(root, view, panel) }));
+  const other = { chart: new Chart(root, view, { title: "Other", log: true }), names: [first] };
   const select = document.createElement("select");
   select.setAttribute("aria-label", "Other metrics to draw");
   other.chart.caption.querySelector("b").replaceWith(select);
 
   const show = (panel) => {
     const label = (name, at) => (panel.runs ? panel.runs[at] : shortName(name, panel.names, core));
-    panel.chart.set(panel.names.map((name, at) => ({ name, label: label(name, at), points: metrics.points(name) })));
+    panel.chart.set(panel.names.map((name, at) => ({ name, label: label(name, at), ...metrics.series(name) })));
   };
   const fill = (names) => fillSelect(select, names.filter((name) => !core.includes(name)), first, runs.length ? 2 : 1);
   const metrics = new Metrics(
@@ -52,11 +54,14 @@ function startCurves(job, root, final) {
   );
   const choose = async () => {
     other.names = select.value.endsWith("/") ? metrics.names.filter((name) => name.startsWith(select.value)) : [select.value];
+    other.chart.y = select.value;
     show(other);
     await metrics.want(other.names).catch(() => {});
     show(other);
+    if (view.smoothing > 0) await metrics.wantMeans(other.names).catch(() => {});
   };
   select.addEventListener("change", choose);
+  feed(view, () => [...panels, other].map(({ names }) => ({ metrics, names })));
 
   for (const panel of [...panels, other]) show(panel);
   fill([first]);

@@ -12,9 +12,6 @@ export function ticks(low, high, count) {
   return found;
 }
 
-/** Whole numbers only, for steps. */
-export const wholeTicks = (low, high, count) => ticks(low, high, count).filter(Number.isInteger);
-
 /** Powers of ten within [low, high]; 2 and 5 between them where there is room, round numbers where there is no power. */
 export function logTicks(low, high) {
   const found = [];
@@ -30,14 +27,50 @@ export function logTicks(low, high) {
   return found.length > 1 ? found : ticks(low, high, 4).filter((value) => value > 0);
 }
 
-/** Range of an axis around values from low to high, also where they are one. */
-export function padded(low, high, logarithmic) {
-  if (logarithmic) return low === high ? [low / 2, high * 2] : [low / (high / low) ** 0.05, high * (high / low) ** 0.05];
-  if (low === high) {
-    const by = Math.abs(low) * 0.1 || 1;
-    return [low - by, high + by];
+const LEVELS = [0, 0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9998, 0.9999];
+
+const LINEAR = { place: Number, value: Number, fits: () => true, ticks, alone: (value) => Math.abs(value) * 0.1 || 1 };
+const LOG = { place: Math.log, value: Math.exp, fits: (value) => value > 0, ticks: logTicks, alone: () => Math.LN2 };
+
+/** Where 94 and 96 % lie apart: as far as their errors, 6 and 4 %, on a logarithmic axis. `least` is the error at which it ends. */
+function errors(least) {
+  return {
+    place: (share) => -Math.log(Math.max(1 - share, least)),
+    value: (place) => 1 - Math.exp(-place),
+    fits: (share) => share <= 1,
+    ticks: (low, high, count) => {
+      const found = LEVELS.filter((level) => level >= low && level <= high);
+      const all = found.length > 2 ? found : ticks(low, high, count);
+      return high >= 1 - least ? [...all.filter((level) => level < 1 - least), 1] : all;
+    },
+    alone: () => Math.LN2,
+  };
+}
+
+/**
+ * An axis for these values: {fits, place, low, high, ticks}. `place` maps a value to a position, and `low` and `high`
+ * are positions with some room around the values. Null where no value fits. `kind`: "linear", "log" or "errors".
+ */
+export function axis(kind, values, { count = 4, room = 0.06, share = false } = {}) {
+  let least = Infinity; // of the errors that are there
+  if (kind === "errors") for (const value of values) if (value !== null && value < 1 && 1 - value < least) least = 1 - value;
+  const scale = { linear: LINEAR, log: LOG, errors: errors(Number.isFinite(least) ? least / 2 : 1e-4) }[kind];
+  let [low, high] = [Infinity, -Infinity];
+  for (const value of values) {
+    if (value === null || !scale.fits(value)) continue;
+    if (value < low) low = value;
+    if (value > high) high = value;
   }
-  return [low - (high - low) * 0.06, high + (high - low) * 0.06];
+  if (low > high) return null;
+  const bounded = share && low >= 0 && high <= 1;
+  let [from, to] = [scale.place(low), scale.place(high)];
+  const by = to > from ? (to - from) * room : scale.alone(low);
+  [from, to] = [from - by, to + by];
+  if (bounded) from = Math.max(from, scale.place(0));
+  if (bounded && kind === "linear") to = Math.min(to, 1);
+  const within = ([value]) => value >= from - 1e-9 * (to - from) && value <= to + 1e-9 * (to - from);
+  const marks = scale.ticks(scale.value(from), scale.value(to), count).map((value) => [scale.place(value), value]);
+  return { fits: scale.fits, place: scale.place, value: scale.value, low: from, high: to, ticks: marks.filter(within).map(([, value]) => value) };
 }
 
 const grouped = new Intl.NumberFormat("en-US");
@@ -68,7 +101,7 @@ export const percentTick = (value) => `${Number((value * 100).toPrecision(6))} %
 
 /**
  * At most about `most` of the points, keeping each stretch's lowest and highest, so that no spike is lost, and every
- * gap (a null). Points are {step, value}.
+ * gap (a null). Points are {x, value}.
  */
 export function thin(points, most = 1000) {
   if (points.length <= most) return points;
@@ -95,26 +128,33 @@ export function thin(points, most = 1000) {
   return kept;
 }
 
-/** Index of the last point at or before `step`, or -1. */
-export function lastAt(points, step) {
+/** Index of the last point at or before `x`, or -1. */
+export function lastAt(points, x) {
   let low = 0;
   let high = points.length;
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (points[middle].step <= step) low = middle + 1;
+    if (points[middle].x <= x) low = middle + 1;
     else high = middle;
   }
   return low - 1;
 }
 
-/** Index of the point nearest to `step` that has a value, or -1. */
-export function nearest(points, step) {
-  const left = lastAt(points, step);
+/** Index of the point nearest to `x` that has a value, or -1. */
+export function nearest(points, x) {
+  const left = lastAt(points, x);
   let below = left;
   while (below >= 0 && points[below].value === null) below--;
   let above = left + 1;
   while (above < points.length && points[above].value === null) above++;
   if (below < 0) return above < points.length ? above : -1;
   if (above >= points.length) return below;
-  return step - points[below].step <= points[above].step - step ? below : above;
+  return x - points[below].x <= points[above].x - x ? below : above;
+}
+
+/** Those of the points whose x lies in [from, to], and one more on either side, to which lines lead. */
+export function within(points, from, to) {
+  const begin = Math.max(0, lastAt(points, from) - 1);
+  const end = lastAt(points, to) + 2;
+  return begin === 0 && end >= points.length ? points : points.slice(begin, end);
 }

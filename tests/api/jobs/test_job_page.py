@@ -100,8 +100,11 @@ def test_many_points_are_thinned_and_keep_their_spikes(visit: Open, dashboard: D
     page = visit(f"/jobs/{claim.job_id}").page
     page.locator(".panel").first.get_by_text("step 12,000").wait_for()
     assert 500 < corners(page, "train/loss") <= 1001
-    ys = [float(at.split()[1]) for at in curve(page, "train/loss").get_attribute("d")[1:].split("L")]
-    assert min(ys) < 30, "the spike is near the top"
+
+    def highest() -> float:
+        return min(float(at.split()[1]) for at in curve(page, "train/loss").get_attribute("d")[1:].split("L"))
+
+    wait_until(lambda: highest() < 30, "the spike near the top: a sample is there first, which may miss it")
 
 
 def test_the_status_changes_live_and_the_result_appears(visit: Open, dashboard: Dashboard) -> None:

@@ -134,3 +134,19 @@ def test_what_is_not_there_is_said(visit: Open, path: str) -> None:
     opened.expected += ["400", "404"]
     opened.page.get_by_role("link", name="Jobs").first.wait_for()
     assert opened.page.locator(".empty").count() == 1
+
+
+def test_a_sweep_shows_which_field_matters(visit: Open, dashboard: Dashboard) -> None:
+    sweep = create(dashboard, grid={"optimizer.eta": [1, 0.1], "seed": [0, 1, 2]})
+    for value in (0.97, 0.96, 0.97, 0.91, 0.9, 0.91):
+        run(dashboard, value)
+    move(dashboard)
+    page = visit(f"/sweeps/{sweep}").page
+    rows = page.locator(".matters tr")
+    assert rows.first.locator("code").inner_text() == "optimizer.eta"
+    assert rows.first.locator("td").last.inner_text() == "97 %"
+    assert rows.last.locator("td").last.inner_text() == "0 %", "the seed explains no more than chance would"
+    figure = page.locator(".parallel")
+    assert figure.locator("path.trial").count() == 6
+    assert figure.locator("text.axis").all_text_contents() == ["eta", "seed", "val/accuracy"]
+    assert "97.00 % with optimizer.eta 1" in figure.locator("path.best title").text_content()

@@ -1,0 +1,79 @@
+// What all panels of a page share: what x is, the zoom, the smoothing, the place of the cursor; and its controls.
+
+const EVERY_PANEL = "Of all curves on this page";
+const HINT = "Drag over a curve, pinch, or press + and − to zoom; a double click or 0 shows all. ← → read it.";
+
+function element(name, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children);
+  return made;
+}
+
+export class View {
+  mode = "step"; // or "epoch", "time"
+  logX = false;
+  smoothing = 0; // weight of the past, 0 to 1
+  banded = false; // seeds as a band
+  range = null; // [from, to] of x, or null for all of it
+  cursor = null; // x, or null
+  #panels = [];
+  #heard = [];
+
+  join(panel) {
+    this.#panels.push(panel);
+  }
+
+  /** `heard(names)` after a change of these properties. */
+  listen(heard) {
+    this.#heard.push(heard);
+  }
+
+  point(x) {
+    if (x === this.cursor) return;
+    this.cursor = x;
+    for (const panel of this.#panels) panel.requestCursor();
+  }
+
+  /** What x is also decides what a zoom and a cursor mean: both end with it. */
+  set(changes) {
+    const names = Object.keys(changes).filter((name) => this[name] !== changes[name]);
+    if (!names.length) return;
+    Object.assign(this, changes);
+    if (names.includes("mode")) Object.assign(this, { range: null, cursor: null });
+    for (const panel of this.#panels) panel.request();
+    for (const heard of this.#heard) heard(names);
+  }
+
+  /** Keeps `by` of the range around `x`: 0.5 halves it. `all` is the whole of it. */
+  zoom(by, x, all) {
+    const [from, to] = this.range ?? all;
+    const at = Math.min(to, Math.max(from, x));
+    const range = [Math.max(all[0], at - (at - from) * by), Math.min(all[1], at + (to - at) * by)];
+    if (range[0] <= all[0] && range[1] >= all[1]) this.set({ range: null });
+    else if (range[1] > range[0]) this.set({ range });
+  }
+
+  /** The controls; `bands`: whether there are seeds that can be drawn as a band. */
+  controls({ bands = false } = {}) {
+    const mode = element("select", { id: "x-mode" }, ...["step", "epoch", "time"].map((name) => new Option(name, name)));
+    mode.addEventListener("change", () => this.set({ mode: mode.value }));
+    const slider = element("input", { id: "smoothing", type: "range", min: 0, max: 0.99, step: 0.01, value: 0 });
+    const said = element("output", { htmlFor: "smoothing" }, "off");
+    slider.addEventListener("input", () => {
+      said.textContent = Number(slider.value) ? Number(slider.value).toFixed(2) : "off";
+      this.set({ smoothing: Number(slider.value) });
+    });
+    const parts = [element("span", { className: "pair" }, element("label", { htmlFor: "x-mode" }, "x axis"), mode), this.#box("log-x", "log x", "logX"), element("label", {}, "Smoothing ", slider, said)];
+    if (bands) parts.push(this.#box("bands", "seeds as mean ± standard deviation", "banded"));
+    const group = element("div", { className: "curve-tools" }, ...parts, element("span", { className: "note", id: "curves-hint" }, HINT));
+    group.setAttribute("role", "group");
+    group.setAttribute("aria-label", EVERY_PANEL);
+    return group;
+  }
+
+  #box(id, label, property) {
+    const box = element("input", { id, type: "checkbox", checked: this[property] });
+    box.addEventListener("change", () => this.set({ [property]: box.checked }));
+    return element("label", {}, box, ` ${label}`);
+  }
+}
