@@ -235,8 +235,10 @@ def _check_pool_backward(grad: Tensor, winner: Tensor, y: Tensor, mean: Tensor, 
     check_tensors(y=y, grad=grad)
     for name, tensor in (("grad", grad), ("winner", winner)):
         check_shape(name, tensor, pooled_shape(y.shape))
-    if winner.dtype != torch.uint8 or winner.device != y.device:
-        raise ValueError(f"winner must be uint8 on {y.device}, got {winner.dtype} on {winner.device}")
+    if winner.dtype != torch.uint8:
+        raise ValueError(f"winner must be uint8, as normalize_pool gives it, got {winner.dtype}")
+    if winner.device != y.device:
+        raise ValueError(f"y is on {y.device} and winner on {winner.device}; move one to the other's device")
     _check_channels(y, y.shape, mean=mean, invstd=invstd, gamma=gamma)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import signal
 from pathlib import Path
 
@@ -65,6 +66,32 @@ def test_killed_at_random_instants_it_ends_the_same(tmp_path: Path) -> None:
     assert killed.rows == untouched.rows
     for name in ("model.safetensors", "model.json"):
         assert (killed.workdir / name).read_bytes() == (untouched.workdir / name).read_bytes()
+
+
+def starve_rank(child: ChildProcess) -> None:
+    """Rank 1 gets no more memory than it holds: half of its addresses are allowed, so that nothing can be added."""
+    for pid in children(child.pid):
+        size = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.prlimit(pid, resource.RLIMIT_AS, (size // 2, size // 2))
+
+
+@pytest.mark.long("a training of two processes that load torch")
+def test_a_rank_without_memory_ends_all_with_that_cause(tmp_path: Path) -> None:
+    """Batches of hundreds of images: every step takes tens of MiB anew."""
+    mine, starved = Attempts(tmp_path, SPEC.validate_python(body(epochs=500, batch_size=1024))), set[int]()
+
+    def strike(child: ChildProcess, message: protocol.Message) -> None:
+        if isinstance(message, protocol.Metrics) and not starved:
+            starved.update(children(child.pid))
+            starve_rank(child)
+
+    status = mine.run(strike)
+    assert status != 0, mine.log
+    [failed] = mine.heard(protocol.Failed)
+    assert failed.code == FailureCode.OUT_OF_MEMORY, mine.log
+    assert "rank 1" in mine.log
+    assert len(starved) == 1
+    assert not any(Path(f"/proc/{pid}").exists() for pid in starved), "no process is left"
 
 
 @pytest.mark.skipif(not landlock.abi()[0], reason=f"Landlock: {landlock.abi()[1]}")

@@ -102,6 +102,14 @@ def test_the_operators_themselves_check_what_they_are_given() -> None:
         torch.ops.addercore.normalize(torch.zeros(4, 9), torch.zeros(9), torch.zeros(9), None, False, "")
     with pytest.raises(ValueError, match=r"gamma must have the shape \(4,\), got \(1,\)"):
         torch.ops.addercore.forward_normalized(x, weight, four[:1], four, None, False, False, 1e-5, False, *place)
+    with pytest.raises(ValueError, match=r"a residual or pools, not both"):
+        torch.ops.addercore.forward_normalized(x, weight, four, four, y, False, True, 1e-5, False, *place)
+    with pytest.raises(ValueError, match=r"y must hold a window of 2×2, got \(1, 4, 1, 3\)"):
+        torch.ops.addercore.normalize_pool(y[:, :, :1], four, four, True, "")
+    with pytest.raises(ValueError, match=r"winner must be uint8, as normalize_pool gives it, got torch.float32"):
+        torch.ops.addercore.normalize_pool_backward(y[:, :, :1, :1], y[:, :, :1, :1], y, four, four, four, "")
+    with pytest.raises(ValueError, match=r"grad must have the shape \(1, 4, 1, 1\), got \(1, 4, 3, 3\)"):
+        torch.ops.addercore.normalize_pool_backward(y, y.byte(), y, four, four, four, "")
 
 
 def test_the_environment_chooses_and_is_not_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
