@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from adderclient.client import Client
-from adderclient.command import copied, ids
+from adderclient.command import copied, ids, latencies
 from adderclient.command.app import AsJson, Objects, Url, connect
 from adderclient.command.errors import UsageError
 from adderclient.command.job_columns import subject_of
@@ -135,6 +135,9 @@ def _print_job(client: Client, job: Job) -> None:
     if job.error:
         pairs += [("error", f"{job.error.message} ({job.error.code})"), ("log", job.error.log_tail)]
     fields(pairs)
+    if job.kind == "benchmark" and job.result:
+        console().print()
+        latencies.print_rows(job.result)
     _print_attempts(client, job)
     if job.finished:
         _print_artifacts(client, job)
