@@ -10,7 +10,7 @@ import pytest
 from adderclient import Client
 from tests.adderclient.conftest import Adder
 from tests.adderclient.contract_service import Service
-from tests.adderclient.documents import job, model
+from tests.adderclient.documents import MOMENT, job, model, timed
 
 ROW = {"batch": 1, "threads": 1, "p99_ms": 0.02, "images_per_second": 9e4, "bytes": 64_000, "calls": 2000}
 OWN = ROW | {"engine": "integer", "what": "model", "precision": "int8", "p50_ms": 0.01144}
@@ -93,3 +93,23 @@ def test_rows_of_another_version_are_shown_as_far_as_they_go(service: Service, a
     done = adder("show", "job_1")
     assert done.returncode == 0, done.stderr
     assert "model" in done.stdout
+
+
+def test_a_model_has_its_card(service: Service, client: Client, adder: Adder) -> None:
+    def cells(name: str) -> list[str]:
+        (line,) = [line for line in adder("show", "model_1").stdout.splitlines() if line.startswith(name)]
+        return line.removeprefix(name).split("  ")
+
+    assert [one.strip() for one in cells("additions") if one] == ["833,040", "416,520"]
+    assert [one.strip() for one in cells("energy, fp32") if one] == ["0.75 µJ", "1.92 µJ"]
+    assert cells("latency not measured") == [": adder benchmark model_1"]
+    own = {"job_id": "job_7", "measured_at": MOMENT, "processor": "AMD EPYC"}
+    twin = timed("onnxruntime", "int8, QDQ s8s8", 0.0446)
+    service.models["model_1"]["latency"] = {**own, "model": timed(), "twin": twin}
+    found = client.models.get("model_1").latency
+    assert found is not None
+    assert found.twin is not None
+    assert (found.twin.engine, found.twin.p50_ms) == ("onnxruntime", 0.0446)
+    own_cells = [one.strip() for one in cells("latency, measured") if one]
+    assert own_cells == ["0.0114 ms by integer, int8", "0.0446 ms by onnxruntime, int8, QDQ s8s8"]
+    assert "by job_7 on AMD EPYC" in adder("show", "model_1").stdout
