@@ -63,6 +63,13 @@ def number(value: Any) -> str:
     return f"{value:,.5g}" if abs(value) < 1e5 else f"{value:,.0f}"
 
 
+def milliseconds(value: Any) -> str:
+    """A time in milliseconds with three significant digits: ``0.0123 ms``, ``47.1 ms``, ``1,240 ms``."""
+    if not is_number(value):
+        return DASH
+    return f"{value:,.0f} ms" if value >= 999.5 else f"{value:.3g} ms"
+
+
 def operations(count: int | None) -> str:
     """``840 operations``, ``4.2 trillion operations``: enough to tell seconds from days."""
     if count is None:

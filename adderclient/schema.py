@@ -27,6 +27,11 @@ def _document() -> Schema:
     return found
 
 
+def kinds() -> tuple[str, ...]:
+    """The kinds of jobs that are submitted."""
+    return tuple(_document()["kinds"])
+
+
 @lru_cache(maxsize=8)
 def fields(kind: str) -> dict[str, Schema]:
     """The fields of a kind of job by their dotted names, each with its JSON schema.

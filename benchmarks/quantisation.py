@@ -13,7 +13,6 @@ import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from math import sqrt
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,16 +21,16 @@ import safetensors.torch
 import torch
 
 from addercore import Model, TrainConfig, fit, load
+from addercore.analysis.statistics import changed_answers
 from addercore.config import DATASETS, dataset, register
 from addercore.data import source
-from addercore.quant import Accuracy, accuracy_of, as_bytes, evaluate, float_scores, quantize
+from addercore.quant import Accuracy, accuracy_of, as_bytes, changes, evaluate, float_scores, quantize
 from benchmarks.rows import RESULTS, machine
 
 BITS: Final = (8, 6, 5, 4)
 FINETUNE: Final = {"epochs": 2, "lr": 0.01}
 PART: Final = 5
 """`--choose` compares on one of so many parts of the training images."""
-Z95: Final = 1.96
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +115,10 @@ def row(name: str, options: dict[str, Any], found: list[tuple[int, Accuracy, Acc
     """What is kept of a variant: all seeds pooled, and each one's accuracies."""
     lost = gained = 0
     for _, exact, integer in found:
-        before, after = exact.answers == labels, integer.answers == labels
-        lost, gained = lost + int((before & ~after).sum()), gained + int((after & ~before).sum())
+        one = changes(exact.answers, integer.answers, labels)
+        lost, gained = lost + one[0], gained + one[1]
     images = sum(one.images for _, _, one in found)
-    net = gained - lost
+    difference = changed_answers(lost, gained, images)
     return {
         "benchmark": "quantisation",
         "variant": name,
@@ -132,9 +131,9 @@ def row(name: str, options: dict[str, Any], found: list[tuple[int, Accuracy, Acc
         "seeds": [seed for seed, _, _ in found],
         "answers_lost": lost,
         "answers_gained": gained,
-        "net": net,
-        "points": 100 * net / images,
-        "margin_points": 100 * Z95 * sqrt(max(lost + gained - net**2 / images, 0)) / images,
+        "net": gained - lost,
+        "points": 100 * difference.mean,
+        "margin_points": 100 * difference.margin,
         "agreement": float(np.mean([(exact.answers == integer.answers).mean() for _, exact, integer in found])),
     }
 

@@ -25,6 +25,7 @@ from adderclient.command import (
     follow,
     jobs,
     keeping,
+    model_jobs,
     models,
     objects,
     recipes,
@@ -48,7 +49,7 @@ one reads the metadata of every installed distribution at each call."""
 
 PARTS = (
     beginning, system, jobs, showing, objects, follow, keeping, models, datasets, recipes, sweeps, comparison, workers,
-    access, webhooks, counts, export,
+    access, webhooks, counts, export, model_jobs,
 )  # fmt: skip
 
 

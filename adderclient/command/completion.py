@@ -80,7 +80,7 @@ def _options(field: dict[str, Any]) -> list[dict[str, Any]]:
 def _fields() -> Iterator[tuple[str, dict[str, Any]]]:
     """The fields of all kinds of specs, each once."""
     known: set[str] = set()
-    for kind in ("train", "evaluate", "analyze"):
+    for kind in schema.kinds():
         for name, field in schema.fields(kind).items():
             if name not in known and not name.endswith("*"):
                 known.add(name)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from adderclient.client import Client
-from adderclient.command import copied, ids, watching
+from adderclient.command import copied, ids, latencies, watching
 from adderclient.command.app import AsJson, JobId, Objects, Url, connect
 from adderclient.command.columns import Column
 from adderclient.command.errors import INTERRUPTED, JOB_FAILED, OK, WAITS
@@ -170,6 +170,8 @@ def watch_to_end(client: Client, job_id: str, as_json: bool, interval: float = 0
             show_findings(client, job.id)
         else:
             fields([("job", job.id), ("status", status(job.status)), ("result", outcome(job)), ("model", job.model_id)])
+            if job.kind == "benchmark":
+                latencies.print_rows(job.result)
         note(f"Fetch what it made with: {fetch}")
     if job.error and not as_json:
         note(f"{job.id} failed: {job.error.message} ({job.error.code})")

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from adderclient.client import Client
-from adderclient.command import completion, copied, ids, keeping, specs
+from adderclient.command import completion, ids, keeping, specs
 from adderclient.command.app import (
     AsJson,
     IdempotencyKey,
@@ -24,7 +24,7 @@ from adderclient.command.app import (
     connect,
 )
 from adderclient.command.errors import UsageError
-from adderclient.command.follow import watch_to_end
+from adderclient.command.following import follow_job, submit_job
 from adderclient.command.groups import group
 from adderclient.command.job_columns import COLUMNS
 from adderclient.command.listing import Listed, Request, listing
@@ -33,7 +33,7 @@ from adderclient.command.output import Bar, fields, note, print_json, table, tra
 from adderclient.command.recipes import DatasetOption
 from adderclient.command.several import each
 from adderclient.command.showing import costs_of, print_objects
-from adderclient.command.submitting import refuse_with_validate_only, submitted
+from adderclient.command.submitting import refuse_with_validate_only
 from adderclient.command.terminal import console, say
 from adderclient.errors import NotFoundError
 from adderclient.formats import number, shape, size
@@ -84,9 +84,7 @@ def submit(
         if validate_only:
             _show_validation(client.jobs.validate(document), as_json)
             return
-        job = client.jobs.submit(document, idempotency_key)
-        follow = (lambda: watch_to_end(client, job.id, as_json)) if watch else None
-        submitted(job, as_json, follow, f"{job.status}; follow it with: {copied.adder('watch', job.id)}")
+        submit_job(client, document, idempotency_key, watch, as_json)
 
 
 def _document(spec: str | None, recipe: str | None, dataset: str | None, overrides: list[str]) -> dict[str, Any]:
@@ -188,10 +186,7 @@ def continue_training(
     with connect(url) as client:
         job = ids.job_id(client, job)
         new = client.jobs.continue_training(job, epochs, lr, idempotency_key)
-        follow = (lambda: watch_to_end(client, new.id, as_json)) if watch else None
-        submitted(
-            new, as_json, follow, f"{new.status}, goes on from {job}; follow it with: {copied.adder('watch', new.id)}"
-        )
+        follow_job(client, new, watch, as_json, f", goes on from {job}")
 
 
 def download(

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from adderclient.client import Client
-from adderclient.command import completion, copied
+from adderclient.command import completion, copied, latencies
 from adderclient.command.app import AsJson, Url, connect
 from adderclient.command.columns import Column
 from adderclient.command.groups import ShowsNames, group
@@ -92,9 +92,12 @@ def _show(recipe: Recipe, dataset: str | None) -> None:
 
 
 def outcome(job: Job) -> Any:
-    """A job's result for people: of an analysis the verdict (its table has the rows), of others all but the counts."""
+    """A job's result for people: of an analysis the verdict and of a benchmark the fastest rows (a table has all of
+    them), of others all but the counts."""
     if job.kind == "analyze":
         return job.result.get("verdict")
+    if job.kind == "benchmark":
+        return latencies.summary(job.result)
     return {name: value for name, value in job.result.items() if name != COUNTS}
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import typer
 
 from adderclient.client import Client
-from adderclient.command import copied, ids
+from adderclient.command import copied, ids, latencies
 from adderclient.command.app import AsJson, Objects, Url, connect
+from adderclient.command.cards import print_card
 from adderclient.command.errors import UsageError
 from adderclient.command.job_columns import subject_of
 from adderclient.command.keeping import accuracy_of
@@ -135,6 +136,9 @@ def _print_job(client: Client, job: Job) -> None:
     if job.error:
         pairs += [("error", f"{job.error.message} ({job.error.code})"), ("log", job.error.log_tail)]
     fields(pairs)
+    if job.kind == "benchmark" and job.result:
+        console().print()
+        latencies.print_rows(job.result)
     _print_attempts(client, job)
     if job.finished:
         _print_artifacts(client, job)
@@ -197,6 +201,7 @@ def _print_artifacts(client: Client, job: Job) -> None:
 def _print_model(model: Model) -> None:
     own = ("id", "arch", "method", "dataset", "source", "job_id", "created_at", "sha256", "bytes", "parameters")
     known = {*own, "metrics", "name", "notes", "labels", "starred", "aliases", "manifest"}
+    known |= {"costs", "twin_costs", "latency"}
     accuracy = accuracy_of(model.metrics)
     fields(
         [
@@ -216,6 +221,7 @@ def _print_model(model: Model) -> None:
             *((key, value) for key, value in model.raw.items() if key not in known),
         ]
     )
+    print_card(model)
 
 
 def _print_dataset(dataset: Dataset) -> None:

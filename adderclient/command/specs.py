@@ -22,14 +22,16 @@ def load(source: str, overrides: Iterable[str] = ()) -> dict[str, Any]:
     spec = _parse(source, content)
     if not isinstance(spec, dict):
         raise UsageError(f"{source}: a spec is a mapping with `kind`, `model`, `dataset`, …, this is {_kind(spec)}")
-    for override in overrides:
-        _apply(spec, override)
-    return spec
+    return overridden(spec, overrides)
 
 
 def of_recipe(name: str, overrides: Iterable[str] = ()) -> dict[str, Any]:
     """The spec of a job that computes a recipe; the server fills in what is left out."""
-    spec: dict[str, Any] = {"kind": "analyze", "recipe": name}
+    return overridden({"kind": "analyze", "recipe": name}, overrides)
+
+
+def overridden(spec: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """A spec with ``a.b=value`` overrides applied."""
     for override in overrides:
         _apply(spec, override)
     return spec

@@ -16,7 +16,7 @@ from adderclient.records.jobs import (
     StreamEvent,
     Validation,
 )
-from adderclient.records.models import Model
+from adderclient.records.models import Costs, Latency, Model, Timed
 from adderclient.records.recipes import Recipe
 from adderclient.records.service import Found, Readiness, Worker
 from adderclient.records.sweeps import Best, Sweep, Trial
@@ -28,6 +28,7 @@ __all__ = [
     "Attempt",
     "AuditEntry",
     "Best",
+    "Costs",
     "Dataset",
     "DayUsage",
     "Delivery",
@@ -37,6 +38,7 @@ __all__ = [
     "JobError",
     "Json",
     "Key",
+    "Latency",
     "Me",
     "MetricPoint",
     "Model",
@@ -52,6 +54,7 @@ __all__ = [
     "Status",
     "StreamEvent",
     "Sweep",
+    "Timed",
     "Trial",
     "Validation",
     "Webhook",

@@ -1,6 +1,6 @@
 """What a study works with: device and data, images, and networks as they are initialised."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +13,7 @@ from addercore.errors import BadModel
 from addercore.io import Model
 from addercore.networks import build
 from addercore.nn import AdderLayer
+from addercore.train.callbacks import Callbacks
 from addercore.train.isolation import isolated
 
 MODEL: Final = "model"
@@ -21,12 +22,13 @@ MODEL: Final = "model"
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The configuration of an analysis, its device and backend, and its data folder."""
+    """The configuration of an analysis, its device and backend, its data folder, and who is told."""
 
     config: AnalyzeConfig
     data_dir: Path | None
     device: torch.device
     backend: str
+    callbacks: Callbacks = field(default_factory=Callbacks)
 
     def images(self, which: Part, model: Model | None = None, run: Run | None = None) -> Images:
         """A part's images, normalised as the dataset says or as `model` needs it. Labels are those a training gets.

@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
-from addercore.analysis import accuracy, features, filters, gradients, variance, weights
+from addercore.analysis import accuracy, cycles, features, filters, gradients, integers, variance, weights
 from addercore.analysis.checkpoints import resume
 from addercore.analysis.context import MODEL, Context
 from addercore.analysis.figures import can_draw, png
@@ -21,6 +22,7 @@ from addercore.analysis.trainings import Options, Trainings
 from addercore.config import AnalyzeConfig, Run
 from addercore.config.rows import TEACHER
 from addercore.devices import resolve_device
+from addercore.errors import Stopped
 from addercore.files import write_atomic
 from addercore.io import Model, load
 from addercore.ops import select
@@ -45,6 +47,10 @@ class Study:
     report: Callable[[AnalyzeConfig, list[Finding]], Report]
     measure: Callable[[Context, Run | None, Model], Measurement] = _nothing
     measure_untrained: Callable[[Context, Run], Measurement] | None = None
+    together: Callable[[Context, list[Finding], Path], Finding] | None = None
+    """Measures all networks at once, when each has been looked at; it may use the folder."""
+    on_processor: bool = False
+    """Whether trained models are measured on the processor, whatever they were trained on."""
 
 
 STUDIES: Final = {
@@ -61,6 +67,8 @@ STUDIES: Final = {
     "variance": Study(variance.report, variance.measure, variance.measure_untrained),
     "distillation": Study(accuracy.distillation),
     "successors": Study(accuracy.successors),
+    "integer": Study(integers.report, integers.measure, together=integers.time_all, on_processor=True),
+    "latency": Study(cycles.report, measure_untrained=cycles.measure_untrained, together=cycles.time_all),
 }
 
 
@@ -137,9 +145,14 @@ def analyze(
     with isolated(config.seeds[0], target, threads):
         environment = describe(target, chosen.backend, chosen.note)
         callbacks.on_start(environment)
-        context = Context(config, None if data_dir is None else Path(data_dir), target, chosen.backend.name)
+        folder = None if data_dir is None else Path(data_dir)
+        context = Context(config, folder, target, chosen.backend.name, callbacks)
         options = Options(context.data_dir, device, threads, loader_workers, backend)
-        findings = _findings(context, workdir, options, callbacks, resume_from, model)
+        try:
+            findings = _findings(context, workdir, options, callbacks, resume_from, model)
+            findings = findings and _with_together(context, findings, workdir)
+        except Stopped:
+            findings = None
         if findings is None:
             return AnalyzeResult(True, {}, [])
         callbacks.on_phase("storing")
@@ -174,11 +187,23 @@ def _findings(
             return {}, {"model": content} if run.row == TEACHER else {}
         if study.measure is _nothing:
             return {}, {}
+        if study.on_processor:
+            return study.measure(context, run, load(path, device="cpu"))
         return study.measure(context, run, load(path, device=options.device, backend=context.backend))
 
     trainings = Trainings(config, workdir, options, callbacks, measure)
     resumed = None if resume_from is None else resume(Path(resume_from), config, callbacks)
     return list(trainings.findings.values()) if trainings.run(resumed) else None
+
+
+def _with_together(context: Context, findings: list[Finding], workdir: Path) -> list[Finding]:
+    """The findings, and that about all networks at once where the study has one."""
+    together = STUDIES[context.config.recipe].together
+    if together is None:
+        return findings
+    context.callbacks.on_phase("measuring")
+    with TemporaryDirectory(dir=workdir) as folder:
+        return [*findings, together(context, findings, Path(folder))]
 
 
 def _measured_untrained(

@@ -115,6 +115,22 @@ def compare(a: dict[int, float], b: dict[int, float], images: int) -> Difference
     return Difference(found.value, se, NORMAL_LIMIT * se, n, False)
 
 
+def changed_answers(lost: int, gained: int, images: int) -> Difference:
+    """Difference of two networks' accuracies by their answers to the same images.
+
+    An image adds 1, −1 or 0 to the difference, so that images to which both answer alike widen nothing: the standard
+    error is √(lost + gained − (gained − lost)²/images) / images, and the interval the normal one.
+
+    Args:
+        lost: images that the first network classified rightly and the second does not.
+        gained: images that only the second classifies rightly.
+        images: all images, of all seeds.
+    """
+    net = gained - lost
+    se = sqrt(max(lost + gained - net**2 / images, 0.0)) / images
+    return Difference(net / images, se, NORMAL_LIMIT * se, 1, True)
+
+
 def comparisons_note(count: int) -> str:
     """A sentence with the number of intervals, and how many of them are expected to miss."""
     if count == 1:

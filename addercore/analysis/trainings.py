@@ -14,7 +14,7 @@ from addercore.analysis.checkpoints import AnalysisCheckpoints, Resumed
 from addercore.analysis.findings import Finding
 from addercore.analysis.images import shuffled_labels
 from addercore.config import AnalyzeConfig, Run
-from addercore.errors import Diverged
+from addercore.errors import Diverged, Stopped
 from addercore.train.callbacks import Callbacks
 from addercore.train.reports import MetricPoint, Phase, Progress
 from addercore.train.run import fit
@@ -137,6 +137,8 @@ class Trainings:
             facts = {"epochs": result.epoch, "steps": result.step, "metrics": result.metrics}
             seen, tensors = self._measure(run, folder / "model.safetensors")
             return Finding(run.name, run.row, run.seed, facts | {"curves": _curves(folder)} | seen, tensors)
+        except Stopped:
+            return None  # while it was measured: it is measured again after its last checkpoint
         except Diverged as error:
             self.callbacks.on_event("run_diverged", f"{run.name}: {error}", {"run": run.name})
             return Finding(run.name, run.row, run.seed, {"curves": _curves(folder)}, diverged=str(error))

@@ -270,6 +270,36 @@ _ALL: Final = (
         small=Defaults(("lenet5_bn",), seeds=(0, 1, 2), epochs=8),
         full=Defaults(("lenet5_bn",), seeds=(0, 1, 2), epochs=10),
     ),
+    RecipeInfo(
+        name="integer",
+        title="Adder networks in integers",
+        reference="Chen et al. 2020, section 5 (future work)",
+        description=(
+            "Trains the adder network and its convolutional twin and quantises them: floats against 8, 6, 5 and 4 bits "
+            "with and without fine-tuning. Accuracy with the paired interval of the answers, bytes, operations, energy "
+            "and measured time, beside the twin in int8 and in ONNX Runtime."
+        ),
+        output="figure",
+        datasets=("mnist", "cifar10"),
+        small=Defaults(("lenet5_bn",), seeds=(0, 1, 2)),
+        full=Defaults(("lenet5_bn",)),
+    ),
+    RecipeInfo(
+        name="latency",
+        title="The latency model and measured time",
+        reference="Chen et al. 2020, section 4.1 (MNIST)",
+        description=(
+            "The paper's cycles (addition 2, multiplication 4) of adder and convolutional networks beside the time "
+            "that they take here: floats by torch, integers by the integer engine, the twin by ONNX Runtime."
+        ),
+        output="table",
+        datasets=("mnist", "cifar10"),
+        small=Defaults(("lenet5_bn", "resnet20")),
+        full=Defaults(("lenet5_bn", "resnet20")),
+        one_arch=False,
+        trains=False,
+        controls=("none",),
+    ),
 )
 
 RECIPES: Final[dict[str, RecipeInfo]] = {info.name: info for info in _ALL}

@@ -46,6 +46,9 @@ def rows_of(
             )
         case "successors":
             return _successors(arch)
+        case "integer" | "latency":
+            several = recipe == "latency"
+            return tuple(_cell(recipe, one, method, several) for one in archs for method in ("adder", "conv"))
         case _:
             return tuple(_cell(recipe, one, method, several=len(archs) > 1) for one in archs for method in methods)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from addercore.config.quantize import MOST_C_WEIGHTS
 from addercore.export.c_operations import Function
 from addercore.export.c_text import array, checked_name, comment, name_from, string
 from addercore.export.factors import are_powers, factors_of, multiplications
@@ -11,9 +12,6 @@ from addercore.export.memory import Places, placed, reads
 from addercore.runtime.checks import check
 from addercore.runtime.program import SCORES, Adder, Dot, MaxPool, Op, Program, Shape
 from addercore.version import __version__
-
-MOST_WEIGHTS: Final = 4 * 2**20
-"""Bytes of weights that are written as text."""
 
 _CODE: Final = """\
 /* From a total to a code. Negative totals, which C99 does not say how to shift, have the code 0. */
@@ -48,9 +46,9 @@ def c_source(program: Program, name: str | None = None) -> str:
     """
     check(program)
     weights = sum(one.weights.size for one in program.operations if isinstance(one, Adder | Dot))
-    if weights > MOST_WEIGHTS:
+    if weights > MOST_C_WEIGHTS:
         raise ValueError(
-            f"the model has {weights:,} bytes of weights, and C source is written for at most {MOST_WEIGHTS:,}: "
+            f"the model has {weights:,} bytes of weights, and C source is written for at most {MOST_C_WEIGHTS:,}: "
             "use model.adder and the library behind adder_run.h"
         )
     network = program.manifest.get("network")

@@ -88,14 +88,15 @@ def _measured(config: BenchmarkConfig, gathering: Gathering, callbacks: Callback
         samples = interleaved(calls, SECONDS_A_ROW, tell, REST if config.threads > 1 else 0.0)
         for at, subject in enumerate(gathering.found):
             if samples[at]:
-                rows.append(_row(subject, batch, config.threads, samples[at]))
+                rows.append(row_of(subject, batch, config.threads, samples[at]))
             else:
                 reason = f"{subject.precision}, batch {batch}: a call takes longer than {LONGEST:g} s"
                 gathering.left_out.append(LeftOut(subject.engine, subject.what, reason))
     return rows
 
 
-def _row(subject: Subject, batch: int, threads: int, samples: list[float]) -> dict[str, Any]:
+def row_of(subject: Subject, batch: int, threads: int, samples: list[float]) -> dict[str, Any]:
+    """The row of what was measured; `samples` are seconds of calls."""
     middle = rank(samples, 0.5)
     return {
         "engine": subject.engine,

@@ -105,7 +105,7 @@ class Gathering:
     def _onnx(self) -> Subject:
         twin.required()
         made = integer_model(files.read(self.path)) if self.integer else float_model(load(self.path))
-        return self._in_onnx("model", self.precision, "pixels", made.SerializeToString())
+        return in_onnx("model", self.precision, "pixels", made.SerializeToString(), self.config.threads)
 
     def _twin(self, workdir: Path) -> None:
         try:
@@ -115,15 +115,18 @@ class Gathering:
             return
         part = self.manifest["network"]
         net = network(part["arch"], self.shape, len(self.manifest["classes"]), part.get("layers"))
-        made = twin.models(net, pixels=True, folder=workdir)
-        self.found += [self._in_onnx("twin", precision, "image", content) for precision, content in made.items()]
+        made, threads = twin.models(net, pixels=True, folder=workdir), self.config.threads
+        self.found += [in_onnx("twin", precision, "image", content, threads) for precision, content in made.items()]
 
-    def _in_onnx(self, what: str, precision: str, name: str, content: bytes) -> Subject:
-        def prepare(images: Images) -> Call:
-            session = twin.session(content, self.config.threads, len(images))
-            return lambda: session.run(None, {name: images})
 
-        return Subject("onnxruntime", what, precision, len(content), prepare)
+def in_onnx(what: str, precision: str, name: str, content: bytes, threads: int) -> Subject:
+    """An ONNX model, whose input is called `name`, by ONNX Runtime."""
+
+    def prepare(images: Images) -> Call:
+        session = twin.session(content, threads, len(images))
+        return lambda: session.run(None, {name: images})
+
+    return Subject("onnxruntime", what, precision, len(content), prepare)
 
 
 def best_of(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

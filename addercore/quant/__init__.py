@@ -3,6 +3,7 @@
 from addercore.quant.evaluation import Accuracy as Accuracy
 from addercore.quant.evaluation import accuracy_of as accuracy_of
 from addercore.quant.evaluation import agreement as agreement
+from addercore.quant.evaluation import changes as changes
 from addercore.quant.evaluation import evaluate as evaluate
 from addercore.quant.evaluation import float_scores as float_scores
 from addercore.quant.evaluation import golden as golden

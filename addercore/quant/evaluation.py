@@ -71,6 +71,12 @@ def agreement(first: Labels, second: Labels) -> float:
     return float((np.asarray(first) == np.asarray(second)).mean())
 
 
+def changes(before: Labels, after: Labels, labels: Labels) -> tuple[int, int]:
+    """Images whose right answer was lost, and those that gained one, from answers `before` to answers `after`."""
+    first, second = np.asarray(before) == labels, np.asarray(after) == labels
+    return int((first & ~second).sum()), int((second & ~first).sum())
+
+
 def golden(program: Program, images: Images, target: str | Path | IO[bytes]) -> None:
     """Writes golden vectors, to check hardware by: an .npz without pickles.
 

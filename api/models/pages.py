@@ -13,6 +13,8 @@ from addercore.config import RECIPES, unfit_for_integers
 from api.http.dependencies import ServiceDep
 from api.http.listing import readable
 from api.jobs.job_view import accuracy
+from api.models.cards import card_of
+from api.models.files import files_of
 from api.models.story import story_of
 from api.web.actions import about_model
 from api.web.header import PAGE_SIZE, page_header
@@ -116,6 +118,8 @@ def model_detail(model_id: str, request: Request, service: ServiceDep) -> HTMLRe
                 "labels": view.labels,
                 "recipes": [] if model.format == "adder" else [one for one in RECIPES.values() if one.takes_model],
                 "quantises": quantises,
+                "card": card_of(session, model),
+                "files": list(files_of(model, exports=service.inference is not None)),
                 **story_of(session, model),
                 "links": about_model(model.id, datasets.shown(session, model.dataset), quantises=quantises),
             }

@@ -81,13 +81,16 @@ def list_models(service: ServiceDep, wanted: Listed, limit: Limit = 20, after: A
     """
     with service.database.read() as session:
         page = finding.list_models(session, wanted, limit=limit, after=after)
-        found = readable(page.rows, viewer(session, page.rows, ModelRow))
+        found = readable(page.rows, viewer(session, page.rows))
     return json_response(Page.of(found.views, page.next, found.unreadable))
 
 
 @router.get("/{id}", response_model=Model, summary="Show a model", responses=documented("not_found", "conflict"))
 def show(service: ServiceDep, id: ModelId) -> Model:
     """Returns one model: what it is, its accuracy, its size and its manifest.
+
+    What an image costs stands beside the same of its convolutional twin, counted, and as the newest benchmark measured
+    it.
 
     Errors: 404 `not_found` for an unknown model; 409 `conflict` for one whose stored manifest cannot be read.
     """

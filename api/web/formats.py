@@ -96,6 +96,13 @@ def energy(joules: Any) -> str:
     return f"{micro:,.2f} µJ" if micro >= 0.01 or micro == 0 else f"{micro:.3g} µJ"
 
 
+def milliseconds(value: Any) -> str:
+    """A time in milliseconds with three significant digits: `0.0123 ms`, `47.1 ms`, `1,240 ms`."""
+    if not is_number(value):
+        return UNKNOWN
+    return f"{value:,.0f} ms" if value >= 999.5 else f"{value:.3g} ms"
+
+
 def operations(count: int) -> str:
     """A number of operations: `840 operations`, `4.2 trillion operations`."""
     for limit, name in ((10**15, "quadrillion"), (10**12, "trillion"), (10**9, "billion"), (10**6, "million")):

@@ -34,6 +34,7 @@ ROOMS = ("web", "jobs", "new", "compare", "models", "datasets", "sweeps", "recip
 FORMATS = (
     "duration", "ago", "iso", "absolute", "clock", "size", "percent", "number", "operations", "metric", "facts",
     "energy",
+    "milliseconds",
 )  # fmt: skip
 """Functions of `api.web.formats` that templates use as filters."""
 HEADERS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import exists, func, or_, select, update
+from sqlalchemy import Text, cast, exists, func, or_, select, update
 
 from addercore.arch import check_manifest, count
 from jobs.access.scope import OwnTransaction, ServiceTransaction
@@ -15,7 +15,7 @@ from jobs.ids import new_id
 from jobs.repository import datasets
 from jobs.repository.attempts import Stored
 from jobs.repository.indexing import index_new_model
-from jobs.states import FINAL
+from jobs.states import FINAL, Status
 from jobs.tables import Artifact, Checkpoint, Dataset, Job, Model
 from jobs.webhooks import events
 
@@ -101,6 +101,18 @@ def delete_model(session: OwnTransaction, model_id: str) -> str:
     session.delete(model)
     session.flush()
     return model.sha256
+
+
+def newest_benchmark(session: OwnTransaction, model_id: str) -> Job | None:
+    """The newest benchmark of a model that succeeded.
+
+    An index leads to the benchmarks of the project; which of them is of this model is told by the text of its spec, as
+    a stored spec need not be JSON that the database can read. A label may name the model as well, so the spec decides.
+    """
+    text = cast(Job.spec, Text)
+    own = (Job.kind == "benchmark", Job.status == Status.SUCCEEDED, text.contains(model_id, autoescape=True))
+    rows = session.execute(select(Job).where(*own).order_by(Job.id.desc()).limit(MAX_IN)).scalars()
+    return next((job for job in rows if isinstance(job.spec, dict) and job.spec.get("model_id") == model_id), None)
 
 
 def models_of(spec: object) -> set[str]:

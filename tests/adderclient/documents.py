@@ -73,6 +73,17 @@ def artifact(name: str, data: bytes, sha256: str) -> dict[str, Any]:
     }
 
 
+def costs(operations: dict[str, int] | None = None, energy: float = 7.5e-7) -> dict[str, Any]:
+    """Those of LeNet-5-BN as an adder network."""
+    own = operations or {"add": 833_040, "mul": 0, "xnor": 0}
+    return {"operations": own, "parameter_bytes": 247_768, "energy_joules": energy, "data_type": "fp32"}
+
+
+def timed(engine: str = "integer", precision: str = "int8", p50_ms: float = 0.01144, **more: Any) -> dict[str, Any]:
+    own = {"engine": engine, "precision": precision, "batch": 1, "threads": 1}
+    return {**own, "p50_ms": p50_ms, "p99_ms": 2 * p50_ms, "bytes": 64_000, **more}
+
+
 def model(identity: str, **more: Any) -> dict[str, Any]:
     """An imported one."""
     return {
@@ -94,6 +105,9 @@ def model(identity: str, **more: Any) -> dict[str, Any]:
         "labels": {},
         "starred": False,
         "aliases": [],
+        "costs": costs(),
+        "twin_costs": costs({"add": 416_520, "mul": 416_520, "xnor": 0}, 1.92e-6),
+        "latency": None,
         "manifest": {},
         **more,
     }

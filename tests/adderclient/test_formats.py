@@ -43,6 +43,21 @@ def test_numbers_and_shares(value: object) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (0.0123456, "0.0123 ms"),
+        (1.0, "1 ms"),
+        (47.06, "47.1 ms"),
+        (999.6, "1,000 ms"),
+        (1240.4, "1,240 ms"),
+    ],
+)
+def test_milliseconds(value: float | None, text: str) -> None:
+    assert formats.milliseconds(value) == pages.milliseconds(value) == text
+
+
+@pytest.mark.parametrize(
     ("joules", "text"), [(None, "–"), (0.0, "0.00"), (7.49736e-7, "0.75"), (1.881e-2, "18,810.00"), (1.5e-9, "0.0015")]
 )
 def test_energy_is_in_microjoules(joules: float | None, text: str) -> None:

@@ -17,7 +17,7 @@ from addercore.io import encode, manifest_of
 pytestmark = pytest.mark.bits
 
 FILES = ("result.json", "table.md", "table.csv", "summary.json", "figure.png")
-NOT_TRAINED = ("table1", "variance")
+NOT_TRAINED = ("table1", "variance", "latency")
 
 
 def run(folder: Path, recipe: str, model: Path | None = None, **options: Any) -> AnalyzeResult:
@@ -68,6 +68,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "variance": {},
     "distillation": {},
     "successors": {},
+    "integer": {},
+    "latency": {"archs": ["lenet5_bn"]},
 }
 
 
@@ -90,7 +92,7 @@ def test_every_recipe_gives_its_files(tmp_path: Path, recorder: Any, recipe: str
     steps = [point.step for point in seen.points]
     assert steps == sorted(steps)
     assert len({(p.name, p.step) for p in seen.points}) == len(seen.points)
-    names = {run["name"] for run in json.loads((tmp_path / "result.json").read_text())["runs"]}
+    names = {run["name"] for run in json.loads((tmp_path / "result.json").read_text())["runs"]} - {"times"}
     assert {point.name.split("/")[0] for point in seen.points} == names
     assert max(len(point.name) for point in seen.points) <= 100
     assert seen.progress[-1].step == seen.progress[-1].steps == steps[-1]

@@ -22,6 +22,8 @@ NAMES = (
     "variance",
     "distillation",
     "successors",
+    "integer",
+    "latency",
 )
 
 

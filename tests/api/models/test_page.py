@@ -69,3 +69,14 @@ def test_a_digit_is_drawn_and_a_photograph_taken(visit: Open, dashboard: Dashboa
     page.wait_for_function("document.querySelectorAll('.guess').length === 2")
     photograph = Image.open(io.BytesIO(sent[1]))
     assert photograph.width == photograph.height > 100
+
+
+def test_costs_are_shown_and_a_button_measures_latency(visit: Open, dashboard: Dashboard) -> None:
+    model = dashboard.worker.publish(dashboard.worker.start())
+    page = visit(f"/models/{model}").page
+    costs = page.get_by_role("region", name="Costs of an image")
+    assert costs.get_by_role("row", name="Multiplications").get_by_role("cell").all_inner_texts() == ["0", "416,520"]
+    assert f"adder benchmark {model}" in costs.get_by_role("row", name="Latency, measured").inner_text()
+    costs.get_by_role("button", name="Measure latency").click()
+    page.wait_for_url("**/jobs/job_*")
+    page.get_by_role("heading", name="benchmark").wait_for()
