@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from addercore.config.quantize import QUANTIZED
 from api.jobs.confusion import confusion_of, mistakes_of
 from api.jobs.job_view import job_title
 from jobs.access.scope import OwnTransaction
@@ -14,8 +15,6 @@ from jobs.repository.models import teacher_of
 from jobs.tables import Dataset, Job, Model
 
 MOST_DESCENDANTS = 20
-WITH_ONNX = ("adder", "conv")
-"""Methods whose float models have an ONNX form."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def story_of(session: OwnTransaction, model: Model) -> dict[str, Any]:
         "descendants": [_descendant(job) for job in made],
         "input": _input_of(model.manifest),
         "c_name": model.arch,
-        "has_onnx": model.format == "adder" or model.method in WITH_ONNX,
+        "has_onnx": model.method in QUANTIZED,
     }
 
 
