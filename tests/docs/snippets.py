@@ -128,7 +128,7 @@ class Reader(AbstractContextManager["Reader"]):
         code = ADDRESS.sub(self.url, code)
         for word, values in self.words.items():
             left = iter(values * code.count(word))
-            code = re.sub(rf"(?<![\w$/{{]){word}(?![\w=])", lambda _, left=left: next(left), code)  # type: ignore[misc]
+            code = re.sub(rf"(?<![\w${{]){word}(?![\w=])", lambda _, left=left: next(left), code)  # type: ignore[misc]
         return code
 
     def _variables(self) -> dict[str, str]:

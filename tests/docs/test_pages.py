@@ -137,12 +137,12 @@ def reader(folder: Path) -> snippets.Reader:
 def test_a_reader_fills_in_words_addresses_and_files(tmp_path: Path) -> None:
     path = tmp_path / "page.md"
     path.write_text(
-        "```yaml\n# one.yaml\nid: JOB\n```\n\n```sh\necho JOB JOB $JOB JOBS localhost:8000/x; cat one.yaml\n```\n\n"
+        "```yaml\n# one.yaml\nid: JOB\n```\n\n```sh\necho JOB JOB $JOB JOBS localhost:8000/JOB; cat one.yaml\n```\n\n"
         "<!-- not run: a reason -->\n```sh\nfalse\n```\n"
     )
     with reader(tmp_path) as following:
         following.follow(Page(path))
-    assert following.output == ["a b a JOBS http://127.0.0.1:9/x\n# one.yaml\nid: a\n"]
+    assert following.output == ["a b a JOBS http://127.0.0.1:9/a\n# one.yaml\nid: a\n"]
 
 
 def test_a_reader_stops_at_a_command_that_fails_and_names_its_line(tmp_path: Path) -> None:
