@@ -35,6 +35,7 @@ def test_an_own_network_trains_and_is_loaded(config: Any, tmp_path: Path, method
     assert again.step == result.step
 
 
+@pytest.mark.filterwarnings("ignore:the float model takes all calibration images for one class")
 @pytest.mark.parametrize("method", ["adder", "conv"])
 def test_a_mobilenet_trains_and_becomes_integers(config: Any, tmp_path: Path, method: str) -> None:
     model = {"arch": "mobilenet_v2", "method": method, "first_last": "conv"}
