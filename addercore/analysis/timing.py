@@ -54,8 +54,7 @@ def twins_of(network: Network, folder: Path) -> list[Subject]:
     """The convolutional form of a network in ONNX Runtime, with random weights; none where it is not installed."""
     if twin.available() is None:
         return []
-    channels, height, width = network.input_shape
-    made = twin.models(network.arch, (channels, height, width), network.classes, pixels=True, folder=folder)
+    made = twin.models(network, pixels=True, folder=folder)
     return [in_onnx("twin", name, "image", content, 1) for name, content in made.items()]
 
 

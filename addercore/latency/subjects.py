@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from addercore import runtime
-from addercore.arch import is_integer
+from addercore.arch import check_manifest, is_integer
 from addercore.config import BenchmarkConfig, FieldError, InvalidConfig, unfit_engines
 from addercore.export import float_model, integer_model
 from addercore.io import load
@@ -113,8 +113,7 @@ class Gathering:
         except ModuleNotFoundError as error:
             self.left_out.append(LeftOut("onnxruntime", "twin", str(error)))
             return
-        network = self.manifest["network"]["arch"]
-        made = twin.models(network, self.shape, len(self.manifest["classes"]), pixels=True, folder=workdir)
+        made = twin.models(check_manifest(self.manifest), pixels=True, folder=workdir)
         threads = self.config.threads
         self.found += [in_onnx("twin", precision, "image", content, threads) for precision, content in made.items()]
 

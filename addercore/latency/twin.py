@@ -18,8 +18,19 @@ from typing import Any
 
 import numpy as np
 
-from addercore.arch import network
-from addercore.arch.layers import AvgPool, BatchNorm, Conv, Flatten, Linear, MaxPool, Node, ReLU, Residual, Sequential
+from addercore.arch.layers import (
+    AvgPool,
+    BatchNorm,
+    Conv,
+    Flatten,
+    Linear,
+    MaxPool,
+    Network,
+    Node,
+    ReLU,
+    Residual,
+    Sequential,
+)
 
 MISSING = "ONNX Runtime is not installed: pip install 'adderworks[onnx]' (onnx and onnxruntime)"
 OPSET = 21
@@ -128,21 +139,18 @@ class Graph:
         return onnx.shape_inference.infer_shapes(made)
 
 
-def models(
-    arch: str, shape: tuple[int, int, int], classes: int, pixels: bool = False, folder: Path | None = None
-) -> dict[str, bytes]:
+def models(network: Network, pixels: bool = False, folder: Path | None = None) -> dict[str, bytes]:
     """The network as ONNX models by name: "fp32", and "int8, …" for each way of quantising.
 
     Args:
-        arch: name of a network of `addercore.arch`.
-        shape: (C, H, W) of an image.
-        classes: number of scores.
+        network: the definition, such as `addercore.arch.network` gives it.
         pixels: whether they take uint8 images; else float32.
         folder: for temporary files; None: the system's.
     """
     graph = Graph(pixels)
-    graph.node(network(arch, shape, classes).body)
-    float_model = graph.model(shape, (classes,))
+    graph.node(network.body)
+    shape = network.input_shape
+    float_model = graph.model(shape, (network.classes,))
     found = {"fp32": float_model.SerializeToString()}
     with tempfile.TemporaryDirectory(dir=folder) as inner:
         for form, (codes, reduced) in itertools.product(

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from addercore.arch import network
 from addercore.latency import twin as rival
 from addercore.latency.processor import processor
 from addercore.runtime import engines
@@ -109,7 +110,7 @@ def compared(arch: str, shape: tuple[int, int, int], classes: int, chosen: list[
         callers[f"int8 convolution, {engine}, C"] = native.c_caller(native.opened(twin, engine), 200)
     if rival.available():
         callers["ONNX Runtime, empty graph"] = rival.caller(rival.empty_model(shape), shape, 1)
-        for name, content in rival.models(arch, shape, classes).items():
+        for name, content in rival.models(network(arch, shape, classes)).items():
             callers[f"ONNX Runtime, {name}"] = rival.caller(content, shape, 1)
     load = os.getloadavg()
     samples = interleaved(callers, rounds)

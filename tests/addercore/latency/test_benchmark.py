@@ -11,10 +11,12 @@ import pytest
 
 from addercore.config import BenchmarkConfig, InvalidConfig, QuantizeConfig
 from addercore.errors import Stopped
+from addercore.io import encode
 from addercore.latency import benchmark, run, timing, twin
 from addercore.latency.timing import interleaved, rank
 from addercore.quant.conversion import MODEL, convert
 from addercore.train import Callbacks
+from tests.addercore.quant.models import model_of
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +89,16 @@ def test_the_measured_calls_give_the_models_scores(integers: Path, digits_model:
     for path, tolerance in ((integers, 0.0), (digits_model, 1e-3)):
         own, onnx = (one.prepare(images)() for one in Gathering(config(twin=False), path, tmp_path).found)
         np.testing.assert_allclose(np.asarray(own), np.asarray(onnx)[0], atol=tolerance, rtol=tolerance)
+
+
+def test_the_twin_of_a_network_of_ones_own(tmp_path: Path) -> None:
+    model = model_of("custom")
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(encode(model.module.state_dict(), model.manifest))
+    rows = benchmark(config(engines=["torch"]), path, tmp_path).result["rows"]
+    assert [(row["engine"], row["what"]) for row in rows] == [
+        ("torch", "model"), ("onnxruntime", "twin"), ("onnxruntime", "twin"),
+    ]  # fmt: skip
 
 
 def test_without_onnxruntime_the_rest_is_measured(
