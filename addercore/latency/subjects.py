@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from addercore import runtime
-from addercore.arch import is_integer, network
+from addercore.arch import check_manifest, is_integer
 from addercore.config import BenchmarkConfig, FieldError, InvalidConfig, unfit_engines
 from addercore.export import float_model, integer_model
 from addercore.io import load
@@ -113,9 +113,8 @@ class Gathering:
         except ModuleNotFoundError as error:
             self.left_out.append(LeftOut("onnxruntime", "twin", str(error)))
             return
-        part = self.manifest["network"]
-        net = network(part["arch"], self.shape, len(self.manifest["classes"]), part.get("layers"))
-        made, threads = twin.models(net, pixels=True, folder=workdir), self.config.threads
+        made = twin.models(check_manifest(self.manifest), pixels=True, folder=workdir)
+        threads = self.config.threads
         self.found += [in_onnx("twin", precision, "image", content, threads) for precision, content in made.items()]
 
 

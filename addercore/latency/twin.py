@@ -139,24 +139,25 @@ class Graph:
         return onnx.shape_inference.infer_shapes(made)
 
 
-def models(net: Network, pixels: bool = False, folder: Path | None = None) -> dict[str, bytes]:
+def models(network: Network, pixels: bool = False, folder: Path | None = None) -> dict[str, bytes]:
     """The network as ONNX models by name: "fp32", and "int8, …" for each way of quantising.
 
     Args:
-        net: what is computed, for images of its `input_shape` (C, H, W).
+        network: the definition, such as `addercore.arch.network` gives it.
         pixels: whether they take uint8 images; else float32.
         folder: for temporary files; None: the system's.
     """
     graph = Graph(pixels)
-    graph.node(net.body)
-    float_model = graph.model(net.input_shape, (net.classes,))
+    graph.node(network.body)
+    shape = network.input_shape
+    float_model = graph.model(shape, (network.classes,))
     found = {"fp32": float_model.SerializeToString()}
     with tempfile.TemporaryDirectory(dir=folder) as inner:
         for form, (codes, reduced) in itertools.product(
             ("QDQ", "QOperator"), (("u8s8", False), ("u8s8", True), ("s8s8", False))
         ):
             name = f"int8, {form} {codes}{', reduced range' if reduced else ''}"
-            found[name] = _quantised(float_model, _images(net.input_shape, pixels), form, codes, reduced, Path(inner))
+            found[name] = _quantised(float_model, _images(shape, pixels), form, codes, reduced, Path(inner))
     return found
 
 
