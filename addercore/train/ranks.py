@@ -29,8 +29,9 @@ from addercore.train.stepping import Stepper
 MAX_PROCESSES: Final = 64
 PEER_LOST: Final = 5
 """Exit status of a rank that ended since another one did."""
-CAUSE_SECONDS: Final = 10.0
-"""How long the end of a connection waits for the end of the process behind it."""
+CAUSE_SECONDS: Final = 60.0
+"""How long the end of a connection waits for the end of the process behind it, whose interpreter winds up meanwhile: on
+a machine with many times more work than processors that took over ten seconds, and the cause was lost."""
 _TOLD: Final[dict[str, type[AdderError]]] = {"BadData": BadData, "LoaderLost": LoaderLost}
 
 
