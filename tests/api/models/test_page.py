@@ -12,6 +12,7 @@ from PIL import Image
 
 from api.models.predict_bodies import EXAMPLE_PNG
 from tests.api.dashboard import Dashboard, Visit
+from tests.support.servers import wait_until
 
 Open = Callable[..., Visit]
 PNG = {"name": "seven.png", "mimeType": "image/png", "buffer": base64.b64decode(EXAMPLE_PNG)}
@@ -63,10 +64,10 @@ def test_a_digit_is_drawn_and_a_photograph_taken(visit: Open, dashboard: Dashboa
     assert drawn.shape == (280, 280)
     assert (drawn[140, 140], drawn[140, 20]) == (255, 0), "a white line on black"
     page.get_by_role("button", name="Camera").click()
-    page.wait_for_function("document.getElementById('video').videoWidth > 0")
+    wait_until(lambda: page.evaluate("document.getElementById('video').videoWidth") > 0, "the camera's picture")
     page.get_by_role("button", name="Classify this").click()
     page.get_by_text("photograph").wait_for()
-    page.wait_for_function("document.querySelectorAll('.guess').length === 2")
+    wait_until(lambda: len(sent) == 2, "the photograph to be sent")
     photograph = Image.open(io.BytesIO(sent[1]))
     assert photograph.width == photograph.height > 100
 

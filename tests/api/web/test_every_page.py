@@ -85,7 +85,9 @@ def test_axe_finds_nothing(
 def test_a_server_that_is_away_is_shown_on_every_page(
     enter: Callable[..., Visit], fill: Callable[[], dict[str, str]], dashboard: Dashboard
 ) -> None:
-    context = enter().page.context
+    opened = enter()
+    opened.expected = ["ERR_FAILED", "/readyz"]
+    context = opened.page.context
     ids = fill()
     pages = {}
     for several in ADDRESSES.values():
