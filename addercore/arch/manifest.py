@@ -25,6 +25,8 @@ MAX_COUNT: Final = 2**53
 """Of bytes and elements: the sender chooses the numbers, and products of huge ones take long."""
 INTEGER_MAGIC: Final = b"ADDER\r\n\x1a"
 """How a `model.adder` begins (docs/integer.md)."""
+MOST_C_WEIGHTS: Final = 4 * 2**20
+"""Bytes of weights up to which an integer model becomes C source: they are written as text."""
 SCALE: Final = (1e-6, 1e6)
 """Least and greatest `std`, and greatest size of a `mean`: pixels are 0 to 1. Beyond, float32 overflows."""
 _BYTES: Final = {"F32": 4, "I64": 8}

@@ -1,6 +1,6 @@
 """A quantisation's configuration: a float model, images to calibrate with, and the numbers that it shall have."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -9,8 +9,6 @@ from addercore.config.sections import DatasetConfig
 
 QUANTIZED = ("adder", "conv")
 """Methods whose networks become integer networks."""
-MOST_C_WEIGHTS: Final = 4 * 2**20
-"""Bytes of weights up to which an integer model becomes C source: they are written as text."""
 
 
 class FinetuneConfig(Section):

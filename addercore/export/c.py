@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from addercore.config.quantize import MOST_C_WEIGHTS
+from addercore.arch.manifest import MOST_C_WEIGHTS
 from addercore.export.c_operations import Function
 from addercore.export.c_text import array, checked_name, comment, name_from, string
 from addercore.export.factors import are_powers, factors_of, multiplications

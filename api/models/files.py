@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from addercore.config.quantize import MOST_C_WEIGHTS, QUANTIZED
+from addercore.arch.manifest import MOST_C_WEIGHTS
+from addercore.config.quantize import QUANTIZED
 from jobs.tables import Model
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from addercore.config.quantize import QUANTIZED
 from api.jobs.confusion import confusion_of, mistakes_of
 from api.jobs.job_view import job_title
 from jobs.access.scope import OwnTransaction
@@ -53,7 +52,6 @@ def story_of(session: OwnTransaction, model: Model) -> dict[str, Any]:
         "descendants": [_descendant(job) for job in made],
         "input": _input_of(model.manifest),
         "c_name": model.arch,
-        "has_onnx": model.method in QUANTIZED,
     }
 
 

@@ -101,9 +101,9 @@ def _against_broadcast(task: Task, threads: int, backend: str, rounds: int) -> M
     slow = Variant("step", "broadcast", threads, repeated(partial(theirs, task.batch)), rounds, loops=1, warm=False)
     ours = _variant(task, ADDER, backend, threads, rounds)
     take([slow, ours], rounds, sample_seconds=BROADCAST_SECONDS)
-    ratio = statistics.median(b / a for a, b in zip(ours.walls, slow.walls, strict=True))
+    ratio = statistics.median(b / a for a, b in zip(ours.samples, slow.samples, strict=True))
     title = f"{task}, {threads} threads, {backend}: times faster than the broadcast form"
-    about = f"{_ms(slow.walls)} ms against {_ms(ours.walls)} ms, {rounds} steps in the broadcast form"
+    about = f"{_ms(slow.samples)} ms against {_ms(ours.samples)} ms, {rounds} steps in the broadcast form"
     yield (
         Found("broadcast", title, ratio, about),
         _row(task, backend, ours, load, {"times_faster_than_broadcast": round(ratio, 1)}),

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from addercore import quant
+from addercore.arch.manifest import MOST_C_WEIGHTS
 from addercore.export import c_source
-from addercore.export.c import MOST_WEIGHTS
 from addercore.export.factors import is_shifting, multiplications
 from addercore.runtime import reference
 from addercore.runtime.program import SCORES, Add, Adder, AvgPool, Dot, MaxPool, Program, Rescale, Window
@@ -146,7 +146,7 @@ def test_names_cannot_leave_their_comments_and_strings(tmp_path: Path) -> None:
 def test_large_models_are_refused_with_the_remedy() -> None:
     assert c_source(dense(1024, 1))
     with pytest.raises(ValueError, match=r"4,198,400 bytes of weights.*model\.adder.*adder_run\.h"):
-        c_source(dense(1025, MOST_WEIGHTS // 1024))
+        c_source(dense(1025, MOST_C_WEIGHTS // 1024))
 
 
 @pytest.mark.parametrize("name", ["", "2nd", "a-b", "while", "x;"])

@@ -69,7 +69,7 @@ def test_what_the_inference_process_refuses_is_a_conflict(
 ) -> None:
     from addercore.export import c
 
-    monkeypatch.setattr(c, "MOST_WEIGHTS", 100)
+    monkeypatch.setattr(c, "MOST_C_WEIGHTS", 100)
     with whole.client() as api:
         for _ in range(2):
             refused = api.get(f"/v1/models/{models['adder']}/download?format=c")
