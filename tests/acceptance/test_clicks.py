@@ -67,15 +67,20 @@ def guarded(tmp_path: Path, key: str, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 
 @pytest.fixture
+def client(guarded: Service, key: str) -> Iterator[Client]:
+    with Client(guarded.url, api_key=key) as client:
+        yield client
+
+
+@pytest.fixture
 def reader(guarded: Service, key: str, browser: Any) -> Iterator[Reader]:
     context = browser.new_context(viewport={"width": 1200, "height": 900}, reduced_motion="reduce")
     yield Reader(context.new_page(), guarded.url, key)
     context.close()
 
 
-def test_daily_tasks_take_few_clicks(guarded: Service, key: str, reader: Reader, tmp_path: Path) -> None:
+def test_daily_tasks_take_few_clicks(client: Client, reader: Reader, tmp_path: Path) -> None:
     page = reader.page
-    client = Client(guarded.url, api_key=key)
 
     reader.at("/")
     reader.click(page.get_by_role("button", name="Train it now"))
@@ -132,10 +137,9 @@ def test_daily_tasks_take_few_clicks(guarded: Service, key: str, reader: Reader,
 
 
 @pytest.mark.long("the service trains, quantises and evaluates; a C compiler and ONNX Runtime run")
-def test_what_a_models_page_says_runs_as_it_stands(guarded: Service, key: str, tmp_path: Path) -> None:
+def test_what_a_models_page_says_runs_as_it_stands(guarded: Service, client: Client, key: str, tmp_path: Path) -> None:
     import addercore
 
-    client = Client(guarded.url, api_key=key)
     job = client.jobs.wait(client.jobs.submit(train_body(epochs=8)).id, timeout=PATIENCE_MS / 1000)
     assert job.model_id is not None
     dataset = {"name": "digits"}
