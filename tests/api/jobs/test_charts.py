@@ -224,10 +224,10 @@ def test_a_long_curve_is_drawn_at_once_and_keeps_its_spikes(visit: Open, dashboa
     assert "step 7,778" in highest.inner_text()
     thinned = [url for url in asked if "points=" in url]
     assert ["thin=sample" in url for url in thinned] == [True, False], "a sample first, then the extremes"
-    page.get_by_label("Smoothing").fill("0.9")
-    wait_until(lambda: any("thin=mean" in url for url in asked), "the means, which can be smoothed")
-    drag(page, loss, 0.6, 0.7)
-    wait_until(lambda: any("from_step=" in url for url in asked), "the points of the zoom")
+    with page.expect_request(lambda request: "thin=mean" in request.url):  # they can be smoothed
+        page.get_by_label("Smoothing").fill("0.9")
+    with page.expect_request(lambda request: "from_step=" in request.url):  # the points of the zoom
+        drag(page, loss, 0.6, 0.7)
     page.get_by_label("Smoothing").fill("0")
     wait_until(lambda: int(loss.locator("tbody td").first.inner_text().replace(",", "")) > 600, "its own detail")
 
