@@ -17,6 +17,7 @@ import structlog
 from jobs.database import Database
 from jobs.migrate import migrate
 from jobs.settings import Settings
+from tests.support.browser import browser  # noqa: F401  (a fixture)
 from tests.support.parts import (  # noqa: F401  (hooks of pytest)
     pytest_addoption,
     pytest_collection_modifyitems,

@@ -16,11 +16,9 @@ import pytest
 from adderclient import Client
 from jobs.access import keys
 from tests.acceptance.conftest import Service, running_service
-from tests.api.dashboard import browser
 from tests.support.specs import train_body
 from tests.support.uploads import folders
 
-__all__ = ["browser"]  # a fixture
 SAYS = {"curl": r'.*"label": ?"{}".*', "python": r"\w+\(label='{}',.*", "onnx": "{}", "c": "{}"}
 """What a program of a model's page prints, by the class that it finds."""
 PATIENCE_MS = 600_000  # a training of a busy machine

@@ -19,12 +19,12 @@ from jobs.database import Database
 from jobs.settings import Settings
 from jobs.store import store_of
 from tests.api.attempt import Worker
-from tests.api.dashboard import PATIENT, browser, dashboard, visit
+from tests.api.dashboard import PATIENT, dashboard, visit
 from tests.conftest import quick_settings, url_of
 from tests.support.loop_time import long_callbacks
 from tests.support.servers import Valkey, wait_until
 
-__all__ = ["browser", "dashboard", "visit"]  # fixtures of the pages
+__all__ = ["dashboard", "visit"]  # fixtures of the pages
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -20,20 +19,9 @@ from tests.api.stand_in import StandIn
 from tests.conftest import quick_settings
 from tests.support.servers import Valkey, wait_until
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PATIENT = {"renew_seconds": 60.0, "lease_seconds": 300.0}
 """Settings with which one heartbeat lasts for a whole test."""
 PAGE_TIMEOUT_MS = 60_000
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--disable-quic",
-    "--use-fake-device-for-media-stream",  # a camera that shows a test picture
-]
 
 
 @dataclass
@@ -61,18 +49,6 @@ def dashboard(tmp_path: Path, sqlite_url: str, valkey: Valkey) -> Iterator[Dashb
             server.should_exit = True
             thread.join(timeout=300)
             database.dispose()
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("No Chromium here; these tests drive one: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield running
-        running.close()
 
 
 @dataclass

@@ -10,8 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,9 @@ from PIL import Image
 from adderclient import Client
 from jobs.access import keys
 from tests.acceptance.conftest import running_service
-from tests.api.dashboard import CHROMIUM, FLAGS
 from tests.api.gallery import ADDRESSES
 from tests.docs.markdown import ROOT
+from tests.support.browser import CHROMIUM, started
 from tests.support.specs import train_body
 from tests.support.uploads import folders, zipped
 
@@ -104,18 +103,8 @@ def _worked(client: Client, url: str, key: str) -> dict[str, str]:
     return ids
 
 
-@contextmanager
-def _browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield running
-        running.close()
-
-
 def _take(url: str, key: str, ids: Mapping[str, str]) -> None:
-    with _browser() as browser:
+    with started() as browser:
         context = browser.new_context(viewport=WIDTHS["desktop"], reduced_motion="reduce")
         page = context.new_page()
         page.set_default_timeout(300_000)
