@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.support.uploads import undated, untimed
+
 NAMES = (
     *("../../x.png", "/etc/x.png", "a\x00b/1.png", "café/1.png", "cafe\u0301/1.png", "C:\\x\\1.png", "a//b/./1.png"),
     *("x" * 300 + "/1.png", ".hidden/1.png", "__MACOSX/cat/._1.png", "cat", "cat/", "train/cat/1.png", "test/1.png"),
@@ -98,7 +100,7 @@ class Mutator:
         method = self.pick((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA))
         with zipfile.ZipFile(sink, "w", method) as new, warnings.catch_warnings(action="ignore"):  # of a doubled name
             for name, content in members:
-                new.writestr(name or "x", content)
+                new.writestr(zipfile.ZipInfo(name or "x"), content, method)
         return self.zip_headers(bytearray(sink.getvalue())) if self.random.random() < 0.4 else sink.getvalue()
 
     def zip_headers(self, data: bytearray) -> bytes:
@@ -125,7 +127,7 @@ class Mutator:
                 info.size = len(content)
                 info.type = self.pick((*[tarfile.REGTYPE] * 20, tarfile.SYMTYPE, tarfile.DIRTYPE, tarfile.CHRTYPE))
                 new.addfile(info, io.BytesIO(content))
-        return sink.getvalue()
+        return untimed(sink.getvalue())
 
     def members(self, members: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
         """Another name, another content, one less, one twice, another order."""
@@ -213,7 +215,8 @@ class Mutator:
             named[name] = self.pick(changes)()
         sink = io.BytesIO()
         np.savez(sink, **named)
-        return self.npy_header(sink.getvalue()) if self.random.random() < 0.3 else sink.getvalue()
+        made = undated(sink.getvalue())
+        return self.npy_header(made) if self.random.random() < 0.3 else made
 
     def npy_header(self, data: bytes) -> bytes:
         """Another shape or type in an array's header, of the same length."""
@@ -229,7 +232,7 @@ class Mutator:
         sink = io.BytesIO()
         with zipfile.ZipFile(sink, "w") as new_archive:
             for member, bytes_ in members:
-                new_archive.writestr(member, bytes_)
+                new_archive.writestr(zipfile.ZipInfo(member), bytes_)
         return sink.getvalue()
 
     def safetensors(self, data: bytes) -> bytes:

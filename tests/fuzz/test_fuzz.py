@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,13 @@ def test_nothing_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0, capsys.readouterr().out
 
 
-def test_a_case_depends_on_its_seed_and_number_alone() -> None:
-    for number in range(len(kinds())):
-        assert case(SEED, number) == case(SEED, number)
+def test_a_case_depends_on_its_seed_and_number_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [case(SEED, number) for number in range(3 * len(kinds()))]
+    later = time.time() + 3600
+    monkeypatch.setattr(time, "time", lambda: later)
+    monkeypatch.setattr(time, "localtime", lambda *_: (2040, 1, 1, 1, 1, 1))
+    assert [case(SEED, number) for number in range(len(made))] == made
+    monkeypatch.undo()
     assert case(SEED, 0) != case(SEED + 1, 0)
 
 

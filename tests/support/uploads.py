@@ -35,8 +35,13 @@ def zipped(files: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> by
     sink = io.BytesIO()
     with zipfile.ZipFile(sink, "w", method) as archive:
         for name, data in files.items():
-            archive.writestr(name, data)
+            archive.writestr(zipfile.ZipInfo(name), data, method)  # by its name alone it would have today's date
     return sink.getvalue()
+
+
+def untimed(data: bytes) -> bytes:
+    """A gzip without the time at which it was made (RFC 1952, section 2.3); other bytes as they are."""
+    return data[:4] + bytes(4) + data[8:] if data[:2] == b"\x1f\x8b" else data
 
 
 def tarred(files: Mapping[str, bytes | tarfile.TarInfo], mode: str = "w") -> bytes:
@@ -50,7 +55,7 @@ def tarred(files: Mapping[str, bytes | tarfile.TarInfo], mode: str = "w") -> byt
             info = tarfile.TarInfo(name)
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))
-    return sink.getvalue()
+    return untimed(sink.getvalue())
 
 
 def arrays(images: int = 40, classes: int = 4, size: int = 8, seed: int = 0) -> dict[str, Any]:
@@ -63,7 +68,14 @@ def arrays(images: int = 40, classes: int = 4, size: int = 8, seed: int = 0) -> 
 def npz(**named: Any) -> bytes:
     sink = io.BytesIO()
     np.savez_compressed(sink, **named)
-    return sink.getvalue()
+    return undated(sink.getvalue())
+
+
+def undated(data: bytes) -> bytes:
+    """A zip with the same members and without today's date, which NumPy writes."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        method = archive.infolist()[0].compress_type if archive.infolist() else zipfile.ZIP_STORED
+        return zipped({name: archive.read(name) for name in archive.namelist()}, method)
 
 
 def written(folder: Path, data: bytes, name: str = "upload") -> Path:
