@@ -75,14 +75,21 @@ def test_the_citation_has_what_its_format_asks_for_and_this_version() -> None:
     assert all("name" in author or "family-names" in author for author in cited["authors"])
 
 
+OLD = "c5f82c9"
+"""A commit that the project began with; tests/upgrade has its data."""
+
+
 def test_commits_that_the_checklists_name_are_real() -> None:
-    if not (ROOT / ".git").exists():
-        pytest.skip("this is no checkout")
+    def known(commits: list[str]) -> list[str]:
+        command = ["git", "-c", f"safe.directory={ROOT}", "cat-file", "--batch-check"]
+        said = subprocess.run(command, input="\n".join(commits), cwd=ROOT, capture_output=True, text=True).stdout
+        return [line.split()[0][:7] for line in said.splitlines() if " commit " in line]
+
+    if not known([OLD]):
+        pytest.skip("this copy of the project has no history; the page is checked where there is one")
     named = re.findall(r"\b[0-9a-f]{7}\b", (ROOT / "CONTRIBUTING.md").read_text())
     assert len(named) >= 6
-    command = ["git", "cat-file", "--batch-check"]
-    known = subprocess.run(command, input="\n".join(named), cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert [line for line in known.splitlines() if " commit " not in line] == []
+    assert set(known(named)) == set(named)
 
 
 @pytest.mark.parametrize(
