@@ -75,6 +75,17 @@ def test_the_short_part_says_what_it_leaves_out(tmp_path: Path, workers: list[st
     assert "left out" not in rest.stdout
 
 
+@pytest.mark.browser
+def test_a_browser_ends_with_the_module_that_needs_it(tmp_path: Path) -> None:
+    """While Playwright runs, no other test of its process can start an event loop."""
+    drives = "from tests.support.browser import browser\n\ndef test_page(browser):\n    browser.new_page().close()\n"
+    (tmp_path / "test_1.py").write_text(drives)
+    (tmp_path / "test_2.py").write_text("import asyncio\n\ndef test_loop():\n    asyncio.run(asyncio.sleep(0))\n")
+    (tmp_path / "test_3.py").write_text(drives)
+    done = pytest_in(tmp_path)
+    assert "3 passed" in done.stdout, done.stdout + done.stderr
+
+
 def test_a_long_test_must_say_why(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text("import pytest\n\n@pytest.mark.long\ndef test_it():\n    pass\n")
     done = pytest_in(tmp_path)

@@ -1,4 +1,4 @@
-"""Chromium, driven by Playwright, which a process can start once: one fixture for all folders."""
+"""Chromium, driven by Playwright, of which a process can have one at a time: one fixture for all folders."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def started() -> Iterator[Any]:
         running.close()
 
 
-@pytest.fixture(scope="session")
+# Playwright keeps an event loop running in the thread that started it, in which no other test could start one of its
+# own: it ends with the module that needs it.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("No Chromium here; these tests drive one: apt-get install chromium")

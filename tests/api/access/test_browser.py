@@ -57,7 +57,8 @@ def test_an_admin_signs_in_looks_and_revokes_a_key(guarded: Access, dashboard: D
     page.goto(f"{dashboard.url}/keys")
     row = page.locator(f"#{made['id']}")
     row.locator("button").click()
-    page.click("#confirm-yes")
+    with page.expect_navigation():
+        page.click("#confirm-yes")
     with guarded.site.client(headers={"Authorization": f"Bearer {made['key']}"}) as ann:
         wait_until(lambda: ann.get("/v1/jobs").status_code == 401, "the key to be revoked")
     page.goto(f"{dashboard.url}/")
