@@ -89,15 +89,17 @@ def values(schema: Schema) -> str:
 
 
 def _list(schema: Schema) -> str:
+    each = schema.get("items") or {}
+    objects = "$ref" in each or "discriminator" in each  # what they may be, the field's description says
+    one, more = ("object", "objects") if objects else ("entry", "entries")
     least, most = schema.get("minItems"), schema.get("maxItems")
     if least is not None and least == most:
         size = f" of {least}"
     elif most is not None:
-        size = f" of {least or 0} to {most} entries"
+        size = f" of {least or 0} to {most} {more}"
     else:
-        size = "" if least is None else f" of at least {least} {'entry' if least == 1 else 'entries'}"
-    each = schema.get("items")
-    return f"a list{size}{f', each {values(each)}' if isinstance(each, dict) and '$ref' not in each else ''}"
+        size = "" if least is None else f" of at least {least} {one if least == 1 else more}"
+    return f"a list{size}{f', each {values(each)}' if each and not objects else ''}"
 
 
 def fields(root: Schema) -> dict[str, Schema]:

@@ -1,6 +1,6 @@
 """`make pictures`: pictures of every page, at both widths and in both colour schemes, of a service that really trains.
 
-They go to `build/pictures`; those that the README shows are written to `docs/pictures`, with fewer colours. It takes a
+They go to `build/pictures`; those that README and docs show are written to `docs/pictures`, with fewer colours. It takes a
 few minutes: trainings, a sweep, an evaluation, an integer model and a recipe on the digits, by `adder up` with keys.
 """
 
@@ -37,7 +37,7 @@ IN_DOCS: Mapping[str, str] = {
     "model": "models_model-desktop-dark",
     "phone": "jobs_job-phone-dark",
 }
-"""What the README shows: the name of the file there, and of the picture."""
+"""What README and docs show: the name of the file there, and of the picture."""
 COLOURS = 128
 PATIENCE = 1800.0  # seconds for a job
 SETTLED_MS = 2500  # until curves are drawn

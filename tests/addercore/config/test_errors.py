@@ -121,4 +121,5 @@ def test_a_schema_lists_all_fields_and_says_their_values() -> None:
     assert {"model", "model.arch", "optimizer.lr", "early_stop.patience", "distill.teacher", "seed"} <= set(known)
     assert values(known["optimizer.lr"]) == "> 0"
     assert values(known["epochs"]) == "an integer ≥ 1 and ≤ 100000"
+    assert values(known["model.layers"]["anyOf"][0]) == "a list of 1 to 200 objects"
     assert nearest("zzz", ["lr", "momentum"]) is None
