@@ -1,7 +1,8 @@
 """`make pictures`: pictures of every page, at both widths and in both colour schemes, of a service that really trains.
 
 They go to `build/pictures`; those that README and docs show are written to `docs/pictures`, with fewer colours. It
-takes three minutes: trainings, a sweep, an evaluation, an integer model and a recipe on the digits, by `adder up` with keys.
+takes three minutes: trainings, a sweep, an evaluation, an integer model and a recipe on digits,
+by `adder up` with keys.
 """
 
 from __future__ import annotations
