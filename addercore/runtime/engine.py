@@ -60,6 +60,7 @@ class IntegerModel:
         activation_bytes: the part of it that holds the values between operations.
         table_bytes: memory that the open model takes beside the file, once.
         terms: of all sums for one image; bounds what running a file of unknown origin costs.
+        slow_terms: of them, those that no kernel computes but a loop over elements, some hundred times slower.
     """
 
     def __init__(self, path: str | Path, engine: str | None = None) -> None:
@@ -71,7 +72,7 @@ class IntegerModel:
         self.engine: str = info.engine.decode()
         self.file_bytes, self.workspace_bytes = int(info.file_bytes), int(info.workspace_bytes)
         self.activation_bytes, self.table_bytes = int(info.activation_bytes), int(info.table_bytes)
-        self.terms = int(info.terms)
+        self.terms, self.slow_terms = int(info.terms), int(info.slow_terms)
         self._count = int(info.classes)
         self._path = str(path)
         self.manifest = self._read_manifest(ctypes.string_at(info.manifest, info.manifest_bytes))

@@ -5,7 +5,7 @@ from functools import cache
 from importlib.resources import as_file, files
 from typing import Final
 
-ABI: Final = 1  # what adder_run_abi() in src/ must return; both change with any change of a signature or a struct
+ABI: Final = 2  # what adder_run_abi() in src/ must return; both change with any change of a signature or a struct
 LIBRARY: Final = "libadder_run.so"
 _P = ctypes.c_void_p
 
@@ -17,7 +17,7 @@ class Info(ctypes.Structure):
         *((name, ctypes.c_uint32) for name in ("channels", "height", "width", "classes")),
         *(
             (name, ctypes.c_uint64)
-            for name in ("file_bytes", "workspace_bytes", "activation_bytes", "table_bytes", "terms")
+            for name in ("file_bytes", "workspace_bytes", "activation_bytes", "table_bytes", "terms", "slow_terms")
         ),
         ("engine", ctypes.c_char_p),
         ("manifest", _P),

@@ -26,7 +26,7 @@ extern "C" {
 #define ADDER_API
 #endif
 
-#define ADDER_RUN_ABI 1 /* raised whenever a signature or a struct below changes */
+#define ADDER_RUN_ABI 2 /* raised whenever a signature or a struct below changes */
 
 typedef struct adder_model adder_model;
 
@@ -34,6 +34,7 @@ typedef struct {
     uint32_t channels, height, width, classes;
     uint64_t file_bytes, workspace_bytes, activation_bytes, table_bytes;
     uint64_t terms;       /* of all sums for one image: what it costs to run a file of unknown origin */
+    uint64_t slow_terms;  /* of them, those that no kernel computes: element by element, some hundred times slower */
     const char *engine;   /* its name, such as "avx2" */
     const char *manifest; /* JSON in UTF-8, not ended by a 0 */
     uint64_t manifest_bytes;

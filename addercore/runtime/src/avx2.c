@@ -1,8 +1,8 @@
 /* AVX2. A 64-bit lane of vpsadbw is a filter: the 8 channels of a position are broadcast against 4 filters, and the
    sums of 4 positions × 8 filters stay in 8 registers. Products go by vpmaddwd on 16 bits, which is exact.
 
-   A total has 64 bits. As the shift is at least 32, its upper half holds all of the code: one shift of 32 bits then
-   serves 8 filters, and packing saturates from below. */
+   A total has 64 bits. Shifted up until its shift is at least 32, its upper half holds all of the code: one shift of 32
+   bits then serves 8 filters, and packing saturates from below. */
 #include <immintrin.h>
 #include <string.h>
 
@@ -18,7 +18,7 @@ typedef struct {
 
 typedef struct {
     V multiplier[2], bias[2], residual_multiplier;
-    __m128i shift;
+    __m128i up, shift;
     V top;
 } scales_t;
 
@@ -35,7 +35,8 @@ INLINE scales_t scales_of(const job_t *job, int32_t block) {
     return (scales_t){{load(m), load(m + 4)},
                       {load(b), load(b + 4)},
                       _mm256_set1_epi64x(job->residual_multiplier),
-                      _mm_cvtsi32_si128(job->shift - 32),
+                      _mm_cvtsi32_si128(job->shift < 32 ? 32 - job->shift : 0),
+                      _mm_cvtsi32_si128(job->shift < 32 ? 0 : job->shift - 32),
                       _mm256_set1_epi8((char)job->top)};
 }
 
@@ -53,6 +54,7 @@ INLINE V shifted(lanes_t sums, const scales_t *s, const uint8_t *residual) {
         low = _mm256_add_epi64(low, _mm256_mul_epi32(residual_lanes(residual), s->residual_multiplier));
         high = _mm256_add_epi64(high, _mm256_mul_epi32(residual_lanes(residual + 4), s->residual_multiplier));
     }
+    low = _mm256_sll_epi64(low, s->up), high = _mm256_sll_epi64(high, s->up);
     __m256 upper = _mm256_shuffle_ps(_mm256_castsi256_ps(low), _mm256_castsi256_ps(high), 0xdd);
     return _mm256_sra_epi32(_mm256_castps_si256(upper), s->shift);
 }
@@ -193,4 +195,4 @@ INLINE void finish_dot(const quads_t *sums, int n, const scales_t *s, const job_
 #define finish finish_dot
 #include "kernel.inc"
 
-const unit_t unit_avx2 = {"avx2", sad, dot};
+const unit_t unit_avx2 = {"avx2", sad, dot, 32};

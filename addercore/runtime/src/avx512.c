@@ -1,3 +1,3 @@
 #include "avx512.inc"
 
-const unit_t unit_avx512 = {"avx512", sad, dot};
+const unit_t unit_avx512 = {"avx512", sad, dot, 1};

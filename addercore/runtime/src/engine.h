@@ -35,11 +35,12 @@ typedef struct {
     const uint8_t *group, *tables, *excess, *excess_multiplier;
     uint32_t clip_groups; /* 0: no clipping */
     uint32_t steps;       /* lanes of a filter */
+    uint64_t terms;       /* of its sums */
+    uint64_t most_total;  /* no total, with the half that rounds, is larger */
     int fast;             /* by the instruction set's kernels, else element by element */
     int clipped;          /* by run_clipped */
-    int lift;             /* what the kernels shift up multipliers and biases by, so that the shift is at least 32 */
     const int32_t *offsets;           /* (steps,) from a position to the lane, in bytes */
-    const int64_t *multipliers, *biases; /* (blocks · 8,) lifted; the bias with the half that rounds */
+    const int64_t *multipliers, *biases; /* (blocks · 8,); the bias with the half that rounds */
 } op_t;
 
 /* A layer, or some rows of it, for a kernel: positions (rows, columns), all blocks of 8 filters. */
@@ -50,14 +51,14 @@ typedef struct {
     int32_t steps, blocks;
     const uint8_t *weights; /* [block][step][8 filters][8 bytes] */
     const int64_t *multiplier, *bias;
-    int64_t residual_multiplier;
+    int32_t residual_multiplier;
     const uint8_t *residual; /* or NULL; 8 bytes from column to column */
     ptrdiff_t row_r, plane_r;
     uint8_t *y;
     ptrdiff_t row_y, plane_y;
     int32_t *sums; /* not NULL: the sums of the only position, (blocks · 8,), and no codes */
     int32_t rows, columns;
-    int shift; /* 32…63 */
+    int shift; /* 1…62 */
     uint8_t top;
 } job_t;
 
@@ -65,6 +66,7 @@ typedef struct {
     const char *name;
     void (*sad)(const job_t *);
     void (*dot)(const job_t *);
+    int least_shift; /* a total with a smaller shift is shifted up to this one first, and must have the room */
 } unit_t;
 
 extern const unit_t unit_generic, unit_avx2, unit_avx512, unit_avx512vnni, unit_neon, unit_neon_dotprod;
@@ -77,7 +79,7 @@ struct adder_model {
     uint32_t channels, height, width, classes;
     const uint8_t *tables, *manifest;
     size_t manifest_bytes, arena, scratch, owned_bytes;
-    uint64_t terms;
+    uint64_t terms, slow_terms;
     uint32_t values_count, ops_count;
     value_t *values;
     op_t *ops;

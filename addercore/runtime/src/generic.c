@@ -22,7 +22,7 @@ INLINE void finish(const plain_sums *sums, int n, const scales_t *scales, const 
     for (int i = 0; i < n; i++)
         for (int f = 0; f < LANE; f++) {
             int64_t total = sums[i].of[f] * scales->multiplier[f] + scales->bias[f];
-            if (added) total += residuals[i][f] * job->residual_multiplier;
+            if (added) total += (int64_t)residuals[i][f] * job->residual_multiplier;
             outputs[i][f] = code_of(total, job->shift, job->top);
         }
 }
@@ -78,4 +78,4 @@ INLINE void store_plain(int32_t *to, plain_sums sums) {
 #define store_sums store_plain
 #include "kernel.inc"
 
-const unit_t unit_generic = {"generic", sad, dot};
+const unit_t unit_generic = {"generic", sad, dot, 1};

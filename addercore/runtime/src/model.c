@@ -82,6 +82,7 @@ void adder_describe(const adder_model *model, adder_info *info) {
                          model->arena,
                          model->owned_bytes,
                          model->terms,
+                         model->slow_terms,
                          model->unit->name,
                          (const char *)model->manifest,
                          model->manifest_bytes};

@@ -1,3 +1,3 @@
 #include "neon.inc"
 
-const unit_t unit_neon = {"neon", sad, dot};
+const unit_t unit_neon = {"neon", sad, dot, 1};

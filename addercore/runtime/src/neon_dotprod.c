@@ -1,3 +1,3 @@
 #include "neon.inc"
 
-const unit_t unit_neon_dotprod = {"neon_dotprod", sad, dot};
+const unit_t unit_neon_dotprod = {"neon_dotprod", sad, dot, 1};

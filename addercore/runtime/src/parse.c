@@ -214,7 +214,7 @@ static uint64_t more(uint64_t total, uint64_t terms, uint64_t factor) {
     return total > most ? most : total;
 }
 
-static int check_range(reader *r, const op_t *op, uint32_t outputs, uint32_t number) {
+static int check_range(reader *r, op_t *op, uint32_t outputs, uint32_t number) {
     const value_t *source = &r->model->values[op->source];
     uint64_t terms = 1, each = 255;
     if (op->kind <= DOT) terms = (uint64_t)(source->channels / op->groups) * op->kernel_h * op->kernel_w;
@@ -240,6 +240,7 @@ static int check_range(reader *r, const op_t *op, uint32_t outputs, uint32_t num
     total = more(total, terms * lost, excess);
     total = more(total, 1, (uint64_t)1 << (op->shift - 1));
     if (total > INT64_MAX) REFUSE("operation %u could overflow its 64-bit totals", number);
+    op->most_total = total;
     return 0;
 }
 
@@ -258,15 +259,14 @@ static int read_rescale(reader *r, op_t *op, const uint8_t *at, uint32_t number)
     return check_range(r, op, outputs, number);
 }
 
-static void count_terms(adder_model *m, const op_t *op) {
+static void count_terms(adder_model *m, op_t *op) {
     const value_t *source = &m->values[op->source];
     uint64_t window = (uint64_t)op->kernel_h * op->kernel_w; /* at most 2^20, positions at most 2^32 */
     uint64_t outputs = (uint64_t)op->out_h * op->out_w, channels = source->channels;
     if (op->kind <= DOT) channels = (uint64_t)op->filters * (channels / op->groups);
     if (op->kind == AVG_POOL) outputs = (uint64_t)source->height * source->width;
-    uint64_t each = 0;
-    if (__builtin_mul_overflow(window * channels, outputs, &each) || __builtin_add_overflow(m->terms, each, &m->terms))
-        m->terms = UINT64_MAX;
+    if (__builtin_mul_overflow(window * channels, outputs, &op->terms)) op->terms = UINT64_MAX;
+    if (__builtin_add_overflow(m->terms, op->terms, &m->terms)) m->terms = UINT64_MAX;
 }
 
 static int read_operation(reader *r, uint32_t number) {

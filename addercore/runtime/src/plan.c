@@ -6,25 +6,17 @@
 
 static int is_layer(const op_t *op) { return op->kind <= DOT; }
 
-/* By how much multipliers and biases can be shifted up, with the shift, to a shift of at least 32: -1 if they cannot.
-   (v · 2^k) >> (s + k) = v >> s, and the kernels read the upper half of a total. */
-static int lift_of(const op_t *op) {
-    int lift = op->shift >= 32 ? 0 : 32 - op->shift;
-    if (!lift || op->target == -1) return 0;
-    const int64_t most = (int64_t)INT32_MAX >> lift, most_bias = INT64_MAX >> (lift + 2);
-    for (uint32_t f = 0; f < op->filters; f++) {
-        int64_t m = (int32_t)read32(op->multiplier + 4 * (size_t)f), b = (int64_t)read64(op->bias + 8 * (size_t)f);
-        if (m > most || m < -most || b > most_bias || b < -most_bias) return -1;
-    }
-    int64_t extra = op->residual_multiplier;
-    return extra > most || extra < -most ? -1 : lift;
+/* Whether totals can be shifted up to the shift that the kernels need: (t · 2^k) >> (s + k) = t >> s. */
+static int has_room(const adder_model *m, const op_t *op) {
+    int up = m->unit->least_shift - op->shift;
+    return op->target == -1 || up <= 0 || op->most_total <= (uint64_t)INT64_MAX >> up;
 }
 
 static int can_be_fast(const adder_model *m, const op_t *op) {
     if (!is_layer(op) || op->clip_groups) return 0;
     uint32_t channels = m->values[op->source].channels / op->groups, filters = op->filters / op->groups;
     if (op->groups > 1 && (channels % LANE || filters % LANE)) return 0;
-    return lift_of(op) >= 0;
+    return has_room(m, op);
 }
 
 /* Whether the sums of all groups and a window's lanes have room in the scratch memory. */
@@ -161,8 +153,8 @@ static void fill_scales(const op_t *op, int64_t *multipliers, int64_t *biases) {
     int scores = op->target == -1;
     int64_t half = scores ? 0 : (int64_t)1 << (op->shift - 1);
     for (uint32_t f = 0; f < blocks_of(op->filters) * LANE; f++) {
-        multipliers[f] = (int64_t)(int32_t)read32(op->multiplier + 4 * (size_t)f) * ((int64_t)1 << op->lift);
-        biases[f] = ((int64_t)read64(op->bias + 8 * (size_t)f) + half) * ((int64_t)1 << op->lift);
+        multipliers[f] = (int64_t)(int32_t)read32(op->multiplier + 4 * (size_t)f);
+        biases[f] = (int64_t)read64(op->bias + 8 * (size_t)f) + half;
     }
 }
 
@@ -183,7 +175,6 @@ static int add_tables(adder_model *m) {
     for (uint32_t i = 0; i < m->ops_count; i++) {
         op_t *op = &m->ops[i];
         if (!op->fast && !op->clipped) continue;
-        op->lift = op->fast ? lift_of(op) : 0;
         size_t full = blocks_of(op->filters) * LANE;
         int64_t *multipliers = (int64_t *)(void *)at, *biases = multipliers + full;
         int32_t *offsets = (int32_t *)(biases + full);
@@ -195,8 +186,17 @@ static int add_tables(adder_model *m) {
     return 0;
 }
 
+static void count_slow_terms(adder_model *m) {
+    for (uint32_t i = 0; i < m->ops_count; i++) {
+        const op_t *op = &m->ops[i];
+        if (!is_layer(op) || op->fast || op->clipped) continue;
+        if (__builtin_add_overflow(m->slow_terms, op->terms, &m->slow_terms)) m->slow_terms = UINT64_MAX;
+    }
+}
+
 int plan(adder_model *model, char *why, size_t room) {
     set_margins(model);
+    count_slow_terms(model);
     set_lifetimes(model);
     set_in_place(model);
     if (set_sizes(model)) return complain(why, room, "a padded value has more than %d bytes", INT32_MAX / 2);

@@ -115,8 +115,8 @@ static job_t job_of(const task_t *t) {
                    .weights = op->weights,
                    .multiplier = op->multipliers,
                    .bias = op->biases,
-                   .residual_multiplier = (int64_t)op->residual_multiplier * ((int64_t)1 << op->lift),
-                   .shift = op->shift + op->lift,
+                   .residual_multiplier = op->residual_multiplier,
+                   .shift = op->shift,
                    .top = op->top};
 }
 

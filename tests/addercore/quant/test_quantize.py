@@ -13,7 +13,8 @@ from addercore import Model
 from addercore.errors import BadModel
 from addercore.quant import agreement, dataset_bytes, evaluate, float_scores, golden, quantize
 from addercore.quant.emit import Factors, rescale
-from addercore.runtime import reference
+from addercore.runtime import engines, load, reference
+from addercore.runtime.format import write
 from addercore.runtime.program import SCORES, Adder, Dot
 from tests.addercore.conftest import make_config
 from tests.addercore.quant.models import SHAPES, images_for, model_of
@@ -90,6 +91,16 @@ def test_the_manifest_says_how_it_was_made_and_what_it_costs() -> None:
 
 
 @pytest.mark.filterwarnings(FEW)
+@pytest.mark.parametrize("arch", [arch for arch in SHAPES if arch not in ("mobilenet_v2", "custom")])
+@pytest.mark.parametrize("method", ["adder", "conv"])
+def test_the_engine_has_kernels_for_every_layer_of_published_networks(arch: str, method: str, tmp_path: Path) -> None:
+    """All but MobileNetV2's depthwise ones: element by element ResNet-20 would take a thousand times as long."""
+    found = quantize(model_of(arch, method, method), images_for(SHAPES[arch], 4), search=False)
+    write(found.program, tmp_path / "model.adder")
+    for engine in (name for name, here in engines().items() if here):
+        assert load(tmp_path / "model.adder", engine).slow_terms == 0, engine
+
+
 def test_golden_vectors_hold_every_integer_of_the_reference() -> None:
     images = images_for(LENET, 3)
     program = quantize(model_of(), images, bits=5, search=False).program

@@ -111,6 +111,36 @@ def test_limits_of_sums_and_shifts(engine: str, tmp_path: Path) -> None:
             agrees(extreme(255, 0, sign, shift), tmp_path, here(engine), 0, count=1)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_kernels_compute_a_sum_whose_residual_keeps_most_of_its_scale(engine: str, tmp_path: Path) -> None:
+    """A residual's factor of 0.5…1 takes a shift of 30: with 30 bits of multiplier there are none left to double."""
+    rng = np.random.default_rng(3)
+    shape = (16, 6, 6)
+    for shift, share in ((30, 0.9), (31, 0.45), (26, 15.0)):
+        multiplier = -rng.integers(2**29, 2**30, 16).astype(np.int32)
+        bias = np.round(-16 * 9 * 85 * multiplier.astype(np.int64) + rng.uniform(0.2, 0.8, 16) * 200 * 2.0**shift)
+        scale = Rescale(multiplier, bias.astype(np.int64), shift, 255, round(share * 2**shift))
+        weights = rng.integers(0, 256, (16, 16, 3, 3), dtype=np.uint8)
+        layer = Adder("layer", 0, 1, weights, Window((3, 3), (1, 1), (1, 1), pad=7), scale, 0)
+        end = Rescale(np.ones(3, np.int32), np.zeros(3, np.int64), 1, 0)
+        last = Dot("end", 1, -1, rng.integers(-128, 128, (3, 16, 6, 6), dtype=np.int8), Window((6, 6)), end)
+        program = Program(shape, rng.integers(0, 256, (16, 256), dtype=np.uint8), (shape, shape), (layer, last))
+        agrees(program, tmp_path, here(engine), shift, count=2)
+        assert load(tmp_path / "model.adder", engine).slow_terms == 0
+
+
+def test_terms_that_no_kernel_computes_are_counted(tmp_path: Path) -> None:
+    """Groups of one channel have no kernel; the layer after them has one."""
+    shape = (16, 6, 6)
+    scale = Rescale(np.full(16, -(2**20), np.int32), np.full(16, 2**30, np.int64), 24, 255)
+    weights = np.random.default_rng(0).integers(0, 256, (16, 1, 3, 3), dtype=np.uint8)
+    layer = Adder("layer", 0, 1, weights, Window((3, 3), (1, 1), (1, 1), groups=16, pad=7), scale)
+    end = Rescale(np.ones(3, np.int32), np.zeros(3, np.int64), 1, 0)
+    last = Dot("end", 1, -1, np.ones((3, 16, 6, 6), np.int8), Window((6, 6)), end)
+    model = opened(Program(shape, np.zeros((16, 256), np.uint8), (shape, shape), (layer, last)), tmp_path)
+    assert (model.slow_terms, model.terms) == (16 * 36 * 9, 16 * 36 * 9 + 3 * 16 * 36)
+
+
 def test_threads_change_nothing(tmp_path: Path) -> None:
     program = random_program(5)
     model = opened(program, tmp_path)
