@@ -35,7 +35,7 @@ a training, and so single accuracies by an image or two; the rule of each verdic
 Since then 2×2 max pooling has become part of the call of an adder layer and its normalisation
 ([kernels.md](kernels.md#pooling-in-training)), which changes the last bits of LeNet-5-BN's gradients and so single
 accuracies: the adder network's five seeds of `mnist` now give 96.0 ± 0.5 % (96.4 ± 0.4 below). Over 17 seeds the mean
-is 96.0 % with and without it. The tables below have not been computed anew.
+is 96.0 % with and without it. The tables from `mnist` to `distillation` have not been computed anew.
 
 Digits are small: with 360 images to validate on, one image is 0.28 points. A statement that does not hold here does not
 hold of digits, of these networks and of so many seeds. Two rules were changed after a first result was seen: Figure 1's
