@@ -91,6 +91,13 @@ INLINE void finish_lanes(const lanes_t *sums, int n, const scales_t *s, int adde
     if (n > 3) store8(outputs[3], _mm_extract_epi64(second, 1));
 }
 
+INLINE void finish_plain(const int32_t *sums, const scales_t *s, const job_t *job, const uint8_t *residual, uint8_t *output) {
+    const __m128i *of = (const __m128i *)sums;
+    const lanes_t lanes = {_mm256_cvtepi32_epi64(_mm_loadu_si128(of)), _mm256_cvtepi32_epi64(_mm_loadu_si128(of + 1))};
+    (void)job;
+    finish_lanes(&lanes, 1, s, residual != NULL, &residual, &output);
+}
+
 /* Even 32-bit lanes of both, in order. */
 INLINE void store_lanes(int32_t *to, lanes_t sums) {
     const V even = _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6);
@@ -195,4 +202,6 @@ INLINE void finish_dot(const quads_t *sums, int n, const scales_t *s, const job_
 #define finish finish_dot
 #include "kernel.inc"
 
-const unit_t unit_avx2 = {"avx2", sad, dot, 32};
+#include "depthwise.inc"
+
+const unit_t unit_avx2 = {"avx2", sad, dot, depthwise, 32};

@@ -1,3 +1,5 @@
 #include "avx512.inc"
 
-const unit_t unit_avx512 = {"avx512", sad, dot, 1};
+#include "depthwise.inc"
+
+const unit_t unit_avx512 = {"avx512", sad, dot, depthwise, 1};

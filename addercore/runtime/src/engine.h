@@ -39,6 +39,7 @@ typedef struct {
     uint64_t most_total;  /* no total, with the half that rounds, is larger */
     int fast;             /* by the instruction set's kernels, else element by element */
     int clipped;          /* by run_clipped */
+    int depthwise;        /* fast, and every channel has its one filter */
     const int32_t *offsets;           /* (steps,) from a position to the lane, in bytes */
     const int64_t *multipliers, *biases; /* (blocks · 8,); the bias with the half that rounds */
 } op_t;
@@ -47,6 +48,8 @@ typedef struct {
 typedef struct {
     const uint8_t *x; /* the first position's first lane; then step_x from column to column, row_x from row to row */
     ptrdiff_t step_x, row_x;
+    ptrdiff_t plane_x; /* depthwise: from block to block */
+    uint8_t *taps;     /* depthwise: room for a block's weights, 8 bytes a step */
     const int32_t *offsets;
     int32_t steps, blocks;
     const uint8_t *weights; /* [block][step][8 filters][8 bytes] */
@@ -66,6 +69,7 @@ typedef struct {
     const char *name;
     void (*sad)(const job_t *);
     void (*dot)(const job_t *);
+    void (*depthwise)(const job_t *, int dot);
     int least_shift; /* a total with a smaller shift is shifted up to this one first, and must have the room */
 } unit_t;
 

@@ -27,6 +27,12 @@ INLINE void finish(const plain_sums *sums, int n, const scales_t *scales, const 
         }
 }
 
+INLINE void finish_plain(const int32_t *sums, const scales_t *s, const job_t *job, const uint8_t *residual, uint8_t *output) {
+    plain_sums of;
+    memcpy(of.of, sums, sizeof of.of);
+    finish(&of, 1, s, job, residual != NULL, &residual, &output);
+}
+
 /* 64 differences in one loop that compilers turn into vectors; the 8 of a filter are then added up within a word. */
 INLINE plain_sums take_sad(plain_sums sums, const uint8_t *x, plain_weights w) {
     const uint64_t low = 0x00ff00ff00ff00ff, ones = 0x0001000100010001;
@@ -78,4 +84,6 @@ INLINE void store_plain(int32_t *to, plain_sums sums) {
 #define store_sums store_plain
 #include "kernel.inc"
 
-const unit_t unit_generic = {"generic", sad, dot, 1};
+#include "depthwise.inc"
+
+const unit_t unit_generic = {"generic", sad, dot, depthwise, 1};

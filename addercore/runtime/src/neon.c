@@ -1,3 +1,5 @@
 #include "neon.inc"
 
-const unit_t unit_neon = {"neon", sad, dot, 1};
+#include "depthwise.inc"
+
+const unit_t unit_neon = {"neon", sad, dot, depthwise, 1};

@@ -1,3 +1,5 @@
 #include "neon.inc"
 
-const unit_t unit_neon_dotprod = {"neon_dotprod", sad, dot, 1};
+#include "depthwise.inc"
+
+const unit_t unit_neon_dotprod = {"neon_dotprod", sad, dot, depthwise, 1};

@@ -19,6 +19,11 @@ static int can_be_fast(const adder_model *m, const op_t *op) {
     return has_room(m, op);
 }
 
+static int can_be_depthwise(const adder_model *m, const op_t *op) {
+    return is_layer(op) && !op->clip_groups && op->target >= 0 && op->groups > 1 && op->filters == op->groups &&
+           m->values[op->source].channels == op->groups && op->steps * LANE <= SCRATCH && has_room(m, op);
+}
+
 /* Whether the sums of all groups and a window's lanes have room in the scratch memory. */
 static int can_be_clipped(const op_t *op) {
     size_t sums = 4 * (size_t)blocks_of(op->filters) * LANE * op->clip_groups;
@@ -29,7 +34,8 @@ static int can_be_clipped(const op_t *op) {
 static void set_margins(adder_model *m) {
     for (uint32_t i = 0; i < m->ops_count; i++) {
         op_t *op = &m->ops[i];
-        op->fast = can_be_fast(m, op);
+        op->depthwise = can_be_depthwise(m, op);
+        op->fast = op->depthwise || can_be_fast(m, op);
         op->clipped = can_be_clipped(op);
         value_t *source = &m->values[op->source];
         if (!op->fast || !(op->pad_h || op->pad_w)) continue;

@@ -107,6 +107,14 @@ static void aim(const task_t *t, job_t *job, uint32_t first, uint32_t row, uint3
     job->row_r = added->row, job->plane_r = added->plane;
 }
 
+/* The first tap of the first position. */
+static const uint8_t *first_position(const task_t *t) {
+    const op_t *op = t->op;
+    const value_t *source = &t->model->values[op->source];
+    return t->arena + source->offset + (size_t)(source->margin_v - op->pad_h) * source->row +
+           (size_t)(source->margin_h - op->pad_w) * source->cell;
+}
+
 static job_t job_of(const task_t *t) {
     const op_t *op = t->op;
     return (job_t){.offsets = op->offsets,
@@ -128,8 +136,7 @@ static void run_blocks(const task_t *t) {
     job.blocks = (int32_t)each;
     job.rows = (int32_t)op->out_h, job.columns = (int32_t)op->out_w;
     job.step_x = (ptrdiff_t)op->stride_w * CELL, job.row_x = (ptrdiff_t)op->stride_h * source->row;
-    const uint8_t *x = t->arena + source->offset + (size_t)(source->margin_v - op->pad_h) * source->row +
-                       (size_t)(source->margin_h - op->pad_w) * CELL;
+    const uint8_t *x = first_position(t);
     for (uint32_t group = 0; group < op->groups; group++) {
         job.x = x + (size_t)group * channels * source->plane;
         aim(t, &job, group * each, 0, 0);
@@ -139,14 +146,25 @@ static void run_blocks(const task_t *t) {
     }
 }
 
+static void run_depthwise(const task_t *t) {
+    const op_t *op = t->op;
+    const value_t *source = &t->model->values[op->source];
+    job_t job = job_of(t);
+    job.rows = (int32_t)op->out_h, job.columns = (int32_t)op->out_w;
+    job.step_x = (ptrdiff_t)op->stride_w * CELL, job.row_x = (ptrdiff_t)op->stride_h * source->row;
+    job.plane_x = source->plane, job.taps = t->scratch;
+    job.x = first_position(t);
+    aim(t, &job, 0, 0, 0);
+    t->model->unit->depthwise(&job, op->kind == DOT);
+}
+
 static void run_taps(const task_t *t) {
     const op_t *op = t->op;
     const value_t *source = &t->model->values[op->source];
     const size_t pitch = (size_t)op->steps * LANE;
     const uint32_t room = (uint32_t)(SCRATCH / pitch);
     const uint32_t wide = op->out_w < room ? op->out_w : room, high = room / wide;
-    const uint8_t *x = t->arena + source->offset + (size_t)(source->margin_v - op->pad_h) * source->row +
-                       (size_t)(source->margin_h - op->pad_w) * source->channels;
+    const uint8_t *x = first_position(t);
     for (uint32_t row = 0; row < op->out_h; row += high)
         for (uint32_t column = 0; column < op->out_w; column += wide) {
             job_t job = job_of(t);
@@ -189,7 +207,9 @@ static void run_operation(const task_t *t, float *scores) {
     else if (!op->fast)
         run_slowly(t->model, op, t->arena, scores);
     else {
-        if (op->layout == TAPS)
+        if (op->depthwise)
+            run_depthwise(t);
+        else if (op->layout == TAPS)
             run_taps(t);
         else
             run_blocks(t);

@@ -1,5 +1,5 @@
 /* What needs no speed, or has none to gain: means, additions of values, and layers of unusual form, element by
-   element: groups that are no multiples of 8 channels, two readers of a value that differ in its padding. */
+   element: groups of other than one or a multiple of 8 channels, two readers of a value that differ in its padding. */
 #include <math.h>
 #include <string.h>
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
+import math
 import platform
 from collections.abc import Callable
 from dataclasses import replace
@@ -129,16 +131,39 @@ def test_kernels_compute_a_sum_whose_residual_keeps_most_of_its_scale(engine: st
         assert load(tmp_path / "model.adder", engine).slow_terms == 0
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("kind", [Adder, Dot])
+def test_depthwise_layers_have_a_kernel(engine: str, kind: type[Adder] | type[Dot], tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    cases = itertools.product((2, 8, 19), ((3, 3), (1, 5)), ((1, 1), (2, 1)), (None, 0), (20, 33))
+    for number, (channels, kernel, stride, residual, shift) in enumerate(cases):
+        shape, padding = (channels, 7, 10), (kernel[0] // 2, kernel[1] // 2)
+        after = (channels, 6 // stride[0] + 1, 10)
+        added = residual if after == shape else None
+        sign, step = (-1, 85) if kind is Adder else (1, 1)
+        multiplier = sign * rng.integers(2**16, 2**17, channels).astype(np.int32) * 2 ** max(shift - 20, 0)
+        bias = -multiplier.astype(np.int64) * math.prod(kernel) * step + 100 * 2**shift
+        scale = Rescale(multiplier.astype(np.int32), bias, shift, 200, 0 if added is None else 2 ** (shift - 3))
+        low, high, codes = (0, 256, np.uint8) if kind is Adder else (-128, 128, np.int8)
+        weights = rng.integers(low, high, (channels, 1, *kernel), dtype=codes)
+        layer = kind("layer", 0, 1, weights, Window(kernel, stride, padding, groups=channels, pad=9), scale, added)
+        end = Rescale(np.ones(3, np.int32), np.zeros(3, np.int64), 1, 0)
+        last = Dot("end", 1, -1, rng.integers(-128, 128, (3, *after), dtype=np.int8), Window(after[1:]), end)
+        program = Program(shape, rng.integers(0, 256, (channels, 256), dtype=np.uint8), (shape, after), (layer, last))
+        agrees(program, tmp_path, here(engine), number, count=2)
+        assert load(tmp_path / "model.adder", engine).slow_terms == 0
+
+
 def test_terms_that_no_kernel_computes_are_counted(tmp_path: Path) -> None:
-    """Groups of one channel have no kernel; the layer after them has one."""
+    """Groups of two channels have no kernel; the layer after them has one."""
     shape = (16, 6, 6)
     scale = Rescale(np.full(16, -(2**20), np.int32), np.full(16, 2**30, np.int64), 24, 255)
-    weights = np.random.default_rng(0).integers(0, 256, (16, 1, 3, 3), dtype=np.uint8)
-    layer = Adder("layer", 0, 1, weights, Window((3, 3), (1, 1), (1, 1), groups=16, pad=7), scale)
+    weights = np.random.default_rng(0).integers(0, 256, (16, 2, 3, 3), dtype=np.uint8)
+    layer = Adder("layer", 0, 1, weights, Window((3, 3), (1, 1), (1, 1), groups=8, pad=7), scale)
     end = Rescale(np.ones(3, np.int32), np.zeros(3, np.int64), 1, 0)
     last = Dot("end", 1, -1, np.ones((3, 16, 6, 6), np.int8), Window((6, 6)), end)
     model = opened(Program(shape, np.zeros((16, 256), np.uint8), (shape, shape), (layer, last)), tmp_path)
-    assert (model.slow_terms, model.terms) == (16 * 36 * 9, 16 * 36 * 9 + 3 * 16 * 36)
+    assert (model.slow_terms, model.terms) == (2 * 16 * 36 * 9, 2 * 16 * 36 * 9 + 3 * 16 * 36)
 
 
 def test_threads_change_nothing(tmp_path: Path) -> None:
