@@ -77,6 +77,7 @@ def main() -> int:
     deployment = Deployment(arguments.apis, arguments.workers, arguments.store)
     out: Path | None = arguments.out or (None if arguments.quick else rows.RESULTS / "service.jsonl")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything started is stopped
+    rows.machine()  # names the commit that is measured, whatever happens to the checkout meanwhile
     found: list[rows.Row] = []
     try:
         with prepared(arguments.databases, arguments.scratch, arguments.quick, amounts, deployment) as setup:
