@@ -65,7 +65,7 @@ def main() -> int:
                             f"quick: {getattr(QUICK, amount.name)})")  # fmt: skip
     usual = Deployment()
     parser.add_argument("--apis", type=_some, default=usual.apis, metavar="N",
-                        help="API processes of `queue` and `real`; clients take them by turns (%(default)s)")  # fmt: skip
+                        help="API processes of `queue` and `real`; clients take turns (%(default)s)")  # fmt: skip
     parser.add_argument("--workers", type=_some, default=usual.workers, metavar="N",
                         help="workers of `queue` and `real` (%(default)s)")  # fmt: skip
     parser.add_argument("--store", choices=STORES, default=usual.store,
