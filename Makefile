@@ -104,6 +104,7 @@ bench-service: setup
 bench-load: setup
 	$(RUN)/python -m benchmarks.service --only claims,queue,points,lists,clients,upkeep
 	$(RUN)/python -m benchmarks.service --only real --databases postgresql
+	$(RUN)/python -m benchmarks.service --only queue,real --databases postgresql --apis 2 --workers 8 --store s3
 
 # What did not hold once, and what the threat model promises, tried against a running service: HELD or HOLE a line.
 attack: setup

@@ -21,15 +21,21 @@ def cpu_seconds(pid: int) -> float:
 
 
 def tree_seconds(pid: int) -> float:
-    """A process, its live children and those it has waited for (these in ticks of 10 ms): PostgreSQL's backends."""
+    """A process, its live descendants and those waited for (these in ticks of 10 ms): PostgreSQL with its backends."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     total = cpu_seconds(pid) + sum(map(int, fields[13:15])) / os.sysconf("SC_CLK_TCK")  # cutime, cstime
     for child in children(pid):
         try:
-            total += cpu_seconds(child)
+            total += tree_seconds(child)
         except OSError:
             continue  # ended meanwhile; the next sample has it among those waited for
     return total
+
+
+def machine_seconds() -> float:
+    """What all processes of the machine have used so far, by all cores, in ticks of 10 ms."""
+    user, nice, system, _idle, _wait, irq, soft = map(int, Path("/proc/stat").read_text().split()[1:8])
+    return (user + nice + system + irq + soft) / os.sysconf("SC_CLK_TCK")
 
 
 def children(pid: int) -> list[int]:

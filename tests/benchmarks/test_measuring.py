@@ -7,13 +7,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from benchmarks import rows
-from benchmarks.cpu import Sampler, children, tree_seconds
+from benchmarks.cpu import Sampler, children, machine_seconds, tree_seconds
 from benchmarks.service import load
 
 IDLE = (0.1, 0.2, 0.3)
@@ -94,8 +95,26 @@ class _Counting(BaseHTTPRequestHandler):
         return
 
 
-@pytest.fixture
-def counting() -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
+def test_a_tree_counts_the_children_of_children() -> None:
+    busy = "import time\nwhile time.process_time() < 0.3: pass\nprint(1, flush=True)\ninput()"
+    middle = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {busy!r}])"
+    outer = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {middle!r}])"
+    began = machine_seconds()
+    process = subprocess.Popen([sys.executable, "-c", outer], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert tree_seconds(process.pid) >= 0.3
+        assert machine_seconds() - began >= 0.28  # in ticks of 10 ms
+    finally:
+        process.communicate("\n")
+
+
+Counted = tuple[str, list[tuple[str, bytes]]]
+
+
+@contextmanager
+def _counted() -> Iterator[Counted]:
     seen: list[tuple[str, bytes]] = []
     with ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Counting,), {"seen": seen})) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -105,7 +124,22 @@ def counting() -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
         thread.join()
 
 
-def test_the_load_generator_sends_exactly_as_much_as_it_reports(counting: tuple[str, list[tuple[str, bytes]]]) -> None:
+@pytest.fixture
+def counting() -> Iterator[Counted]:
+    with _counted() as server:
+        yield server
+
+
+def test_several_servers_get_the_connections_by_turns(counting: Counted) -> None:
+    with _counted() as other:
+        arguments = [counting[0], other[0], "--method", "POST", "--body", "{}", "--expect", "201", "--connections", "2"]
+        subprocess.run([sys.executable, load.__file__, *arguments, "--seconds", "0.5"], check=True, capture_output=True)
+        assert counting[1]
+        assert other[1]
+        assert {path for path, _ in [*counting[1], *other[1]]} == {"/v1/jobs"}
+
+
+def test_the_load_generator_sends_exactly_as_much_as_it_reports(counting: Counted) -> None:
     url, seen = counting
     arguments = ["--method", "POST", "--body", '{"a": 1}', "--requests", "50", "--warm-up", "10", "--connections", "4"]
     done = subprocess.run([sys.executable, load.__file__, url, "--expect", "201", *arguments],
@@ -114,7 +148,7 @@ def test_the_load_generator_sends_exactly_as_much_as_it_reports(counting: tuple[
     assert seen == [("/v1/jobs", b'{"a": 1}')] * 60
 
 
-def test_the_load_generator_fails_on_another_answer(counting: tuple[str, list[tuple[str, bytes]]]) -> None:
+def test_the_load_generator_fails_on_another_answer(counting: Counted) -> None:
     arguments = ["--method", "POST", "--body", "{}", "--requests", "1"]
     done = subprocess.run([sys.executable, load.__file__, counting[0], *arguments], capture_output=True)
     assert done.returncode != 0

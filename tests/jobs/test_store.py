@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete
 
+from benchmarks.s3 import S3Server
 from jobs.access.scope import DEFAULT
 from jobs.database import Database
 from jobs.errors import StoreError, StoreFull, StoreUnavailable
@@ -25,7 +26,6 @@ from jobs.store import ArtifactStore, s3, store_of
 from jobs.store.folder import FolderStore
 from jobs.store.s3 import S3Store
 from jobs.tables import Artifact
-from tests.support.s3 import S3Server
 from tests.support.servers import wait_until
 from tests.support.specs import train_spec
 

@@ -24,6 +24,7 @@ from tests.worker.conftest import ready, restarted
 from worker import protocol
 from worker.probe import may_have_gpu, probe
 from worker.process import ChildProcess
+from worker.template import client
 from worker.template.client import Template, TemplateLost, code_stamp
 from worker.variables import child_environment
 
@@ -294,6 +295,7 @@ import sys, threading, time
 from pathlib import Path
 from worker.probe import may_have_gpu, probe
 from worker.process import ChildProcess
+from worker.template import client
 from worker.template.client import Template
 
 template = Template("tests.support.looking_child")
@@ -360,3 +362,38 @@ def test_a_template_that_cannot_start_says_why_and_jobs_are_spawned(
     assert (child.child.way, child.end()) == ("spawned", 0)
     assert "no_such_module" in capsys.readouterr().out
     template.close()
+
+
+SLOW = """
+import time
+until = time.monotonic() + {seconds}
+while time.monotonic() < until:
+    {what}
+
+def main(argv):
+    return 0
+"""
+
+
+@pytest.mark.long("a template starts late, or never")
+@pytest.mark.parametrize(
+    ("limit", "seconds", "what", "starts"),
+    [
+        pytest.param(20, 25, "time.sleep(0.05)", True, id="later than the limit, but always at work"),
+        pytest.param(15, 3600, "time.sleep(3600)", False, id="does nothing"),
+        pytest.param(0.5, 0, "pass", False, id="uses too much"),  # PyTorch alone takes more
+    ],
+)
+def test_a_template_is_given_up_by_processor_time_or_when_it_does_nothing(
+    limit: float, seconds: float, what: str, starts: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slow_to_import.py").write_text(SLOW.format(seconds=seconds, what=what))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setattr(client, "START_SECONDS", limit)
+    template = Template("slow_to_import")
+    try:
+        template.keep()
+        wait_until(lambda: template.settled, "the template to start or be given up", 300)
+        assert (template.pid is not None) == starts
+    finally:
+        template.close()

@@ -29,7 +29,11 @@ ANSWER_SECONDS = 5.0
 """How long the template may take to answer at most; a fork takes milliseconds. Then it is killed, as it must have been
 stopped or cannot get memory."""
 START_SECONDS = 120.0
-"""How long the template may take to import what jobs need."""
+"""Processor time that the template may use to import what jobs need, and how long it may use none meanwhile. A limit by
+the clock would end it on a machine that has much else to do, and there each job would load torch itself."""
+LOOK_SECONDS = 1.0
+"""Pause between two looks at that."""
+CPUCLOCK_SCHED = 2
 RETRY_SECONDS = 30.0
 LONGEST_RETRY_SECONDS = 600.0
 """The first and the longest pause after a start that failed."""
@@ -221,7 +225,8 @@ class _Program:
         self.alive = True
         offer_to_oom_killer(self.pid)
         try:
-            self.machine: Mapping[str, Any] = self._receive(START_SECONDS)["machine"]
+            self._await_start(START_SECONDS)
+            self.machine: Mapping[str, Any] = self._receive(self._answer_seconds)["machine"]
         except TemplateLost:
             self._kill()
             raise
@@ -274,6 +279,18 @@ class _Program:
                 raise TemplateLost(f"the template cannot be asked: {error}") from None
             return self._receive(self._answer_seconds)
 
+    def _await_start(self, seconds: float) -> None:
+        """Returns once the program has something to say or has ended."""
+        channel = select.poll()
+        channel.register(self._channel, select.POLLIN)
+        used, moved = 0.0, time.monotonic()
+        while not channel.poll(1000 * LOOK_SECONDS):
+            now, before = _cpu_seconds(self.pid), used
+            if now > before:
+                used, moved = now, time.monotonic()
+            if used > seconds or time.monotonic() - moved > seconds:
+                raise TemplateLost(f"the template does not get ready; it has used {used:.1f} s of processor time")
+
     def _receive(self, seconds: float) -> dict[str, Any]:
         self._channel.settimeout(seconds)
         try:
@@ -296,6 +313,12 @@ class _Program:
         self._popen.wait()  # from here on its children are this process's
         self._channel.close()
         os.close(self._lifeline)
+
+
+def _cpu_seconds(pid: int) -> float:
+    """User and system time of all threads of a process that has not been waited for."""
+    # The id of another process's CPU clock, as clock_getcpuclockid(3) makes it (linux/posix-timers.h).
+    return time.clock_gettime((~pid << 3) | CPUCLOCK_SCHED)
 
 
 def adopt_orphans() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.s3 import S3Server
 from jobs.access.scope import SERVICE
 from jobs.repository import attempts, history
 from jobs.settings import Settings
@@ -18,7 +19,6 @@ from tests.api.attempt import model_file
 from tests.api.conftest import running
 from tests.conftest import quick_settings
 from tests.support.fleet import TINY_CHILD, fleet
-from tests.support.s3 import S3Server
 from tests.support.servers import Valkey
 from tests.support.specs import train_spec
 

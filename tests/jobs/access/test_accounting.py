@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select, update
+from sqlalchemy import func, select, text, update
 
 from jobs.access import accounting
 from jobs.access.accounting import DAY_MS, days_of
 from jobs.access.scope import DEFAULT, SERVICE
+from jobs.access.tables import Usage
 from jobs.database import Database
 from jobs.repository import attempts, lifecycle, queue, recovery
 from jobs.repository.queue import Offer
@@ -55,9 +56,29 @@ def test_the_accounts_are_the_sum_of_the_attempts(kind: str, request: pytest.Fix
     database.dispose()
 
 
-def _clear(database: Database) -> None:
-    from jobs.access.tables import Usage
+def test_two_attempts_that_end_at_once_do_not_wait_for_each_other(fresh_postgres_url: str) -> None:
+    """Both add to the same row of the accounts. It is locked for the commit alone."""
+    database = Database(fresh_postgres_url)
+    with database.write(DEFAULT) as session:
+        for _ in range(2):
+            lifecycle.submit(session, train_spec())
+    with database.write(SERVICE) as session:
+        claims = [queue.claim(session, Offer("worker_a"), LEASE_MS) for _ in range(2)]
+    first, second = (claim for claim in claims if claim is not None)
+    with database.write(DEFAULT) as slow:
+        attempts.finish(slow, attempts.lock(slow, first, LEASE_MS), Status.SUCCEEDED, "Done.")
+        slow.flush()
+        with database.write(DEFAULT) as quick:
+            quick.execute(text("SET LOCAL lock_timeout = '2s'"))
+            attempts.finish(quick, attempts.lock(quick, second, LEASE_MS), Status.SUCCEEDED, "Done.")
+    with database.read(DEFAULT) as session:
+        (row,) = session.execute(select(Usage)).scalars()
+        took = session.execute(select(func.sum(Attempt.ended_at - Attempt.started_at))).scalar_one()
+        assert (row.attempts, row.device_ms) == (2, took)
+    database.dispose()
 
+
+def _clear(database: Database) -> None:
     with database.write(DEFAULT) as session:
         for table in (Job, Usage):
             session.execute(table.__table__.delete())

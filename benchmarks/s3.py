@@ -1,4 +1,4 @@
-"""A real S3 server for tests (moto's), in a process of its own that ends with the test process."""
+"""A real S3 server of one's own (moto's), in a process that ends with this one; benchmarks and tests use it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import uuid
 
 import boto3
 
 from benchmarks.programs import die_with_parent
-from tests.support.servers import wait_until
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "adder", "AWS_SECRET_ACCESS_KEY": "adder-secret", "AWS_REGION": "us-east-1"}
+START_SECONDS = 300.0
 
 
 class S3Server:
@@ -28,10 +29,20 @@ class S3Server:
             stderr=subprocess.DEVNULL,
             preexec_fn=die_with_parent(signal.SIGKILL),
         )
-        wait_until(self._answers, "the S3 server to answer")
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.close()
+                raise RuntimeError("the S3 server did not start; run `python -m moto.server` to see why")
+            time.sleep(0.05)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     @property
     def environment(self) -> dict[str, str]:
+        """What a program finds the server by."""
         return CREDENTIALS | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{self._port}"}
 
     def client(self) -> object:
