@@ -19,11 +19,11 @@ from torch.nn import functional as nnf
 from addercore.analysis.context import similarity_layers, weight_of
 from addercore.config import TrainConfig, dataset
 from addercore.data import Preprocess, Source, parts
-from addercore.networks import build
+from addercore.networks import build_for
 from addercore.nn import AdderLayer
 from addercore.optim import ILR, LEAST_NORM
 from addercore.train import checkpoint
-from addercore.train.batches import generator, learning_rate
+from addercore.train.batches import generator
 
 IMAGES: Final = 1024
 """Images of each side on which a checkpoint is looked at, at most."""
@@ -39,7 +39,8 @@ class Inside:
         grad_norm: ‖ΔL(F)‖₂ of the loss on training images, in training mode.
         weight_norm: ‖F‖₂.
         local_rate: α_l; 1 where the layer has none.
-        relative_step: γ · α_l · ‖ΔL(F)‖₂ / ‖F‖₂, the step that gradient descent without momentum would take.
+        relative_step: γ · α_l · ‖ΔL(F)‖₂ / ‖F‖₂ with the last step's γ, the step that gradient descent without momentum
+            would take.
         dead: share of the channels behind its normalisation that are ≤ 0 for all images; None without a normalisation.
     """
 
@@ -89,8 +90,7 @@ def look_inside(paths: Sequence[Path], data_dir: Path | None = None, images: int
 
 def _moment(state: dict[str, Any], data_dir: Path | None, images: int) -> Moment:
     config = TrainConfig.from_dict(state["config"])
-    part, o = config.model, config.optimizer
-    module = build(config.network(), part.method, part.first_last, part.gradient, seed=0)
+    o, module = config.optimizer, build_for(config, seed=0)
     module.load_state_dict(state["model"])
     for layer in module.modules():
         if isinstance(layer, AdderLayer):
@@ -101,8 +101,7 @@ def _moment(state: dict[str, Any], data_dir: Path | None, images: int) -> Moment
     module.eval()
     dead = _dead(module, train[0])
     (accuracy, loss), (val_accuracy, val_loss) = _score(module, *train), _score(module, *validation)
-    epoch = state["place"]["epoch"]
-    lr = learning_rate(o, min(epoch, config.epochs - 1), config.epochs)
+    groups = state["optimizer"]["param_groups"]  # the last one has the adder filters, if there are any
     module.train()
     module.zero_grad()
     nnf.cross_entropy(module(train[0]), train[1]).backward()  # type: ignore[no-untyped-call]
@@ -112,9 +111,10 @@ def _moment(state: dict[str, Any], data_dir: Path | None, images: int) -> Moment
         adder, norm = isinstance(layer, AdderLayer), 0.0 if weight.grad is None else float(weight.grad.norm())
         rate = _local_rate(o.adaptive_lr, o.eta, weight, norm) if adder else 1.0
         size = float(weight.detach().norm())
-        step = lr * rate * norm / max(size, LEAST_NORM)
+        step = groups[-1 if adder else 0]["lr"] * rate * norm / max(size, LEAST_NORM)
         layers.append(Inside(name, "adder" if adder else "other", norm, size, rate, step, dead.get(name)))
-    return Moment(state["place"]["step"], epoch, accuracy, loss, val_accuracy, val_loss, tuple(layers))
+    place = state["place"]
+    return Moment(place["step"], place["epoch"], accuracy, loss, val_accuracy, val_loss, tuple(layers))
 
 
 def _local_rate(kind: str, eta: float, weight: Tensor, norm: float) -> float:
