@@ -113,7 +113,7 @@ class TrainConfig(Config):
     def _is_longer_than_the_warmup(cls, epochs: int, info: ValidationInfo) -> int:
         optimizer = info.data.get("optimizer")
         if optimizer is not None and optimizer.warmup_epochs >= epochs:
-            reason = f"must be less than the {epochs} of epochs, got {optimizer.warmup_epochs:g}"
+            reason = f"must be less than epochs ({epochs}), got {optimizer.warmup_epochs:g}"
             raise field_errors([("../optimizer/warmup_epochs", reason)])
         return epochs
 

@@ -90,7 +90,7 @@ def test_the_knobs_are_turned_one_at_a_time() -> None:
         ),
         (
             {"settings": {"adder": {"a": {"optimizer": {"warmup_epochs": 1}}}, "conv": {"a": {}}}},
-            r"adder, 'a': optimizer\.warmup_epochs must be less than the 1 of epochs",
+            r"adder, 'a': optimizer\.warmup_epochs must be less than epochs \(1\)",
         ),
     ],
 )

@@ -162,7 +162,7 @@ def test_a_checkpoint_of_before_goes_on(tmp_path: Path, config: Any, recorder: A
 
 def test_what_does_not_go_is_said() -> None:
     assert reasons(optimizer={"warmup_epochs": 5}, epochs=5) == {
-        "/optimizer/warmup_epochs": "must be less than the 5 of epochs, got 5"
+        "/optimizer/warmup_epochs": "must be less than epochs (5), got 5"
     }
     assert reasons(optimizer={"warmup_epochs": -1, "filter_lr": 0, "filter_weight_decay": -0.1}) == {
         "/optimizer/warmup_epochs": "must be ≥ 0, got -1",
