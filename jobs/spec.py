@@ -159,7 +159,7 @@ class Continuation(Section):
         if self.lr is not None:
             optimizer["lr"] = self.lr
             if (filters := before.get("filter_lr")) is not None:
-                optimizer["filter_lr"] = filters * self.lr / before["lr"]
+                optimizer["filter_lr"] = filters * (self.lr / before["lr"])
         labels = {name: value for name, value in finished["labels"].items() if name not in SWEEP_LABELS}
         changes = {"epochs": self.epochs, "init_from": None, "optimizer": optimizer}
         return config.merge(finished, changes) | {"labels": labels}
