@@ -2,7 +2,8 @@
 
 Both are trained at equal seeds by the dataset's recipe, with what `--adder` and `--conv` change in it. A share of the
 training images is held out and validates; the published test images are not looked at. At the end of each epoch
-`addercore.analysis.inside` looks at the checkpoint, and its rows go to results/gap.jsonl.
+`addercore.analysis.inside` looks at the checkpoint, and its rows go to results/gap.jsonl. With `--checkpoints` nothing is
+trained: those are looked at, of as many trainings as they are of.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -17,12 +19,13 @@ from typing import Any, Final
 from addercore import TrainConfig, fit
 from addercore.analysis.inside import Inside, Moment, look_inside, table
 from addercore.config import merge
+from addercore.train import checkpoint
 from benchmarks.rows import RESULTS, machine
 
 METHODS: Final = ("adder", "conv")
 VERSIONS: Final = ("python", "torch")
 Found = dict[str, list[Moment]]
-"""What was seen at the end of each epoch, by method."""
+"""What was seen of a seed, by method."""
 
 
 def configuration(method: str, options: argparse.Namespace, seed: int) -> TrainConfig:
@@ -46,19 +49,30 @@ def trained(config: TrainConfig, options: argparse.Namespace) -> list[Moment]:
         return look_inside(paths, options.data, options.images)
 
 
-def rows(config: TrainConfig, changes: dict[str, Any], moments: Sequence[Moment]) -> Iterator[dict[str, Any]]:
-    """One for each epoch."""
+def pairs(options: argparse.Namespace) -> Iterator[tuple[TrainConfig, list[Moment]]]:
+    """Trains adder network and twin for each seed, in turn."""
+    planned = [configuration(method, options, seed) for seed in options.seeds for method in METHODS]
+    for config in planned:
+        yield config, trained(config, options)
+
+
+def stored(options: argparse.Namespace) -> Iterator[tuple[TrainConfig, list[Moment]]]:
+    """Looks at checkpoints that are there. Raises `CheckpointError` where a file is none."""
+    for path in options.checkpoints:
+        config = TrainConfig.from_dict(checkpoint.load(path).state["config"])
+        yield config, look_inside([path], options.data, options.images)
+
+
+def rows(config: TrainConfig, moments: Sequence[Moment]) -> Iterator[dict[str, Any]]:
+    """One for each moment."""
     about = machine()
     about = {**about, "versions": {name: about["versions"][name] for name in VERSIONS}}
     for moment in moments:
         yield {
             "benchmark": "gap",
-            "dataset": config.dataset.name,
-            "arch": config.model.arch,
             "method": config.model.method,
             "seed": config.seed,
-            "epochs": config.epochs,
-            "changes": changes,
+            "spec": config.to_dict(),
             **_six_digits(moment.to_dict()),
             **about,
         }
@@ -73,7 +87,7 @@ def _six_digits(value: Any) -> Any:
 
 
 def compared(found: Found) -> str:
-    """For people: the last epoch of both, side by side; a pair of columns for each quantity."""
+    """For people: what was seen last of each method, side by side; a pair of numbers for each quantity."""
     adder, conv = (found[method][-1] for method in METHODS)
     lines = [
         f"{'':24}{'adder':>10}{'conv':>10}",
@@ -110,22 +124,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--holdout", type=float, default=0.1, help="share of the training images that validates (0.1)")
     parser.add_argument("--adder", type=json.loads, default={}, metavar="JSON", help="changes of the adder's spec")
     parser.add_argument("--conv", type=json.loads, default={}, metavar="JSON", help="changes of the twin's spec")
+    parser.add_argument("--checkpoints", type=Path, nargs="+", metavar="FILE", help="look at these; train nothing")
     parser.add_argument("--images", type=int, default=1024, help="of each side that are looked at (1024)")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1, help="of each training (1)")
     parser.add_argument("--write", action="store_true", help="append rows to benchmarks/results/gap.jsonl")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the rows")
     options = parser.parse_args(arguments)
-    for seed in options.seeds:
-        configs = {method: configuration(method, options, seed) for method in METHODS}
-        found: Found = {}
-        for method, config in configs.items():
-            found[method] = trained(config, options)
-            print(f"{method}, seed {seed}\n{table(found[method])}\n", flush=True)
-            if options.write:
-                with (options.results / "gap.jsonl").open("a", encoding="utf-8") as sink:
-                    for row in rows(config, getattr(options, method), found[method]):
-                        sink.write(json.dumps(row, ensure_ascii=False) + "\n")
-        print(compared(found), flush=True)
+    found: dict[int, Found] = defaultdict(dict)
+    for config, moments in pairs(options) if options.checkpoints is None else stored(options):
+        method, seed = config.model.method, config.seed
+        found[seed].setdefault(method, []).extend(moments)
+        print(f"{method}, seed {seed}\n{table(moments)}\n", flush=True)
+        if options.write:
+            with (options.results / "gap.jsonl").open("a", encoding="utf-8") as sink:
+                sink.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows(config, moments))
+    for seed, both in found.items():
+        if both.keys() >= set(METHODS):
+            print(f"seed {seed}\n{compared(both)}\n", flush=True)
 
 
 if __name__ == "__main__":
