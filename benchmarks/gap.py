@@ -2,8 +2,8 @@
 
 Both are trained at equal seeds by the dataset's recipe, with what `--adder` and `--conv` change in it. A share of the
 training images is held out and validates; the published test images are not looked at. At the end of each epoch
-`addercore.analysis.inside` looks at the checkpoint, and its rows go to results/gap.jsonl. With `--checkpoints` nothing is
-trained: those are looked at, of as many trainings as they are of.
+`addercore.analysis.inside` looks at the checkpoint, and its rows go to results/gap.jsonl. With `--checkpoints` nothing
+is trained: those are looked at, of as many trainings as they are of.
 """
 
 from __future__ import annotations
