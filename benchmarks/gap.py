@@ -101,7 +101,7 @@ def compared(found: Found) -> str:
             )
         ),
         "",
-        f"{'adder / conv':24}{'‖ΔL‖':>24}{'step/‖F‖':>24}{'moving':>24}{'gain':>24}{'dead':>24}",
+        f"{'adder / conv':24}{'‖ΔL‖':>24}{'step/‖F‖':>24}{'moving':>24}{'gain':>24}{'beyond':>24}{'dead':>24}",
     ]
     for one, other in zip(adder.layers, conv.layers, strict=True):
         lines.append(f"{one.layer:24}" + "".join(f"{cell:>24}" for cell in _pairs(one, other)))
@@ -109,7 +109,7 @@ def compared(found: Found) -> str:
 
 
 def _pairs(one: Inside, other: Inside) -> Iterator[str]:
-    for field in ("grad_norm", "relative_step", "moving", "gain", "dead"):
+    for field in ("grad_norm", "relative_step", "moving", "gain", "beyond", "dead"):
         values = (getattr(layer, field) for layer in (one, other))
         yield " / ".join("–" if value is None else f"{value:.3g}" for value in values)
 

@@ -2,15 +2,15 @@
 
 The images that trained against those that validated, with the running statistics of batch normalisation and with those
 of the images at hand; of each layer the gradient's norm, the local learning rate α_l (eq. 13), the step relative to the
-weights without momentum, γ·α_l·‖ΔL‖ / ‖F‖, and with it, what that step takes off the loss, and the channels that are
-dead behind its normalisation.
+weights without momentum, γ·α_l·‖ΔL‖ / ‖F‖, and with it, what that step takes off the loss, the filters' values that
+next to no input passes, and the channels that are dead behind its normalisation.
 """
 
 import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +29,10 @@ from addercore.train.batches import generator
 
 IMAGES: Final = 1024
 """Images of each side on which a checkpoint is looked at, at most."""
+FEW: Final = 0.01
+"""Share of the inputs that is next to none."""
+INPUTS_OF: Final = 256
+"""Images by whose inputs a layer's filters are judged, at most: they are sorted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,8 @@ class Inside:
             1 / √(1 − m²) times if they are noise: 10 and 2.3 for m = 0.9.
         gain: loss (nats) that the step of `relative_step` takes off the training images, if this layer alone does it;
             below zero, it adds some.
+        beyond: share of an adder layer's values F that at most 1 % of their channel's inputs X lie above, or at most
+            1 % below. There −|X − F| is ±X and a constant, as in a binary network. None for other layers.
         dead: share of the channels behind its normalisation that are ≤ 0 for all images; None without a normalisation.
     """
 
@@ -59,6 +65,7 @@ class Inside:
     relative_step: float
     moving: float | None
     gain: float
+    beyond: float | None
     dead: float | None
 
 
@@ -116,19 +123,20 @@ def _moment(state: dict[str, Any], data_dir: Path | None, images: int) -> Moment
     preprocess = Preprocess.of(dataset(config.dataset.name), torch.device("cpu"))
     train, validation = (_some(side, preprocess, images) for side in (data.train, data.validation))
     module.eval()
-    dead = _dead(module, train[0])
+    dead, beyond = _dead(module, train[0]), _beyond(module, train[0][:INPUTS_OF])
     (accuracy, loss), (val_accuracy, val_loss) = _score(module, *train), _score(module, *validation)
     module.train()
     by_batch = _score(module, *train)[0], _score(module, *validation)[0]
-    layers = tuple(_layers(module, config.optimizer, state["optimizer"], dead, *train))
+    layers = tuple(_layers(module, config.optimizer, state["optimizer"], *train))
+    layers = tuple(replace(one, dead=dead.get(one.layer), beyond=beyond.get(one.layer)) for one in layers)
     place = state["place"]
     return Moment(place["step"], place["epoch"], accuracy, loss, val_accuracy, val_loss, *by_batch, layers)
 
 
 def _layers(
-    module: nn.Module, o: OptimizerConfig, state: dict[str, Any], dead: dict[str, float], images: Tensor, labels: Tensor
+    module: nn.Module, o: OptimizerConfig, state: dict[str, Any], images: Tensor, labels: Tensor
 ) -> Iterator[Inside]:
-    """What a network in training mode and the state of its optimizer say of each layer."""
+    """What a network in training mode and the state of its optimizer say of each layer; `beyond` and `dead` are not."""
     groups, velocities = state["param_groups"], _velocities(module, state)
     module.zero_grad()
     before = nnf.cross_entropy(module(images), labels)
@@ -149,7 +157,8 @@ def _layers(
             relative_step=lr * rate * norm / size,
             moving=None if velocity is None else lr * float(velocity.norm()) / size,
             gain=float(before.detach()) - _loss_after(module, weight, lr * rate, images, labels),
-            dead=dead.get(name),
+            beyond=None,
+            dead=None,
         )
 
 
@@ -192,6 +201,33 @@ def _score(module: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, fl
 
 
 @torch.no_grad()
+def _beyond(module: nn.Module, images: Tensor) -> dict[str, float]:
+    """`Inside.beyond` of the adder layers, in evaluation mode."""
+    found: dict[str, float] = {}
+    handles = []
+    for name, layer in module.named_modules():
+        if isinstance(layer, AdderLayer):
+
+            def seen(part: nn.Module, given: tuple[Tensor, ...], of: str = name) -> None:
+                assert isinstance(part, AdderLayer)
+                found[of] = _share_beyond(part.weight, given[0], part.options[3])
+
+            handles.append(layer.register_forward_pre_hook(seen))
+    module(images)
+    for handle in handles:
+        handle.remove()
+    return found
+
+
+def _share_beyond(filters: Tensor, inputs: Tensor, groups: int) -> float:
+    channels = inputs.transpose(0, 1).flatten(1).contiguous().sort(1).values.contiguous()
+    by_group = filters.reshape(groups, -1, *filters.shape[1:]).transpose(1, 2)  # (groups, channels of one, filters, …)
+    values = by_group.reshape(len(channels), -1).contiguous()
+    below = torch.searchsorted(channels, values).double() / channels.shape[1]
+    return float(((below <= FEW) | (below >= 1 - FEW)).double().mean())
+
+
+@torch.no_grad()
 def _dead(module: nn.Module, images: Tensor) -> dict[str, float]:
     """The share of dead channels behind the normalisation that follows each layer in the network's order."""
     found: dict[str, float] = {}
@@ -224,10 +260,18 @@ def table(moments: Sequence[Moment]) -> str:
             f" (loss {moment.validation_loss:.4f}); by the images' own statistics train {moment.train_by_batch:.2%},"
             f" validation {moment.validation_by_batch:.2%}"
         )
-        heads = ("‖ΔL‖", "‖F‖", "α", "step/‖F‖", "moving", "gain")
+        heads = ("‖ΔL‖", "‖F‖", "α", "step/‖F‖", "moving", "gain", "beyond")
         lines.append(f"  {'layer':24}{'kind':8}{''.join(f'{head:>12}' for head in heads)}{'dead':>8}")
         for one in moment.layers:
-            numbers = (one.grad_norm, one.weight_norm, one.local_rate, one.relative_step, one.moving, one.gain)
+            numbers = (
+                one.grad_norm,
+                one.weight_norm,
+                one.local_rate,
+                one.relative_step,
+                one.moving,
+                one.gain,
+                one.beyond,
+            )
             dead = "–" if one.dead is None else f"{one.dead:.1%}"
             cells = "".join(f"{'–':>12}" if n is None else f"{n:12.4g}" for n in numbers)
             lines.append(f"  {one.layer:24}{one.kind:8}{cells}{dead:>8}")

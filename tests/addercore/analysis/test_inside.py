@@ -29,6 +29,11 @@ def trained(state: dict[str, Any]) -> torch.nn.Module:
     return network
 
 
+def filters_of(state: dict[str, Any], layer: str) -> list[float]:
+    found: list[float] = state["model"][f"{layer}.weight"].flatten().tolist()
+    return found
+
+
 def velocity_of(state: dict[str, Any], layer: str) -> int:
     """The place of a layer's filters among the optimizer's parameters: first all others, then the filters."""
     network = trained(state)
@@ -72,6 +77,11 @@ def test_it_sees_what_the_training_had(folder: Path, capsys: pytest.CaptureFixtu
     after = nnf.cross_entropy(network(images), labels)
     assert first.gain == pytest.approx((loss - after).item(), rel=1e-3)
     assert abs(first.gain) > 1e-6
+
+    digits, values = images[:256].double(), filters_of(state, first.layer)
+    beyond = [value for value in values if not 0.01 < float((digits < value).double().mean()) < 0.99]
+    assert first.beyond == pytest.approx(len(beyond) / len(values), abs=1e-9)
+    assert 0 < first.beyond < 1
 
     norms = [name for name in state["model"] if name.endswith("running_mean")]
     one = norms[0].rpartition(".")[0]
