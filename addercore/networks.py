@@ -8,7 +8,8 @@ from torch import nn
 from addercore.arch import Network
 from addercore.arch.layers import AvgPool, BatchNorm, Conv, Flatten, Linear, MaxPool, Node, ReLU, Residual, Sequential
 from addercore.arch.methods import check_method, realisation, realised
-from addercore.nn import Adder2d, AdderLinear, Binary2d, BinaryLinear, FusingSequential, ResidualBlock
+from addercore.config import TrainConfig
+from addercore.nn import Adder2d, AdderLayer, AdderLinear, Binary2d, BinaryLinear, FusingSequential, ResidualBlock
 from addercore.ops import GRADIENTS, Gradient
 
 
@@ -70,11 +71,14 @@ def build(
     gradient: Gradient = "full_precision",
     backend: str | None = None,
     seed: int | None = None,
+    *,
+    init_scale: float = 1.0,
+    batchnorm_momentum: float = 0.1,
 ) -> nn.Module:
     """Builds the torch module of a network, with freshly drawn weights.
 
-    Adder filters are drawn from N(0, 1). Convolutions, linear layers and the float weights of binary layers get
-    torch's usual initialisation.
+    Adder filters are drawn from N(0, 1) and multiplied by `init_scale`. Convolutions, linear layers and the float
+    weights of binary layers get torch's usual initialisation.
 
     Args:
         net: its definition, from `addercore.arch.network`.
@@ -84,19 +88,60 @@ def build(
         gradient: "full_precision" (eq. 5) or "sign" (eq. 4), for the filters of adder layers.
         backend: name of the kernels of adder layers, as for `adder_conv2d`.
         seed: draws the weights from a generator of its own and leaves torch's as it was; None draws from torch's.
+        init_scale: standard deviation of adder filters, > 0.
+        batchnorm_momentum: share of a batch in the running statistics of batch normalisation, 0 to 1.
 
     Returns:
         A module that takes images (N, c, h, w) and gives class scores (N, classes).
 
     Raises:
-        ValueError: an unknown method, gradient or backend, or a method that does not go with `first_last`.
+        ValueError: an unknown method, gradient or backend, a method that does not go with `first_last`, or a number
+            out of range.
     """
     check_method(method, first_last)
     if gradient not in GRADIENTS:
         raise ValueError(f"unknown gradient {gradient!r}; known: {', '.join(GRADIENTS)}")
+    if not init_scale > 0:
+        raise ValueError(f"init_scale must be > 0, got {init_scale}")
+    if not 0 <= batchnorm_momentum <= 1:
+        raise ValueError(f"batchnorm_momentum must be 0 to 1, got {batchnorm_momentum}")
     builder, tree = _Builder(method, first_last, gradient, backend), realised(net, method, first_last).body
     if seed is None:
-        return builder.build(tree, False)[0]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return builder.build(tree, False)[0]
+        module = builder.build(tree, False)[0]
+    else:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            module = builder.build(tree, False)[0]
+    for part in module.modules():
+        if isinstance(part, AdderLayer):
+            part.weight.detach().mul_(init_scale)
+        elif isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
+            part.momentum = batchnorm_momentum
+    return module
+
+
+def build_for(config: TrainConfig, backend: str | None = None, seed: int | None = None) -> nn.Module:
+    """The network that a training has before its first step.
+
+    Args:
+        config: the training; `init_from` is not read.
+        backend: as for `build`.
+        seed: as for `build`; `config.seed` is not looked at.
+
+    Returns:
+        As `build`.
+
+    Raises:
+        ValueError: an unknown backend.
+    """
+    part = config.model
+    return build(
+        config.network(),
+        part.method,
+        part.first_last,
+        part.gradient,
+        backend,
+        seed,
+        init_scale=part.init_scale,
+        batchnorm_momentum=part.batchnorm_momentum,
+    )

@@ -27,9 +27,10 @@ class AdderSGD(torch.optim.SGD):
     it), so that it sees the whole accumulated, unscaled and averaged gradient. Clipping before it would have no effect
     on adder layers. The parameters' `grad` is left unchanged.
 
-    Parameter group 0 has everything but adder filters, group 1 the filters if there are any; `adaptive_lr` and `eta`
-    are options of a group beside torch's. A group that is added later has adaptive_lr "none" unless it says otherwise;
-    with "alr" or "ilr" each of its parameters counts as the filters of one layer.
+    Parameter group 0 has everything but adder filters, group 1 the filters if there are any, with learning rate and
+    weight decay of their own where `filter_lr` and `filter_weight_decay` say so; `adaptive_lr` and `eta` are options
+    of a group beside torch's. A group that is added later has adaptive_lr "none" unless it says otherwise; with "alr"
+    or "ilr" each of its parameters counts as the filters of one layer.
 
     Args:
         model: the network; all its parameters are optimised.
@@ -40,6 +41,8 @@ class AdderSGD(torch.optim.SGD):
         adaptive_lr: "alr" for eq. 13, "ilr" for a constant α_l of 100 (the paper's ablation), "none" for 1.
         eta: η of eq. 13, the paper's 0.1 by default.
         clip_norm: largest norm of all updates together, after the local rates; None does not clip.
+        filter_lr: γ of adder filters; None: `lr`.
+        filter_weight_decay: of adder filters; None: `weight_decay`.
 
     Raises:
         ValueError: an option out of range; in `step`, a sparse gradient.
@@ -58,6 +61,8 @@ class AdderSGD(torch.optim.SGD):
         adaptive_lr: AdaptiveLr = "alr",
         eta: float = 0.1,
         clip_norm: float | None = None,
+        filter_lr: float | None = None,
+        filter_weight_decay: float | None = None,
     ) -> None:
         _check_options(adaptive_lr, eta)
         if clip_norm is not None and not clip_norm > 0:
@@ -67,7 +72,12 @@ class AdderSGD(torch.optim.SGD):
         others = [parameter for parameter in model.parameters() if parameter not in marked]
         groups: list[dict[str, Any]] = [{"params": others, "adaptive_lr": "none", "eta": eta}]
         if filters:
-            groups.append({"params": filters, "adaptive_lr": adaptive_lr, "eta": eta})
+            own = {"lr": filter_lr, "weight_decay": filter_weight_decay}
+            for name, value in own.items():
+                if value is not None and not value >= 0:
+                    raise ValueError(f"filter_{name} must be ≥ 0, got {value}")
+            given = {name: value for name, value in own.items() if value is not None}
+            groups.append({"params": filters, "adaptive_lr": adaptive_lr, "eta": eta, **given})
         self.clip_norm = clip_norm
         self._names = {weight: name for name, weight in _weights(model).items()}
         self._local_lr: dict[str, Tensor] = {}

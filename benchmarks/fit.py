@@ -22,10 +22,11 @@ from unittest import mock
 import torch
 import torch.nn.functional as nnf
 
-from addercore import Callbacks, TrainConfig, build, fit
+from addercore import Callbacks, TrainConfig, fit
 from addercore.config import dataset
 from addercore.data import source
 from addercore.errors import BadData
+from addercore.networks import build_for
 from addercore.optim import AdderSGD
 from addercore.train import trainer
 from addercore.train.batches import Batches
@@ -116,7 +117,7 @@ def bare_step(config: TrainConfig, data_dir: Path | None) -> Callable[[], None]:
     """One step on the first batch, over and over."""
     batches = Batches(source(config.dataset.name, "train", data_dir), config, CPU)
     images, labels = batches.part(0, batches.permutation(0), 0)
-    network, o = build(config.network(), seed=0).train(), config.optimizer
+    network, o = build_for(config, seed=0).train(), config.optimizer
     optimizer = AdderSGD(network, o.lr, o.momentum, o.nesterov, o.weight_decay, o.adaptive_lr, o.eta, o.clip_norm)
 
     def step() -> None:

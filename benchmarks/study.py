@@ -26,10 +26,11 @@ from typing import Any, Final
 from adderclient import Client
 from adderclient.records import Trial
 from addercore.analysis.statistics import mean_of, student_limit
-from addercore.config import merge
+from addercore.config import InvalidConfig, TrainConfig, merge
 from benchmarks.rows import RESULTS, machine
 
 METHODS: Final = ("adder", "conv")
+STAGES: Final = ("search", "final")
 ONE_SIDED: Final = 0.95
 PLANS: Final = Path(__file__).parent / "studies"
 Row = dict[str, Any]
@@ -49,7 +50,7 @@ class Plan:
 
     @classmethod
     def read(cls, path: Path) -> Plan:
-        """From a JSON file. `ValueError` where budgets differ, or a seed is used by both stages."""
+        """From a JSON file. `ValueError` where budgets differ, a seed is used by both stages, or a setting is none."""
         plan = cls(**json.loads(path.read_text(encoding="utf-8")))
         if set(plan.settings) != set(METHODS):
             raise ValueError(f"{path}: settings must be those of {' and '.join(METHODS)}, got {sorted(plan.settings)}")
@@ -60,7 +61,18 @@ class Plan:
             raise ValueError(f"{path}: seeds {sorted(both)} would choose the settings and judge them; give others")
         if len(plan.final["seeds"]) < 2:
             raise ValueError(f"{path}: final.seeds must be two or more, or their differences have no spread")
+        for method, settings in plan.settings.items():
+            for setting in settings:
+                plan._check(path, method, setting)
         return plan
+
+    def _check(self, path: Path, method: str, setting: str) -> None:
+        """Raises `ValueError` where a setting makes no spec: now, and not when the study comes to it."""
+        for stage in STAGES:
+            try:
+                TrainConfig.from_dict(self.spec(method, setting, stage))
+            except InvalidConfig as error:
+                raise ValueError(f"{path}: {method}, {setting!r}: {error}") from None
 
     @property
     def comparisons(self) -> int:

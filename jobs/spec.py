@@ -147,15 +147,22 @@ class Continuation(Section):
     """What a training that goes on from a finished one has of its own."""
 
     epochs: Epochs
-    """Further epochs, over which the learning rate follows the spec's schedule anew."""
+    """Further epochs, over which the learning rate follows the spec's schedule anew, without its warm-up."""
     lr: PositiveFloat | None = None
-    """Learning rate at their beginning; null: that of the finished training."""
+    """Learning rate at their beginning; null: that of the finished training. An `optimizer.filter_lr` changes with it,
+    in the same ratio."""
 
     def spec(self, finished: dict[str, Any]) -> dict[str, Any]:
         """The document of the new training's spec. It is no trial of a sweep, should the finished one be one."""
-        lr = {} if self.lr is None else {"optimizer": {"lr": self.lr}}
+        before = finished["optimizer"]
+        optimizer: dict[str, Any] = {"warmup_epochs": 0.0}
+        if self.lr is not None:
+            optimizer["lr"] = self.lr
+            if (filters := before.get("filter_lr")) is not None:
+                optimizer["filter_lr"] = filters * (self.lr / before["lr"])
         labels = {name: value for name, value in finished["labels"].items() if name not in SWEEP_LABELS}
-        return config.merge(finished, {"epochs": self.epochs, "init_from": None, **lr}) | {"labels": labels}
+        changes = {"epochs": self.epochs, "init_from": None, "optimizer": optimizer}
+        return config.merge(finished, changes) | {"labels": labels}
 
 
 class EvaluateSpec(Alone, config.EvaluateConfig, Kinded):

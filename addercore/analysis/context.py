@@ -11,7 +11,7 @@ from addercore.analysis.images import Images
 from addercore.config import AnalyzeConfig, Holdout, Part, Run, dataset
 from addercore.errors import BadModel
 from addercore.io import Model
-from addercore.networks import build
+from addercore.networks import build_for
 from addercore.nn import AdderLayer
 from addercore.train.callbacks import Callbacks
 from addercore.train.isolation import isolated
@@ -50,9 +50,8 @@ class Context:
 
     def untrained(self, run: Run) -> nn.Module:
         """The network on the device, with the weights with which a training of `run` starts."""
-        model = run.config.model
         with isolated(run.seed, self.device, None):
-            module = build(run.config.network(), model.method, model.first_last, model.gradient, self.backend)
+            module = build_for(run.config, self.backend)
         return module.to(self.device)
 
 

@@ -87,12 +87,19 @@ class ModelConfig(Section):
     """Trains adder layers with −Σ |X − F|ᵖ, p from 2 to 1, by its derivatives; from p = 1 on by `gradient`. Slow
     (docs/networks.md). Null: p is 1."""
 
-    @field_validator("p_schedule")
+    init_scale: PositiveFloat = 1.0
+    """Standard deviation of the random filters with which adder layers start; the authors' code has 1. Other layers
+    start as torch has them."""
+    batchnorm_momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Share of a batch's mean and variance in the running statistics of batch normalisation, by which the network is
+    validated and published; the batches before have the rest."""
+
+    @field_validator("p_schedule", "init_scale")
     @classmethod
-    def _has_adders(cls, value: PowerSchedule | None, info: ValidationInfo) -> PowerSchedule | None:
-        method = info.data.get("method")
-        if value is not None and method not in (None, "adder"):
-            raise field_errors([("", f"is for adder layers, and the method is {method}; leave it out")])
+    def _has_adders(cls, value: Any, info: ValidationInfo) -> Any:
+        default = cls.model_fields[str(info.field_name)].default
+        if value != default and (reason := without_adders(info.data.get("method"))):
+            raise field_errors([("", reason)])
         return value
 
 
@@ -127,6 +134,11 @@ class TrainingDatasetConfig(DatasetConfig):
         return holdout
 
 
+def without_adders(method: str | None) -> str | None:
+    """Why a field of adder layers cannot be given with a method; None where it can, or the method itself is bad."""
+    return None if method in (None, "adder") else f"is for adder layers, and the method is {method}; leave it out"
+
+
 def images_of(chosen: DatasetConfig) -> tuple[int, int]:
     """Images that train and images that validate."""
     return sizes(dataset(chosen.name), getattr(chosen, "holdout", None))
@@ -136,15 +148,22 @@ class OptimizerConfig(Section):
     """Stochastic gradient descent with the paper's adaptive local learning rate."""
 
     lr: PositiveFloat = 0.1
-    """Global learning rate γ at the first step."""
+    """Global learning rate γ with which `schedule` begins."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Share of the last step's velocity that is kept."""
     nesterov: bool = True
     """Nesterov's form of the momentum. CIFAR's default is false."""
     weight_decay: NonNegativeFloat = 5e-4
     """L2 penalty, added to the gradient. ImageNet's default is 0.0001."""
+    filter_lr: PositiveFloat | None = None
+    """Global learning rate γ of adder filters, which `schedule` and warm-up change as they change `lr`; null: `lr`."""
+    filter_weight_decay: NonNegativeFloat | None = None
+    """L2 penalty of adder filters, added after their local learning rate; null: `weight_decay`."""
     schedule: Schedule = "cosine"
     """How the learning rate falls: half a cosine from `lr` to 0 over all steps, or not at all."""
+    warmup_epochs: NonNegativeFloat = 0.0
+    """Epochs, or a part of one, over whose steps the learning rates rise in a straight line to those of `schedule`;
+    fewer than `epochs`. 0: none."""
     adaptive_lr: AdaptiveLr = "alr"
     """Local rate of adder layers: eq. 13 (`alr`), the ablation's constant 100 (`ilr`), or none. The default of methods
     without adder layers is `none`."""

@@ -6,6 +6,7 @@ SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
     "accumulate": ("gradient_accumulation", "gradient_accumulation_steps", "accumulate_grad_batches", "grad_accum"),
     "arch": ("architecture", "network", "backbone", "net", "model_name"),
     "augment": ("augmentation", "augmentations", "transform", "transforms", "data_augmentation"),
+    "batchnorm_momentum": ("bn_momentum", "batch_norm_momentum", "norm_momentum"),
     "batch_size": ("batchsize", "batch", "minibatch", "train_batch_size", "per_device_train_batch_size"),
     "channels": ("grayscale", "greyscale", "color_mode", "num_channels"),
     "choices": ("values", "options", "categories"),
@@ -19,6 +20,7 @@ SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
     "gpus": ("num_gpus", "n_gpus"),
     "high": ("max", "maximum", "upper"),
     "init_from": ("pretrained", "weights", "pretrained_weights", "from_pretrained", "initial_weights"),
+    "init_scale": ("init_std", "initializer_range", "weight_init_std"),
     "kind": ("type", "task", "job_type"),
     "labels": ("tags", "tag"),
     "loader_workers": ("num_workers", "workers", "dataloader_num_workers", "n_workers"),
@@ -44,6 +46,7 @@ SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
     "trials": ("n_trials", "num_trials", "max_trials", "num_samples"),
     "validation_fraction": ("val_split", "validation_split", "test_size", "val_fraction", "val_size"),
     "value_range": ("range",),
+    "warmup_epochs": ("warmup", "warm_up", "warmup_steps", "num_warmup_steps", "warmup_ratio", "lr_warmup_epochs"),
     "weight_decay": ("l2", "decay", "l2_penalty", "weightdecay"),
 }
 

@@ -22,6 +22,7 @@ from addercore.config.sections import (
     TrainingDatasetConfig,
     check_batch_size,
     images_of,
+    without_adders,
 )
 
 Precision = Literal["fp32", "bf16"]
@@ -96,6 +97,25 @@ class TrainConfig(Config):
             where = "arch" if model is None or model.layers is None else "layers"
             raise field_errors([(f"../model/{where}", str(error))]) from None
         return value
+
+    @field_validator("optimizer")
+    @classmethod
+    def _has_filters(cls, value: OptimizerConfig, info: ValidationInfo) -> OptimizerConfig:
+        model = info.data.get("model")
+        reason = without_adders(None if model is None else model.method)
+        given = [name for name in ("filter_lr", "filter_weight_decay") if getattr(value, name) is not None]
+        if reason is not None and given:
+            raise field_errors([(f"/{name}", reason) for name in given])
+        return value
+
+    @field_validator("epochs")
+    @classmethod
+    def _is_longer_than_the_warmup(cls, epochs: int, info: ValidationInfo) -> int:
+        optimizer = info.data.get("optimizer")
+        if optimizer is not None and optimizer.warmup_epochs >= epochs:
+            reason = f"must be less than epochs ({epochs}), got {optimizer.warmup_epochs:g}"
+            raise field_errors([("../optimizer/warmup_epochs", reason)])
+        return epochs
 
     @field_validator("distill")
     @classmethod

@@ -3,22 +3,15 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from math import ceil, cos, pi
+from math import ceil
 
 import torch
 from torch import Tensor
 
-from addercore.config import OptimizerConfig, TrainConfig, dataset
+from addercore.config import TrainConfig, dataset
 from addercore.data import Preprocess, Source
 from addercore.data.augment import Draws
 from addercore.data.seeds import generator as generator
-
-
-def learning_rate(config: OptimizerConfig, epoch: int, epochs: int) -> float:
-    """γ of `epoch` (from 0): constant, or lr · (1 + cos(π · epoch / epochs)) / 2, as in the paper's recipes."""
-    if config.schedule == "constant":
-        return config.lr
-    return config.lr * (1 + cos(pi * epoch / epochs)) / 2
 
 
 @dataclass(frozen=True, slots=True)

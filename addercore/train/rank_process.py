@@ -16,8 +16,8 @@ from addercore.config import DATASETS, DatasetInfo, TrainConfig, register
 from addercore.data import opened
 from addercore.errors import RankLost
 from addercore.lifeline import die_when_closed
-from addercore.networks import build
-from addercore.train.batches import Batches, Shard, learning_rate
+from addercore.networks import build_for
+from addercore.train.batches import Batches, Shard
 from addercore.train.distillation import load_teacher
 from addercore.train.exchange import Exchange
 from addercore.train.isolation import isolated
@@ -71,8 +71,8 @@ def _train(order: dict[str, Any]) -> None:
 
 
 def _stepper(order: dict[str, Any], config: TrainConfig, device: torch.device, shard: Shard) -> Stepper:
-    part, backend = config.model, order["backend"]
-    model = build(config.network(), part.method, part.first_last, part.gradient, backend).to(device)
+    backend = order["backend"]
+    model = build_for(config, backend).to(device)
     teacher = load_teacher(config, None if order["teacher"] is None else Path(order["teacher"]), device, backend)
     images = opened(order["source"])
     batches = Batches(images if order["loader_workers"] else images.to(device), config, device, shard)
@@ -94,7 +94,6 @@ def _steps(stepper: Stepper, epoch: int, step: int, loader_workers: int) -> None
     take = None if loader is None else loader.take
     for later in range(epoch, config.epochs):
         order = batches.permutation(later)
-        stepper.set_lr(learning_rate(config.optimizer, later, config.epochs))
         for number in range(step if later == epoch else 0, batches.steps_per_epoch):
             stepper.step(later, number, order, take)
 

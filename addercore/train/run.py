@@ -14,7 +14,7 @@ from addercore.data import parts
 from addercore.devices import resolve_device
 from addercore.errors import BadData, BadModel, Diverged
 from addercore.io import load_weights
-from addercore.networks import build
+from addercore.networks import build_for
 from addercore.ops import select
 from addercore.train import checkpoint
 from addercore.train.artifacts import can_draw, write_artifacts, write_record
@@ -215,8 +215,7 @@ def _start(config: TrainConfig, path: Path) -> _Start:
 
 
 def _model(config: TrainConfig, backend: str, start: _Start | None) -> nn.Module:
-    part = config.model
-    model = build(config.network(), part.method, part.first_last, part.gradient, backend)
+    model = build_for(config, backend)
     if start is not None:
         model.load_state_dict({**model.state_dict(), **start.weights})
     return model

@@ -14,6 +14,7 @@ from addercore.nn.synced import synchronise
 from addercore.optim import AdderSGD
 from addercore.train.batches import Batches
 from addercore.train.distillation import Teacher
+from addercore.train.rates import share_of_rates
 
 Take = Callable[[], Tensor]
 """Returns the pixels of the next batch from loader processes."""
@@ -61,7 +62,16 @@ class Stepper:
         """The power of the adder layers."""
         self.steps = config.epochs * batches.steps_per_epoch
         self.optimizer = AdderSGD(
-            model, o.lr, o.momentum, o.nesterov, o.weight_decay, o.adaptive_lr, o.eta, o.clip_norm
+            model,
+            o.lr,
+            o.momentum,
+            o.nesterov,
+            o.weight_decay,
+            o.adaptive_lr,
+            o.eta,
+            o.clip_norm,
+            o.filter_lr,
+            o.filter_weight_decay,
         )
         self.exchange: Together | None = None
 
@@ -71,9 +81,19 @@ class Stepper:
         if self.config.model.sync_batchnorm:
             synchronise(self.model, exchange)
 
-    def set_lr(self, lr: float) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+    @property
+    def rates(self) -> tuple[float, float]:
+        """(γ of everything but adder filters, γ of adder filters) of the last step; of a new run `lr`."""
+        groups = self.optimizer.param_groups
+        return groups[0]["lr"], groups[-1]["lr"]
+
+    def set_rates(self, step: int) -> None:
+        """Sets the learning rates of `step` (from 0) of the run."""
+        o = self.config.optimizer
+        share = share_of_rates(o, self.config.epochs, step, self.batches.steps_per_epoch)
+        first = (o.lr, o.lr if o.filter_lr is None else o.filter_lr)
+        for group, lr in zip(self.optimizer.param_groups, first, strict=False):  # there may be no adder filters
+            group["lr"] = lr * share
 
     def set_power(self, step: int) -> None:
         """Sets the power of the adder layers for what comes after `step` steps of the run."""
@@ -93,7 +113,9 @@ class Stepper:
             One process: the sums of each batch. Several: those of the step, over the images of all.
         """
         self.model.train()
-        self.set_power(epoch * self.batches.steps_per_epoch + number)
+        place = epoch * self.batches.steps_per_epoch + number
+        self.set_power(place)
+        self.set_rates(place)
         total = self.batches.images_in(number)
         self.optimizer.zero_grad(set_to_none=True)
         companion = None if self.teacher is None else self.teacher.companion

@@ -14,7 +14,7 @@ from addercore.config import InvalidConfig, TrainConfig, dataset
 from addercore.data import Source
 from addercore.errors import CheckpointError, Diverged, RankLost, Stopped
 from addercore.train import checkpoint
-from addercore.train.batches import Batches, Shard, learning_rate
+from addercore.train.batches import Batches, Shard
 from addercore.train.callbacks import Callbacks
 from addercore.train.distillation import Teacher
 from addercore.train.environment import EXACT
@@ -117,22 +117,20 @@ class Trainer:
     def _epoch(self) -> None:
         """Does the rest of the current epoch: its steps and the validation."""
         order = self.batches.permutation(self.position.epoch)
-        lr = learning_rate(self.config.optimizer, self.position.epoch, self.config.epochs)
-        self.stepper.set_lr(lr)
         self.callbacks.on_phase("training")
         while self.position.step_in_epoch < self.batches.steps_per_epoch and not self.stopped:
             with self.pace.running():
-                self._step(order, lr)
+                self._step(order)
             self._between_steps(epoch_ended=False)
         if self.stopped:
             return
         try:
-            self._end_epoch(lr)
+            self._end_epoch()
         except Stopped:
             return  # resumed, the run begins with this validation
         self._between_steps(epoch_ended=True)
 
-    def _step(self, order: Tensor, lr: float) -> None:
+    def _step(self, order: Tensor) -> None:
         """Does one optimizer step and counts what it saw."""
         number, take = self.position.step_in_epoch, None if self.loader is None else self.loader.take
         sums = self.stepper.step(self.position.epoch, number, order, take)
@@ -145,9 +143,9 @@ class Trainer:
         means = self.window.means() if due else None  # waits for a GPU, so that its time counts as the step's
         self.pace.count(self.batches.images_in(number))
         if means is not None:
-            self._emit_training(lr, *means)
+            self._emit_training(*means)
 
-    def _end_epoch(self, lr: float) -> None:
+    def _end_epoch(self) -> None:
         """Validates and ends the epoch. Raises `Stopped`, with the state unchanged, if that is asked for meanwhile."""
         with self.pace.running():
             loss, accuracy = self.whole_epoch.means()  # waits for the steps that a GPU still computes
@@ -175,7 +173,7 @@ class Trainer:
             self.best = Best(self.position.epoch, dict(self.metrics), weights)
         self.position.finished = self._stale(val_accuracy) or self.position.epoch == self.config.epochs
         if self.position.finished and self.window.images:
-            self._emit_training(lr, *self.window.means())
+            self._emit_training(*self.window.means())
 
     def _stale(self, accuracy: float) -> bool:
         """Whether early stopping ends the run after this epoch."""
@@ -230,13 +228,14 @@ class Trainer:
         """The epoch of points that are emitted now, from 1."""
         return min(self.position.epoch + 1, self.config.epochs)
 
-    def _emit_training(self, lr: float, loss: float, accuracy: float) -> None:
-        rate = self.pace.lap()
+    def _emit_training(self, loss: float, accuracy: float) -> None:
+        rate, (lr, filter_lr) = self.pace.lap(), self.stepper.rates
         values = {
             "train/loss": loss,
             **({} if self.teacher is None else {"train/distill_loss": self.window.distilled_mean()}),
             "train/accuracy": accuracy,
             "lr": lr,
+            **({} if self.config.optimizer.filter_lr is None else {"filter_lr": filter_lr}),
             **({} if self.config.model.p_schedule is None else {"p": self.stepper.p}),
             **({} if rate is None else {"images_per_second": rate}),
         }

@@ -1,6 +1,7 @@
 """The study: its plans, its statistics, and a tiny one on a real service that is started twice."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 
 from adderclient import Client
 from benchmarks import study
+from jobs.spec import SUBMITTED_SPEC
+from jobs.sweeps.spec import SweepSpec
 
 PLAN: dict[str, Any] = {
     "name": "tiny",
@@ -19,6 +22,11 @@ PLAN: dict[str, Any] = {
     "settings": {"adder": {"as published": {}}, "conv": {"as published": {}}},
 }
 
+ADDERS_OWN = {
+    *("optimizer.eta", "optimizer.filter_lr", "optimizer.filter_weight_decay", "optimizer.clip_input_gradient"),
+    "model.init_scale",
+}
+
 
 def planned(tmp_path: Path, **changes: Any) -> study.Plan:
     path = tmp_path / "plan.json"
@@ -26,14 +34,47 @@ def planned(tmp_path: Path, **changes: Any) -> study.Plan:
     return study.Plan.read(path)
 
 
+def resolved(plan: study.Plan, method: str, setting: str) -> dict[str, Any]:
+    """The spec as the service would store it, by dotted field."""
+    spec = SUBMITTED_SPEC.validate_python(plan.spec(method, setting, "search"))
+    return dict(leaves(spec.model_dump(mode="json"), ""))
+
+
+def leaves(document: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in document.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
 @pytest.mark.parametrize("path", sorted(study.PLANS.glob("*.json")), ids=lambda path: path.stem)
 def test_the_plans_are_fair_and_their_specs_valid(path: Path) -> None:
-    from jobs.sweeps.spec import SweepSpec
-
+    """Each setting is a spec that the service takes, and is one of its own: no default written out."""
     plan = study.Plan.read(path)
     for method, settings in plan.settings.items():
+        found: dict[str, str] = {}
         for setting in settings:
-            SweepSpec.model_validate(plan.sweep(method, setting, "search"))
+            for stage in study.STAGES:
+                SweepSpec.model_validate(plan.sweep(method, setting, stage))
+                SUBMITTED_SPEC.validate_python(plan.spec(method, setting, stage))
+            same = found.setdefault(json.dumps(resolved(plan, method, setting)), setting)
+            assert same == setting, f"{method}: {setting} is {same} again"
+
+
+def test_the_knobs_are_turned_one_at_a_time() -> None:
+    plan = study.Plan.read(study.PLANS / "knobs.json")
+    turned: dict[str, set[str]] = {}
+    for method, settings in plan.settings.items():
+        published = resolved(plan, method, "as published")
+        for setting in settings:
+            spec = resolved(plan, method, setting)
+            turned[setting] = {name for name, value in spec.items() if published[name] != value}
+            assert len(turned[setting]) == (setting != "as published"), setting
+        assert set().union(*(turned[setting] for setting in settings)) >= {
+            *("optimizer.lr", "optimizer.warmup_epochs", "model.batchnorm_momentum", "batch_size", "augment"),
+            *(ADDERS_OWN if method == "adder" else ()),
+        }
 
 
 @pytest.mark.parametrize(
@@ -43,6 +84,14 @@ def test_the_plans_are_fair_and_their_specs_valid(path: Path) -> None:
         ({"settings": {"adder": {"a": {}, "b": {}}, "conv": {"a": {}}}}, "as many settings"),
         ({"settings": {"adder": {"a": {}}}}, "adder and conv"),
         ({"final": {"epochs": 1, "seeds": [0]}}, "two or more"),
+        (
+            {"settings": {"adder": {"a": {}}, "conv": {"b": {"optimizer": {"filter_lr": 0.1}}}}},
+            r"conv, 'b': optimizer\.filter_lr is for adder layers, and the method is conv",
+        ),
+        (
+            {"settings": {"adder": {"a": {"optimizer": {"warmup_epochs": 1}}}, "conv": {"a": {}}}},
+            r"adder, 'a': optimizer\.warmup_epochs must be less than epochs \(1\)",
+        ),
     ],
 )
 def test_an_unfair_plan_is_refused(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:

@@ -48,7 +48,7 @@ def test_an_unknown_field_is_answered_with_the_one_that_was_meant(
 def test_a_field_that_resembles_none_is_answered_with_all() -> None:
     assert reasons({**SPEC, "model": {"arch": "resnet20", "zzz": 1}}) == {
         "/model/zzz": "is not a field of model; known: arch, method, first_last, gradient, layers, sync_batchnorm, "
-        "p_schedule"
+        "p_schedule, init_scale, batchnorm_momentum"
     }
 
 

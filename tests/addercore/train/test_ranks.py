@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
+from math import cos, pi
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from addercore.config import TrainConfig
 from addercore.data import source
 from addercore.errors import Diverged, RankLost
 from addercore.io import load_weights
-from addercore.networks import build
-from addercore.train.batches import Batches, Shard, learning_rate
+from addercore.networks import build_for
+from addercore.train.batches import Batches, Shard
 from addercore.train.stepping import Stepper
 from benchmarks.cpu import children
 from tests.addercore.conftest import Recorder
@@ -31,8 +32,7 @@ CPU = torch.device("cpu")
 
 
 def network(config: TrainConfig) -> torch.nn.Module:
-    part = config.model
-    return build(config.network(), part.method, part.first_last, part.gradient, None, seed=config.seed)
+    return build_for(config, seed=config.seed)
 
 
 def plainly(config: TrainConfig, ranks: int) -> dict[str, Tensor]:
@@ -43,7 +43,8 @@ def plainly(config: TrainConfig, ranks: int) -> dict[str, Tensor]:
     batches = Batches(DIGITS, config, CPU)
     for epoch in range(config.epochs):
         order = batches.permutation(epoch)
-        optimizer.param_groups[0]["lr"] = optimizer.param_groups[-1]["lr"] = learning_rate(o, epoch, config.epochs)
+        lr = o.lr * (1 + cos(pi * epoch / config.epochs)) / 2
+        optimizer.param_groups[0]["lr"] = optimizer.param_groups[-1]["lr"] = lr
         for step in range(batches.steps_per_epoch):
             sums: list[Tensor] = []
             kept: dict[str, Tensor] = {}
@@ -76,7 +77,6 @@ def at_one_table(config: TrainConfig, ranks: int) -> dict[str, Tensor]:
         stepper = Stepper(config, models[rank], batches, CPU, None)
         stepper.join(Seat(table, rank))
         for epoch in range(config.epochs):
-            stepper.set_lr(learning_rate(config.optimizer, epoch, config.epochs))
             for step in range(batches.steps_per_epoch):
                 stepper.step(epoch, step, batches.permutation(epoch))
         return stepper.model.state_dict()

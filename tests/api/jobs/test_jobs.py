@@ -46,7 +46,7 @@ def test_a_job_is_created_with_every_default(api: httpx2.Client) -> None:
     assert job["spec"]["optimizer"] == {
         "lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4, "schedule": "cosine",
         "adaptive_lr": "alr", "eta": 0.2, "clip_norm": None, "accumulate": 1,
-        "clip_input_gradient": "hardtanh",
+        "clip_input_gradient": "hardtanh", "filter_lr": None, "filter_weight_decay": None, "warmup_epochs": 0.0,
     }  # fmt: skip
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", job["created_at"])
     assert api.get(answer.headers["location"]).json() == job
@@ -351,6 +351,21 @@ def test_a_finished_training_is_continued_with_its_own_epochs(api: httpx2.Client
     assert "goes on from" in api.get(f"/jobs/{new['id']}").text
     assert api.post(f"/v1/jobs/{new['id']}/cancel").status_code == 202
     assert "from=checkpoint" not in api.get(f"/jobs/{new['id']}").text, "it has none of its own"
+
+
+def test_a_continuation_does_not_warm_up_again(api: httpx2.Client, worker: Worker) -> None:
+    optimizer = {"lr": 0.2, "filter_lr": 0.5, "warmup_epochs": 1}
+    job = api.post("/v1/jobs", json=train_body(epochs=2, optimizer=optimizer)).json()["id"]
+    claim = worker.claim()
+    worker.checkpoint(claim, 12)
+    worker.finish(claim)
+    path = f"/v1/jobs/{job}/continue"
+    for body, lr, filter_lr in (({"epochs": 1}, 0.2, 0.5), ({"epochs": 1, "lr": 0.05}, 0.05, 0.125)):
+        answer = api.post(path, json=body)
+        assert answer.status_code == 201, answer.text
+        found = answer.json()["spec"]["optimizer"]
+        assert found["warmup_epochs"] == 0
+        assert (found["lr"], found["filter_lr"]) == pytest.approx((lr, filter_lr))
 
 
 def test_what_cannot_be_continued_is_refused_in_words(api: httpx2.Client, worker: Worker) -> None:
