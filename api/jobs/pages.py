@@ -34,6 +34,7 @@ from api.web.formats import iso
 from api.web.header import PAGE_SIZE, page_header
 from api.web.html import error_page, page
 from api.web.sorting import AskedDep
+from jobs import system_metrics
 from jobs.access.scope import OwnTransaction
 from jobs.documents import require_readable
 from jobs.errors import BadCursor, NotFound, TooManyWords
@@ -210,6 +211,8 @@ def _detail_context(session: OwnTransaction, service: Acting, job: Job) -> dict[
         "artifacts": artifacts,
         "analysis": analysis,
         "runs": run_names(job),
+        "system_metrics": system_metrics.NAMES,
+        "sampled": history.last_value(session, job.id, system_metrics.CPU) is not None,
         "labels": view.labels,
         "scalars": [] if analysis else _scalars(job.result),
         "confusion": confusion_of(job),

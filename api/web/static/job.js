@@ -7,6 +7,7 @@ import { Chart } from "./chart.js";
 import { live } from "./live.js";
 import { searchLog } from "./logs.js";
 import { feed, Metrics } from "./metrics.js";
+import { startSystem } from "./system.js";
 import { View } from "./view.js";
 
 const PANELS = [
@@ -130,4 +131,8 @@ function followLogs() {
 followLogs();
 searchLog();
 const root = document.getElementById("curves");
-if (root) startCurves(document.getElementById("job").dataset.job, root, document.getElementById("now").dataset.final === "yes");
+const { job } = document.getElementById("job").dataset;
+const ended = () => document.getElementById("now").dataset.final === "yes";
+if (root) startCurves(job, root, ended());
+const system = document.getElementById("system");
+if (system) startSystem(job, system, ended);

@@ -10,7 +10,7 @@ function element(name, properties = {}, ...children) {
 }
 
 export class View {
-  mode = "step"; // or "epoch", "time"
+  mode; // "step", "epoch", "time"
   logX = false;
   smoothing = 0; // weight of the past, 0 to 1
   banded = false; // seeds as a band
@@ -18,6 +18,10 @@ export class View {
   cursor = null; // x, or null
   #panels = [];
   #heard = [];
+
+  constructor(mode = "step") {
+    this.mode = mode;
+  }
 
   join(panel) {
     this.#panels.push(panel);
@@ -65,10 +69,15 @@ export class View {
     });
     const parts = [element("span", { className: "pair" }, element("label", { htmlFor: "x-mode" }, "x axis"), mode), this.#box("log-x", "log x", "logX"), element("label", {}, "Smoothing ", slider, said)];
     if (bands) parts.push(this.#box("bands", "seeds as mean ± standard deviation", "banded"));
-    const group = element("div", { className: "curve-tools" }, ...parts, element("span", { className: "note", id: "curves-hint" }, HINT));
+    const group = element("div", { className: "curve-tools" }, ...parts, this.hint());
     group.setAttribute("role", "group");
     group.setAttribute("aria-label", EVERY_PANEL);
     return group;
+  }
+
+  /** How a chart is used, which every chart names as its description. */
+  hint() {
+    return element("span", { className: "note", id: "curves-hint" }, HINT);
   }
 
   #box(id, label, property) {
