@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
 from api.http.dependencies import ServiceDep
+from api.http.lists import SORT_JOBS, SORTS_JOBS
 from api.jobs.columns import Column, columns_of, known_columns
 from api.jobs.filters import Filters, parse_filters
 from api.jobs.listing import all_jobs
@@ -44,7 +45,7 @@ def plot(
 ) -> HTMLResponse:
     """Two columns against each other. `x_best` and `y_best` say what the Pareto front looks for."""
     try:
-        filters = parse_filters(asked.parse(), status, kind)
+        filters = parse_filters(asked.parse(SORT_JOBS, SORTS_JOBS), status, kind)
         across, up = (columns_of([name])[0] if name else Column("") for name in (x or X, y or Y))
         sides = tuple(
             Side(column, axis in log, best == "most" if best else is_share(column.title))
