@@ -39,7 +39,7 @@ ADDRESSES: Mapping[str, tuple[str, ...]] = {
     "/recipes": ("/recipes",),
     "/sweeps": ("/sweeps",),
     "/sweeps/{sweep_id}": ("/sweeps/{sweep}",),
-    "/plot": ("/plot", "/plot?x=spec.optimizer.eta&log=x"),
+    "/plot": ("/plot", "/plot?x=spec.optimizer.eta&log=x", "/plot?x=measured.latency_ms"),
     "/compare": ("/compare?job={job}&job={failed}",),
     "/sign-in": ("/sign-in",),
     "/keys": ("/keys",),

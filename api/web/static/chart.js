@@ -63,6 +63,8 @@ export class Chart {
     this.over = svg("g", { class: "over" });
     this.element.append(this.caption, this.legend, this.svg, this.#tools());
     parent.append(this.element);
+    this.#chosen = view.axisOf(this.title) !== undefined;
+    this.#log = view.axisOf(this.title) ?? false;
     view.join(this);
     gestures(this);
     new ResizeObserver(() => this.request()).observe(this.svg);
@@ -126,6 +128,7 @@ export class Chart {
     this.mode = button("mode", "log", this.format[3], () => {
       this.#chosen = true;
       this.#log = !this.#log;
+      this.view.chooseAxis(this.title, this.#log);
       this.request();
     });
     return this.mode;

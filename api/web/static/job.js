@@ -32,7 +32,7 @@ function startCurves(job, root, final) {
   const chosen = panelsOf(runs);
   const core = chosen.flatMap((panel) => panel.names);
   const first = runs.length ? `${runs[0]}/${OTHER}` : OTHER;
-  const view = new View();
+  const view = new View().share();
   root.before(view.controls());
   const panels = chosen.map((panel) => ({ ...panel, chart: new Chart(root, view, panel) }));
   const other = { chart: new Chart(root, view, { title: "Other", log: true }), names: [first] };
@@ -76,6 +76,7 @@ function startCurves(job, root, final) {
         await new Promise((resolve) => setTimeout(resolve, wait)); // the server is away; the page says so
       }
     }
+    view.again();
     fill(metrics.names);
     if (!final) await metrics.follow();
   })();
