@@ -64,6 +64,7 @@ from adderclient.records import (
     Validation,
     Webhook,
     Worker,
+    WorkerSample,
 )
 from adderclient.version import __version__
 
@@ -118,5 +119,6 @@ __all__ = [
     "Webhook",
     "Worker",
     "WorkerBusy",
+    "WorkerSample",
     "__version__",
 ]

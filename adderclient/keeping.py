@@ -8,6 +8,8 @@ from typing import Any, Literal, TypedDict
 from adderclient.transport import Params, given
 
 TIMES = ("created", "finished")
+COLUMNS = ("duration", "kind", "name", "progress", "status")
+PREFIXES = ("metric:", "spec.", "label.", "result.")
 
 
 class Filters(TypedDict, total=False):
@@ -19,9 +21,10 @@ class Filters(TypedDict, total=False):
         starred: only rows with a star, or only those without.
         dataset: only rows of this dataset: a name, ``name@version`` or an id.
         sweep: only jobs that are trials of the sweep with this id, or models that these trained.
-        sort: ``created`` (the default), ``finished``, or the name of a metric of the result, such as ``val/accuracy``.
-            Rows without it come last.
-        order: ``asc`` or ``desc``; by default the newest come first, and by a metric the best.
+        sort: ``created`` (the default), ``finished``, or the name of a metric of the result, such as ``val/accuracy``;
+            of jobs also ``duration``, ``kind``, ``name``, ``progress``, ``status``, ``spec.FIELD``, ``label.NAME`` or
+            ``result.NAME``. Rows without it come last.
+        order: ``asc`` or ``desc``; by default the newest come first, by a metric the best, and of names the first ones.
     """
 
     labels: Mapping[str, str] | None
@@ -34,9 +37,9 @@ class Filters(TypedDict, total=False):
 
 
 def listing(filters: Filters) -> Params:
-    """The query of a list. A ``sort`` that is no time is the name of a metric."""
+    """The query of a list. A ``sort`` that is no time and no column is the name of a metric."""
     sort, starred = filters.get("sort"), filters.get("starred")
-    if sort is not None and sort not in TIMES and not sort.startswith("metric:"):
+    if sort is not None and sort not in (*TIMES, *COLUMNS) and not sort.startswith(PREFIXES):
         sort = f"metric:{sort}"
     params = given(
         q=filters.get("search"),

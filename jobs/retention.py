@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import structlog
-from sqlalchemy import CursorResult, delete, exists, select, tuple_
+from sqlalchemy import ColumnElement, CursorResult, delete, exists, select, tuple_
 
+from jobs import system_metrics
 from jobs.access.scope import SERVICE, ServiceTransaction
 from jobs.access.tables import SignIn
 from jobs.database import Database
@@ -63,6 +64,13 @@ class Rule:
     table: Any
     key: Any
     """The column by which a job's rows are ordered."""
+    names: Sequence[str] = ()
+    """Of metrics: only these."""
+
+    def of(self, job_id: Any) -> ColumnElement[bool]:
+        """The rows of this job."""
+        mine: ColumnElement[bool] = self.table.job_id == job_id
+        return mine & self.table.name.in_(self.names) if self.names else mine
 
 
 RULES = (
@@ -70,6 +78,7 @@ RULES = (
     Rule("logs", LogChunk, LogChunk.offset),
     Rule("artifacts", Artifact, Artifact.name),
     Rule("metrics", Metric, Metric.seq),
+    Rule("system_metrics", Metric, Metric.seq, system_metrics.NAMES),
     Rule("events", Event, Event.seq),
 )
 JOBS = "jobs"
@@ -137,7 +146,7 @@ class GarbageCollector:
         return removed
 
     def _apply(self, rule: Rule, removed: Removed) -> None:
-        has_rows = exists().where(rule.table.job_id == Job.id)
+        has_rows = exists().where(rule.of(Job.id))
         for place in self._due(rule.name, has_rows):
             digests: list[str] = []
             removed[rule.name] += self._empty(rule, place[1], digests)
@@ -193,7 +202,7 @@ class GarbageCollector:
                 with self._database.write(SERVICE) as session:
                     if core.lock_job(session, job_id).status not in FINAL:
                         return removed
-                    mine = rule.table.job_id == job_id
+                    mine = rule.of(job_id)
                     last = select(rule.key).where(mine).order_by(rule.key).offset(ROWS - 1).limit(1)
                     bound = session.execute(last).scalar_one_or_none()
                     part = mine if bound is None else mine & (rule.key <= bound)

@@ -197,6 +197,11 @@ class Settings(BaseSettings):
     """How long an attempt owns its job without renewing the lease."""
     renew_seconds: float = Field(10, gt=0)
     """How often a worker renews its leases and its heartbeat."""
+    sample_seconds: float = Field(5, gt=0)
+    """How often a worker looks at what it and its jobs use of CPU, memory and GPU; of a job that runs for long, a 300th
+    of its age."""
+    worker_sample_hours: float = Field(2, gt=0)
+    """The hours of that which are kept of a live worker, in 120 parts."""
     poll_seconds: float = Field(1.0, gt=0)
     """How often a supervisor checks for a cancel or a pause."""
     write_seconds: float = Field(2.0, gt=0)
@@ -228,6 +233,8 @@ class Settings(BaseSettings):
     """Of a job's files. The model it published stays until it is deleted."""
     keep_metrics_days: Days = None
     """Of its metric points."""
+    keep_system_metrics_days: Days = 30
+    """Of its points of CPU, memory and GPU (`system/…`), where its metrics are kept longer."""
     keep_events_days: Days = None
     """Of its events."""
     keep_jobs_days: Days = None

@@ -17,6 +17,7 @@ from jobs.errors import FenceLost, StoreError
 from jobs.repository import attempts, core, datasets, models
 from jobs.repository.attempts import Claim, Mark, NewArtifact, Stored
 from jobs.states import Status
+from jobs.system_metrics import Sample, points_of
 from jobs.tables import Job
 from worker import protocol
 from worker.context import WorkerContext
@@ -78,6 +79,9 @@ class AttemptWriter:
         self._log_room = 0
         self._cursor: dict[str, int] = {}
         self._progress: dict[str, Any] = {}
+        self._began = 0
+        """When the job first began, in milliseconds since 1970."""
+        self._samples: list[dict[str, Any]] = []
         self.way: Way = "spawned"
         """How the process was started, once it is."""
         self.tail = ""
@@ -95,6 +99,7 @@ class AttemptWriter:
             job = session.get_one(Job, self._claim.job_id)
             self._log_room = self._context.settings.max_log_bytes - job.log_bytes
             self._progress = dict(job.progress or {})
+            self._began = job.started_at or 0
         if self._progress:  # of an earlier attempt; the first is known to be starting while it has none
             self._advance({"phase": "starting"})
 
@@ -125,6 +130,11 @@ class AttemptWriter:
                 self.dataset = (item, self._copy(item.path))
             else:
                 self.outcome = self._without_folders(item)
+
+    def sampled(self, samples: Sequence[Sample]) -> None:
+        """Adds what the job used. It goes with the next transaction and makes none due by itself."""
+        for sample in samples:
+            self._samples += points_of(sample, self._began)
 
     def _advance(self, changed: dict[str, Any]) -> None:
         self._progress = self._progress | changed
@@ -201,6 +211,8 @@ class AttemptWriter:
             FenceLost: the job has another owner.
         """
         self._collect()
+        self._pending.points += self._samples
+        self._samples = []
         if self._sent is not None:
             status = self._commit()
             if not self._pending:
@@ -249,7 +261,7 @@ class AttemptWriter:
 
     def drop(self) -> None:
         """Drops what could not be written."""
-        self._pending, self._sent, self._doubt = Batch(), None, None
+        self._pending, self._sent, self._doubt, self._samples = Batch(), None, None, []
 
     @property
     def stuck(self) -> bool:

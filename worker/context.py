@@ -23,6 +23,7 @@ from worker.isolation import Isolation
 from worker.memory import memory_bytes
 from worker.probe import may_have_gpu, probe
 from worker.running import Running
+from worker.sampling import Sampler
 from worker.slots import Free, Slots, slot_devices
 from worker.stats import Stats
 from worker.template.client import ANSWER_SECONDS, Template
@@ -48,8 +49,6 @@ class WorkerContext:
     """Set while an operator drains this worker: it claims nothing, and with `hand_over` it also gives up what runs."""
     offers: tuple[str, ...] = ()
     """The `environment_key` of each environment that this machine offers, as `worker.probe` found them."""
-    gpus: list[dict[str, int]] = field(default_factory=list)
-    """The last reading of each GPU's use (`worker.probe.gpu_use`)."""
     slots: Slots = field(init=False)
     """Slots of the CPU alone until `open_slots` has been called."""
     isolation: Isolation = field(default_factory=lambda: Isolation("none", "not asked for"))
@@ -58,9 +57,12 @@ class WorkerContext:
     """The process from which attempts are forked. None: each is spawned."""
     running: Running = field(default_factory=Running)
     stats: Stats = field(default_factory=Stats)
+    sampler: Sampler = field(init=False)
+    """Samples what the worker and its jobs use."""
 
     def __post_init__(self) -> None:
         self.slots = Slots(("cpu",) * self.settings.worker_slots, memory_mb(self.settings))
+        self.sampler = Sampler(self.settings, lambda: bool(self.gpu_names))
 
     @classmethod
     def create(cls, settings: Settings) -> WorkerContext:
@@ -158,7 +160,10 @@ class WorkerContext:
             "draining": self.drain,
             "info": {**self.info, "isolation": self.isolation.kind, "isolation_note": self.isolation.note},
             "stats": self.stats.report(
-                running=len(self.running.fences), spooled=self.running.spool_items(), gpus=self.gpus
+                running=len(self.running.fences),
+                spooled=self.running.spool_items(),
+                gpus=self.sampler.gpus,
+                samples=self.sampler.samples(),
             ),
         }
 

@@ -21,7 +21,6 @@ from jobs.sweeps.driver import Driver
 from jobs.wakeups import Relay
 from worker.app import claim_next, run_available, run_claimed
 from worker.context import WorkerContext
-from worker.probe import gpu_use
 
 FORGET_AFTER_LEASES = 10
 TICK_SECONDS = 1.0
@@ -78,6 +77,7 @@ class Housekeeping:
 
     def start(self) -> None:
         threading.Thread(target=self._probe, name="probe", daemon=True).start()
+        self._context.sampler.start()
         self._relay.start()
         self.garbage_collector.start()
         self._thread.start()
@@ -92,6 +92,7 @@ class Housekeeping:
         for runner in self._runners:  # the list no longer changes
             runner.join()
         self._stopping.set()
+        self._context.sampler.stop()
         self._relay.stop()
         self.garbage_collector.stop()
         self._thread.join(timeout=10)
@@ -145,8 +146,6 @@ class Housekeeping:
                 self.fill_free_slots()
 
     def round(self) -> None:
-        if self._context.info.get("gpus"):
-            self._context.gpus = gpu_use()
         with self._context.database.write(SERVICE) as session:
             recovery.heartbeat(session, self._context.row())
             recovery.forget_dead_workers(session, FORGET_AFTER_LEASES * self._context.lease_ms)

@@ -6,7 +6,10 @@ import os
 import resource
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
+
+from jobs.system_metrics import Sample, stored
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -34,7 +37,9 @@ class Stats:
         with self._lock:
             self._swept += removed
 
-    def report(self, *, running: int, spooled: int, gpus: list[dict[str, int]]) -> dict[str, Any]:
+    def report(
+        self, *, running: int, spooled: int, gpus: list[dict[str, int]], samples: Sequence[Sample] = ()
+    ) -> dict[str, Any]:
         """The JSON of the worker's row: counters end in `_total`, sizes are in bytes, times in seconds."""
         with self._lock:
             counts = {f"{name}_total": self._counts[name] for name in COUNTERS}
@@ -48,7 +53,7 @@ class Stats:
             "cpu_seconds_total": round(sum(one.ru_utime + one.ru_stime for one in used), 3),
             "rss_bytes": resident_bytes(),
         }
-        return report | ({"gpu": gpus} if gpus else {})
+        return report | ({"gpu": gpus} if gpus else {}) | ({"samples": stored(samples)} if samples else {})
 
 
 COUNTERS = ("lease_renewals", "lease_lost", "database_errors", "broker_errors")

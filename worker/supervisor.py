@@ -27,6 +27,7 @@ from worker.inputs import Inputs, inputs_of
 from worker.judgement import GIB, Conclusion, Ending, judge
 from worker.outage import Abandoned, Outage
 from worker.process import ChildProcess
+from worker.sampling import Watched
 from worker.spool import Spool
 from worker.transfers import NO_ROOM, Transfer, Transfers
 
@@ -76,6 +77,8 @@ class Supervisor:
         self._trouble_told = False
         self._suspension: tuple[Cause, str] | None = None
         self._final = False
+        self._samples: Watched | None = None
+        """What the process uses, once it runs."""
         self._log = log.bind(job=claim.job_id, attempt=claim.attempt, fence=claim.fence)
         self._outage = Outage(context, self._log)
 
@@ -118,7 +121,8 @@ class Supervisor:
         occurs here."""
         trouble: Exception | None = None
         try:
-            self._watch(child)
+            with self._context.sampler.watching(child.pid, self._claim.device) as self._samples:
+                self._watch(child)
         except (FenceLost, Abandoned):
             raise
         except Exception as error:  # noqa: BLE001  (becomes the attempt's end, unless the child was done)
@@ -308,6 +312,7 @@ class Supervisor:
             urgent, self._urgent = self._urgent, False  # before the messages are taken: one that comes now counts next
             if absorb and not stuck:
                 self._writer.absorb(self._spool.take())
+                self._writer.sampled(self._samples.take() if self._samples else ())
             since = now - self._written
             due = stuck or (self._writer.pending and (urgent or since >= self._settings.write_seconds))
             if due or now - self._renewed >= self._settings.renew_seconds:
@@ -369,6 +374,7 @@ class Supervisor:
 
     def _judge(self, child: ChildProcess) -> Conclusion:
         self._writer.absorb(self._spool.take())
+        self._writer.sampled(self._samples.take() if self._samples else ())
         outcome, limits = self._writer.outcome, self._claim.spec["limits"]
         lost = isinstance(outcome, protocol.Failed) and outcome.code is FailureCode.WORKER_LOST
         ending = Ending(

@@ -68,12 +68,12 @@ def child_environment(
         "PYTHONUNBUFFERED": "1",
         "PYTHONHASHSEED": "0",
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # deterministic cuBLAS; read when CUDA starts
-        "CUDA_VISIBLE_DEVICES": _visible(inherited.get("CUDA_VISIBLE_DEVICES"), device),
+        "CUDA_VISIBLE_DEVICES": visible_gpus(inherited.get("CUDA_VISIBLE_DEVICES"), device),
     }
     return environment | ({} if backend is None else {"ADDER_BACKEND": backend})
 
 
-def _visible(inherited: str | None, device: str) -> str:
+def visible_gpus(inherited: str | None, device: str) -> str:
     """CUDA_VISIBLE_DEVICES of a child: its GPUs, by their numbers among those that the worker itself may see."""
     if kind_of(device) != "cuda":
         return ""

@@ -11,7 +11,7 @@ import anyio
 
 from adderclient._async.transport import AsyncTransport
 from adderclient.errors import WorkerBusy
-from adderclient.records import Page, Worker
+from adderclient.records import Page, Worker, WorkerSample
 
 PAUSE_SECONDS = 0.5
 
@@ -36,6 +36,21 @@ class AsyncWorkers:
             ServerError: the server fails.
         """
         return builtins.list(Page.from_json(await self._transport.json("GET", "/v1/workers"), Worker.from_json))
+
+    async def samples(self, worker: str) -> builtins.list[WorkerSample]:
+        """Asks what a worker and its jobs used of CPU, memory and GPUs in the last hours.
+
+        Args:
+            worker: which one.
+
+        Returns:
+            Samples of equal parts of these hours, oldest first.
+
+        Raises:
+            NotFoundError: no live worker has this name, or several have it.
+        """
+        answer = await self._transport.json("GET", _path(worker, "samples"))
+        return builtins.list(Page.from_json(answer, WorkerSample.from_json))
 
     async def drain(self, worker: str, mode: Literal["finish", "hand_over"] = "finish") -> Worker:
         """Asks a worker to claim no more jobs.
@@ -86,5 +101,5 @@ class AsyncWorkers:
             await anyio.sleep(PAUSE_SECONDS)
 
 
-def _path(worker: str) -> str:
-    return f"/v1/workers/{quote(worker, safe='')}/drain"
+def _path(worker: str, what: str = "drain") -> str:
+    return f"/v1/workers/{quote(worker, safe='')}/{what}"

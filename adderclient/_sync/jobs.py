@@ -274,7 +274,9 @@ class Jobs:
 
         Args:
             job_id: the job's id.
-            names: only these metrics, such as ``val/accuracy``; none named: all.
+            names: only these metrics, such as ``val/accuracy``; none named: all but ``system/cpu`` (cores in use),
+                ``system/memory_bytes``, ``system/gpu`` (GPUs in use) and ``system/gpu_memory_bytes``, whose steps are
+                seconds.
             after_seq: only points after the one with this ``seq``.
             limit: at most so many points; None: all.
 

@@ -190,7 +190,7 @@ def metrics(
     name: Annotated[list[str] | None, typer.Option("--name", help="Only this metric; repeatable.")] = None,
     after_seq: Annotated[int, typer.Option(help="Only points after this seq.", min=0)] = 0,
 ) -> Listed[MetricPoint]:
-    """Show a job's metrics."""
+    """Show a job's metrics. What it used: --name system/cpu (or /memory_bytes, /gpu, /gpu_memory_bytes)."""
     all_of_them = request.limit is None or request.sort is not None
     points = client.jobs.metrics(ids.job_id(client, job), name or (), after_seq, None if all_of_them else request.limit)
     return Listed(points, POINTS)

@@ -17,7 +17,7 @@ from adderclient.command.listing import Order, Request
 from adderclient.command.output import note, print_json
 from adderclient.command.terminal import say
 from adderclient.formats import is_number, named, text
-from adderclient.keeping import TIMES, Filters
+from adderclient.keeping import COLUMNS, TIMES, Filters
 from adderclient.records import Job, Model
 
 Labels = Annotated[list[str] | None, typer.Option("--label", "-l", metavar="KEY:VALUE", help="Repeatable.")]
@@ -38,7 +38,11 @@ OfSweep = Annotated[
 ]
 Sort = Annotated[
     str | None,
-    typer.Option(metavar="BY", help="created, finished, or a metric such as val/accuracy.", show_default="created"),
+    typer.Option(
+        metavar="BY",
+        help="created, finished, or a metric such as val/accuracy; of jobs also duration, spec.FIELD, label.NAME.",
+        show_default="created",
+    ),
 ]
 Direction = Annotated[Order | None, typer.Option("--order", help="Direction.", show_default="newest or best first")]
 ACCURACIES = ("val/accuracy", "accuracy")
@@ -74,7 +78,9 @@ def filters(
 
 def metric_column(sort: str | None, numbers: Callable[[Any], Any]) -> list[Column[Any]]:
     """The column of the metric by which a list is sorted, where it has none anyway."""
-    if sort is None or sort in TIMES or sort.removeprefix("metric:") in ACCURACIES:
+    if sort is None or sort in (*TIMES, *COLUMNS) or sort.removeprefix("metric:") in ACCURACIES:
+        return []
+    if sort.startswith(("spec.", "label.", "result.")):
         return []
     found = found_column(f"metric:{sort.removeprefix('metric:')}", numbers)
     return [] if found is None else [replace(found, rank=1)]

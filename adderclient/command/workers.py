@@ -13,8 +13,8 @@ from adderclient.command.columns import Column
 from adderclient.command.errors import UsageError
 from adderclient.command.listing import Listed, Request, listing
 from adderclient.command.output import note, print_json
-from adderclient.formats import ago
-from adderclient.records import Worker
+from adderclient.formats import ago, size
+from adderclient.records import Worker, WorkerSample
 
 WorkerName = Annotated[
     str, typer.Argument(metavar="WORKER", help="A worker's id, its beginning, or the name of a host with one worker.")
@@ -29,9 +29,19 @@ COLUMNS: tuple[Column[Worker], ...] = (
     Column("running", lambda one: one.running, rank=2, right=True),
     Column("slots", lambda one: one.slots, rank=3, right=True),
     Column("devices", lambda one: list(dict.fromkeys(one.devices)), rank=4, cut=True),
+    Column("cpu", lambda one: one.cpu, rank=8, right=True),
+    Column("memory", lambda one: one.memory_bytes, lambda one: size(one.memory_bytes), rank=9, right=True),
     Column("heartbeat", lambda one: one.heartbeat_at, lambda one: ago(one.heartbeat_at), rank=6, heading="HEARD OF"),
     Column("started", lambda one: one.started_at, lambda one: ago(one.started_at), extra=True),
     Column("memory_mb", lambda one: one.memory_mb, right=True, extra=True),
+)
+
+SAMPLES: tuple[Column[WorkerSample], ...] = (
+    Column("time", lambda one: one.time, rank=0),
+    Column("cpu", lambda one: one.cpu, rank=1, right=True),
+    Column("memory", lambda one: one.memory_bytes, lambda one: size(one.memory_bytes), rank=2, right=True),
+    Column("gpu", lambda one: one.gpu, rank=3, right=True),
+    Column("gpu_memory", lambda one: one.gpu_memory_bytes, lambda one: size(one.gpu_memory_bytes), rank=4, right=True),
 )
 
 
@@ -47,6 +57,12 @@ def list_workers(client: Client, request: Request) -> Listed[Worker]:
     workers = client.workers.list()
     start = "No worker is alive; queued jobs wait. Start one with: adder worker start"
     return Listed(workers, COLUMNS, [] if workers else [start])
+
+
+@listing(paged=False)
+def samples(client: Client, request: Request, name: WorkerName) -> Listed[WorkerSample]:
+    """Show the cores, memory and GPUs that a worker and its jobs used in the last hours."""
+    return Listed(client.workers.samples(name), SAMPLES)
 
 
 def drain(
@@ -86,5 +102,8 @@ def undrain(name: WorkerName, url: Url = None, as_json: AsJson = False) -> None:
 
 
 group = groups.group(
-    "worker", "See who runs the jobs, and let a worker leave.", list_workers, {"drain": drain, "undrain": undrain}
+    "worker",
+    "See who runs the jobs, and let a worker leave.",
+    list_workers,
+    {"samples": samples, "drain": drain, "undrain": undrain},
 )

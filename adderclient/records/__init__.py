@@ -18,7 +18,7 @@ from adderclient.records.jobs import (
 )
 from adderclient.records.models import Costs, Latency, Model, Timed
 from adderclient.records.recipes import Recipe
-from adderclient.records.service import Found, Readiness, Worker
+from adderclient.records.service import Found, Readiness, Worker, WorkerSample
 from adderclient.records.sweeps import Best, Sweep, Trial
 from adderclient.records.webhooks import Delivery, NewWebhook, Webhook
 
@@ -59,4 +59,5 @@ __all__ = [
     "Validation",
     "Webhook",
     "Worker",
+    "WorkerSample",
 ]

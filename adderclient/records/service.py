@@ -42,10 +42,31 @@ class Worker(Record):
     """``finish`` or ``hand_over``: how it was asked to leave."""
     running: int = 0
     """Jobs that it owns."""
+    cpu: float | None = None
+    """Cores that it and its jobs use; None before its first sample."""
+    memory_bytes: int | None = None
+    """Memory that they use."""
     info: Json = field(default_factory=dict)
     """Versions, threads, kernel backends and devices."""
     started_at: datetime | None = None
     heartbeat_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class WorkerSample(Record):
+    """What a worker and its jobs used in the time up to a moment."""
+
+    SUMMARY = ("time", "cpu", "memory_bytes")
+
+    time: datetime | None = None
+    cpu: float = 0.0
+    """Cores in use: CPU time by time."""
+    memory_bytes: int = 0
+    """The most resident memory."""
+    gpu: float | None = None
+    """GPUs in use: the sum of the share of the time in which each computed; None without a GPU."""
+    gpu_memory_bytes: int | None = None
+    """Memory of the GPUs that was in use."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

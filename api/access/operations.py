@@ -88,6 +88,7 @@ CALLS: Final[Mapping[str, Role | None]] = {
     "POST /v1/webhooks/{id}/deliveries/{delivery_id}/redeliver": ADMIN,
     # the service
     "GET /v1/workers": OPERATOR,
+    "GET /v1/workers/{id}/samples": OPERATOR,
     "POST /v1/workers/{id}/drain": OPERATOR,
     "DELETE /v1/workers/{id}/drain": OPERATOR,
     "GET /v1/system": OPERATOR,

@@ -14,6 +14,7 @@ from addercore.errors import AdderError
 from api.http.dependencies import known_id
 from api.jobs.submission import counts_of
 from api.web.formats import is_number
+from jobs import system_metrics
 from jobs.access.scope import OwnTransaction
 from jobs.documents import require_readable
 from jobs.errors import NotFound
@@ -101,7 +102,9 @@ def numbers(result: Mapping[str, Any] | None) -> dict[str, float]:
 
 
 def _names(session: OwnTransaction, job: Job) -> frozenset[str]:
-    return frozenset(session.execute(select(Metric.name).where(Metric.job_id == job.id).distinct()).scalars())
+    """Of what it measured step by step; samples of the system are counted in seconds."""
+    found = session.execute(select(Metric.name).where(Metric.job_id == job.id).distinct()).scalars()
+    return frozenset(found) - frozenset(system_metrics.NAMES)
 
 
 def _counts(session: OwnTransaction, job: Job) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from fastapi import Depends, Query
@@ -10,12 +11,21 @@ from pydantic import Field
 from addercore.config.fields import Form
 from jobs.finding_tables import MAX_METRIC
 from jobs.repository.finding import Order, Wanted
+from jobs.repository.ordering import OWN, PREFIXES
 
 NO_NUL = r"^[^\x00]*$"
 MOST_SEARCHED = 100
 """Characters of a search."""
+LONGEST_COLUMN = 150
+"""Characters of a column's name."""
 SORT = rf"^(created|finished|metric:[^\x00]{{1,{MAX_METRIC}}})$"
 """By what a list may be sorted."""
+SORT_JOBS = (
+    rf"^(created|finished|{'|'.join(OWN)}|metric:[^\x00]{{1,{MAX_METRIC}}}"
+    rf"|({'|'.join(map(re.escape, PREFIXES))})[^\x00]{{1,{LONGEST_COLUMN}}})$"
+)
+"""By what a list of jobs may be sorted."""
+SORTS_JOBS = f"created, finished, {', '.join(OWN)}, metric:NAME, spec.FIELD, label.NAME or result.NAME"
 
 Labels = Annotated[
     list[
@@ -60,10 +70,20 @@ SortedBy = Annotated[
         examples=["metric:val/accuracy"],
     ),
 ]
+JobsSortedBy = Annotated[
+    Annotated[str, Field(pattern=SORT_JOBS), Form(SORTS_JOBS)],
+    Query(
+        description="`created`, `finished`, `metric:NAME` (a number of the result), or a column: `duration`, `kind`, "
+        "`name`, `progress`, `status`, `spec.FIELD`, `label.NAME`, `result.NAME`. Numbers come before texts, jobs "
+        "without a value last.",
+        examples=["metric:val/accuracy", "spec.optimizer.eta"],
+    ),
+]
 InOrder = Annotated[
     Order | None,
     Query(
-        description="`asc` or `desc`. By default the newest come first, and by a metric the best: the least of one "
+        description="`asc` or `desc`. By default the newest come first, the largest of numbers, the first of names and "
+        "labels, and by a metric or a result the best: the least of one "
         "whose name holds `loss`, `latency`, `_ms`, `bytes` or `energy`, else the greatest.",
     ),
 ]
@@ -82,5 +102,19 @@ async def _wanted(
     return Wanted(pairs, q, starred, sweep, dataset, sort, order)
 
 
+async def _jobs_wanted(
+    label: Labels = [],  # noqa: B006
+    q: Search = "",
+    starred: Starred = None,
+    sweep: OfSweep = None,
+    dataset: OfDataset = None,
+    sort: JobsSortedBy = "created",
+    order: InOrder = None,
+) -> Wanted:
+    return await _wanted(label, q, starred, sweep, dataset, sort, order)
+
+
+ListedJobs = Annotated[Wanted, Depends(_jobs_wanted)]
+"""Which jobs are wanted, and in which order."""
 Listed = Annotated[Wanted, Depends(_wanted)]
 """Which rows of a list are wanted, and in which order."""

@@ -9,17 +9,15 @@ from functools import cache
 from typing import Any, Final
 
 from addercore.config.schema import fields, schema_of
+from api.http.lists import LONGEST_COLUMN
 from api.web.formats import UNKNOWN, is_number, metric
+from jobs.repository.ordering import LABEL, PREFIXES, RESULT, SPEC
 from jobs.spec import KINDS, SUBMITTED
 from jobs.tables import Job
 
-SPEC, LABEL, RESULT = "spec.", "label.", "result."
-PREFIXES: Final = (SPEC, LABEL, RESULT)
 FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r")
 MOST: Final = 20
 """Columns that one address may name."""
-LONGEST: Final = 150
-"""Characters of a column's name."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +30,6 @@ class Column:
     def title(self) -> str:
         """Its name without what it is of."""
         return self.name.partition(".")[2]
-
-    @property
-    def sort(self) -> str | None:
-        """How a list is sorted by it; None where the service cannot."""
-        return f"metric:{self.title}" if self.name.startswith(RESULT) else None
 
     def value(self, job: Job, labels: Mapping[str, str]) -> Any:
         """Its value of a job; None where the job has none."""
@@ -51,7 +44,7 @@ class Column:
             return UNKNOWN
         if is_number(value):
             return metric(value, self.title) if self.name.startswith(RESULT) else json.dumps(value)
-        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)[:LONGEST]
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)[:LONGEST_COLUMN]
 
 
 def _at(document: Any, name: str) -> Any:
@@ -68,7 +61,9 @@ def columns_of(names: Iterable[str]) -> tuple[Column, ...]:
     """The columns that an address names, each once. Raises ValueError with a sentence about the first bad one."""
     found = tuple(dict.fromkeys(name for name in names if name))
     for name in found:
-        if not (name.startswith(PREFIXES) and len(name) <= LONGEST and name.isprintable() and name.partition(".")[2]):
+        if not (
+            name.startswith(PREFIXES) and len(name) <= LONGEST_COLUMN and name.isprintable() and name.partition(".")[2]
+        ):
             raise ValueError(f"A column is spec.FIELD, label.NAME or result.NAME, got {name[:60]!r}.")
     if len(found) > MOST:
         raise ValueError(f"A table has at most {MOST} columns of the reader's choice, got {len(found)}.")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from api.jobs.columns import LONGEST, Column, columns_of
+from api.http.lists import LONGEST_COLUMN
+from api.jobs.columns import Column, columns_of
 from api.web.sorting import Asked
 from jobs.states import Status
 
@@ -48,7 +49,7 @@ def parse_filters(
     for value in filter(None, status):
         if value not in set(Status):
             raise ValueError(f"There is no status {value!r}; known: {', '.join(Status)}.")
-    if len(group) > LONGEST or not group.isprintable():
+    if len(group) > LONGEST_COLUMN or not group.isprintable():
         raise ValueError(f"Jobs are grouped by the name of a label, got {group[:60]!r}.")
     chosen = columns_of(columns)
     return Filters(**vars(asked), status=tuple(filter(None, status)), kind=kind, columns=chosen, group=group)

@@ -72,7 +72,8 @@ def metrics(
         list[Annotated[str, Query(max_length=100, pattern=r"^[^\x00]*$")]],
         Query(
             max_length=200,
-            description="Only metrics of these names; repeat the parameter for several.",
+            description="Only metrics of these names; repeat the parameter for several. Where none is named, all but "
+            "`system/…`.",
             examples=[["val/accuracy"]],
         ),
     ] = [],  # noqa: B006
@@ -102,6 +103,10 @@ def metrics(
 
     With `points` it returns few enough to draw, of all steps or of those from `from_step` to `to_step`; `thinned` names
     the metrics of which it left points out.
+
+    `system/cpu` (cores in use), `system/memory_bytes`, `system/gpu` (GPUs in use) and `system/gpu_memory_bytes` say
+    what all processes of the job used; their `step` counts the seconds since it first began. They are read by their
+    names.
 
     A client that polls with `after_seq` of the last point it has seen gets every point once. `step` counts batches and
     `epoch` epochs, both from the start of the job.

@@ -17,6 +17,7 @@ from addercore.config import unfit_for_integers
 from api.access.acting import Acting
 from api.http.dependencies import ServiceDep, known_id
 from api.http.listing import readable, readable_rows
+from api.http.lists import SORT_JOBS, SORTS_JOBS
 from api.http.web_forms import form_pairs
 from api.jobs.analysis_view import analysis_view, run_names
 from api.jobs.columns import as_cell, known_columns
@@ -34,6 +35,7 @@ from api.web.formats import iso
 from api.web.header import PAGE_SIZE, page_header
 from api.web.html import error_page, page
 from api.web.sorting import AskedDep
+from jobs import system_metrics
 from jobs.access.scope import OwnTransaction
 from jobs.documents import require_readable
 from jobs.errors import BadCursor, NotFound, TooManyWords
@@ -66,7 +68,7 @@ def job_list(
 ) -> HTMLResponse:
     """All jobs that match the filters, newest first or as a column says; by groups where a label is named."""
     try:
-        filters = parse_filters(asked.parse(), status, kind, col, group)
+        filters = parse_filters(asked.parse(SORT_JOBS, SORTS_JOBS), status, kind, col, group)
         with service.database.read() as session:
             context = _list_context(session, service, filters, after)
     except (ValueError, BadCursor, TooManyWords) as error:
@@ -126,7 +128,7 @@ def job_table(
 ) -> Response:
     """The table of jobs as CSV: the view of the page `/` with the same address, all of its pages in one."""
     try:
-        filters = parse_filters(asked.parse(), status, kind, col)
+        filters = parse_filters(asked.parse(SORT_JOBS, SORTS_JOBS), status, kind, col)
         with service.database.read() as session:
             jobs = all_jobs(session, filters, MOST_LINES)
             labels = lifecycle.labels_of(session, [job.id for job in jobs])
@@ -210,6 +212,8 @@ def _detail_context(session: OwnTransaction, service: Acting, job: Job) -> dict[
         "artifacts": artifacts,
         "analysis": analysis,
         "runs": run_names(job),
+        "system_metrics": system_metrics.NAMES,
+        "sampled": history.last_value(session, job.id, system_metrics.CPU) is not None,
         "labels": view.labels,
         "scalars": [] if analysis else _scalars(job.result),
         "confusion": confusion_of(job),

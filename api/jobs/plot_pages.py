@@ -9,9 +9,11 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
 from api.http.dependencies import ServiceDep
+from api.http.lists import SORT_JOBS, SORTS_JOBS
 from api.jobs.columns import Column, columns_of, known_columns
 from api.jobs.filters import Filters, parse_filters
 from api.jobs.listing import all_jobs
+from api.jobs.measured import LATENCY, latencies
 from api.jobs.scatter import Side, dots, draw, front
 from api.web.header import page_header
 from api.web.html import error_page, page
@@ -44,8 +46,8 @@ def plot(
 ) -> HTMLResponse:
     """Two columns against each other. `x_best` and `y_best` say what the Pareto front looks for."""
     try:
-        filters = parse_filters(asked.parse(), status, kind)
-        across, up = (columns_of([name])[0] if name else Column("") for name in (x or X, y or Y))
+        filters = parse_filters(asked.parse(SORT_JOBS, SORTS_JOBS), status, kind)
+        across, up = (_column(name) for name in (x or X, y or Y))
         sides = tuple(
             Side(column, axis in log, best == "most" if best else is_share(column.title))
             for column, axis, best in ((across, "x", x_best), (up, "y", y_best))
@@ -58,9 +60,14 @@ def plot(
     return page(request, "plot.html", context)
 
 
+def _column(name: str) -> Column:
+    return Column(name) if name == LATENCY else columns_of([name])[0]
+
+
 def _context(session: OwnTransaction, filters: Filters, x: Side, y: Side) -> dict[str, Any]:
     jobs = all_jobs(session, filters, MOST_JOBS)
-    found = dots(jobs, x.column, y.column)
+    asked = (x.column.name, y.column.name)
+    found = dots(jobs, x.column, y.column, {LATENCY: latencies(session, jobs)} if LATENCY in asked else None)
     best = front(found, x, y)
     rows = sorted(found, key=lambda dot: (dot.job not in best, dot.x))
     names = known_columns(jobs, lifecycle.labels_of(session, [job.id for job in jobs]))
@@ -71,5 +78,7 @@ def _context(session: OwnTransaction, filters: Filters, x: Side, y: Side) -> dic
         "figure": draw(found, x, y, best),
         "rows": [(dot, x.text(dot.x), y.text(dot.y), dot.job in best) for dot in rows],
         "jobs": len(jobs),
-        "known_columns": names,
+        "known_columns": [LATENCY, *names],
+        "tabled": LATENCY not in asked,
+        "choices": [("energy", X, Y), ("measured latency", LATENCY, Y)],
     }

@@ -13,7 +13,7 @@ from api.http.dependencies import After, Document, IdempotencyKey, JobId, Limit,
 from api.http.documents import json_body, location
 from api.http.edits import EDIT_BODY, EDIT_ERRORS, Change
 from api.http.listing import readable, readable_rows
-from api.http.lists import Listed
+from api.http.lists import ListedJobs
 from api.http.problems import Problem, documented
 from api.jobs import creation, submission
 from api.jobs.schemas import Job, Validation
@@ -124,7 +124,7 @@ def submit(
 @router.get("", response_model=Page[Job], summary="List jobs", responses=documented("invalid", "bad_cursor"))
 def list_jobs(
     service: ServiceDep,
-    wanted: Listed,
+    wanted: ListedJobs,
     status: Annotated[
         list[Status], Query(max_length=8, description="Any of these; repeat the parameter for several.")
     ] = [],  # noqa: B006  (FastAPI copies it)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -43,11 +43,19 @@ class Side:
         return metric(value, self.column.title)
 
 
-def dots(jobs: Sequence[Job], x: Column, y: Column) -> list[Dot]:
-    """The jobs that have a number in both columns, by the method of their network."""
+def dots(
+    jobs: Sequence[Job], x: Column, y: Column, measured: Mapping[str, Mapping[str, float]] | None = None
+) -> list[Dot]:
+    """The jobs that have a number in both columns, by the method of their network.
+
+    `measured`: of columns that are none of the table, the numbers by the id of a job.
+    """
+    measured = measured or {}
     found = []
     for job in jobs:
-        one, other = x.value(job, {}), y.value(job, {})
+        one, other = (
+            measured[side.name].get(job.id) if side.name in measured else side.value(job, {}) for side in (x, y)
+        )
         if is_number(one) and is_number(other):
             model = job.spec.get("model")
             method = model.get("method") if isinstance(model, dict) else None

@@ -98,8 +98,11 @@ class AskedQuery:
         self._label, self._texts = label, (q, dataset, sweep)
         self._starred, self._sort, self._order = starred == "true", sort, order
 
-    def parse(self) -> Asked:
-        """What is asked for. Raises ValueError with a sentence about what is malformed."""
+    def parse(self, sorts: str = SORT, named: str = "created, finished or metric:NAME") -> Asked:
+        """What is asked for. Raises ValueError with a sentence about what is malformed.
+
+        `sorts` matches the orders that there are, and `named` says them.
+        """
         labels = []
         for text in filter(None, self._label):
             key, colon, value = text.partition(":")
@@ -108,8 +111,8 @@ class AskedQuery:
             labels.append((key, value))
         if any("\0" in text or len(text) > MOST_SEARCHED for text in self._texts):
             raise ValueError(f"A search and a name have at most {MOST_SEARCHED} characters, and no NUL.")
-        if self._sort and not re.fullmatch(SORT, self._sort):
-            raise ValueError(f"A list is sorted by created, finished or metric:NAME, got {self._sort[:60]!r}.")
+        if self._sort and not re.fullmatch(sorts, self._sort):
+            raise ValueError(f"A list is sorted by {named}, got {self._sort[:60]!r}.")
         if self._order and self._order not in ORDERS:
             raise ValueError(f"An order is asc or desc, got {self._order[:60]!r}.")
         q, dataset, sweep = self._texts

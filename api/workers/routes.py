@@ -12,11 +12,12 @@ from api.http.dependencies import ServiceDep, known_query
 from api.http.problems import bad_fields, documented, invalid
 from api.schemas import Page
 from api.workers.liveness import worker_states
-from api.workers.schemas import WorkerState
+from api.workers.schemas import WorkerSample, WorkerState
 from jobs.access.scope import ServiceTransaction
 from jobs.errors import NotFound
 from jobs.repository import workers
 from jobs.states import Drain
+from jobs.system_metrics import samples_of
 from jobs.tables import Worker
 
 router = APIRouter(prefix="/v1/workers", tags=["workers"], dependencies=[Depends(known_query)])
@@ -69,6 +70,25 @@ def list_workers(service: ServiceDep) -> Page[WorkerState]:
     """
     with service.read_all() as session:
         return Page.of(worker_states(session, service.settings))
+
+
+@router.get(
+    "/{id}/samples",
+    response_model=Page[WorkerSample],
+    summary="What a worker used",
+    responses=documented("not_found", "conflict"),
+)
+def list_samples(service: ServiceDep, id: WorkerName) -> Page[WorkerSample]:
+    """Returns the CPU, memory and GPUs that a worker and its jobs used, oldest first, all on one page.
+
+    The samples stand for equal parts of the last hours (`ADDER_WORKER_SAMPLE_HOURS`, 2 by default); the last one is
+    under way. What a job used is among its metrics.
+
+    Errors: 404 `not_found` for a name that no live worker has; 409 `conflict` for a name that several have.
+    """
+    with service.read_all() as session:
+        worker = workers.find(session, id, service.settings.live_ms, lock=False)
+        return Page.of([WorkerSample.of(sample) for sample in samples_of(worker.stats)])
 
 
 ORDER_BODY: dict[str, Any] = {

@@ -12,7 +12,9 @@ from sqlalchemy.orm import InstrumentedAttribute, aliased, defer
 from jobs.access.scope import OwnTransaction
 from jobs.errors import TooManyWords
 from jobs.finding_tables import JobMetric, JobWord, ModelLabel, ModelMetric, ModelWord
-from jobs.repository.paging import Conditions, Keys, Page, sorted_page
+from jobs.repository import ordering
+from jobs.repository.core import now
+from jobs.repository.paging import Conditions, Keys, Page, Place, Valued, place_of, sorted_page
 from jobs.states import Status
 from jobs.sweeps.objectives import direction_of
 from jobs.tables import TAIL, Dataset, Job, Label, Model, Sweep, Trial
@@ -20,6 +22,8 @@ from jobs.words import MOST_ASKED, asked
 
 Order = Literal["asc", "desc"]
 METRIC = "metric:"
+NAMED = ("kind", "name", "status")
+"""Orders of texts, which begin with the first ones."""
 FEW = 2000
 """Rows with a label or a word up to which these are looked up first. Beyond, the list is read in its order and each row
 asked for it: so many have it that a page is full soon."""
@@ -41,9 +45,9 @@ class Wanted:
     dataset: str | None = None
     """A published name, a user's (all versions), `name@version`, or an id."""
     sort: str = "created"
-    """`created`, `finished` or `metric:NAME`."""
+    """`created`, `finished` or `metric:NAME`; of jobs also a column (`ordering.sorts`)."""
     order: Order | None = None
-    """None: the newest or the best first."""
+    """None: the newest, the best, the largest, or of names the first ones first."""
 
     @property
     def metric(self) -> str | None:
@@ -54,7 +58,12 @@ class Wanted:
         """Whether the largest comes first: the newest, or the best of a metric of which more is better."""
         if self.order is not None:
             return self.order == "desc"
-        return self.metric is None or direction_of(self.metric) == "maximize"
+        measured = self.metric or (
+            self.sort.removeprefix(ordering.RESULT) if self.sort.startswith(ordering.RESULT) else None
+        )
+        if measured is not None:
+            return direction_of(measured) == "maximize"
+        return self.sort not in NAMED and not self.sort.startswith(ordering.LABEL)
 
     def scope(self) -> dict[str, Any]:
         """What a cursor must agree with. Fields that say nothing are left out, so that older cursors stay valid."""
@@ -106,9 +115,9 @@ def list_jobs(
         own.append(Job.kind == kind)
     conditions = _conditions(session, JOBS, wanted, *own)
     scope = {"list": "jobs", "status": sorted(status), "kind": kind, "labels": sorted(wanted.labels)} | wanted.scope()
-    keys = _keys(JOBS, wanted)
+    keys = _job_keys(session, wanted, None if after is None else place_of(after, scope))
     if wanted.metric is not None and status and Status.SUCCEEDED not in status:
-        keys = replace(keys, having=None, lacking=select(Job.id))  # jobs that succeeded alone have final metrics
+        keys = replace(keys, valued=(), lacking=select(Job.id))  # jobs that succeeded alone have final metrics
     return sorted_page(session, select(Job), Job.id, keys, conditions, scope, limit, after)
 
 
@@ -203,6 +212,14 @@ def _datasets(session: OwnTransaction, name: str) -> list[str]:
     return [name, *session.execute(query).scalars()]
 
 
+def _job_keys(session: OwnTransaction, wanted: Wanted, at: Place | None) -> Keys:
+    if not ordering.sorts(wanted.sort):
+        return _keys(JOBS, wanted)
+    as_of = now(session) if at is None or at.as_of is None else at.as_of
+    sqlite = session.get_bind().dialect.name == "sqlite"
+    return ordering.keys_of(wanted.sort, sqlite=sqlite, descending=wanted.descending, as_of=as_of)
+
+
 def _keys(subject: Subject, wanted: Wanted) -> Keys:
     row = subject.row
     if wanted.metric is not None:
@@ -211,16 +228,16 @@ def _keys(subject: Subject, wanted: Wanted) -> Keys:
         return Keys(
             lacking=select(row.id).where(~select(owner).where(named, owner == row.id).exists()),
             lacking_order=(row.id,),
-            having=select(owner, table.value).join(row, row.id == owner).where(named),
-            having_order=(table.value, owner),
+            valued=[Valued(select(owner, table.value).join(row, row.id == owner).where(named), (table.value, owner))],
             descending=wanted.descending,
         )
     if wanted.sort == "finished" and row is Job:
         return Keys(
             lacking=select(Job.id).where(Job.finished_at.is_(None)),
             lacking_order=(Job.finished_at, Job.id),  # the first one is NULL in all of them: this is the index's order
-            having=select(Job.id, Job.finished_at).where(Job.finished_at.is_not(None)),
-            having_order=(Job.finished_at, Job.id),
+            valued=[
+                Valued(select(Job.id, Job.finished_at).where(Job.finished_at.is_not(None)), (Job.finished_at, Job.id))
+            ],
             descending=wanted.descending,
         )
     return Keys(lacking=select(row.id), lacking_order=(row.id,), descending=wanted.descending)

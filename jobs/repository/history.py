@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
+from jobs import system_metrics
 from jobs.access.scope import Transaction
 from jobs.errors import NotFound
 from jobs.tables import Artifact, Event, Job, LogChunk, Metric
@@ -18,10 +19,10 @@ Point = Row[int, str, int, int, float | None, int]
 def metrics(
     session: Transaction, job_id: str, *, names: Sequence[str] = (), after_seq: int = 0, limit: int = 10_000
 ) -> Sequence[Point]:
+    """The points of these metrics in order of `seq`; where none is named, of all but those of the system."""
     wanted = (Metric.seq, Metric.name, Metric.step, Metric.epoch, Metric.value, Metric.time)
     query = select(*wanted).where(Metric.job_id == job_id, Metric.seq > after_seq)
-    if names:
-        query = query.where(Metric.name.in_(names))
+    query = query.where(Metric.name.in_(names) if names else Metric.name.not_in(system_metrics.NAMES))
     return session.execute(query.order_by(Metric.seq).limit(limit)).all()
 
 

@@ -115,6 +115,18 @@ def newest_benchmark(session: OwnTransaction, model_id: str) -> Job | None:
     return next((job for job in rows if isinstance(job.spec, dict) and job.spec.get("model_id") == model_id), None)
 
 
+def newest_benchmarks(session: OwnTransaction, most: int = 1000) -> dict[str, Job]:
+    """The newest benchmark that succeeded by the id of its model, among the project's last `most`."""
+    own = (Job.kind == "benchmark", Job.status == Status.SUCCEEDED)
+    rows = session.execute(select(Job).where(*own).order_by(Job.id.desc()).limit(most)).scalars()
+    found: dict[str, Job] = {}
+    for job in rows:
+        model_id = job.spec.get("model_id") if isinstance(job.spec, dict) else None
+        if isinstance(model_id, str) and isinstance(job.result, dict):
+            found.setdefault(model_id, job)
+    return found
+
+
 def models_of(spec: object) -> set[str]:
     """Ids of the models that a job needs while it runs. A spec that cannot be read names none."""
     if not isinstance(spec, dict):

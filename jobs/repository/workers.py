@@ -22,10 +22,11 @@ def present(session: ServiceTransaction, live_ms: int) -> Sequence[Worker]:
     return session.execute(select(Worker).where(shown).order_by(Worker.id)).scalars().all()
 
 
-def find(session: ServiceTransaction, name: str, live_ms: int) -> Worker:
+def find(session: ServiceTransaction, name: str, live_ms: int, *, lock: bool = True) -> Worker:
     """The present worker with this id, or the only one whose id begins with `name` or that runs on the host `name`.
 
-    Its row is locked until the transaction ends, so that nobody forgets the worker while it is being changed.
+    With `lock` its row is locked until the transaction ends, so that nobody forgets the worker while it is being
+    changed.
 
     Raises:
         NotFound: there is none.
@@ -34,7 +35,7 @@ def find(session: ServiceTransaction, name: str, live_ms: int) -> Worker:
     named = or_(Worker.id.startswith(name, autoescape=True), Worker.hostname == name)
     live = {worker.id for worker in present(session, live_ms)}
     query = select(Worker).where(named, Worker.id.in_(live)).order_by(Worker.id)
-    found = session.execute(query.with_for_update()).scalars().all()
+    found = session.execute(query.with_for_update() if lock else query).scalars().all()
     exact = [worker for worker in found if worker.id == name]
     if not found:
         raise NotFound("live worker", name)

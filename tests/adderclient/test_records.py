@@ -45,6 +45,7 @@ SCHEMAS: dict[type[Record], str] = {
     records.Validation: "Validation",
     records.Webhook: "Hook",
     records.Worker: "WorkerState",
+    records.WorkerSample: "WorkerSample",
 }
 SCALARS = {str: "string", int: "integer", float: "number", bool: "boolean", datetime: "date-time"}
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -20,6 +21,7 @@ from jobs.repository.attempts import Claim, NewArtifact
 from jobs.repository.queue import Offer
 from jobs.states import Status
 from jobs.store import ArtifactStore
+from jobs.system_metrics import Sample, points_of
 from jobs.tables import Job
 
 LEASE_MS = 60_000
@@ -32,11 +34,11 @@ class Worker:
         self.store = store
         self.id = new_id("worker")
 
-    def heartbeat(self) -> None:
+    def heartbeat(self, **stats: Any) -> None:
         with self.database.write(SERVICE) as session:
             info = {"torch": "2.13.0", "backends": ["c", "reference"]}
             row = {"id": self.id, "hostname": "here", "pid": 1, "slots": 2, "device": "cpu", "info": info}
-            row |= {"devices": ["cpu"], "memory_mb": 4096, "offers": [], "stats": {}}
+            row |= {"devices": ["cpu"], "memory_mb": 4096, "offers": [], "stats": stats}
             recovery.heartbeat(session, row)
 
     def claim(self) -> Claim:
@@ -59,6 +61,13 @@ class Worker:
         with self.writing(claim) as (session, job):
             attempts.add_metrics(session, job, points)
             job.progress = {"epoch": 0, "epochs": 1, "step": last, "steps": 1000, "fraction": last / 1000}
+
+    def sampled(self, claim: Claim, samples: Sequence[Sample]) -> None:
+        """What the job used; the samples' times count from its beginning."""
+        with self.writing(claim) as (session, job):
+            began = job.started_at or 0
+            at = [replace(one, time=began + one.time) for one in samples]
+            attempts.add_metrics(session, job, [point for one in at for point in points_of(one, began)])
 
     def log(self, claim: Claim, text: str) -> None:
         with self.writing(claim) as (session, job):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from fastapi.routing import APIRoute
@@ -12,6 +13,7 @@ from jobs.access import keys
 from jobs.access.roles import Role
 from jobs.access.scope import DEFAULT
 from jobs.sweeps import driver
+from jobs.system_metrics import Sample, stored
 from tests.api.access.conftest import Access, Party
 from tests.api.attempt import MANIFEST, Worker, model_file
 from tests.api.stand_in import StandIn
@@ -37,7 +39,7 @@ ADDRESSES: Mapping[str, tuple[str, ...]] = {
     "/recipes": ("/recipes",),
     "/sweeps": ("/sweeps",),
     "/sweeps/{sweep_id}": ("/sweeps/{sweep}",),
-    "/plot": ("/plot", "/plot?x=spec.optimizer.eta&log=x"),
+    "/plot": ("/plot", "/plot?x=spec.optimizer.eta&log=x", "/plot?x=measured.latency_ms"),
     "/compare": ("/compare?job={job}&job={failed}",),
     "/sign-in": ("/sign-in",),
     "/keys": ("/keys",),
@@ -87,7 +89,8 @@ def filled(access: Access, party: Party, worker: StandIn) -> dict[str, str]:
             ids[name] = post("/v1/jobs", json=train_body(labels={"study": "first"}, **changes))["id"]
             return worker.claim()
 
-        worker.heartbeat()
+        samples = [Sample(1_763_694_000_000 + 60_000 * n, 1.7 - n % 7 / 10, (40 + n % 9) << 25) for n in range(120)]
+        worker.heartbeat(samples=stored(samples))
         claim = training("job")
         for epoch in range(1, 4):
             worker.epoch(claim, epoch, 3)
@@ -131,4 +134,5 @@ def filled(access: Access, party: Party, worker: StandIn) -> dict[str, str]:
             driver.step(session, ids["sweep"], driver.Rules.of(access.site.settings))
         claim = training("running", priority=5)
         worker.epoch(claim, 4)
+        worker.sampled(claim, [replace(one, time=5000 * n) for n, one in enumerate(samples)])
     return ids

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from jobs.access.scope import DEFAULT, SERVICE
@@ -15,6 +16,7 @@ from jobs.repository.queue import Offer
 from jobs.spec import SPEC
 from jobs.states import Status
 from jobs.store import ArtifactStore
+from jobs.system_metrics import Sample, points_of
 from jobs.tables import Job, Model
 from tests.api.attempt import MANIFEST
 from tests.support.specs import train_spec
@@ -29,7 +31,7 @@ class StandIn:
         self.database = database
         self.store = store
 
-    def heartbeat(self) -> None:
+    def heartbeat(self, **stats: Any) -> None:
         worker = {
             "id": "worker_a",
             "hostname": "atelier",
@@ -39,11 +41,21 @@ class StandIn:
             "devices": ["cpu"],
             "memory_mb": 4096,
             "offers": [],
-            "stats": {},
+            "stats": stats,
             "info": {"threads": 2},
         }
         with self.database.write(SERVICE) as session:
             recovery.heartbeat(session, worker)
+
+    def sampled(self, claim: Claim, samples: Sequence[Sample]) -> None:
+        """What the job used; the samples' times count from its beginning."""
+
+        def add(session: Any, job: Job) -> None:
+            began = job.started_at or 0
+            at = [replace(one, time=began + one.time) for one in samples]
+            attempts.add_metrics(session, job, [point for one in at for point in points_of(one, began)])
+
+        self.write(claim, add)
 
     def submit(self, **changes: Any) -> str:
         with self.database.write(DEFAULT) as session:

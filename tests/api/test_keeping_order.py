@@ -274,7 +274,7 @@ def test_stars_filter_jobs(api: httpx2.Client) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    [{"sort": "name"}, {"sort": "metric:"}, {"sort": "metric:a\x00"}, {"order": "up"}, {"starred": "maybe"},
+    [{"sort": "eta"}, {"sort": "metric:"}, {"sort": "metric:a\x00"}, {"order": "up"}, {"starred": "maybe"},
      {"dataset": "\x00"}, {"sweep": "\x00"}, {"sort": ["created", "x"]}, {"sorted": "created"}],
 )  # fmt: skip
 def test_a_filter_that_is_none_is_refused(lite_api: httpx2.Client, query: dict[str, Any]) -> None:

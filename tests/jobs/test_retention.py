@@ -15,13 +15,14 @@ from jobs import retention
 from jobs.access.scope import DEFAULT
 from jobs.database import Database
 from jobs.errors import JobsError, StoreError
-from jobs.repository import lifecycle, models
+from jobs.repository import history, lifecycle, models
 from jobs.repository.attempts import Claim
 from jobs.retention import DAY_MS, GarbageCollector, collect_garbage
 from jobs.settings import Settings
 from jobs.states import Status
 from jobs.store import ArtifactStore, store_of
 from jobs.store.folder import FolderStore
+from jobs.system_metrics import NAMES, Sample
 from jobs.tables import Artifact, Checkpoint, Event, IdempotencyKey, Job, LogChunk, Metric, Model
 from tests.api.attempt import MANIFEST, Worker
 from tests.support.servers import wait_until
@@ -299,3 +300,21 @@ def test_a_collector_works_by_itself_and_survives_an_absent_database(
         collector._thread.join(timeout=300)
     away.dispose()
     assert sum(swept["jobs"] for swept in told) == 1
+
+
+def test_samples_of_the_system_have_a_rule_of_their_own(
+    database: Database, store: ArtifactStore, worker: Worker, settings: Settings
+) -> None:
+    old, young = started(worker, "old"), started(worker, "young")
+    for claim in (old, young):
+        worker.sampled(claim, [Sample(1000 * n, 0.5, 1 << 20) for n in range(5)])
+        worker.finish(claim)
+    age(database, old.job_id, 10)
+    age(database, young.job_id, 4)
+    collector = GarbageCollector(database, store, settings.model_copy(update={"keep_system_metrics_days": 7.0}))
+    collector.step()
+    with database.read(DEFAULT) as session:
+        left = {claim.job_id: len(history.metrics(session, claim.job_id, names=NAMES)) for claim in (old, young)}
+        assert left == {old.job_id: 0, young.job_id: 10}
+        assert len(history.metrics(session, old.job_id)) == 25, "its metrics stay"
+    assert collector.totals["system_metrics"] == 10

@@ -44,12 +44,13 @@ export class Chart {
   #dragged = null;
   #made = ""; // what #drawn was made for
 
-  /** `options`: {title, y: the name of its axis, format: "plain" | "percent", log: whether the other axis is offered (of shares always)} */
+  /** `options`: {title, y: the name of its axis, format: "plain" | "percent", log: whether the other axis is offered (of shares always), zero: whether its axis begins there} */
   constructor(parent, view, options) {
     this.view = view;
     this.title = options.title;
     this.percent = options.format === "percent";
     this.y = options.y ?? options.title;
+    this.zero = options.zero ?? false;
     this.format = FORMATS[options.format ?? "plain"];
     this.id = `chart-${++charts}`;
     this.element = html("figure", "panel");
@@ -62,6 +63,8 @@ export class Chart {
     this.over = svg("g", { class: "over" });
     this.element.append(this.caption, this.legend, this.svg, this.#tools());
     parent.append(this.element);
+    this.#chosen = view.axisOf(this.title) !== undefined;
+    this.#log = view.axisOf(this.title) ?? false;
     view.join(this);
     gestures(this);
     new ResizeObserver(() => this.request()).observe(this.svg);
@@ -125,6 +128,7 @@ export class Chart {
     this.mode = button("mode", "log", this.format[3], () => {
       this.#chosen = true;
       this.#log = !this.#log;
+      this.view.chooseAxis(this.title, this.#log);
       this.request();
     });
     return this.mode;
@@ -223,7 +227,7 @@ export class Chart {
     const xAxis = axis(kind, (shown[0] <= shown[1] ? shown : this.#whole).map((x) => x / unit.seconds), { count: Math.max(3, width / 75), room: 0 });
     const inside = known.filter(({ x }) => x >= shown[0] && x <= shown[1]);
     const raw = visible.flatMap((one) => one.raw ?? []).filter(({ x }) => x >= shown[0] && x <= shown[1]);
-    const values = (inside.length ? [...inside, ...raw] : known).flatMap(spreadOf);
+    const values = [...(inside.length ? [...inside, ...raw] : known).flatMap(spreadOf), ...(this.zero ? [0] : [])];
     this.#chooseAxis(values);
     const yAxis = axis(this.#log ? this.format[2] : "linear", values, { share: this.percent });
     if (!yAxis) return null;

@@ -11,7 +11,7 @@ const EVERY = 4000; // ms between looks at jobs that still run
 const root = document.getElementById("curves");
 const jobs = JSON.parse(root.dataset.jobs); // [{id, name, final, group}]; jobs of a group differ in nothing but the seed
 const names = JSON.parse(root.dataset.metrics);
-const view = new View();
+const view = new View().share();
 const groups = [...new Set(jobs.map((job) => job.group).filter(Boolean))];
 root.before(view.controls({ bands: groups.length > 0 }));
 const panels = [];
@@ -80,4 +80,5 @@ async function follow() {
 }
 
 await load();
+view.again();
 if (jobs.some((job) => !job.final)) follow();

@@ -7,6 +7,7 @@ import { Chart } from "./chart.js";
 import { live } from "./live.js";
 import { searchLog } from "./logs.js";
 import { feed, Metrics } from "./metrics.js";
+import { startSystem } from "./system.js";
 import { View } from "./view.js";
 
 const PANELS = [
@@ -31,7 +32,7 @@ function startCurves(job, root, final) {
   const chosen = panelsOf(runs);
   const core = chosen.flatMap((panel) => panel.names);
   const first = runs.length ? `${runs[0]}/${OTHER}` : OTHER;
-  const view = new View();
+  const view = new View().share();
   root.before(view.controls());
   const panels = chosen.map((panel) => ({ ...panel, chart: new Chart(root, view, panel) }));
   const other = { chart: new Chart(root, view, { title: "Other", log: true }), names: [first] };
@@ -75,6 +76,7 @@ function startCurves(job, root, final) {
         await new Promise((resolve) => setTimeout(resolve, wait)); // the server is away; the page says so
       }
     }
+    view.again();
     fill(metrics.names);
     if (!final) await metrics.follow();
   })();
@@ -130,4 +132,8 @@ function followLogs() {
 followLogs();
 searchLog();
 const root = document.getElementById("curves");
-if (root) startCurves(document.getElementById("job").dataset.job, root, document.getElementById("now").dataset.final === "yes");
+const { job } = document.getElementById("job").dataset;
+const ended = () => document.getElementById("now").dataset.final === "yes";
+if (root) startCurves(job, root, ended());
+const system = document.getElementById("system");
+if (system) startSystem(job, system, ended);

@@ -222,7 +222,7 @@ def test_a_long_curve_is_drawn_at_once_and_keeps_its_spikes(visit: Open, dashboa
     highest = loss.locator("tbody tr").first.locator("td").last
     wait_until(lambda: "9.000" in highest.inner_text(), "the extremes")
     assert "step 7,778" in highest.inner_text()
-    thinned = [url for url in asked if "points=" in url]
+    thinned = [url for url in asked if "points=" in url and "system" not in url]
     assert ["thin=sample" in url for url in thinned] == [True, False], "a sample first, then the extremes"
     with page.expect_request(lambda request: "thin=mean" in request.url):  # they can be smoothed
         page.get_by_label("Smoothing").fill("0.9")
@@ -253,3 +253,47 @@ def test_seeds_become_a_band(visit: Open, dashboard: Dashboard) -> None:
     assert float(rows[9]["low"]) == pytest.approx(0.7 - 0.5**0.5)
     page.get_by_label("seeds as mean").uncheck()
     wait_until(lambda: loss.locator("path.curve").count() == 3, "a curve of each job")
+
+
+def test_a_view_stands_in_the_address(visit: Open, job: str) -> None:
+    page = visit(f"/jobs/{job}").page
+    page.locator("#curves path.curve").first.wait_for()
+    page.select_option("#x-mode", "epoch")
+    page.check("#log-x")
+    page.fill("#smoothing", "0.6")
+    loss = page.locator("#curves .panel").first
+    loss.get_by_role("button", name="log").click()
+    chosen = loss.get_by_role("button", name="log").get_attribute("aria-pressed")
+    loss.locator("svg").focus()
+    page.keyboard.press("+")
+    page.wait_for_url("**zoom=*")
+    address = page.url
+    for part in ("x=epoch", "log_x=1", "smooth=0.6", "y=Loss%3A", "zoom="):
+        assert part in address, part
+    other = visit(address.partition("//")[2].partition("/")[2].join(("/", ""))).page
+    other.locator("#curves path.raw").first.wait_for()
+    assert other.input_value("#x-mode") == "epoch"
+    assert other.is_checked("#log-x")
+    assert other.input_value("#smoothing") == "0.6"
+    assert other.locator("output").inner_text() == "0.60"
+    first = other.locator("#curves .panel").first
+    assert first.get_by_role("button", name="log").get_attribute("aria-pressed") == chosen
+    assert first.get_by_role("button", name="Reset zoom").is_visible()
+    same = "document.querySelector('#curves svg').getAttribute('aria-label')"
+    drawn = (
+        "[...document.querySelectorAll('#curves .panel:first-child svg text')].map((text) => text.textContent).join()"
+    )
+    wait_until(lambda: other.evaluate(drawn) == page.evaluate(drawn), "the same axes")
+    assert other.evaluate(same) == page.evaluate(same)
+    first.get_by_role("button", name="Reset zoom").click()
+    other.wait_for_url(lambda url: "zoom=" not in url)
+    other.select_option("#x-mode", "step")
+    other.wait_for_url(lambda url: "x=epoch" not in url)
+
+
+def test_an_address_that_is_no_view_is_passed_over(visit: Open, job: str) -> None:
+    page = visit(f"/jobs/{job}?x=parsec&smooth=7&zoom=9:1&y=Loss&y=Loss:cubic").page
+    page.locator("#curves path.curve").first.wait_for()
+    assert page.input_value("#x-mode") == "step"
+    assert page.input_value("#smoothing") == "0"
+    assert page.locator("#curves").get_by_role("button", name="Reset zoom").first.is_hidden()

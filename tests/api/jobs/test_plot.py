@@ -9,6 +9,9 @@ import pytest
 
 from api.jobs.columns import Column
 from api.jobs.scatter import Dot, Side, front
+from jobs.access.scope import DEFAULT
+from jobs.repository import lifecycle
+from jobs.spec import SPEC
 from tests.api.dashboard import Dashboard, Visit
 
 Open = Callable[..., Visit]
@@ -74,3 +77,30 @@ def test_a_plot_of_nothing_says_so_and_a_bad_column_is_told(lite_api: httpx2.Cli
     answer = lite_api.get("/plot?x=energy")
     assert answer.status_code == 400
     assert "spec.FIELD, label.NAME or result.NAME" in answer.text
+
+
+def test_accuracy_over_measured_latency(visit: Open, dashboard: Dashboard) -> None:
+    worker = dashboard.worker
+    ids = []
+    for reached, times in ((0.96, (9.0, 4.0)), (0.95, (8.0,)), (0.97, (12.0,)), (0.99, ())):
+        claim = worker.start()
+        model = worker.publish(claim)
+        worker.succeed(claim, **{"val/accuracy": reached})
+        ids.append(claim.job_id)
+        for p50 in times:  # the newest counts
+            body = {"kind": "benchmark", "model_id": model, "batch_sizes": [2]}
+            with worker.database.write(DEFAULT) as session:
+                lifecycle.submit(session, SPEC.validate_python(body))
+            worker.succeed(worker.claim(), model={"p50_ms": p50, "batch": 2})
+    page = visit("/plot?kind=train").page
+    page.get_by_role("link", name="accuracy over measured latency").click()
+    page.get_by_text("3 of 4 jobs have a number in both columns.").wait_for()
+    assert "kind=train" in page.url, "the filters stay"
+    rows = {
+        str(row.locator("a").get_attribute("href"))[6:]: row.locator("td").all_inner_texts()
+        for row in page.locator("tbody tr").all()
+    }
+    assert {id_: (row[1], row[3]) for id_, row in rows.items()} == {
+        ids[0]: ("2", "yes"), ids[1]: ("4", ""), ids[2]: ("6", "yes"),
+    }  # fmt: skip
+    assert page.locator("svg.figure a .front").count() == 2

@@ -40,7 +40,7 @@ def test_columns_of_specs_labels_and_results(visit: Open, dashboard: Dashboard) 
     assert page.locator(f"#{second} .c-more").all_inner_texts() == ["0.2", "eta", "96.00 %"]
     assert page.locator(f"#{waits} .c-more").all_inner_texts() == ["0.1", "–", "–"]
     page.click("thead a:text-is('val/accuracy')")
-    page.wait_for_url("**sort=metric*")
+    page.wait_for_url("**sort=result*")
     assert [row.get_attribute("id") for row in page.locator("tbody tr").all()] == [second, first, waits]
     assert "col=label.study" in page.url
     page.click(".chip:has-text('label.study')")
@@ -115,3 +115,65 @@ def test_a_star_is_given_in_the_list(visit: Open, dashboard: Dashboard) -> None:
     page = visit("/").page
     page.click(f"#{job} button.star")
     page.locator(f"#{job} button.star[aria-pressed=true]").wait_for()
+
+
+def test_every_column_sorts_by_its_head(visit: Open, dashboard: Dashboard) -> None:
+    worker = dashboard.worker
+    ids = []
+    for eta, study in ((0.1, "b"), (0.3, "a"), (0.2, "c")):
+        claim = worker.start(optimizer={"eta": eta}, labels={"study": study})
+        worker.succeed(claim, counts={"energy_joules": eta / 1e6})
+        ids.append(claim.job_id)
+    opened = visit("/?col=spec.optimizer.eta&col=label.study&col=result.counts.energy_joules&col=spec.model.layers")
+    page = opened.page
+
+    def rows() -> list[str]:
+        return [str(row.get_attribute("id")) for row in page.locator("tbody tr").all()]
+
+    heads = page.locator("table.jobs thead th")
+    assert heads.count() == page.locator("table.jobs thead th[aria-sort] a").count() == 10
+    assert rows() == ids[::-1]
+    page.locator("thead a:text-is('optimizer.eta')").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**sort=spec.optimizer.eta*")
+    assert rows() == [ids[1], ids[2], ids[0]]
+    assert page.locator("th[aria-sort=descending]").inner_text() == "optimizer.eta ↓"
+    page.locator("thead a:has-text('optimizer.eta')").click()
+    page.wait_for_url("**order=asc*")
+    assert rows() == [ids[0], ids[2], ids[1]]
+    page.locator("thead a:text-is('study')").click()
+    page.wait_for_url("**sort=label.study*")
+    assert rows() == [ids[1], ids[0], ids[2]]
+    page.locator("thead a:text-is('counts.energy_joules')").click()
+    page.wait_for_url("**sort=result.counts*")
+    assert rows() == [ids[0], ids[2], ids[1]], "the least energy first"
+    assert "col=label.study" in page.url
+    for head in ("Status", "Job", "Progress", "Duration"):
+        page.get_by_role("link", name=head, exact=True).click()
+        page.wait_for_url(f"**sort={ {'Job': 'name'}.get(head, head.lower()) }*")
+        assert len(rows()) == 3
+
+
+def test_lists_are_sorted_by_a_column_over_rest(api: httpx2.Client) -> None:
+    ids = [
+        api.post("/v1/jobs", json=train_body(seed=seed, labels={"n": str(seed)})).raise_for_status().json()["id"]
+        for seed in (3, 1, 2)
+    ]
+    found, after = [], None
+    while True:
+        query = {"sort": "spec.seed", "order": "asc", "limit": 1} | ({"after": after} if after else {})
+        page = api.get("/v1/jobs", params=query).raise_for_status().json()
+        found += [job["id"] for job in page["data"]]
+        after = page["next"]
+        if after is None:
+            break
+    assert found == [ids[1], ids[2], ids[0]]
+    table = list(csv.DictReader(io.StringIO(api.get("/jobs.csv?sort=label.n&order=desc").text)))
+    assert [row["id"] for row in table] == [ids[0], ids[2], ids[1]]
+    for path, status in (
+        ("/v1/jobs?sort=eta", 422),
+        ("/v1/models?sort=spec.seed", 422),
+        ("/?sort=eta", 400),
+        ("/models?sort=name", 400),
+    ):
+        assert api.get(path).status_code == status, path

@@ -15,8 +15,9 @@ from jobs.repository import attempts
 from jobs.scheduling import Rules
 from jobs.settings import Settings
 from jobs.states import Status
+from jobs.system_metrics import Sample, stored
 from jobs.tables import Worker as WorkerRow
-from tests.api.attempt import Worker
+from tests.api.attempt import TIME, Worker
 from tests.api.conftest import Running, running
 from tests.conftest import quick_settings
 from tests.support.servers import Valkey
@@ -131,3 +132,26 @@ def test_submissions_and_claims_go_by_the_same_age() -> None:
     settings = Settings(renew_seconds=7)
     assert Rules.of(settings).live_ms == settings.live_ms == 21_000
     assert Rules().live_ms == Settings().live_ms == 30_000
+
+
+def test_what_a_worker_used_over_its_last_hours(api: httpx2.Client, worker: Worker) -> None:
+    worker.heartbeat()
+    assert api.get(f"/v1/workers/{worker.id}/samples").json()["data"] == []
+    assert api.get("/v1/workers").json()["data"][0]["cpu"] is None
+    page = api.get("/workers").text
+    assert "and its jobs" not in page, "there is nothing to draw yet"
+    samples = [Sample(TIME + 60_000 * n, 0.5 * n, (n + 1) << 30, 0.25, 3 << 30) for n in range(4)]
+    worker.heartbeat(samples=stored(samples))
+    answer = api.get(f"/v1/workers/{worker.id[:-3]}/samples").json()["data"]
+    assert answer[3] == {
+        "time": "2025-11-21T03:03:00.123Z", "cpu": 1.5, "memory_bytes": 4 << 30,
+        "gpu": 0.25, "gpu_memory_bytes": 3 << 30,
+    }  # fmt: skip
+    assert [one["cpu"] for one in answer] == [0.0, 0.5, 1.0, 1.5]
+    (listed,) = api.get("/v1/workers").json()["data"]
+    assert (listed["cpu"], listed["memory_bytes"]) == (1.5, 4 << 30)
+    assert api.get("/v1/workers/worker_gone/samples").status_code == 404
+    page = api.get("/workers").text
+    assert "CPU cores in use of here: 1.5 now, at most 1.5 in the last 3 minutes" in page
+    assert "Memory of here: 4.3 GB now" in page
+    assert "GPUs in use of here: 0.25 now" in page
