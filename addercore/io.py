@@ -20,6 +20,7 @@ from addercore.data.image_input import ImageLike, read_image
 from addercore.devices import resolve_device
 from addercore.errors import BadModel
 from addercore.networks import build
+from addercore.nn.plan import Planned
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Model:
 
     def __init__(self, network: Network, module: nn.Module, manifest: dict[str, Any]) -> None:
         self.network, self.module, self.manifest = network, module, manifest
+        self._planned = Planned(module)
         self.classes: list[str] = list(manifest["classes"])
         self.mean: list[float] = manifest["preprocessing"]["mean"]
         self.std: list[float] = manifest["preprocessing"]["std"]
@@ -85,6 +87,24 @@ class Model:
         return prepare(pixels[None], self.network.input_shape[1:], self.mean, self.std), found.notes
 
     @torch.inference_mode()
+    def scores(self, images: Tensor) -> Tensor:
+        """Scores of prepared images, by a plan where the module allows one (docs/kernels.md).
+
+        A change of the module shows in the next call, but for one through `tensor.data` in place, which torch counts
+        as none: change parameters under `torch.no_grad()`.
+
+        Args:
+            images: (N, c, h, w), normalised, on any device.
+
+        Returns:
+            (N, classes) in float32, on the module's device.
+        """
+        if self._planned.module is not self.module:
+            self._planned = Planned(self.module)
+        device = next(self.module.parameters()).device
+        return self._planned(images.to(device)).float()
+
+    @torch.inference_mode()
     def predict(
         self,
         image: ImageLike,
@@ -110,9 +130,8 @@ class Model:
             ValueError: an array that is no image, or whose values or layout could be two things.
             BadData: a file that cannot be read as an image.
         """
-        device = next(self.module.parameters()).device
         pixels, notes = self._prepare(image, value_range, transparent_on)
-        scores = self.module(pixels.to(device)).float()
+        scores = self.scores(pixels)
         probabilities = scores.softmax(1)[0].tolist()
         best = max(range(len(self.classes)), key=probabilities.__getitem__)
         return Prediction(self.classes[best], dict(zip(self.classes, probabilities, strict=True)), notes)

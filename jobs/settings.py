@@ -147,7 +147,8 @@ class Settings(BaseSettings):
     max_predict_bytes: int = Field(1024 * MIB, ge=1 * MIB)
     """Memory that one image's layers may take, likewise."""
     inference_models_bytes: int = Field(512 * MIB, ge=1 * MIB)
-    """Model files that the inference process keeps loaded; the last one used stays whatever its size."""
+    """Models that the inference process keeps loaded: a float model counts twice its file, an integer model once. The
+    last one used stays whatever its size."""
     inference_memory_gb: Annotated[Annotated[float, Field(gt=0)] | None, _EMPTY_IS_NONE] = 4
     """Data memory (RLIMIT_DATA, GiB) of the inference process. Empty: no limit."""
 

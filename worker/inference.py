@@ -143,10 +143,11 @@ class Predictor:
         if kept is not None:
             return kept
         with self._store.local(sha256) as path:
-            size = path.stat().st_size
-            self._models.make_room(size)
             try:
-                model = RunningModel(path) if is_integer(path) else addercore.load(path)
+                integer = is_integer(path)
+                size = path.stat().st_size * (1 if integer else 2)  # a float model's plan has its filters once more
+                self._models.make_room(size)
+                model = RunningModel(path) if integer else addercore.load(path)
             except BadModel as error:
                 raise HTTPException(422, f"The model cannot be used: {_without(path, error)}") from error
         self._models.put(sha256, model, size)

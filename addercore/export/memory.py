@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from addercore.places import first_fit
 from addercore.runtime.program import SCORES, AvgPool, MaxPool, Op, Program
 
 
@@ -28,26 +29,11 @@ def reads(operation: Op) -> tuple[int, ...]:
 
 
 def placed(program: Program) -> Places:
-    """Gives each value the first gap that is wide enough among the values alive beside it.
-
-    An operation's target never overlaps what the operation reads, so no loop has to care for the order of its writes.
-    """
+    """Places the values of a program, in bytes."""
     written = {0: -1} | {one.target: number for number, one in enumerate(program.operations) if one.target != SCORES}
     last = dict(written)
     for number, operation in enumerate(program.operations):
         for value in reads(operation):
             last[value] = number
-    begins: dict[int, int] = {}
-    sizes = [math.prod(shape) for shape in program.values]
-    for value in sorted(written, key=written.__getitem__):
-        beside = sorted(
-            (begins[other], begins[other] + sizes[other]) for other in begins if last[other] >= written[value]
-        )
-        at = 0
-        for begin, end in beside:
-            if begin - at >= sizes[value]:
-                break
-            at = max(at, end)
-        begins[value] = at
-    size = max(begins[value] + sizes[value] for value in begins)
-    return Places(tuple(begins[value] for value in range(len(sizes))), size)
+    numbers, sizes = range(len(program.values)), [math.prod(shape) for shape in program.values]
+    return Places(*first_fit(sizes, [written[value] for value in numbers], [last[value] for value in numbers]))

@@ -139,6 +139,13 @@ class Graph:
         return onnx.shape_inference.infer_shapes(made)
 
 
+def float_model(network: Network, pixels: bool = False) -> Any:
+    """The network in fp32 as an ONNX model; `pixels` as for `models`."""
+    graph = Graph(pixels)
+    graph.node(network.body)
+    return graph.model(network.input_shape, (network.classes,))
+
+
 def models(network: Network, pixels: bool = False, folder: Path | None = None) -> dict[str, bytes]:
     """The network as ONNX models by name: "fp32", and "int8, …" for each way of quantising.
 
@@ -147,17 +154,14 @@ def models(network: Network, pixels: bool = False, folder: Path | None = None) -
         pixels: whether they take uint8 images; else float32.
         folder: for temporary files; None: the system's.
     """
-    graph = Graph(pixels)
-    graph.node(network.body)
-    shape = network.input_shape
-    float_model = graph.model(shape, (network.classes,))
-    found = {"fp32": float_model.SerializeToString()}
+    shape, unquantised = network.input_shape, float_model(network, pixels)
+    found = {"fp32": unquantised.SerializeToString()}
     with tempfile.TemporaryDirectory(dir=folder) as inner:
         for form, (codes, reduced) in itertools.product(
             ("QDQ", "QOperator"), (("u8s8", False), ("u8s8", True), ("s8s8", False))
         ):
             name = f"int8, {form} {codes}{', reduced range' if reduced else ''}"
-            found[name] = _quantised(float_model, _images(shape, pixels), form, codes, reduced, Path(inner))
+            found[name] = _quantised(unquantised, _images(shape, pixels), form, codes, reduced, Path(inner))
     return found
 
 

@@ -50,7 +50,7 @@ def _computed(
     elif norm.running_mean is None or norm.running_var is None or _wants_gradient(norm, rows, filters, added):
         return _unfused(layer, norm, x, residual, relu), False
     else:
-        scale, shift = _folded(norm, norm.running_mean, norm.running_var)
+        scale, shift = folded(norm, norm.running_mean, norm.running_var)
         z = forward_affine(rows, filters, scale, shift, added, relu, *layer.options)
     return z.flatten(1) if isinstance(layer, AdderLinear) else z, pooled
 
@@ -119,7 +119,7 @@ def _by_batch(
     return z
 
 
-def _folded(norm: Norm, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+def folded(norm: Norm, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
     """The normalisation by given statistics as (scale, shift) of each channel."""
     invstd = torch.rsqrt(variance + norm.eps)
     if not norm.affine:

@@ -56,11 +56,8 @@ def evaluate(program: Program, images: Images, labels: Labels) -> Accuracy:
 def float_scores(model: Model, images: Images) -> NDArray[np.float32]:
     """Scores (N, classes) of the float model on the same uint8 images (N, C, H, W)."""
     mean, std = (torch.tensor(one).view(1, -1, 1, 1) for one in (model.mean, model.std))
-    device = next(model.module.parameters()).device
     parts = [
-        model.module((((torch.from_numpy(images[at : at + BATCH]).float() / 255) - mean) / std).to(device))
-        .float()
-        .cpu()
+        model.scores(((torch.from_numpy(images[at : at + BATCH]).float() / 255) - mean) / std).cpu()
         for at in range(0, len(images), BATCH)
     ]
     return torch.cat(parts).numpy()

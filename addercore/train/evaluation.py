@@ -15,6 +15,7 @@ from addercore.config import dataset as dataset_info
 from addercore.data import Preprocess, Source, part
 from addercore.devices import resolve_device
 from addercore.errors import Stopped
+from addercore.nn.plan import Planned
 from addercore.train.callbacks import Callbacks
 from addercore.train.loader import Loader
 from addercore.train.mistakes import Mistake, Mistakes, sheet
@@ -122,16 +123,16 @@ def scores_of(module: nn.Module, images: Tensor, precision: str = "fp32", batch_
     was_training = module.training
     module.eval()
     try:
-        return torch.cat([_scores(module, part, precision) for part in torch.split(images, batch_size)])
+        planned = Planned(module)
+        return torch.cat([_scores(planned, part, precision) for part in torch.split(images, batch_size)])
     finally:
         module.train(was_training)
 
 
 @torch.inference_mode()
-def _scores(module: nn.Module, images: Tensor, precision: str) -> Tensor:
+def _scores(planned: Planned, images: Tensor, precision: str) -> Tensor:
     with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16"):
-        scores: Tensor = module(images)
-    return scores.float()
+        return planned(images).float()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,13 +158,13 @@ def score(
     within5 = torch.zeros((), dtype=torch.int64, device=device)
     pairs = torch.zeros(classes * classes, dtype=torch.int64, device=device)
     count = -(-len(examples) // batch_size)
-    was_training = module.training
+    was_training, planned = module.training, Planned(module)
     module.eval()
     try:
         with closing(examples.batches(batch_size)) as batches:
             for index, (images, labels) in enumerate(batches, 1):
                 with torch.inference_mode():
-                    scores = _scores(module, images, precision)
+                    scores = _scores(planned, images, precision)
                     loss += nnf.cross_entropy(scores, labels, reduction="sum")
                     pairs += torch.bincount(labels * classes + scores.argmax(1), minlength=classes * classes)
                     if classes >= TOP5_FROM:

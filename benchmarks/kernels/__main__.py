@@ -10,10 +10,10 @@ from pathlib import Path
 
 from addercore.ops import get
 from benchmarks import rows
-from benchmarks.kernels import kernels, overhead, peaks, report, training
+from benchmarks.kernels import evaluation, kernels, overhead, peaks, report, training
 from benchmarks.kernels.shapes import Group, groups
 
-PARTS = ("peaks", "kernels", "overhead", "training")
+PARTS = ("peaks", "kernels", "overhead", "training", "evaluation")
 ROUNDS = 9
 QUICK_ROUNDS = 2
 PEAK_ROUNDS = 15
@@ -29,6 +29,7 @@ def main() -> int:
         "kernels": lambda: _kernels(arguments, chosen),
         "overhead": lambda: _overhead(arguments.quick, chosen[0]),
         "training": lambda: _training(arguments, chosen[0]),
+        "evaluation": lambda: _evaluation(arguments.quick, chosen[0]),
     }
     found: list[rows.Row] = []
     for name in arguments.only:
@@ -67,6 +68,12 @@ def _training(arguments: argparse.Namespace, backend: str) -> list[rows.Row]:
     measured = list(training.measure(backend, arguments.quick, _say))
     _show(report.training([found for found, _ in measured if found is not None]))
     return [row for _, row in measured]
+
+
+def _evaluation(quick: bool, backend: str) -> list[rows.Row]:
+    measured = list(evaluation.measure(backend, quick, _say))
+    _show(report.evaluation(measured))
+    return measured
 
 
 def _show(table: str) -> None:

@@ -130,6 +130,15 @@ def training(found: Sequence[Found]) -> str:
     return columns(lines)
 
 
+def evaluation(rows: Sequence[Row]) -> str:
+    lines = [("evaluation of a network, ms", "median", "min", "max", "clock", "times the plan's")]
+    for row in rows:
+        figures = (row.median, min(row.values), max(row.values))
+        ratio = row.settings.get("times_the_plan")
+        lines.append((row.variant, *map(number, figures), row.settings["clock"], number(ratio)))
+    return columns(lines)
+
+
 def verdicts(results: Sequence[Result], best: str) -> str:
     """Each target with its worst and best figure, and what misses it."""
     lines = [("target", "asked", "worst", "best", "")]

@@ -26,7 +26,8 @@ from worker import inference
 from worker.inference import Predictor
 
 IMAGE: list[Any] = [[0] * 32] * 32
-SIZE = len(model_file())
+SIZE = 2 * len(model_file())
+"""What a float model counts: its plan has the filters once more."""
 
 
 @pytest.fixture

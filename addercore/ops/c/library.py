@@ -7,7 +7,7 @@ from typing import Final
 
 import torch  # noqa: F401  loads its libgomp first: the kernels then share torch's threads
 
-ABI: Final = 3  # what adder_abi() in src/ must return; both change with any change of a signature or a struct
+ABI: Final = 4  # what adder_abi() in src/ must return; both change with any change of a signature or a struct
 LIBRARY: Final = "libadder.so"
 
 

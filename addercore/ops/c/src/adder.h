@@ -14,7 +14,7 @@
 #define ADDER_API
 #endif
 
-#define ADDER_ABI 3 /* raised whenever a signature or a struct below changes */
+#define ADDER_ABI 4 /* raised whenever a signature or a struct below changes */
 
 /* One layer: x (N, C, H, W), weight (F, C/groups, KH, KW), y (N, F, OH, OW). */
 typedef struct {
@@ -41,6 +41,38 @@ ADDER_API const char *adder_compiler(void);
 /* Eq. 2: y = −Σ |x − f|, then the epilogue. */
 ADDER_API int adder_forward(int isa, const adder_shape *s, const float *x, const float *weight, float *y,
                             const adder_epilogue *epilogue, int threads);
+
+/* Filters as adder_run reads them: how many floats they take for a layer of this shape (N does not matter), and their
+   packing. */
+ADDER_API int64_t adder_packed_size(int isa, const adder_shape *s);
+ADDER_API void adder_pack(int isa, const adder_shape *s, const float *weight, float *packed);
+
+/* A step of a network's evaluation (adder_run). Values lie one behind the other in an arena: `x`, `residual` and `y` are
+   floats an image from its beginning, or ADDER_INPUT, ADDER_OUTPUT, ADDER_NONE. */
+enum { ADDER_LAYER, ADDER_MAX_POOL, ADDER_ADD };
+enum { ADDER_INPUT = -1, ADDER_OUTPUT = -2, ADDER_NONE = -3 };
+typedef struct {
+    int64_t kind;
+    adder_shape shape;  /* its N is not read. Of max pooling F is C; of an addition C, H, W matter alone */
+    int64_t x, residual, y;
+    const float *packed, *scale, *shift; /* of a layer; scale and shift both or none */
+    int64_t relu;
+} adder_step;
+
+/* Where an evaluation reads and writes: x and y hold x_size and y_size floats an image. */
+typedef struct {
+    const float *x;
+    int64_t x_size;
+    float *y;
+    int64_t y_size;
+    float *arena; /* `threads_outside` times `images` images of arena_size floats */
+    int64_t arena_size;
+} adder_memory;
+
+/* Steps in order for N images, `images` of them at a time, so that values stay in the cache: such parts on
+   `threads_outside` threads side by side, each step of a part on `threads_inside`; one of the two is 1. */
+ADDER_API int adder_run(int isa, const adder_step *steps, int64_t count, int64_t N, int64_t images,
+                        const adder_memory *memory, int threads_outside, int threads_inside);
 
 /* Eqs. 6, 7: grad_x = Σ_f grad · clamp(f − x, −1, 1). */
 ADDER_API int adder_grad_input(int isa, const adder_shape *s, const float *grad, const float *x, const float *weight,

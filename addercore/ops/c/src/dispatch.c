@@ -1,6 +1,8 @@
 /* Which instruction sets were compiled in, which of them this processor has, and the call through to them. */
 #include "kernels.h"
 
+#include <stddef.h>
+
 #define STRING_(x) #x
 #define STRING(x) STRING_(x)
 
@@ -29,6 +31,8 @@ const char *adder_compiler(void) {
 #endif
 }
 
+const adder_kernels *adder_unit(int isa) { return units[isa]; }
+
 int adder_isa_count(void) { return (int)(sizeof units / sizeof *units); }
 
 const char *adder_isa_name(int isa) { return units[isa]->name; }
@@ -49,7 +53,13 @@ int adder_isa_supported(int isa) {
 
 int adder_forward(int isa, const adder_shape *s, const float *x, const float *weight, float *y,
                   const adder_epilogue *epilogue, int threads) {
-    return units[isa]->forward(s, x, weight, y, epilogue, threads);
+    return units[isa]->forward(s, x, weight, NULL, y, epilogue, threads);
+}
+
+int64_t adder_packed_size(int isa, const adder_shape *s) { return units[isa]->packed_size(s); }
+
+void adder_pack(int isa, const adder_shape *s, const float *weight, float *packed) {
+    units[isa]->pack(s, weight, packed);
 }
 
 int adder_grad_input(int isa, const adder_shape *s, const float *grad, const float *x, const float *weight,

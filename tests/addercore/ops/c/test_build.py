@@ -65,7 +65,8 @@ def stand_in(folder: Path) -> Path:
     """Sources of a library that says which units are in it, doubled where two threads ran."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "stand_in.h").write_text(HEADER)
-    (folder / "dispatch.c").write_text(DISPATCH)
+    for name in build.KERNELS.common:
+        (folder / f"{name}.c").write_text(DISPATCH if name == "dispatch" else '#include "stand_in.h"')
     for name, value in VALUES.items():
         (folder / f"{name}.c").write_text(UNIT.format(name=name, value=value))
     return folder
@@ -236,7 +237,12 @@ def test_the_source_distribution_has_the_sources(checkout: Path, tmp_path: Path)
     assert done.returncode == 0, done.stdout + done.stderr
     (path,) = tmp_path.glob("*.zip")
     names = {name.split("/c/")[-1] for name in zipfile.ZipFile(path).namelist() if "/ops/c/" in name}
-    assert {"build.py", "library.py", "src/stand_in.h", "src/dispatch.c", *(f"src/{u}.c" for u in VALUES)} <= names
+    assert {
+        "build.py",
+        "library.py",
+        "src/stand_in.h",
+        *(f"src/{u}.c" for u in (*build.KERNELS.common, *VALUES)),
+    } <= names
 
 
 def test_make_builds_again_what_changed(checkout: Path) -> None:

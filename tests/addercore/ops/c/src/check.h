@@ -42,9 +42,11 @@ void tell_on_crash(void);
 enum { FIXED = 35 };
 int next_shape(adder_shape *s, int index);
 
-/* pointwise.c */
+/* pointwise.c, evaluation.c */
 void check_normalize(int isa, int64_t N, int64_t F, int64_t P);
 void check_normalize_backward(int isa, int64_t N, int64_t F, int64_t P);
+void check_max_pool(int isa, const adder_shape *s);
+void check_add(int isa, int64_t N, int64_t size);
 void check_pool(int isa, int64_t N, int64_t F, int64_t H, int64_t W);
 
 #endif

@@ -92,6 +92,30 @@ static void check_moments(int isa, const adder_shape *s, const float *x, const f
     free(exact), free(m), free(v), free(bm), free(bv);
 }
 
+/* A run of two steps, the layer and the addition of its own output, for parts of the images: the bits of forward. */
+static void check_run(int isa, const adder_shape *s, const float *x, const float *w) {
+    const size_t n = outputs(s), each = n / (size_t)(s->N ? s->N : 1);
+    const float *scale = take_random((size_t)s->F, 1), *shift = take_random((size_t)s->F, 5);
+    const adder_epilogue e = {.scale = scale, .shift = shift, .relu = 1};
+    const float *z = forward(isa, s, x, w, &e, 1);
+    float *packed = take((size_t)adder_packed_size(isa, s)), *want = take(n);
+    adder_pack(isa, s, w, packed);
+    seal(packed);
+    for (size_t i = 0; i < n; i++) want[i] = z[i] + z[i];
+    const adder_shape added = {.C = s->F, .H = s->OH, .W = s->OW};
+    const adder_step steps[] = {
+        {ADDER_LAYER, *s, ADDER_INPUT, ADDER_NONE, 0, packed, scale, shift, 1},
+        {ADDER_ADD, added, 0, 0, ADDER_OUTPUT, NULL, NULL, NULL, 0},
+    };
+    for (int64_t images = 1; images < 4; images++)
+        for (int outside = 1; outside < 4; outside += 2) {
+            float *y = take(n), *arena = take((size_t)outside * (size_t)images * each);
+            const adder_memory memory = {x, s->C * s->H * s->W, y, (int64_t)each, arena, (int64_t)each};
+            if (adder_run(isa, steps, 2, s->N, images, &memory, outside, 4 - outside)) fail("adder_run found no memory");
+            expect_same_bits("y of a run", s, want, y, n);
+        }
+}
+
 static void check_grad_input(int isa, const adder_shape *s, const float *x, const float *w) {
     const size_t n = inputs(s);
     const float *grad = take_random(outputs(s), 1);
@@ -167,6 +191,8 @@ static void check_shape(int isa, const adder_shape *s) {
     check_grad_weight(isa, s, x, w, 1);
     now("forward with an epilogue", s);
     check_affine(isa, s, x, w);
+    now("run", s);
+    check_run(isa, s, x, w);
     now("forward with moments", s);
     check_moments(isa, s, x, w);
     now("forward with a NaN", s);
@@ -185,6 +211,17 @@ static void check_pointwise(int isa) {
                                         {2, 6, 28, 28}, {0, 3, 4, 4}, {5, 7, 60, 67}}; /* the last one as above */
     for (size_t i = 0; i < sizeof images / sizeof *images; i++)
         check_pool(isa, images[i][0], images[i][1], images[i][2], images[i][3]);
+    static const int64_t windows[][3] = {{2, 2, 0}, {3, 2, 1}, {3, 1, 1}, {5, 4, 2}, {2, 1, 1}, {2, 3, 0}};
+    for (size_t i = 0; i < sizeof images / sizeof *images; i++)
+        for (size_t k = 0; k < sizeof windows / sizeof *windows; k++) {
+            const int64_t *n = images[i], *w = windows[k], H = n[2], W = n[3], size = w[0], stride = w[1], pad = w[2];
+            const adder_shape s = {.N = n[0], .C = n[1], .H = H, .W = W, .F = n[1], .KH = size, .KW = size,
+                                   .OH = (H + 2 * pad - size) / stride + 1, .OW = (W + 2 * pad - size) / stride + 1,
+                                   .stride_h = stride, .stride_w = stride, .pad_h = pad, .pad_w = pad, .dilation_h = 1,
+                                   .dilation_w = 1, .groups = 1};
+            if (H + 2 * pad >= size && W + 2 * pad >= size) check_max_pool(isa, &s);
+        }
+    for (int64_t size = 1; size < 40; size += 6) check_add(isa, 3, size);
 }
 
 int main(int count, char **arguments) {
