@@ -101,6 +101,7 @@ def test_the_engine_has_kernels_for_every_layer_of_published_networks(arch: str,
         assert load(tmp_path / "model.adder", engine).slow_terms == 0, engine
 
 
+@pytest.mark.filterwarnings(FEW)
 def test_golden_vectors_hold_every_integer_of_the_reference() -> None:
     images = images_for(LENET, 3)
     program = quantize(model_of(), images, bits=5, search=False).program

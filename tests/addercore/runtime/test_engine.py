@@ -255,4 +255,4 @@ def test_the_structure_of_the_interface_is_that_of_the_header() -> None:
     begin, end = header.index("typedef struct {"), header.index("} adder_info")
     declared = [word.strip(" *,;") for word in header[begin:end].replace("*", " ").replace("\n", " ").split()]
     assert [word for word in declared if word in names] == names
-    assert ctypes.sizeof(library.Info) == 16 + 5 * 8 + 3 * 8
+    assert ctypes.sizeof(library.Info) == 16 + 6 * 8 + 3 * 8

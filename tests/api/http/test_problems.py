@@ -109,16 +109,24 @@ def test_bad_parameters_are_named(api: httpx2.Client) -> None:
 
 
 def test_a_forged_cursor_is_refused(api: httpx2.Client) -> None:
-    from jobs.repository.paging import Place, _make_cursor, _open_cursor
+    from jobs.repository.paging import Place, _make_cursor, place_of
 
     for job in (train_body(), train_body()):
         api.post("/v1/jobs", json=job)
     cursor = api.get("/v1/jobs", params={"limit": 1}).json()["next"]
     digest = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().partition(":")[0]
-    for forged in ("job_\x00", "job_1:1e999", 'job_1:"x"', "job_1:[1]", "job_1:1:2"):
+    for forged in (
+        "job_\x00",
+        "job_1:1e999",
+        'job_1:"x"',
+        "job_1:[1]",
+        "job_1:1:2",
+        "job_1:[1,1e3]",
+        "job_1:[null,-1]",
+    ):
         after = base64.urlsafe_b64encode(f"{digest}:{forged}".encode()).decode().rstrip("=")
         assert problem(api.get("/v1/jobs", params={"after": after}))["code"] == "bad_cursor"
-    assert _open_cursor(_make_cursor(Place("job_01jv3m8z4k6wq0x9t2rhf5ybcd", 0.5), {}), {}).value == 0.5
+    assert place_of(_make_cursor(Place("job_01jv3m8z4k6wq0x9t2rhf5ybcd", 0.5), {}), {}).value == 0.5
 
 
 def test_a_problem_repeats_no_bulk(lite_api: httpx2.Client) -> None:
