@@ -60,7 +60,7 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     library.adder_grad_weight.argtypes = [number, shape, *[pointer] * 4, size, number]
     library.adder_packed_size.argtypes, library.adder_packed_size.restype = [number, shape], size
     library.adder_pack.argtypes, library.adder_pack.restype = [number, shape, pointer, pointer], None
-    library.adder_run.argtypes = [number, pointer, *[size] * 3, pointer, number, number]
+    library.adder_evaluate.argtypes = [number, pointer, *[size] * 3, pointer, number, number]
     library.adder_normalize.argtypes = [number, *[size] * 3, *[pointer] * 4, size, pointer, number]
     library.adder_normalize_backward.argtypes = [number, *[size] * 3, *[pointer] * 10, number]
     library.adder_normalize_pool.argtypes = [number, *[size] * 4, *[pointer] * 3, size, *[pointer] * 2, number]

@@ -76,7 +76,7 @@ class Part:
         return self.folder / self.library
 
 
-KERNELS: Final = Part(LIBRARY, HERE, ("dispatch", "run"), FOR_TARGET, True)
+KERNELS: Final = Part(LIBRARY, HERE, ("dispatch", "evaluate"), FOR_TARGET, True)
 ENGINE: Final = Part(
     "libadder_run.so",
     HERE.parents[1] / "runtime",

@@ -143,7 +143,7 @@ class Program:
             *(x.data_ptr(), self._sizes[0], y.data_ptr(), self._sizes[self._output]),
             *(arena.data_ptr(), self._arena_size),
         )
-        status = self._backend.library.adder_run(
+        status = self._backend.library.adder_evaluate(
             *(self._backend.isa, self._filled, len(self._filled), count, images, ctypes.byref(memory)),
             *(outside, threads if outside == 1 else 1),
         )

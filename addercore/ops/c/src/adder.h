@@ -42,12 +42,12 @@ ADDER_API const char *adder_compiler(void);
 ADDER_API int adder_forward(int isa, const adder_shape *s, const float *x, const float *weight, float *y,
                             const adder_epilogue *epilogue, int threads);
 
-/* Filters as adder_run reads them: how many floats they take for a layer of this shape (N does not matter), and their
+/* Filters as adder_evaluate reads them: how many floats they take for a layer of this shape (N does not matter), and their
    packing. */
 ADDER_API int64_t adder_packed_size(int isa, const adder_shape *s);
 ADDER_API void adder_pack(int isa, const adder_shape *s, const float *weight, float *packed);
 
-/* A step of a network's evaluation (adder_run). Values lie one behind the other in an arena: `x`, `residual` and `y` are
+/* A step of a network's evaluation (adder_evaluate). Values lie one behind the other in an arena: `x`, `residual` and `y` are
    floats an image from its beginning, or ADDER_INPUT, ADDER_OUTPUT, ADDER_NONE. */
 enum { ADDER_LAYER, ADDER_MAX_POOL, ADDER_ADD };
 enum { ADDER_INPUT = -1, ADDER_OUTPUT = -2, ADDER_NONE = -3 };
@@ -71,7 +71,7 @@ typedef struct {
 
 /* Steps in order for N images, `images` of them at a time, so that values stay in the cache: such parts on
    `threads_outside` threads side by side, each step of a part on `threads_inside`; one of the two is 1. */
-ADDER_API int adder_run(int isa, const adder_step *steps, int64_t count, int64_t N, int64_t images,
+ADDER_API int adder_evaluate(int isa, const adder_step *steps, int64_t count, int64_t N, int64_t images,
                         const adder_memory *memory, int threads_outside, int threads_inside);
 
 /* Eqs. 6, 7: grad_x = Σ_f grad · clamp(f − x, −1, 1). */

@@ -111,7 +111,7 @@ static void check_run(int isa, const adder_shape *s, const float *x, const float
         for (int outside = 1; outside < 4; outside += 2) {
             float *y = take(n), *arena = take((size_t)outside * (size_t)images * each);
             const adder_memory memory = {x, s->C * s->H * s->W, y, (int64_t)each, arena, (int64_t)each};
-            if (adder_run(isa, steps, 2, s->N, images, &memory, outside, 4 - outside)) fail("adder_run found no memory");
+            if (adder_evaluate(isa, steps, 2, s->N, images, &memory, outside, 4 - outside)) fail("adder_evaluate found no memory");
             expect_same_bits("y of a run", s, want, y, n);
         }
 }

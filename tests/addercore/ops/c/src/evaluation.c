@@ -5,7 +5,7 @@
 
 /* One step from the input to the output. */
 static void run(int isa, const adder_step *step, int64_t N, const adder_memory *memory, int threads) {
-    if (adder_run(isa, step, 1, N, N ? N : 1, memory, 1, threads)) fail("adder_run found no memory");
+    if (adder_evaluate(isa, step, 1, N, N ? N : 1, memory, 1, threads)) fail("adder_evaluate found no memory");
 }
 
 /* The first of a window's largest values, row by row; a NaN is larger than all. */

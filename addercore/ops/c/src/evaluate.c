@@ -33,7 +33,7 @@ static int run_step(const adder_kernels *unit, const adder_step *step, const par
     return unit->forward(&shape, x, NULL, step->packed, y, &epilogue, threads);
 }
 
-int adder_run(int isa, const adder_step *steps, int64_t count, int64_t N, int64_t images, const adder_memory *memory,
+int adder_evaluate(int isa, const adder_step *steps, int64_t count, int64_t N, int64_t images, const adder_memory *memory,
               int threads_outside, int threads_inside) {
     const adder_kernels *unit = adder_unit(isa);
     int failed = 0;
