@@ -262,8 +262,13 @@ def test_a_view_stands_in_the_address(visit: Open, job: str) -> None:
     page.check("#log-x")
     page.fill("#smoothing", "0.6")
     loss = page.locator("#curves .panel").first
-    loss.get_by_role("button", name="log").click()
-    chosen = loss.get_by_role("button", name="log").get_attribute("aria-pressed")
+    log = loss.get_by_role("button", name="log")
+    before = log.get_attribute("aria-pressed")
+    log.click()
+    wait_until(
+        lambda: log.get_attribute("aria-pressed") != before, "the other axis, which is drawn with the next frame"
+    )
+    chosen = log.get_attribute("aria-pressed")
     loss.locator("svg").focus()
     page.keyboard.press("+")
     page.wait_for_url("**zoom=*")
