@@ -9,6 +9,13 @@ from torch import Tensor
 
 from addercore.config import DatasetInfo
 from addercore.data.augment import Draws, random_affine, random_crop, random_flip, random_part
+from addercore.data.sources import Source
+
+KEPT = 256 * 2**20
+"""Bytes of float32 images up to which `Preprocess.kept` keeps a set at the network's size: all of (Fashion-)MNIST."""
+
+AT_ONCE = 1024
+"""Images that are resized at once where all of a set are."""
 
 
 def resize(pixels: Tensor, size: Sequence[int]) -> Tensor:
@@ -29,7 +36,10 @@ def prepare(pixels: Tensor, size: Sequence[int], mean: Sequence[float], std: Seq
 
 
 class Preprocess:
-    """Bytes (n, c, H, W), 0…top, to a network's input (n, c, *size) float32, on `device`."""
+    """Images to a network's input (n, c, *size) float32, on `device`.
+
+    The images are bytes (n, c, H, W), 0…top, or what `resized` made of them.
+    """
 
     def __init__(
         self, size: Sequence[int], mean: Sequence[float], std: Sequence[float], top: int, device: torch.device
@@ -45,12 +55,11 @@ class Preprocess:
 
     def __call__(self, pixels: Tensor, augment: str = "none", draws: Draws | None = None, cut: bool = False) -> Tensor:
         """`augment` takes its random numbers from `draws`; `cut` says that random crops were taken already."""
-        images = pixels.float() / self.top
         if augment == "imagenet" and not cut:
             assert draws is not None  # for types, here and below: only "none" draws nothing
-            images = random_part(images, self.size, draws)
+            images = random_part(self._scaled(pixels), self.size, draws)
         else:
-            images = resize(images, self.size)
+            images = pixels if pixels.is_floating_point() else self.resized(pixels)
         if augment in ("crop", "crop_flip"):
             assert draws is not None
             images = random_crop(images, draws)
@@ -61,3 +70,24 @@ class Preprocess:
             assert draws is not None
             images = random_affine(images, draws)
         return (images - self.centre) / self.spread
+
+    def resized(self, pixels: Tensor) -> Tensor:
+        """Bytes (n, c, H, W), 0…top → (n, c, *size) float32, 0…1."""
+        return resize(self._scaled(pixels), self.size)
+
+    def kept(self, source: Source) -> Tensor | None:
+        """All images of `source` as `resized` makes them, (N, c, *size), so that a run resizes each of them once.
+
+        None where nothing is gained, or where they take more than `KEPT` bytes.
+        """
+        channels, *size = source.shape
+        too_large = 4 * len(source) * channels * self.size[0] * self.size[1] > KEPT
+        if tuple(size) == self.size or source.cuts or not source.resident or too_large:
+            return None
+        images = torch.empty(len(source), channels, *self.size, device=self.centre.device)
+        for chosen in torch.split(torch.arange(len(source)), AT_ONCE):
+            images[chosen[0] : chosen[-1] + 1] = self.resized(source.pixels(chosen).to(images.device))
+        return images
+
+    def _scaled(self, pixels: Tensor) -> Tensor:
+        return pixels.float() / self.top

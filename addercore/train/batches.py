@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from math import ceil
 
@@ -85,8 +86,19 @@ class Batches:
 
         `take` returns the pixels of the next batch from loader processes; without it they are made here.
         """
-        pixels = self.pixels(epoch, order, index) if take is None else take()
-        return self.images(pixels, epoch, index), self.labels[self._chosen(order, index).to(self.device)]
+        chosen = self._chosen(order, index).to(self.device)
+        if take is not None:
+            pixels = take()
+        elif self.kept is not None:
+            pixels = self.kept[chosen]
+        else:
+            pixels = self.pixels(epoch, order, index)
+        return self.images(pixels, epoch, index), self.labels[chosen]
+
+    @cached_property
+    def kept(self) -> Tensor | None:
+        """All images at the network's size; None where batches are resized one by one."""
+        return None if self.config.augment == "imagenet" else self.preprocess.kept(self.source)
 
     def pixels(self, epoch: int, order: Tensor, index: int) -> Tensor:
         """The pixels of this process's part of a batch, as bytes. They depend on seed, epoch and index only."""
@@ -96,7 +108,7 @@ class Batches:
         return self.source.pixels(self._chosen(order, index), cut)
 
     def images(self, pixels: Tensor, epoch: int, index: int) -> Tensor:
-        """The network's input for the part of `pixels`: on the device, normalised and augmented."""
+        """The network's input for the part of `pixels` (bytes, or of `kept`): on the device, normalised, augmented."""
         augment = self.config.augment
         draws = None if augment == "none" else self._draws(augment, epoch, index)
         return self.preprocess(pixels.to(self.device, non_blocking=True), augment, draws, self.source.cuts)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -108,11 +109,17 @@ class EvaluationBatches:
         parts = torch.split(torch.arange(len(self.source)), size)
         if not self.loader_workers:
             for chosen in parts:
-                yield self._ready(self.source.pixels(chosen), chosen)
+                pixels = self.source.pixels(chosen) if self.kept is None else self.kept[chosen]
+                yield self._ready(pixels, chosen)
             return
         with closing(Loader.of_evaluation(self.source, self.loader_workers, size)) as loader:
             for chosen in parts:
                 yield self._ready(loader.take(), chosen)
+
+    @cached_property
+    def kept(self) -> Tensor | None:
+        """All images at the network's size, for the validations to come; None where batches are resized one by one."""
+        return self.preprocess.kept(self.source)
 
     def _ready(self, pixels: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
         return self.preprocess(pixels.to(self.device, non_blocking=True)), self.labels[chosen.to(self.device)]

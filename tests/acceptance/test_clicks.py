@@ -16,6 +16,7 @@ import pytest
 from adderclient import Client
 from jobs.access import keys
 from tests.acceptance.conftest import Service, running_service
+from tests.support.browser import new_page
 from tests.support.specs import train_body
 from tests.support.uploads import folders
 
@@ -72,9 +73,9 @@ def client(guarded: Service, key: str) -> Iterator[Client]:
 
 @pytest.fixture
 def reader(guarded: Service, key: str, browser: Any) -> Iterator[Reader]:
-    context = browser.new_context(viewport={"width": 1200, "height": 900}, reduced_motion="reduce")
-    yield Reader(context.new_page(), guarded.url, key)
-    context.close()
+    page = new_page(browser)
+    yield Reader(page, guarded.url, key)
+    page.context.close()
 
 
 def test_daily_tasks_take_few_clicks(client: Client, reader: Reader, tmp_path: Path) -> None:

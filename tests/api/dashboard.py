@@ -17,6 +17,7 @@ from jobs.database import Database
 from jobs.store import store_of
 from tests.api.stand_in import StandIn
 from tests.conftest import quick_settings
+from tests.support.browser import new_page
 from tests.support.servers import Valkey, wait_until
 
 PATIENT = {"renew_seconds": 60.0, "lease_seconds": 300.0}
@@ -67,16 +68,13 @@ class Visit:
 @pytest.fixture
 def visit(browser: Any, dashboard: Dashboard) -> Iterator[Callable[..., Visit]]:
     """Opens a path. At the end there must have been no console error, no other host and no policy violation."""
-    opened: list[tuple[Any, Visit]] = []
+    opened: list[Visit] = []
 
     def open_(path: str, **options: Any) -> Visit:
-        context = browser.new_context(
-            **({"viewport": {"width": 1200, "height": 900}, "reduced_motion": "reduce"} | options)
-        )
-        page = context.new_page()
+        page = new_page(browser, **options)
         page.set_default_timeout(PAGE_TIMEOUT_MS)
         visit = Visit(page)
-        opened.append((context, visit))
+        opened.append(visit)
         page.on("console", lambda message: _complain(visit, message))
         page.on("pageerror", lambda error: visit.problems.append(f"exception: {error}"))
         page.on("dialog", lambda dialog: _refuse(visit, dialog))
@@ -86,8 +84,8 @@ def visit(browser: Any, dashboard: Dashboard) -> Iterator[Callable[..., Visit]]:
 
     yield open_
     found = []
-    for context, visit in opened:
-        context.close()
+    for visit in opened:
+        visit.page.context.close()
         found += visit.unexpected()
     assert not found, "\n".join(found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,10 @@ FLAGS = [
 ]
 
 
+SLOWED = int(os.environ.get("ADDER_TEST_SLOWED_PAGES", "1"))
+"""By how many times the browser slows the scripts of pages: at ten, tests that do not wait for a page fail."""
+
+
 @contextmanager
 def started() -> Iterator[Any]:
     """A browser without a window."""
@@ -31,6 +36,17 @@ def started() -> Iterator[Any]:
         running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield running
         running.close()
+
+
+def new_page(browser: Any, **options: Any) -> Any:
+    """A page in a context of its own, which has these options and ends with `page.context.close()`."""
+    context = browser.new_context(
+        **({"viewport": {"width": 1200, "height": 900}, "reduced_motion": "reduce"} | options)
+    )
+    page = context.new_page()
+    if SLOWED > 1:
+        context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": SLOWED})
+    return page
 
 
 # Playwright keeps an event loop running in the thread that started it, in which no other test could start one of its
