@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from addercore.config.fields import WHOLE, Form, Section, Seed
+from addercore.config.foreign import foreign
 from addercore.config.predict import TransparentOn, ValueRange
 
 FORMATS: Final[dict[str, str]] = {
@@ -24,21 +25,6 @@ ID_PREFIX: Final = "ds_"
 
 _ZIP_ENTRY: Final = 30  # bytes of a zip's local header before the name
 _COMPRESSED: Final = (b"\x1f\x8b", b"BZh")
-_FOREIGN: Final = (
-    (b"Rar!\x1a\x07", "a RAR archive (pack it as zip)"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive (pack it as zip)"),
-    (b"\xfd7zXZ\0", "packed with xz (pack it with gzip)"),
-    (b"\x28\xb5\x2f\xfd", "packed with Zstandard (pack it with gzip)"),
-    (b"\x89HDF\r\n", "an HDF5 file (write its arrays with np.savez)"),
-    (b"MATLAB 5.0", "a MATLAB file (write its arrays with np.savez)"),
-    (b"\x93NUMPY", "a single array (write images and labels with np.savez)"),
-    (b"ARROW1", "an Arrow file (write it as Parquet)"),
-    (b"\0\0\x08", "a single IDX file (pack images and labels as one zip)"),
-    (b"\x80", "a Python pickle, which is never read (write its arrays with np.savez)"),
-    (b"\x89PNG", "a single image (pack a folder for each class as zip)"),
-    (b"\xff\xd8\xff", "a single image (pack a folder for each class as zip)"),
-    (b"GIF8", "a single image (pack a folder for each class as zip)"),
-)
 
 
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE), WHOLE]
@@ -100,5 +86,7 @@ def sniff(head: bytes) -> str | None:
 
 def unknown_format(head: bytes) -> str:
     """Why a file that begins with `head` is not taken, with the known formats; continues a sentence about it."""
-    found = next((f"is {what}; that " for magic, what in _FOREIGN if head.startswith(magic)), "")
-    return f"{found}is none of the known formats: {'; '.join(FORMATS.values())}"
+    found, known = foreign(head), "; ".join(FORMATS.values())
+    if found is None:
+        return f"is none of the known formats: {known}"
+    return f"is {found.what}, none of the known formats; {found.whole}. Known are {known}"

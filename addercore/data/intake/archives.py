@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Final, Protocol, Self, cast
 
+from addercore.config.uploads import FORMATS, SNIFF_BYTES, sniff, unknown_format
 from addercore.data.intake.directory import check_directory
 from addercore.data.intake.images import BadImage
 from addercore.data.intake.limits import MIB, Limits, Meter
@@ -249,14 +250,31 @@ class _Strict(tarfile.TarInfo):
 
 
 def _unpacked(file: BinaryIO) -> IO[bytes]:
+    """The tar in a file, without its compression. Raises BadDataset where something else is compressed."""
     head = file.read(3)
     file.seek(0)
-    if head.startswith(b"\x1f\x8b"):
-        unpacked = gzip.GzipFile(fileobj=file)
-        if unpacked.peek(4).startswith(b"\0\0\x08"):
-            raise refuse("The file is a single IDX file, packed. Pack images and labels as one zip.")
-        return cast(IO[bytes], unpacked)
-    return cast(IO[bytes], bz2.BZ2File(file)) if head == b"BZh" else file
+    if not head.startswith((b"\x1f\x8b", b"BZh")):
+        return file
+    gzipped = head.startswith(b"\x1f\x8b")
+    unpacked = cast(IO[bytes], gzip.GzipFile(fileobj=file) if gzipped else bz2.BZ2File(file))
+    _require_tar(unpacked.read(SNIFF_BYTES), "gzip" if gzipped else "bzip2")
+    unpacked.seek(0)
+    return unpacked
+
+
+def _require_tar(head: bytes, packer: str) -> None:
+    """Raises BadDataset for the beginning of a file of another kind; not for a damaged tar, nor for one of age."""
+    kind = sniff(head)
+    if kind == "tar" or not head.strip(b"\0"):
+        return
+    if kind is not None:
+        raise refuse(
+            f"The file is packed with {packer}, and it is {FORMATS[kind]}. Unpack it, and send what comes out."
+        )
+    try:
+        tarfile.TarInfo.frombuf(head[:BLOCK], "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        raise refuse(f"The file is packed with {packer}; what is in it {unknown_format(head)}.") from None
 
 
 class _Metered:

@@ -31,6 +31,8 @@ class Contents:
         folders = archive.folders()
         names = Names(raw for raw, declared in [*found.items(), *folders] if declared is None)
         self.notes = names.notes
+        self.written: list[str] = []
+        """Names of the texts and tables that are left out."""
         self.files: dict[str, Parts] = {}
         """Key of each file → its folders and name."""
         self._keys: dict[bytes, str] = {}
@@ -38,18 +40,18 @@ class Contents:
         inside = [parts_of(names.text(*folder)) for folder in folders]
         self.folders = [parts for parts in inside if parts and not system_file(parts)]
         if not self.files:
-            raise refuse("The archive is empty.")
+            raise refuse(self._nothing())
 
     def _choose(self, found: dict[bytes, str | None], names: Names) -> None:
         texts = {raw: names.text(raw, declared) for raw, declared in found.items()}
         times = Counter(texts.values())
-        system, written = [], []
+        system = []
         for raw, text in texts.items():
             parts = parts_of(text)
             if not parts or system_file(parts):
                 system.append(text)
             elif written_note(parts):
-                written.append(text)
+                self.written.append(text)
             else:
                 # Two names may differ in their normal form alone, as one folder packed on two systems has them.
                 key = text if times[text] == 1 else raw.decode("utf-8", "replace")
@@ -57,8 +59,18 @@ class Contents:
                 self._keys[raw] = key
         if system:
             self.notes.append(f"Left out, as operating systems and tools leave them: {listed(sorted(system))}.")
-        if written:
-            self.notes.append(f"Left out, as they are texts and tables: {listed(sorted(written))}.")
+        self.written.sort()
+        if self.written:
+            self.notes.append(f"Left out, as they are texts and tables: {listed(self.written)}.")
+
+    def _nothing(self) -> str:
+        """Why an archive without a file of a dataset is refused."""
+        if not self.written:
+            return "The archive is empty."
+        return (
+            f"The archive has no images, only texts and tables: {listed(self.written)}. Of a table of pixels make an "
+            ".npz, np.savez('mine.npz', images=…, labels=…), and upload that; pack images in a folder for each class."
+        )
 
     def members(self) -> Iterator[tuple[str, Member, float]]:
         """Key and content of each file, to be read before the next one is asked for, and how far this is (0…1)."""

@@ -19,7 +19,7 @@ class FolderSource:
 
     def __init__(self, contents: Contents, transparent_on: str) -> None:
         self._contents, self._transparent_on = contents, transparent_on
-        found = layout(contents.files, contents.folders)
+        found = layout(contents.files, contents.folders, contents.written)
         self._places = found.places
         self.notes = [*contents.notes, *found.notes]
 

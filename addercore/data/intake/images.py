@@ -11,11 +11,13 @@ from typing import Final
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from addercore.config.foreign import foreign
 from addercore.data.intake.limits import Limits
 from addercore.data.intake.ranges import Pixels, Values
 
 FORMATS: Final = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "AVIF")
 """Pillow reads more, but some of those start other programs."""
+HEAD: Final = 1024  # bytes that tell what another file is
 _GREY: Final = ("1", "L", "LA", "La")
 _ALPHA: Final = ("LA", "La", "PA", "RGBA", "RGBa")
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
@@ -30,17 +32,6 @@ _TURNS: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_FOREIGN: Final = (
-    (b"version https://git-lfs", "is a pointer of Git LFS, not the image itself; run git lfs pull and pack again"),
-    (b"%!PS", "is PostScript, which is never run; convert it to PNG"),
-    (b"%PDF", "is a PDF; convert its pictures to PNG"),
-    (b"<svg", "is an SVG drawing; convert it to PNG"),
-    (b"<?xml", "is XML, perhaps an SVG drawing; convert it to PNG"),
-    (b"<!doctype html", "is a web page: its download went wrong"),
-    (b"<html", "is a web page: its download went wrong"),
-    (b"\x93numpy", "is an array; put all arrays into one .npz and upload that"),
-)
-_HEIC: Final = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 
 
 class Remark(StrEnum):
@@ -115,13 +106,10 @@ def _check_size(image: Image.Image, limits: Limits) -> None:
 
 def _foreign(data: bytes) -> str:
     """What a file is that Pillow does not know."""
-    head = data[:64].lstrip().lower()
-    if data[4:8] == b"ftyp" and data[8:12] in _HEIC:
-        return "is a HEIC photograph; convert it to JPEG (phones can be set to take those)"
-    for magic, what in _FOREIGN:
-        if head.startswith(magic.lower()):
-            return what
-    return f"is no image of a known format ({', '.join(FORMATS)})"
+    found = foreign(data[:HEAD])
+    if found is None or not found.inside:
+        return f"is no image of a known format ({', '.join(FORMATS)})"
+    return f"is {found.what}; {found.inside}"
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:

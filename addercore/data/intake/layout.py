@@ -1,7 +1,8 @@
 """Names of an archive's files → parts and classes. Names only decide; nothing is ever written under one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from addercore.data.intake.names import Parts
 from addercore.data.intake.parts import Kind, filler, parts_among
@@ -33,19 +34,24 @@ class _Found:
             self.deep.add(f"{label}/{deeper[0]}")
 
 
-def layout(files: dict[str, Parts], folders: list[Parts]) -> Layout:
+FOLDS: Final = 10
+"""Folders of one depth, at most, that may be parts of other names where all of them hold the same folders."""
+_NEEDED: Final = (
+    "a folder for each class, such as cat/1.png and dog/1.png, optionally below train/ and val/. Labels in a table or "
+    "in the files' names are not read"
+)
+
+
+def layout(files: dict[str, Parts], folders: list[Parts], written: Sequence[str] = ()) -> Layout:
     """Class folders, optionally below folders of parts, all of it optionally in folders that hold all.
 
-    A part's folder is never a class. Deeper folders belong to their class. Raises BadDataset for what cannot be told,
-    for one class, or for a class without images.
+    A part's folder is never a class. Deeper folders belong to their class. `written` are the texts and tables beside
+    the images. Raises BadDataset for what cannot be told, for one class, or for a class without images.
     """
     depth = _root(list(files.values()))
     images = {name: parts[depth:] for name, parts in files.items() if len(parts) > depth + 1}
     if not images:
-        raise refuse(
-            "The archive has no folders of images. It needs a folder for each class, such as cat/1.png and dog/1.png, "
-            "optionally below train/ and val/. Labels in a table or in the files' names are not read."
-        )
+        raise refuse(f"The archive has no folders of images. It needs {_NEEDED}{_beside(written)}.")
     found = _Found(loose=[name for name in files if name not in images])
     below = [parts[depth:] for parts in folders if len(parts) > depth]
     outer = {parts[0] for parts in images.values()}
@@ -58,9 +64,11 @@ def layout(files: dict[str, Parts], folders: list[Parts]) -> Layout:
                 found.put(name, part, parts[0], ())
         found.notes += [f"The folders {name} are left out." for name, part in sorted(inner.items()) if part is None]
     else:
+        _require_classes(images)
         for name, parts in images.items():
             found.put(name, None, parts[0], parts[1:-1])
         found.folders = {parts[0] for parts in below}
+    _require_two(found, written)
     _require_images(found)
     return Layout(found.places, _notes(found))
 
@@ -91,10 +99,15 @@ def _are_classes(images: dict[str, Parts], outer: set[str], named: dict[str, Kin
     if flat and len(named) == 1 and name.lower() == "train" and len(others) > 1:
         found.notes.append(f"The folder {name} is taken for a class, as it holds images like {listed(others)}.")
         return True
+    if len(named) == 1:
+        raise refuse(
+            f"Is {name} a part or a class? Beside it the archive has {listed(others)}. If it is a part, give every "
+            "folder beside it the name of a part (train, val, test) or leave it out; if it is a class, rename it."
+        )
     raise refuse(
-        f"Is {listed(sorted(named))} a part or a class? Beside it the archive has {listed(others)}. If it is a part, "
-        "give every folder beside it the name of a part (train, val, test) or leave it out; if it is a class, rename "
-        "it."
+        f"Are {listed(sorted(named))} parts or classes? Beside them the archive has {listed(others)}. If they are "
+        "parts, give every folder beside them the name of a part (train, val, test) or leave it out; if they are "
+        "classes, rename them."
     )
 
 
@@ -179,6 +192,33 @@ def _inner_parts(images: dict[str, Parts]) -> dict[str, Part | None] | None:
         name: "train" if kind == "train" else "validation" if kind == validates else None
         for name, kind in named.items()
     }
+
+
+def _require_classes(images: dict[str, Parts]) -> None:
+    """Raises BadDataset where the outer folders all hold the same ones, as parts do whose names say nothing."""
+    outer = sorted({parts[0] for parts in images.values()})
+    if len(outer) > FOLDS or any(len(parts) < 3 for parts in images.values()):
+        return
+    inner = [{parts[1] for parts in images.values() if parts[0] == name} for name in outer]
+    shared = sorted(set.intersection(*inner))
+    if len(outer) > 1 and len(shared) > 1:
+        raise refuse(
+            f"Are {listed(outer)} parts or classes? Each of them holds the folders {listed(shared)}. If those are the "
+            "classes, call the outer folders train, val and test, or put the images of each class into one folder; if "
+            "the outer ones are the classes, put the images straight into them."
+        )
+
+
+def _require_two(found: _Found, written: Sequence[str]) -> None:
+    labels = found.folders | {label for _, label in found.places.values()}
+    if len(labels) == 1:
+        raise refuse(
+            f"There is one class only, {labels.pop()!r}; a classifier needs two or more: {_NEEDED}{_beside(written)}."
+        )
+
+
+def _beside(written: Sequence[str]) -> str:
+    return f" (the archive has {listed(written)})" if written else ""
 
 
 def _require_images(found: _Found) -> None:

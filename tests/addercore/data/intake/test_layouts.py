@@ -71,6 +71,15 @@ def test_a_vehicle_called_train(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "question"),
     [
+        (
+            folders("a", "b", prefix="train/") | folders("a", prefix="val/") | folders("x", prefix="more/"),
+            "Are train, val parts or classes? Beside them the archive has more",
+        ),
+        (two_parts("fold1", "fold2"), "Are fold1, fold2 parts or classes? Each of them holds the folders cat, dog"),
+        (
+            two_parts("data/entrenamiento", "data/prueba") | folders("fox", prefix="data/entrenamiento/"),
+            "Are entrenamiento, prueba parts or classes? Each of them holds the folders cat, dog",
+        ),
         (folders("test", "other"), "Is test a part or a class?"),
         (folders("cat", "dog", "test"), "Is test a part or a class? Beside it the archive has cat, dog"),
         (folders("train", "dogs"), "Is train a part or a class?"),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
 import pickle
+import re
 import struct
 import tarfile
 import zipfile
@@ -15,7 +18,7 @@ import numpy as np
 import pytest
 
 from addercore.data.intake import BadDataset, Limits, take_in
-from tests.addercore.data.intake.taking import problems, refusal
+from tests.addercore.data.intake.taking import problems, refusal, taken
 from tests.support.uploads import arrays, folders, npz, png, tarred, written, zipped
 
 GOOD = folders("cat", "dog")
@@ -170,6 +173,85 @@ def test_two_files_of_one_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize("data", [b"", b"hello", b"\x80\x05K.", b"GIF89a", pickle.dumps({"x_train": [1]})])
 def test_unknown_formats(tmp_path: Path, data: bytes) -> None:
     refused(tmp_path, data, "none of the known formats", ".npz", "zip", "tar", "Parquet")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "is empty"),
+        (b"hello\n", "is text, none of the known formats"),
+        ("grüße\n".encode() * 40_000, "is text, none of the known formats"),
+        (b"Rar!\x1a\x07\x01\0", "is a RAR archive, none of the known formats; pack it as zip"),
+        (b"\xfd7zXZ\0", "is packed with xz, none of the known formats; pack it with gzip"),
+        (b"\x89HDF\r\n\x1a\n", "is an HDF5 file, none of the known formats; write its arrays with np.savez"),
+        (b'\x40\0\0\0\0\0\0\0{"x": {"dtype": "U8"}}', "is a safetensors file"),
+        (struct.pack("<QI", 20, 0xA282EAD8) + b"\n\x12\n\x10\n\x05image", "is a TFRecord file"),
+        (b'\n{"images": [1, 2]}', "is JSON"),
+        (
+            b"\n<!DOCTYPE html><title>Sign in</title>",
+            "is a web page, none of the known formats; its download went wrong",
+        ),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\n", "run git lfs pull and send the file again"),
+        (b"II*\0\x08\0\0\0", "is a single image, none of the known formats; pack a folder for each class as zip"),
+        (bytes(128) + b"DICM", "is a DICOM image, none of the known formats; convert the images to PNG"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_known_file_of_another_kind_is_named_with_the_way(tmp_path: Path, data: bytes, words: str) -> None:
+    refused(tmp_path, data, words)
+    for packed, packer in ((gzip.compress(data), "gzip"), (bz2.compress(data), "bzip2")):
+        if data.strip(b"\0"):
+            refused(tmp_path, packed, f"is packed with {packer}; what is in it", words)
+
+
+@pytest.mark.parametrize("packer", [gzip, bz2], ids=["gzip", "bzip2"])
+def test_what_would_be_taken_is_to_be_unpacked(tmp_path: Path, packer: Any) -> None:
+    refused(tmp_path, packer.compress(npz(**arrays())), ".npz with x_train", "Unpack it, and send what comes out")
+    refused(tmp_path, packer.compress(zipped(GOOD)), "zip of a folder", "Unpack it, and send what comes out")
+
+
+@pytest.mark.parametrize(
+    ("head", "cells", "sizes"),
+    [
+        ("label,pixel1,pixel2,pixel3,pixel4\n", lambda label, row: ",".join(map(str, [label, *row])), 6),
+        ("p1;p2;p3;p4;class\r\n", lambda label, row: ";".join(map(str, [*row, label])), 6),
+        ("", lambda label, row: "\t".join(map(str, [label, *row])), 6),
+    ],
+    ids=["label first", "label last", "no names"],
+)
+def test_the_lines_for_a_table_of_pixels_make_a_dataset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: str, cells: Any, sizes: int
+) -> None:
+    rows = np.random.default_rng(3).integers(0, 256, (sizes, 4))
+    rows[0] = 0, 255, 128, 255
+    table = head + "\n".join(cells(number % 2, row) for number, row in enumerate(rows)) + "\n"
+    told = refusal(tmp_path, table.encode())
+    lines = re.search(r"t = np\.loadtxt.*labels=[^;]*\)", told)
+    assert lines, told
+    (tmp_path / "mine.csv").write_text(table)
+    monkeypatch.chdir(tmp_path)
+    exec(lines[0], {"np": np})
+    found = taken(tmp_path, (tmp_path / "mine.npz").read_bytes())
+    assert sorted(found.images("0").reshape(-1, 4).tolist()) == sorted(rows[::2].tolist())
+    assert sorted(found.images("1").reshape(-1, 4).tolist()) == sorted(rows[1::2].tolist())
+
+
+def test_an_archive_of_tables_alone(tmp_path: Path) -> None:
+    for data in (zipped({"train.csv": b"label,p\n", "test.csv": b"p\n"}), tarred({"mnist/train.csv": b"0,1\n"})):
+        refused(tmp_path, data, "no images, only texts and tables", "train.csv", "np.savez")
+
+
+def test_images_in_one_folder_with_their_labels_in_a_table(tmp_path: Path) -> None:
+    files = folders("images") | {"labels.csv": b"1.png,cat\n"}
+    refused(
+        tmp_path,
+        zipped(files),
+        "one class only, 'images'",
+        "Labels in a table",
+        "not read (the archive has labels.csv)",
+    )
+    alone = {"1.png": png(), "2.png": png(), "labels.csv": b"1.png,cat\n"}
+    refused(tmp_path, zipped(alone), "no folders of images", "not read (the archive has labels.csv)")
 
 
 def test_empty_archives(tmp_path: Path) -> None:
