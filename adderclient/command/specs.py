@@ -50,10 +50,13 @@ def labels(pairs: Iterable[str]) -> dict[str, str]:
 
 def _parse(source: str, content: str) -> Any:
     from addercore import yaml  # here, as most commands read none
+    from addercore.config.duplicates import NameTwice, once
 
     if source.endswith(".json"):
         try:
-            return yaml.checked(json.loads(content))
+            return yaml.checked(json.loads(content, object_pairs_hook=once))
+        except NameTwice as error:
+            raise UsageError(f"{source} is ambiguous: {error}") from error
         except (ValueError, RecursionError) as error:
             raise UsageError(f"{source} is not JSON: {error}") from error
     try:

@@ -48,6 +48,7 @@ _TYPES: Final = {
     "model_": "an object",
 }
 """In words, by the beginning of pydantic's error."""
+_ONE_OF: Final = "must be one of "
 _SUBJECT: Final = re.compile(r"^(Input|String|Value|Dictionary|List|Tuple|URL) should ")
 
 
@@ -142,7 +143,9 @@ def _explained(item: Mapping[str, Any], root: schema.Schema | None, show: Callab
         case "missing":
             listed = ", ".join((here or {}).get("enum", ()))
             return [FieldError(path, f"is required; known: {listed}" if listed else "is required")]
-    return [FieldError(path, _reason(item, here) + _got(item.get("input"), show))]
+    reason, value = _reason(item, here), item.get("input")
+    got = _got_a(value) if item["type"] in _OF_ITS_TYPE else ""
+    return [FieldError(path, reason + (got or _got(value, show)) + _asked(reason, value))]
 
 
 def _place(location: Iterable[str | int], root: schema.Schema | None) -> tuple[Path, _Schemas]:
@@ -204,7 +207,7 @@ def _unknown(path: Path, outer: schema.Schema, document: schema.Schema | None) -
     where = ".".join(str(part) for part in path[:-1])
     last = str(path[-1])
     meant = schema.nearest(last, known)
-    if meant is None:
+    if meant is None and last != "name":  # most tools give everything a name
         everywhere = {name.rpartition(".")[2]: name for name in schema.fields(document)}
         elsewhere = schema.nearest(last, list(everywhere))
         meant = everywhere.get(elsewhere or "")
@@ -212,6 +215,20 @@ def _unknown(path: Path, outer: schema.Schema, document: schema.Schema | None) -
         meant = f"{where}.{meant}"
     asked = "" if meant is None else f" (did you mean {meant}?)"
     return f"is not a field{f' of {where}' if where else ''}{asked}; known: {', '.join(known)}"
+
+
+def _asked(reason: str, value: Any) -> str:
+    """Which of the values that a reason lists was meant, if that can be told."""
+    if not isinstance(value, str) or len(value) > MAX_SHOWN or not reason.startswith(_ONE_OF):
+        return ""
+    meant = schema.nearest_value(value, reason.removeprefix(_ONE_OF).split(", "))
+    return "" if meant is None else f" (did you mean {meant}?)"
+
+
+def _got_a(value: Any) -> str:
+    return next(
+        (f", got {words}" for kind, words in ((list, "a list"), (dict, "an object")) if isinstance(value, kind)), ""
+    )
 
 
 def _got(value: Any, show: Callable[[Any], str]) -> str:

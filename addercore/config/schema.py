@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, TypeAdapter
 
-from addercore.config.synonyms import FIELD_OF
+from addercore.config.synonyms import FIELD_OF, meant_by
 
 Schema = dict[str, Any]
 Source = type[BaseModel] | TypeAdapter[Any]
@@ -79,6 +79,8 @@ def values(schema: Schema) -> str:
     if "enum" in schema or "const" in schema:
         known = [str(one) for one in schema.get("enum", [schema.get("const")])]
         return known[0] if len(known) == 1 else f"one of {', '.join(known)}"
+    if "discriminator" in schema or "$ref" in schema:
+        return "an object"
     kind = str(schema.get("type", ""))
     bounds = " and ".join(f"{sign} {schema[key]}" for key, sign in _BOUNDS if key in schema)
     if kind == "number" and bounds:
@@ -124,6 +126,18 @@ def nearest(name: str, known: Sequence[str]) -> str | None:
         if name in (other, _initials(other)) or initials == other:
             return other
     return next(iter(get_close_matches(name, known, 1)), None)
+
+
+def nearest_value(text: str, known: Sequence[str]) -> str | None:
+    """The value that was most likely meant: one of the same letters and digits (LeNet-5-BN: lenet5_bn), what another
+    tool's word means, or one spelled much alike."""
+    bare = _bare(text)
+    same = next((value for value in known if _bare(value) == bare), None)
+    return same or meant_by(bare, known) or next(iter(get_close_matches(text.lower(), known, 1)), None)
+
+
+def _bare(text: str) -> str:
+    return "".join(character for character in text.lower() if character.isalnum())
 
 
 def _initials(name: str) -> str:

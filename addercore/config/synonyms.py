@@ -1,9 +1,11 @@
-"""What other tools call the fields of this one: for the answer to an unknown name."""
+"""What other tools call the fields of this one, and their values: for the answer to an unknown name."""
 
+from collections.abc import Sequence
 from typing import Final
 
 SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
     "accumulate": ("gradient_accumulation", "gradient_accumulation_steps", "accumulate_grad_batches", "grad_accum"),
+    "after": ("cursor", "page_token", "next_token", "starting_after", "offset"),
     "arch": ("architecture", "network", "backbone", "net", "model_name"),
     "augment": ("augmentation", "augmentations", "transform", "transforms", "data_augmentation"),
     "batchnorm_momentum": ("bn_momentum", "batch_norm_momentum", "norm_momentum"),
@@ -23,6 +25,7 @@ SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
     "init_scale": ("init_std", "initializer_range", "weight_init_std"),
     "kind": ("type", "task", "job_type"),
     "labels": ("tags", "tag"),
+    "limit": ("per_page", "page_size", "pagesize", "count", "top"),
     "loader_workers": ("num_workers", "workers", "dataloader_num_workers", "n_workers"),
     "low": ("min", "minimum", "lower"),
     "lr": ("learning_rate", "learningrate", "base_lr", "init_lr", "lr0", "alpha"),
@@ -35,11 +38,13 @@ SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
     "parallel": ("n_jobs", "max_parallel", "concurrency", "max_concurrent", "max_concurrent_trials"),
     "patience": ("early_stopping_patience",),
     "precision": ("dtype", "amp", "fp16", "bf16", "mixed_precision"),
+    "q": ("query", "text"),
     "schedule": ("scheduler", "lr_scheduler", "lr_schedule"),
     "search": ("params", "parameters", "space", "search_space"),
     "seed": ("random_seed", "random_state", "rng_seed", "manual_seed"),
     "size": ("resize", "image_size", "img_size", "imgsz"),
-    "step": ("q", "stepsize"),
+    "status": ("state", "states"),
+    "step": ("stepsize", "step_size"),
     "teacher": ("teacher_model", "teacher_id"),
     "threads": ("num_threads", "n_threads", "cpus", "num_cpus"),
     "transparent_on": ("background", "ground"),
@@ -52,3 +57,31 @@ SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
 
 FIELD_OF: Final = {other: name for name, others in SYNONYMS.items() for other in others}
 """The field that another tool's name means."""
+
+VALUES: Final[dict[str, tuple[str, ...]]] = {
+    "adder": ("addernet", "add", "l1"),
+    "bf16": ("bfloat16", "amp", "mixed", "16"),
+    "bnn": ("binary", "binaryconnect", "binarynet"),
+    "cancelled": ("canceled", "aborted", "stopped", "killed"),
+    "constant": ("fixed", "flat"),
+    "conv": ("cnn", "convolution", "convolutional", "conv2d", "standard"),
+    "cosine": ("cosineannealing", "cosineannealinglr", "cosinedecay"),
+    "crop_flip": ("standard", "cifar", "flip"),
+    "cuda": ("gpu", "nvidia"),
+    "evaluate": ("eval", "evaluation", "test", "validate"),
+    "failed": ("error", "errored", "failure", "crashed"),
+    "fp32": ("float32", "float", "full", "single", "32"),
+    "none": ("off", "no", "null", "false", "default"),
+    "quantize": ("quantise", "quantization", "quantisation", "int8", "ptq"),
+    "queued": ("pending", "waiting", "created", "submitted"),
+    "running": ("active", "started", "inprogress"),
+    "succeeded": ("success", "successful", "done", "finished", "completed", "complete", "ok"),
+    "train": ("training", "fit"),
+    "xnor": ("xnornet",),
+}
+"""Without what is no letter and no digit."""
+
+
+def meant_by(other: str, known: Sequence[str]) -> str | None:
+    """The one of the `known` values that another tool calls `other`, in small letters and digits alone."""
+    return next((value for value in known if other in VALUES.get(value, ())), None)

@@ -15,6 +15,7 @@ from anyio.to_thread import run_sync
 from fastapi import Depends, Request, Response
 from pydantic import BaseModel
 
+from addercore.config.duplicates import NameTwice, once
 from api.http.problems import Problem, invalid
 from api.http.shares import Exhausted, client_of
 from jobs import documents
@@ -131,15 +132,17 @@ NO_BODY = [Depends(takes_no_body)]
 def parse_json(body: bytes) -> Any:
     """Parses UTF-8 JSON as RFC 8259 defines it: NaN and Infinity are refused, a byte order mark is passed over.
 
-    Raises Problem (400).
+    An object that has a name twice is refused (RFC 8259, section 4, leaves its meaning open). Raises Problem (400).
     """
     try:
-        return json.loads(body.decode("utf-8-sig"), parse_constant=_no_constant)
+        return json.loads(body.decode("utf-8-sig"), parse_constant=_no_constant, object_pairs_hook=once)
     except UnicodeDecodeError:
         raise Problem("bad_json", "The body is not UTF-8.") from None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise Problem("bad_json", f"The body is not JSON: {error.msg} at {where}.") from None
+    except NameTwice as error:
+        raise Problem("bad_json", f"The body is ambiguous: {error}.") from None
     except RecursionError:
         raise Problem("bad_json", "The body is nested too deeply; at most 32 levels may be stored.") from None
     except ValueError as error:

@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 
 from addercore import config
 from addercore.config import IntakeOptions
+from addercore.config.schema import nearest_value
 from addercore.config.uploads import ID_PREFIX, NAME
 from jobs.access.scope import OwnTransaction, ServiceTransaction
 from jobs.clock import now_ms
@@ -149,7 +150,7 @@ def resolve(session: OwnTransaction, name: str) -> str:
     try:
         row = (_newest_ready(session, name) if NAME.fullmatch(name) else None) or find(session, name)
     except NotFound:
-        raise DatasetUnusable(f"{name[:60]!r} is no dataset; {_known(session)}") from None
+        raise DatasetUnusable(f"{name[:60]!r} is no dataset{_known(session, name)}") from None
     if row.status != DatasetStatus.READY:
         raise DatasetUnusable(not_ready(row))
     if row.same_as is not None:
@@ -191,12 +192,14 @@ def _newest_ready(session: OwnTransaction, name: str) -> Dataset | None:
     return session.execute(query.order_by(Dataset.version.desc()).limit(1)).scalar_one_or_none()
 
 
-def _known(session: OwnTransaction) -> str:
-    """A clause that lists the datasets."""
+def _known(session: OwnTransaction, name: str) -> str:
+    """A clause that lists the datasets, and says which one `name` may mean."""
     own = session.execute(select(Dataset.name).distinct().order_by(Dataset.name).limit(MAX_LISTED + 1)).scalars().all()
     more = ", …" if len(own) > MAX_LISTED else ""
     mine = f"; uploaded: {', '.join(own[:MAX_LISTED])}{more}" if own else ""
-    return f"published: {', '.join(config.DATASETS)}{mine}"
+    meant = nearest_value(name[:60], [*config.DATASETS, *own])
+    asked = "" if meant is None else f" (did you mean {meant}?)"
+    return f"{asked}; published: {', '.join(config.DATASETS)}{mine}"
 
 
 # How it ends

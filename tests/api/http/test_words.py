@@ -31,9 +31,14 @@ def errors(answer: httpx2.Response) -> dict[str, str]:
         ("/v1/jobs?limit=many", "/query/limit", "must be an integer"),
         ("/v1/jobs?limit=0", "/query/limit", "must be ≥ 1, got "),
         ("/v1/jobs?limit=101", "/query/limit", "must be ≤ 100"),
+        ("/v1/jobs?cursor=x", "/query/cursor", "did you mean after?"),
+        ("/v1/jobs?per_page=10", "/query/per_page", "did you mean limit?"),
         ("/v1/jobs?status=done", "/query/status/0", "must be one of queued, running, "),
+        ("/v1/jobs?status=done", "/query/status/0", 'got "done" (did you mean succeeded?)'),
+        ("/v1/jobs?status=Canceled", "/query/status/0", "did you mean cancelled?"),
         ("/v1/jobs?label=user=ann", "/query/label/0", "must be a label as name:value, such as user:ann"),
         ("/v1/jobs?kind=training", "/query/kind", "must be one of train, evaluate"),
+        ("/v1/jobs?kind=quantise", "/query/kind", "did you mean quantize?"),
         ("/v1/compare?job=job_1", "/query/job", "must have at least 2 entries, got 1"),
         (f"/v1/jobs?after={'x' * 201}", "/query/after", "must have at most 200 characters"),
     ],
@@ -54,7 +59,18 @@ def test_parameters_are_refused_in_words(lite_api: httpx2.Client, path: str, poi
         ({"amp": True}, "/amp", "did you mean precision?"),
         ({"random_state": 1}, "/random_state", "did you mean seed?"),
         ({"model": {"architecture": "resnet20"}}, "/model/architecture", "did you mean model.arch?"),
+        ({"model": {"arch": "LeNet-5-BN"}}, "/model/arch", 'got "LeNet-5-BN" (did you mean lenet5_bn?)'),
+        ({"model": {"arch": "ResNet20"}}, "/model/arch", "did you mean resnet20?"),
+        ({"model": {"arch": "lenet5_bn", "method": "AdderNet"}}, "/model/method", "did you mean adder?"),
+        ({"model": {"arch": "lenet5_bn", "method": "cnn"}}, "/model/method", "did you mean conv?"),
+        ({"resources": {"device": "gpu"}}, "/resources/device", "did you mean cuda?"),
+        ({"dataset": {"name": "MNIST"}}, "/dataset/name", "'MNIST' is no dataset (did you mean mnist?); published: "),
+        ({"dataset": {"name": "Fashion-MNIST"}}, "/dataset/name", "did you mean fashion_mnist?"),
+        ({"dataset": {"name": "nowhere"}}, "/dataset/name", "'nowhere' is no dataset; published: "),
+        ({"name": "mine"}, "/name", "is not a field; known: "),
         ({"dataset": "digits"}, "/dataset", "must be an object"),
+        ({"dataset": ["digits"]}, "/dataset", "must be an object, got a list"),
+        ({"epochs": {"max": 3}}, "/epochs", "must be an integer ≥ 1 and ≤ 100000, got an object"),
         ({"early_stop": 3}, "/early_stop", "must be an object"),
         ({"epochs": "ten"}, "/epochs", "must be an integer ≥ 1"),
         ({"init_from": "no model!"}, "/init_from", "must be a model's id"),
@@ -72,3 +88,29 @@ def test_headers_and_parts_of_forms_are_refused_in_words(lite_api: httpx2.Client
     assert errors(answer)["/header/idempotency-key"].startswith("must be 1 to 255 visible ASCII characters")
     answer = lite_api.post("/v1/models", files={"weight": b"x"})
     assert "did you mean weights?" in errors(answer)["/weight"]
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [(b"[]", "must be an object, got a list"), (b"null", "must be an object"), (b'"train"', "must be an object")],
+)
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/sweeps"])
+def test_a_body_is_an_object(lite_api: httpx2.Client, path: str, body: bytes, says: str) -> None:
+    answer = lite_api.post(path, content=body, headers={"Content-Type": "application/json"})
+    assert errors(answer)[""].startswith(says)
+
+
+def test_a_name_that_stands_twice_is_not_guessed(lite_api: httpx2.Client) -> None:
+    for body, name in ((b'{"kind": "train", "kind": "evaluate"}', "kind"), (b'{"a": [{"b": 1, "b": 1}]}', "b")):
+        for path in ("/v1/jobs", "/v1/sweeps"):
+            answer = lite_api.post(path, content=body, headers={"Content-Type": "application/json"})
+            assert (answer.status_code, answer.json()["code"]) == (400, "bad_json")
+            assert f"an object has '{name}' twice" in answer.json()["detail"]
+
+
+def test_a_slash_at_the_end_is_named(lite_api: httpx2.Client) -> None:
+    for path in ("/v1/jobs/", "/v1/models/"):
+        answer = lite_api.get(path)
+        assert answer.status_code == 404
+        assert "Leave out the slash at its end" in answer.json()["detail"]
+    assert "slash" not in lite_api.get("/v1/job").json()["detail"]
