@@ -116,11 +116,21 @@ def _contents(path: Path) -> bytes:
         raise BadData(f"{path} cannot be read ({error.strerror}); give an image file") from error
 
 
+_NO_NUMBERS: Final = {
+    "U": "texts",
+    "S": "texts",
+    "O": "something else among them, such as null",
+    "c": "complex numbers",
+}
+"""By the letter that numpy has for them."""
+
+
 def _of_array(array: Values, channels: int, options: ImageOptions) -> _Decoded:
     if array.dtype.kind == "b":
         array = array.astype(np.uint8)
     if array.dtype.kind not in "uif":
-        raise ValueError(f"an image must hold integers or floats, got {array.dtype}; give numbers, all rows as long")
+        got = _NO_NUMBERS.get(array.dtype.kind, str(array.dtype))
+        raise ValueError(f"an image must hold integers or floats, got {got}; give numbers, all rows as long")
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise ValueError(f"an image must be (H, W), (c, H, W) or (H, W, c), got {array.shape}{_shape_hint(array)}")
     if prod(array.shape[:2]) > LIMITS.pixels or array.size > 4 * LIMITS.pixels:

@@ -19,6 +19,8 @@ MAX_JSON_BYTES = 2 * MAX_IMAGE_BYTES
 MAX_OPTIONS_BYTES = 1000
 IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/bmp", "image/tiff", "image/avif")
 """Named in the OpenAPI document. Every `image/*` is taken: what counts is the content."""
+ANY_BYTES = "application/octet-stream"
+FORM = "application/x-www-form-urlencoded"
 OPTION_SCHEMAS = ImageOptions.model_json_schema()["properties"]
 
 EXAMPLE_PNG = (
@@ -57,7 +59,7 @@ PREDICT_BODY: dict[str, Any] = {
                     "required": ["image"],
                 }
             },
-            **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in IMAGE_TYPES},
+            **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in (*IMAGE_TYPES, ANY_BYTES)},
         },
     }
 }
@@ -85,7 +87,7 @@ async def read_image(request: Request, most_values: int) -> Callable[[], Image]:
     if is_json(kind):
         body = await read(request, MAX_JSON_BYTES)
         return lambda: _of_document(_parsed(body, most_values))
-    if kind.startswith("image/"):
+    if kind.startswith("image/") or kind in (ANY_BYTES, ""):  # without a type it may be anything (RFC 9110, 8.3)
         body = await read(request, MAX_IMAGE_BYTES)
         return lambda: _encoded(body)
     if kind == "multipart/form-data":
@@ -93,10 +95,11 @@ async def read_image(request: Request, most_values: int) -> Callable[[], Image]:
         limit = MAX_IMAGE_BYTES + MAX_OPTIONS_BYTES
         await read_form(request, {"image": image.extend, "options": options.extend}, required="image", limit=limit)
         return lambda: {**_encoded(bytes(image)), **_options(_chosen(options), ImageOptions, "/options")}
+    curl = " curl says so unless told otherwise: -H 'Content-Type: image/png'." if kind == FORM else ""
     raise Problem(
         "unsupported_media_type",
-        "Send JSON, multipart/form-data with a part `image`, or an image file as image/png, image/jpeg or another "
-        "image type.",
+        "Send JSON, multipart/form-data with a part `image`, or an image file as image/png, image/jpeg, another image "
+        f"type or {ANY_BYTES}; {ascii(kind)[:60]} is none of them.{curl}",
     )
 
 

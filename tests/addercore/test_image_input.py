@@ -123,6 +123,15 @@ def test_a_range_that_could_be_two_things_is_asked_for(array: Any, says: str) ->
         pixels(array)
 
 
+@pytest.mark.parametrize(
+    ("array", "says"),
+    [([["1", "2"], ["3", "4"]], "got texts"), ([[1, None], [3, 4]], "such as null"), (INK * 1j, "complex numbers")],
+)
+def test_what_is_no_number_is_named_without_words_of_numpy(array: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=f"integers or floats, got .*{says}"):
+        pixels(array)
+
+
 def test_a_dark_photo_stays_dark_with_a_note() -> None:
     dark = Image.fromarray(INK // 8)
     assert (pixels(encoded(dark))[0] == INK // 8).all()

@@ -234,6 +234,8 @@ def test_predictions_are_forwarded(
         b64 = base64.b64encode(b"png").decode()
         for answer in (
             api.post(path, content=b"png", headers=png),
+            api.post(path, content=b"png", headers={"Content-Type": "application/octet-stream"}),
+            api.post(path, content=b"png"),
             api.post(path, files={"image": ("a.png", b"png", "image/png")}),
             api.post(path, json={"image": b64}),
         ):
@@ -262,6 +264,11 @@ def test_predictions_are_forwarded(
         for document in ({}, {"image": 1}, {"image": "€"}, {"array": [], "image": ""}, {"x": 1}, [1], {"array": "a"}):
             assert api.post(path, json=document).json()["code"] == "invalid", document
         assert api.post(path, content=b"x", headers={"Content-Type": "text/plain"}).status_code == 415
+        curl = api.post(path, content=b"png", headers={"Content-Type": "application/x-www-form-urlencoded"})
+        assert curl.status_code == 415
+        assert "-H 'Content-Type: image/png'" in curl.json()["detail"]
+        (error,) = api.post(path, files={"file": ("a.png", b"png")}).json()["errors"]
+        assert "did you mean image?" in error["detail"]
         assert api.post(path, content=b"x" * (8 * 2**20 + 1), headers=png).status_code == 413
         assert api.post("/v1/models/model_none/predict", content=b"x", headers=png).status_code == 404
 
