@@ -7,16 +7,16 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from adderclient import profiles
 from adderclient.client import Client
 from adderclient.command import completion, copied
 from adderclient.command.errors import HELP, OK
+from adderclient.command.groups import Suggests
 from adderclient.version import __version__
 
 
-class Root(TyperGroup):
+class Root(Suggests):
     """The command; a reader that goes away (`adder jobs | head`) ends it without a word and is no failure."""
 
     def invoke(self, ctx: Any) -> Any:

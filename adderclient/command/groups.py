@@ -5,12 +5,68 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from adderclient.command.errors import UsageError
+
+OTHER_WORDS: dict[str, tuple[str, ...]] = {
+    "add": ("upload", "submit", "make", "create"),
+    "cat": ("logs", "show"),
+    "create": ("make", "submit", "upload"),
+    "describe": ("show",),
+    "evaluate": ("submit",),
+    "fetch": ("download",),
+    "get": ("show", "download"),
+    "info": ("show", "system"),
+    "inspect": ("show",),
+    "kill": ("cancel",),
+    "list": ("jobs",),
+    "log": ("logs",),
+    "ls": ("list", "jobs"),
+    "new": ("init", "make", "create"),
+    "ps": ("list", "jobs"),
+    "pull": ("download",),
+    "push": ("upload", "import"),
+    "quantise": ("quantize",),
+    "register": ("upload", "import", "make", "create"),
+    "remove": ("delete", "revoke"),
+    "rename": ("edit",),
+    "restart": ("retry",),
+    "rm": ("delete", "revoke"),
+    "run": ("submit",),
+    "save": ("download",),
+    "serve": ("up",),
+    "server": ("up",),
+    "signin": ("login",),
+    "start": ("up", "submit"),
+    "status": ("show", "system"),
+    "stop": ("cancel", "drain"),
+    "tail": ("watch", "logs"),
+    "test": ("predict",),
+    "train": ("submit",),
+    "unpause": ("resume",),
+    "whoami": ("me",),
+}
+"""What other tools call commands, and which of this one's are meant; the first that a group has."""
+
+
+class Suggests(TyperGroup):
+    """A group that names the command which was most likely meant by one that it does not have."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the first word names. Raises UsageError if there is none."""
+        word = args[0]
+        if word not in self.commands and not word.startswith("-") and not ctx.resilient_parsing:
+            shown = [name for name, command in self.commands.items() if not command.hidden]
+            meant = next((name for name in OTHER_WORDS.get(word.lower(), ()) if name in self.commands), None)
+            meant = meant or next(iter(get_close_matches(word.lower(), shown, 1, 0.7)), None)
+            asked = "" if meant is None else f"; did you mean {ctx.command_path} {meant}?"
+            raise UsageError(f"there is no command {word[:60]!r}{asked} ({ctx.command_path} --help lists them)")
+        return super().resolve_command(ctx, args)
 
 
 class ShowsNames(TyperGroup):
@@ -26,7 +82,7 @@ def group(
     help: str,
     list_: Callable[..., None],
     verbs: Mapping[str, Callable[..., None]],
-    cls: type[TyperGroup] = TyperGroup,
+    cls: type[TyperGroup] = Suggests,
 ) -> typer.Typer:
     """Makes a group whose name alone lists.
 

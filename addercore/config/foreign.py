@@ -94,7 +94,7 @@ _SEPARATORS: Final = ",;\t"
 def foreign(head: bytes) -> Foreign | None:
     """What a file that begins with `head` is, if it is known and not taken. Longer heads tell more of texts."""
     if not head:
-        return Foreign("empty", "send it again", "pack it again")
+        return Foreign("empty", "send it again", "replace it")
     for magic, found in _MAGIC:
         if head.startswith(magic):
             return found

@@ -124,6 +124,31 @@ def test_a_file_that_is_no_spec(adder: Adder, tmp_path: Path, content: bytes, sa
     assert says in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (("list",), "adder jobs"),
+        (("ls",), "adder jobs"),
+        (("run", "spec.yaml"), "adder submit"),
+        (("submti", "spec.yaml"), "adder submit"),
+        (("jobs", "rm", "job_1"), "adder jobs delete"),
+        (("datasets", "add", "a.zip"), "adder datasets upload"),
+        (("frobnicate",), None),
+    ],
+)
+def test_what_other_tools_call_a_command(adder: Adder, words: tuple[str, ...], meant: str | None) -> None:
+    done = adder(*words)
+    assert done.returncode == 2
+    assert (f"did you mean {meant}?" in done.stderr) == (meant is not None)
+    assert "there is no command" in done.stderr
+
+
+def test_a_json_file_that_has_a_name_twice(adder: Adder, tmp_path: Path) -> None:
+    (tmp_path / "spec.json").write_text('{"kind": "train", "kind": "evaluate"}')
+    done = adder("submit", "spec.json")
+    assert (done.returncode, "has 'kind' twice" in done.stderr) == (2, True)
+
+
 def test_a_json_file_with_what_json_has_not(adder: Adder, tmp_path: Path) -> None:
     for content in ('{"epochs": NaN}', '{"labels": {"a": "\\ud800"}}', "[" * 200_000):
         (tmp_path / "spec.json").write_text(content)

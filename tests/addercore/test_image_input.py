@@ -125,7 +125,7 @@ def test_a_range_that_could_be_two_things_is_asked_for(array: Any, says: str) ->
 
 @pytest.mark.parametrize(
     ("array", "says"),
-    [([["1", "2"], ["3", "4"]], "got texts"), ([[1, None], [3, 4]], "such as null"), (INK * 1j, "complex numbers")],
+    [([["1", "2"], ["3", "4"]], "texts"), ([[1, None], [3, 4]], "such as null"), (INK * 1j, "complex numbers")],
 )
 def test_what_is_no_number_is_named_without_words_of_numpy(array: Any, says: str) -> None:
     with pytest.raises(ValueError, match=f"integers or floats, got .*{says}"):
@@ -162,7 +162,7 @@ def test_palettes_print_colours_and_animations_are_read() -> None:
         (b"\0\0\0\x18ftypheic" + bytes(20), "HEIC photograph; convert it to JPEG"),
         (b"not a picture", "no image of a known format"),
         (encoded(Image.fromarray(INK))[:60], "cannot be decoded"),
-        (b"", "no image of a known format"),
+        (b"", "is empty; replace it"),
     ],
 )
 def test_other_files_are_refused_by_what_they_are(content: bytes, says: str, tmp_path: Path) -> None:

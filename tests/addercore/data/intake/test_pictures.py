@@ -231,7 +231,7 @@ def test_avif(tmp_path: Path) -> None:
         (b"\xff\x0a\xfa\x1f", "is a JPEG XL image; convert it to PNG"),
         (b"8BPS\0\1", "is a Photoshop file; convert it to PNG"),
         (bytes(128) + b"DICM", "is a DICOM image; convert it to PNG"),
-        (b"", "is empty; pack it again"),
+        (b"", "is empty; replace it"),
         (b"\x89PNG", "is no image of a known format"),
         (b"no image", "is no image of a known format"),
         (b"a,b\n1,2\n", "is no image of a known format"),
