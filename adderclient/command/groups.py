@@ -64,8 +64,9 @@ class Suggests(TyperGroup):
             shown = [name for name, command in self.commands.items() if not command.hidden]
             meant = next((name for name in OTHER_WORDS.get(word.lower(), ()) if name in self.commands), None)
             meant = meant or next(iter(get_close_matches(word.lower(), shown, 1, 0.7)), None)
-            asked = "" if meant is None else f"; did you mean {ctx.command_path} {meant}?"
-            raise UsageError(f"there is no command {word[:60]!r}{asked} ({ctx.command_path} --help lists them)")
+            path = "adder" + ctx.command_path.removeprefix(ctx.find_root().command_path)
+            asked = "" if meant is None else f"; did you mean {path} {meant}?"
+            raise UsageError(f"there is no command {word[:60]!r}{asked} ({path} --help lists them)")
         return super().resolve_command(ctx, args)
 
 
