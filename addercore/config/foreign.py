@@ -120,7 +120,7 @@ def _text(head: bytes) -> Foreign | None:
         if len(head) - error.start > 3:  # more than a character that the head cuts
             return None
         text = head[: error.start].decode("utf-8-sig")
-    if any(character < " " and character not in "\t\n\r\f" for character in text):
+    if not text or any(character < " " and character not in "\t\n\r\f" for character in text):
         return None
     if text.lstrip()[:1] in ("{", "["):
         return Foreign("JSON", _TO_NPZ[0], "")
@@ -130,8 +130,8 @@ def _text(head: bytes) -> Foreign | None:
 def _table(text: str) -> Foreign | None:
     """A table of text, with the lines that make an .npz of its pixels."""
     lines = text.splitlines()
-    separator = max(_SEPARATORS, key=lines[0].count)
-    if len(lines) < 2 or separator not in lines[0]:
+    separator = max(_SEPARATORS, key=lines[0].count) if len(lines) > 1 else ""
+    if not separator or separator not in lines[0]:
         return None
     heads = [cell.strip(' "') for cell in lines[0].split(separator)]
     named = not all(cell.replace(".", "", 1).isdigit() for cell in heads)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from addercore.config.foreign import foreign
 from addercore.data.intake import BadDataset, Limits, take_in
 from tests.addercore.data.intake.taking import problems, refusal, taken
 from tests.support.uploads import arrays, folders, npz, png, tarred, written, zipped
@@ -168,6 +169,15 @@ def test_a_damaged_file_in_a_whole_zip_is_named(tmp_path: Path) -> None:
 def test_two_files_of_one_name(tmp_path: Path) -> None:
     one = tarred({"cat/1.png": png()})
     refused(tmp_path, one[:1024] + tarred(GOOD), "two files 'cat/1.png'")
+
+
+@pytest.mark.parametrize(
+    "data", [b"\xff", b"\xef\xbb\xbf", b"\xfe\xff", b"\n", b",", b"\0", b"a,b\n", b"\n\n", bytes(200), b"\x40" * 9]
+)
+def test_no_beginning_is_too_odd_to_be_told(tmp_path: Path, data: bytes) -> None:
+    refused(tmp_path, data, "none of the known formats")
+    for end in range(len(data)):
+        foreign(data[:end])
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"\x80\x05K.", b"GIF89a", pickle.dumps({"x_train": [1]})])
