@@ -19,6 +19,8 @@ Path = tuple[str | int, ...]
 
 MOST_EXPLAINED: Final = 1000
 """Errors that are explained; the sender chooses how many a document has."""
+MOST_ASKED: Final = 100
+"""Errors that say which value was meant: to find it takes ten times as long as the rest of the sentence."""
 MAX_SHOWN: Final = 60
 """Characters of a bad value that a sentence repeats; of longer values it says nothing."""
 
@@ -118,7 +120,7 @@ def explain(
     found: list[FieldError] = []
     for item in items:
         if item["type"] != "too_short" or not _has_bad_entries(item["loc"], items):
-            found += _explained(item, root, show)
+            found += _explained(item, root, show, ask=len(found) < MOST_ASKED)
     return found
 
 
@@ -127,7 +129,9 @@ def _has_bad_entries(location: Path, items: Iterable[Mapping[str, Any]]) -> bool
     return any(len(item["loc"]) > len(location) and item["loc"][: len(location)] == location for item in items)
 
 
-def _explained(item: Mapping[str, Any], root: schema.Schema | None, show: Callable[[Any], str]) -> list[FieldError]:
+def _explained(
+    item: Mapping[str, Any], root: schema.Schema | None, show: Callable[[Any], str], ask: bool
+) -> list[FieldError]:
     path, (document, outer, here) = _place(item["loc"], root)
     context = item.get("ctx") or {}
     match item["type"]:
@@ -145,7 +149,7 @@ def _explained(item: Mapping[str, Any], root: schema.Schema | None, show: Callab
             return [FieldError(path, f"is required; known: {listed}" if listed else "is required")]
     reason, value = _reason(item, here), item.get("input")
     got = _got_a(value) if item["type"] in _OF_ITS_TYPE else ""
-    return [FieldError(path, reason + (got or _got(value, show)) + _asked(reason, value))]
+    return [FieldError(path, reason + (got or _got(value, show)) + (_asked(reason, value) if ask else ""))]
 
 
 def _place(location: Iterable[str | int], root: schema.Schema | None) -> tuple[Path, _Schemas]:

@@ -263,7 +263,7 @@ def _unpacked(file: BinaryIO) -> IO[bytes]:
 
 
 def _require_tar(head: bytes, packer: str) -> None:
-    """Raises BadDataset for the beginning of a file of another kind; not for a damaged tar, nor for one of age."""
+    """Raises BadDataset for the beginning of another kind of file; not for a damaged tar, nor one from before POSIX."""
     kind = sniff(head)
     if kind == "tar" or not head.strip(b"\0"):
         return
