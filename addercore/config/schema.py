@@ -130,10 +130,11 @@ def nearest(name: str, known: Sequence[str]) -> str | None:
 
 def nearest_value(text: str, known: Sequence[str]) -> str | None:
     """The value that was most likely meant: one of the same letters and digits (LeNet-5-BN: lenet5_bn), what another
-    tool's word means, or one spelled much alike."""
+    tool's word means, one that begins so (lenet), or one spelled much alike."""
     bare = _bare(text)
     same = next((value for value in known if _bare(value) == bare), None)
-    return same or meant_by(bare, known) or next(iter(get_close_matches(text.lower(), known, 1)), None)
+    longer = next((value for value in known if len(bare) > 2 and _bare(value).startswith(bare)), None)
+    return same or meant_by(bare, known) or longer or next(iter(get_close_matches(text.lower(), known, 1)), None)
 
 
 def _bare(text: str) -> str:

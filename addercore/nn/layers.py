@@ -79,7 +79,7 @@ class Adder2d(AdderLayer):
     ) -> None:
         if groups < 1 or in_channels % groups or out_channels % groups:
             raise ValueError(f"groups must divide {in_channels} input and {out_channels} output channels, got {groups}")
-        kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
+        kernel = pair("kernel_size", kernel_size, 1)
         super().__init__((out_channels, in_channels // groups, *kernel), backend, gradient)
         self.stride, self.padding = pair("stride", stride, 1), pair("padding", padding, 0)
         self.dilation, self.groups = pair("dilation", dilation, 1), groups

@@ -105,6 +105,7 @@ def fit(
         How the run ended, with its metrics and artifacts.
 
     Raises:
+        TypeError: `config` is none.
         ValueError: arguments that are out of range or do not go with `config`.
         BadData: files of the dataset are missing or damaged. Metrics, summary and curves up to there are in `workdir`.
         BadModel: `init_from` or `teacher` is damaged, or is a model of another network or task.
@@ -118,6 +119,9 @@ def fit(
     Source:
         Chen et al., AdderNet (CVPR 2020), https://arxiv.org/abs/1912.13200, Algorithm 1.
     """
+    if not isinstance(config, TrainConfig):
+        made = "TrainConfig.from_dict(…)"
+        raise TypeError(f"config must be a TrainConfig, got {type(config).__name__}; make one of a dict with {made}")
     target = resolve_device(device)
     chosen = select(target, torch.float32, backend)
     if threads is not None and threads < 1:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from addercore.arch import ARCHS
 from addercore.config import FieldError, IntakeOptions, InvalidConfig, TrainConfig, explain
-from addercore.config.errors import MAX_SHOWN
-from addercore.config.schema import fields, nearest, schema_of, values
+from addercore.config.errors import MAX_SHOWN, MOST_ASKED
+from addercore.config.schema import fields, nearest, nearest_value, schema_of, values
 
 SPEC: dict[str, Any] = {"model": {"arch": "lenet5_bn"}, "dataset": {"name": "digits"}}
 
@@ -123,3 +124,37 @@ def test_a_schema_lists_all_fields_and_says_their_values() -> None:
     assert values(known["epochs"]) == "an integer ≥ 1 and ≤ 100000"
     assert values(known["model.layers"]["anyOf"][0]) == "a list of 1 to 200 objects"
     assert nearest("zzz", ["lr", "momentum"]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("LeNet-5-BN", "lenet5_bn"),
+        ("lenet", "lenet5_bn"),
+        ("resnet", "resnet20"),
+        ("RESNET_18", "resnet18"),
+        ("mobilenetv2", "mobilenet_v2"),
+        ("vgg", "vgg_small"),
+        ("alexnt", "alexnet"),
+        ("transformer", None),
+        ("", None),
+    ],
+)
+def test_the_value_that_was_meant(text: str, meant: str | None) -> None:
+    assert nearest_value(text, list(ARCHS)) == meant
+
+
+def test_of_many_bad_values_some_say_what_was_meant() -> None:
+    items = [
+        {
+            "type": "literal_error",
+            "loc": (i,),
+            "msg": "",
+            "input": "done",
+            "ctx": {"expected": "'queued' or 'succeeded'"},
+        }
+        for i in range(300)
+    ]
+    found = explain(items)
+    assert len(found) == 300
+    assert sum("did you mean succeeded?" in error.reason for error in found) == MOST_ASKED

@@ -1,0 +1,33 @@
+"""Arguments of layers and of `fit` that are none: the name, the value, and what would do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from addercore import Adder2d, fit
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"kernel_size": 0}, r"kernel_size must be an integer ≥ 1 or two of them, got 0"),
+        ({"kernel_size": "3"}, r"kernel_size must be an integer ≥ 1 or two of them, got '3'"),
+        ({"kernel_size": 3.0}, r"kernel_size must be .* got 3\.0"),
+        ({"kernel_size": (3, 3, 3)}, r"kernel_size must be .* got \(3, 3, 3\)"),
+        ({"kernel_size": 3, "stride": 0}, r"stride must be an integer ≥ 1"),
+        ({"kernel_size": 3, "padding": -1}, r"padding must be an integer ≥ 0"),
+        ({"kernel_size": 3, "groups": 2}, r"groups must divide 3 input and 6 output channels, got 2"),
+    ],
+)
+def test_a_layers_arguments(arguments: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        Adder2d(3, 6, **arguments)
+
+
+def test_a_configuration_is_made_first(tmp_path: Path) -> None:
+    spec: Any = {"model": {"arch": "lenet5_bn"}, "dataset": {"name": "digits"}}
+    with pytest.raises(TypeError, match=r"config must be a TrainConfig, got dict.*TrainConfig\.from_dict"):
+        fit(spec, workdir=tmp_path)
