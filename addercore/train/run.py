@@ -119,9 +119,7 @@ def fit(
     Source:
         Chen et al., AdderNet (CVPR 2020), https://arxiv.org/abs/1912.13200, Algorithm 1.
     """
-    if not isinstance(config, TrainConfig):
-        made = "TrainConfig.from_dict(…)"
-        raise TypeError(f"config must be a TrainConfig, got {type(config).__name__}; make one of a dict with {made}")
+    _require_config(config)
     target = resolve_device(device)
     chosen = select(target, torch.float32, backend)
     if threads is not None and threads < 1:
@@ -185,6 +183,12 @@ def fit(
             _leave_record(trainer, workdir, callbacks, error, curves)
             raise
         return _result(trainer, workdir, callbacks, curves, None if start is None else start.layers, data.record)
+
+
+def _require_config(config: object) -> None:
+    if not isinstance(config, TrainConfig):
+        made = "TrainConfig.from_dict(…)"
+        raise TypeError(f"config must be a TrainConfig, got {type(config).__name__}; make one of a dict with {made}")
 
 
 def _check_processes(config: TrainConfig, processes: int, device: torch.device, relabelled: bool) -> None:
