@@ -12,6 +12,8 @@ from pydantic import BaseModel, TypeAdapter
 
 from addercore.config.synonyms import FIELD_OF, meant_by
 
+ALIKE: Final = 0.7
+"""How much alike a value must be spelled to be meant (difflib's ratio): alexnt is alexnet, moons is not mnist."""
 Schema = dict[str, Any]
 Source = type[BaseModel] | TypeAdapter[Any]
 """What has a JSON schema."""
@@ -134,7 +136,7 @@ def nearest_value(text: str, known: Sequence[str]) -> str | None:
     bare = _bare(text)
     same = next((value for value in known if _bare(value) == bare), None)
     longer = next((value for value in known if len(bare) > 2 and _bare(value).startswith(bare)), None)
-    return same or meant_by(bare, known) or longer or next(iter(get_close_matches(text.lower(), known, 1)), None)
+    return same or meant_by(bare, known) or longer or next(iter(get_close_matches(text.lower(), known, 1, ALIKE)), None)
 
 
 def _bare(text: str) -> str:

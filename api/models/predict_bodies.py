@@ -88,13 +88,13 @@ async def read_image(request: Request, most_values: int) -> Callable[[], Image]:
         body = await read(request, MAX_JSON_BYTES)
         return lambda: _of_document(_parsed(body, most_values))
     if kind.startswith("image/") or kind in (ANY_BYTES, ""):  # without a type it may be anything (RFC 9110, 8.3)
-        body = await read(request, MAX_IMAGE_BYTES)
+        body = _some(await read(request, MAX_IMAGE_BYTES))
         return lambda: _encoded(body)
     if kind == "multipart/form-data":
         image, options = bytearray(), bytearray()
         limit = MAX_IMAGE_BYTES + MAX_OPTIONS_BYTES
         await read_form(request, {"image": image.extend, "options": options.extend}, required="image", limit=limit)
-        return lambda: {**_encoded(bytes(image)), **_options(_chosen(options), ImageOptions, "/options")}
+        return lambda: {**_encoded(_some(bytes(image))), **_options(_chosen(options), ImageOptions, "/options")}
     curl = " curl says so unless told otherwise: -H 'Content-Type: image/png'." if kind == FORM else ""
     raise Problem(
         "unsupported_media_type",
@@ -117,9 +117,13 @@ def _chosen(options: bytearray) -> Any:
     return parse_json(bytes(options)) if options else {}
 
 
-def _encoded(image: bytes) -> Image:
+def _some(image: bytes) -> bytes:
     if not image:
         raise Problem("bad_image", "The image is empty; send the bytes of an image file.")
+    return image
+
+
+def _encoded(image: bytes) -> Image:
     return {"image_b64": base64.b64encode(image).decode()}
 
 
@@ -139,7 +143,7 @@ def _of_document(document: object) -> Image:
     if not isinstance(image, str):
         return {"array": array if image is None else image, **body}
     try:
-        return {**_encoded(image_bytes(image)), **body}
+        return {**_encoded(_some(image_bytes(image))), **body}
     except ValueError as error:
         raise invalid([("/image", str(error))]) from None
 

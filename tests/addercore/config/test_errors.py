@@ -137,6 +137,7 @@ def test_a_schema_lists_all_fields_and_says_their_values() -> None:
         ("vgg", "vgg_small"),
         ("alexnt", "alexnet"),
         ("transformer", None),
+        ("moons", None),
         ("", None),
     ],
 )
