@@ -46,7 +46,7 @@ SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
     "seed": ("random_seed", "random_state", "rng_seed", "manual_seed"),
     "size": ("resize", "image_size", "img_size", "imgsz"),
     "status": ("state", "states"),
-    "step": ("stepsize", "step_size"),
+    "step": ("q", "stepsize", "step_size"),
     "teacher": ("teacher_model", "teacher_id"),
     "threads": ("num_threads", "n_threads", "cpus", "num_cpus"),
     "transparent_on": ("background", "ground"),
