@@ -23,7 +23,7 @@ from jobs.access import keys
 from tests.acceptance.conftest import running_service
 from tests.api.gallery import ADDRESSES
 from tests.docs.markdown import ROOT
-from tests.support.browser import CHROMIUM, started
+from tests.support.browser import CHROMIUM, new_page, started
 from tests.support.specs import train_body
 from tests.support.uploads import folders, zipped
 
@@ -106,8 +106,7 @@ def _worked(client: Client, url: str, key: str) -> dict[str, str]:
 
 def _take(url: str, key: str, ids: Mapping[str, str]) -> None:
     with started() as browser:
-        context = browser.new_context(viewport=WIDTHS["desktop"], reduced_motion="reduce")
-        page = context.new_page()
+        page = new_page(browser, viewport=WIDTHS["desktop"])
         page.set_default_timeout(300_000)
         page.goto(f"{url}/sign-in")
         _look(page, "sign-in")
@@ -119,7 +118,7 @@ def _take(url: str, key: str, ids: Mapping[str, str]) -> None:
                 page.goto(url + address.format(**ids))
                 page.wait_for_timeout(SETTLED_MS)
                 _look(page, _name(address))
-        context.close()
+        page.context.close()
 
 
 def _look(page: Any, name: str) -> None:

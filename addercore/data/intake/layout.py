@@ -28,6 +28,11 @@ class _Found:
     loose: list[str] = field(default_factory=list)
     deep: set[str] = field(default_factory=set)
 
+    @property
+    def classes(self) -> set[str]:
+        """Names of all classes, those without an image too."""
+        return self.folders | {label for _, label in self.places.values()}
+
     def put(self, name: str, part: Part | None, label: str, deeper: Parts) -> None:
         self.places[name] = (part, label)
         if deeper:
@@ -210,10 +215,10 @@ def _require_classes(images: dict[str, Parts]) -> None:
 
 
 def _require_two(found: _Found, written: Sequence[str]) -> None:
-    labels = found.folders | {label for _, label in found.places.values()}
-    if len(labels) == 1:
+    if len(found.classes) == 1:
+        (label,) = found.classes
         raise refuse(
-            f"There is one class only, {labels.pop()!r}; a classifier needs two or more: {_NEEDED}{_beside(written)}."
+            f"There is one class only, {label!r}; a classifier needs two or more: {_NEEDED}{_beside(written)}."
         )
 
 
@@ -223,10 +228,9 @@ def _beside(written: Sequence[str]) -> str:
 
 def _require_images(found: _Found) -> None:
     trained = {label for part, label in found.places.values() if part != "validation"}
-    named = found.folders | {label for _, label in found.places.values()}
     alike = {label.casefold(): label for label in trained}
     problems = Problems()
-    for label in sorted(named - trained):
+    for label in sorted(found.classes - trained):
         other = alike.get(label.casefold())
         hint = f"fill its folder, or remove it{'' if other is None else f'; or is it {other!r}'}"
         problems.add(f"The class {label!r} has no images to train on: {hint}.")
