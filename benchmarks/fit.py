@@ -136,22 +136,24 @@ def bare(step: Callable[[], None], steps: int) -> float:
     return 1e3 * (time.thread_time() - began) / steps
 
 
-def measured(arch: str, name: str, rounds: int, steps: int, data_dir: Path | None) -> Iterator[Row]:
+def measured(arch: str, name: str, rounds: int, least: int, epochs: int, data_dir: Path | None) -> Iterator[Row]:
+    """Trainings of `epochs`, but of `least` steps at least; the bare steps beside them are `least`."""
     load, config = os.getloadavg(), configuration(arch, name)
-    per_epoch = len(source(name, "train", data_dir)) // config.batch_size
+    per_epoch = Batches(source(name, "train", data_dir), config, CPU).per_epoch
+    steps = max(least, epochs * per_epoch)
     step = bare_step(config, data_dir)
     bare(step, 3)
     pure: list[float] = []
     spent: list[Spent] = []
     for _ in range(rounds):
-        pure.append(bare(step, steps))
+        pure.append(bare(step, least))
         with tempfile.TemporaryDirectory(prefix="fit-") as folder, counted() as found:
             fit(
                 config, workdir=Path(folder), data_dir=data_dir, device="cpu", threads=1, callbacks=Stop(steps),
                 curves=False,
             )  # fmt: skip
         spent.append(found)
-        pure.append(bare(step, steps))
+        pure.append(bare(step, least))
     beside = [(pure[2 * number] + pure[2 * number + 1]) / 2 for number in range(rounds)]
     settings: dict[str, Any] = {
         "batch": config.batch_size, "threads": 1, "clock": "cpu of the thread", "augment": AUGMENT, "steps": steps,
@@ -175,7 +177,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--write", action="store_true", help="append rows to benchmarks/results/fit.jsonl")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=200, help="of each LeNet-5-BN training; a fifth of ResNet-20")
+    parser.add_argument("--steps", type=int, default=200, help="of bare LeNet-5-BN; a fifth of ResNet-20 (%(default)s)")
+    parser.add_argument(
+        "--epochs", type=int, default=4, help="of LeNet-5-BN; ResNet-20 trains for its steps (%(default)s)"
+    )
     parser.add_argument("--data-dir", type=Path, help="folder of datasets, as for fit; without it digits alone")
     arguments = parser.parse_args()
     threads = torch.get_num_threads()
@@ -183,9 +188,10 @@ def main() -> None:
     rows: list[Row] = []
     for name in DATASETS if arguments.data_dir else DATASETS[:1]:
         for arch in NETWORKS:
-            steps = arguments.steps if arch == "lenet5_bn" else max(1, arguments.steps // 5)
+            small = arch == "lenet5_bn"
+            steps, epochs = (arguments.steps, arguments.epochs) if small else (max(1, arguments.steps // 5), 0)
             try:
-                rows += measured(arch, name, arguments.rounds, steps, arguments.data_dir)
+                rows += measured(arch, name, arguments.rounds, steps, epochs, arguments.data_dir)
             except BadData as error:
                 raise SystemExit(f"{dataset(name).name} is not in {arguments.data_dir}: {error}") from error
     torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.study PLAN [--look]`: the adder network against its twin, each at its best setting.
+"""`python -m benchmarks.study PLAN [--look]`: the adder network against its twin and others, each at its best setting.
 
 1. Every setting of the plan is a sweep over the search's seeds, judged by val/accuracy on held-out training images.
 2. The best setting of each method is a sweep over the final seeds, which the search has not seen.
@@ -16,7 +16,7 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import sqrt
@@ -29,8 +29,8 @@ from addercore.analysis.statistics import mean_of, student_limit
 from addercore.config import InvalidConfig, TrainConfig, merge
 from benchmarks.rows import RESULTS, machine
 
-METHODS: Final = ("adder", "conv")
-STAGES: Final = ("search", "final")
+PAIR: Final = ("adder", "conv")
+"""Methods that every study has; the difference of these two is what the test images are looked at for."""
 ONE_SIDED: Final = 0.95
 PLANS: Final = Path(__file__).parent / "studies"
 Row = dict[str, Any]
@@ -38,13 +38,16 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Plan:
-    """What a study compares; `settings` has by method and name what a setting changes in the dataset's recipe."""
+    """What a study compares; `settings` has by method and name what a setting changes in the dataset's recipe.
+
+    Without a search each method has one setting, which another study has chosen.
+    """
 
     name: str
     dataset: str
     holdout: float
     arch: str
-    search: Mapping[str, Any]
+    search: Mapping[str, Any] | None
     final: Mapping[str, Any]
     settings: Mapping[str, Mapping[str, Any]]
 
@@ -52,15 +55,15 @@ class Plan:
     def read(cls, path: Path) -> Plan:
         """From a JSON file. `ValueError` where budgets differ, a seed is used by both stages, or a setting is none."""
         plan = cls(**json.loads(path.read_text(encoding="utf-8")))
-        if set(plan.settings) != set(METHODS):
-            raise ValueError(f"{path}: settings must be those of {' and '.join(METHODS)}, got {sorted(plan.settings)}")
-        counts = {method: len(plan.settings[method]) for method in METHODS}
+        if not set(plan.settings) >= set(PAIR):
+            raise ValueError(f"{path}: settings must have {' and '.join(PAIR)}, got {sorted(plan.settings)}")
+        counts = {method: len(settings) for method, settings in plan.settings.items()}
         if len(set(counts.values())) != 1:
             raise ValueError(f"{path}: each method must have as many settings as the other, got {counts}")
-        if both := set(plan.search["seeds"]) & set(plan.final["seeds"]):
+        if plan.search is None and set(counts.values()) != {1}:
+            raise ValueError(f"{path}: without a search each method has one setting, got {counts}")
+        if both := set((plan.search or {"seeds": ()})["seeds"]) & set(plan.final["seeds"]):
             raise ValueError(f"{path}: seeds {sorted(both)} would choose the settings and judge them; give others")
-        if len(plan.final["seeds"]) < 2:
-            raise ValueError(f"{path}: final.seeds must be two or more, or their differences have no spread")
         for method, settings in plan.settings.items():
             for setting in settings:
                 plan._check(path, method, setting)
@@ -68,11 +71,15 @@ class Plan:
 
     def _check(self, path: Path, method: str, setting: str) -> None:
         """Raises `ValueError` where a setting makes no spec: now, and not when the study comes to it."""
-        for stage in STAGES:
+        for stage in self.stages:
             try:
                 TrainConfig.from_dict(self.spec(method, setting, stage))
             except InvalidConfig as error:
                 raise ValueError(f"{path}: {method}, {setting!r}: {error}") from None
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        return ("final",) if self.search is None else ("search", "final")
 
     @property
     def comparisons(self) -> int:
@@ -135,8 +142,11 @@ class Study:
 
     def chosen(self) -> dict[str, str]:
         """Each method's best setting by the mean accuracy on its held-out images."""
+        if self.plan.search is None:
+            return {method: next(iter(settings)) for method, settings in self.plan.settings.items()}
+        self.submit((method, name, "search") for method, settings in self.plan.settings.items() for name in settings)
         best: dict[str, str] = {}
-        for method in METHODS:
+        for method in self.plan.settings:
             means = {name: self._mean(method, name) for name in self.plan.settings[method]}
             best[method] = max(means, key=means.__getitem__)
             print(f"{method}: " + ", ".join(f"{name} {mean:.2%}" for name, mean in means.items()), flush=True)
@@ -151,12 +161,16 @@ class Study:
 
     def trials(self, method: str, setting: str, stage: str) -> list[Trial]:
         """Runs a stage's sweep of a setting, or finds that it has run; all its trials, which become rows."""
-        sweep = self.plan.sweep(method, setting, stage)
-        started = self.client.sweeps.submit(sweep, idempotency_key=key_of(sweep))
-        self.client.sweeps.wait(started.id, progress=True)
-        found = list(self.client.sweeps.trials(started.id))
+        (started,) = self.submit([(method, setting, stage)])
+        self.client.sweeps.wait(started, progress=True)
+        found = list(self.client.sweeps.trials(started))
         self.rows += [self._row(method, setting, stage, trial) for trial in found]
         return found
+
+    def submit(self, wanted: Iterable[tuple[str, str, str]]) -> list[str]:
+        """Sweeps by method, setting and stage, each of them once; their ids. All together leave no slot idle."""
+        sweeps = [self.plan.sweep(*one) for one in wanted]
+        return [self.client.sweeps.submit(sweep, idempotency_key=key_of(sweep)).id for sweep in sweeps]
 
     def _row(self, method: str, setting: str, stage: str, trial: Trial) -> Row:
         row = {"stage": stage, "method": method, "setting": setting, **trial.parameters, "status": trial.status}
@@ -169,7 +183,8 @@ class Study:
     def look(self, finals: Mapping[str, list[Trial]]) -> Verdict:
         """Evaluates the final models on the test images, at which nothing has looked before."""
         found: dict[str, dict[int, float]] = {}
-        for method, trials in finals.items():
+        for method in PAIR:
+            trials = finals[method]
             jobs = {trial.parameters["seed"]: self._evaluation(trial) for trial in trials if trial.job_id}
             found[method] = {}
             for seed, spec in jobs.items():
@@ -196,11 +211,15 @@ class Study:
 
 def run(plan: Plan, client: Client, look: bool) -> list[Row]:
     """Does what of the plan has not been done; rows of all of it."""
+    if look and len(plan.final["seeds"]) < 2:
+        raise ValueError(f"{plan.name}: one seed has no spread, so that its difference on the test images has no bound")
     study = Study(plan, client)
-    finals = {method: study.trials(method, setting, "final") for method, setting in study.chosen().items()}
+    chosen = study.chosen()
+    study.submit((method, setting, "final") for method, setting in chosen.items())
+    finals = {method: study.trials(method, setting, "final") for method, setting in chosen.items()}
     for method, trials in finals.items():
         values = [trial.value for trial in trials if trial.value is not None]
-        print(f"{method}: {mean_of(values).value:.2%} on held-out images, {len(values)} seeds", flush=True)
+        print(f"{method}: {mean_of(values).value:.2%} on held-out images, {len(values)} seed(s)", flush=True)
     if look:
         print("Looking at the test images, once.", flush=True)
         found = study.look(finals)

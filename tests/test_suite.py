@@ -61,7 +61,15 @@ def pytest_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     )
 
 
-@pytest.mark.parametrize("workers", [[], ["-p", "xdist", "-n", "2"]], ids=["alone", "side by side"])
+@pytest.mark.parametrize(
+    "workers",
+    [
+        pytest.param([], id="alone"),
+        pytest.param(
+            ["-p", "xdist", "-n", "2"], id="side by side", marks=pytest.mark.long("starts six more processes of pytest")
+        ),
+    ],
+)
 def test_the_short_part_says_what_it_leaves_out(tmp_path: Path, workers: list[str]) -> None:
     (tmp_path / "test_it.py").write_text(TESTS)
     done = pytest_in(tmp_path, "--part", "short", *workers)

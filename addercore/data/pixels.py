@@ -14,9 +14,6 @@ from addercore.data.sources import Source
 KEPT = 256 * 2**20
 """Bytes of float32 images up to which `Preprocess.kept` keeps a set at the network's size: all of (Fashion-)MNIST."""
 
-AT_ONCE = 1024
-"""Images that are resized at once where all of a set are."""
-
 
 def resize(pixels: Tensor, size: Sequence[int]) -> Tensor:
     """(N, c, H, W) → (N, c, *size): bilinear, with antialiasing where it shrinks."""
@@ -75,8 +72,8 @@ class Preprocess:
         """Bytes (n, c, H, W), 0…top → (n, c, *size) float32, 0…1."""
         return resize(self._scaled(pixels), self.size)
 
-    def kept(self, source: Source) -> Tensor | None:
-        """All images of `source` as `resized` makes them, (N, c, *size), so that a run resizes each of them once.
+    def kept(self, source: Source) -> "Resized | None":
+        """The images of `source` at the network's size, so that a run resizes each of them once.
 
         None where nothing is gained, or where they take more than `KEPT` bytes.
         """
@@ -84,10 +81,32 @@ class Preprocess:
         too_large = 4 * len(source) * channels * self.size[0] * self.size[1] > KEPT
         if tuple(size) == self.size or source.cuts or not source.resident or too_large:
             return None
-        images = torch.empty(len(source), channels, *self.size, device=self.centre.device)
-        for chosen in torch.split(torch.arange(len(source)), AT_ONCE):
-            images[chosen[0] : chosen[-1] + 1] = self.resized(source.pixels(chosen).to(images.device))
-        return images
+        return Resized(source, self)
 
     def _scaled(self, pixels: Tensor) -> Tensor:
         return pixels.float() / self.top
+
+
+class Resized:
+    """The images of a source as `Preprocess.resized` makes them: each when it is first asked for, then from memory."""
+
+    def __init__(self, source: Source, preprocess: Preprocess) -> None:
+        self._source, self._preprocess = source, preprocess
+        shape = (len(source), source.shape[0], *preprocess.size)
+        self._images = torch.empty(shape, device=preprocess.centre.device)
+        self._missing = torch.ones(len(source), dtype=torch.bool)  # on the CPU: asking it must not wait for a GPU
+        self._all = False
+
+    def __getitem__(self, chosen: Tensor) -> Tensor:
+        """(n, c, *size) float32, 0…1, of the images with indices `chosen` (n,), which are on the CPU."""
+        if not self._all:
+            self._resize(chosen[self._missing[chosen]])
+        return self._images[chosen.to(self._images.device)]
+
+    def _resize(self, chosen: Tensor) -> None:
+        device = self._images.device
+        if len(chosen):
+            images = self._preprocess.resized(self._source.pixels(chosen).to(device))
+            self._images[chosen.to(device)] = images
+            self._missing[chosen] = False
+        self._all = not self._missing.any()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from addercore.arch.methods import BINARY
-from addercore.export.onnx_functions import DISTANCES, filters_of, functions, windows_call
-from addercore.export.onnx_graph import DOMAIN, Writer, model_of, required
+from addercore.export.onnx_functions import distances_call, filters_of, functions, windows_call
+from addercore.export.onnx_graph import Writer, model_of, required
 from addercore.runtime.program import SCORES
 
 if TYPE_CHECKING:
@@ -89,16 +89,12 @@ class _FloatWriter(Writer):
 
     def _distances(self, layer: Layer) -> str:
         """Σ |x − w|, (N, F, H', W')."""
-        window, source, size = layer.window, self.values[layer.source], self._size(layer)
-        weights = layer.weight.numpy()
+        window, size = layer.window, self._size(layer)
         outside = self.constant(np.zeros(1, np.float32), f"{layer.name}/outside")
-        found = []
-        parts = self.split(source, window.groups, weights.shape[1])
-        for part, mine in zip(parts, np.split(weights, window.groups), strict=True):
-            seen = windows_call(self, part, outside, window, size, f"{layer.name}/windows")
-            filters = self.constant(filters_of(mine), f"{layer.name}/filters")
-            found.append(self.node(DISTANCES, [seen, filters], f"{layer.name}/distances", DOMAIN))
-        return self.planes(found, size)
+        seen = windows_call(self, self.values[layer.source], outside, window, size, f"{layer.name}/windows")
+        filters = filters_of(layer.weight.numpy(), window.groups).swapaxes(0, 1)
+        name = f"{layer.name}/filters"
+        return self.planes(distances_call(self, seen, self.constant(filters, name), f"{layer.name}/distances"), size)
 
     def _convolution(self, layer: Layer) -> str:
         window = layer.window

@@ -1,7 +1,9 @@
 """The adder layer of ONNX: two local functions of standard operators, for floats and for integers alike.
 
-`Windows` loops over the taps of a window and gathers what each sees, and `Distances` loops over the filters. So a layer
-needs a few times the memory of its windows, (N, kernel · C, H' · W'), and never (N, F, C, H', W').
+`Windows` loops over the taps of a window and gathers what each sees, and `Distances` loops over the filters of a group,
+for all groups at once: a depthwise layer is as many nodes as any other. So a layer needs a few times the memory of its
+windows, (N, kernel · C, H' · W'), and never (N, F, C, H', W'). Below, G is the number of groups, K = kernel · C / G is
+what a filter sees of one position, and P = H' · W'.
 """
 
 from __future__ import annotations
@@ -15,29 +17,34 @@ from addercore.runtime.program import Window
 
 WINDOWS: Final = "Windows"
 DISTANCES: Final = "Distances"
-GEOMETRY: Final = ("kernel", "strides", "dilations", "pads", "size")
+GEOMETRY: Final = ("kernel", "strides", "dilations", "pads", "size", "groups")
 """Inputs of `Windows` and not attributes: ONNX Runtime before 1.25 cannot tell their shapes in a function."""
 
 
 def windows_call(writer: Writer, source: str, pad: str, window: Window, size: tuple[int, int], name: str) -> str:
-    """Adds a call of `Windows`: (N, C, H, W) → (N, kernel · C, H' · W').
+    """Adds a call of `Windows`: (N, C, H, W) → (N, G, K, P).
 
     Args:
         writer: gets the node.
         source: the value (N, C, H, W).
         pad: a value of one element of the same type, which lies outside of the image.
-        window: kernel, stride, padding, dilation; its groups are the caller's to split.
+        window: kernel, stride, padding, dilation and groups.
         size: (H', W').
         name: of what comes out.
     """
-    given = (window.kernel, window.stride, window.dilation, window.padding * 2, size)
+    given = (window.kernel, window.stride, window.dilation, window.padding * 2, size, (window.groups,))
     geometry = [writer.numbers(*one, name=option) for option, one in zip(GEOMETRY, given, strict=True)]
     return writer.node(WINDOWS, [source, pad, *geometry], name, DOMAIN)
 
 
-def filters_of(weights: Any) -> Any:
-    """(F, C, kernel height, kernel width) → (F, kernel · C) in the order of `Windows`."""
-    return np.ascontiguousarray(weights.transpose(0, 2, 3, 1).reshape(len(weights), -1))
+def filters_of(weights: Any, groups: int) -> Any:
+    """(F, C / G, kernel height, kernel width) → (G, F / G, K), what a filter sees in the order of `Windows`."""
+    return np.ascontiguousarray(weights.transpose(0, 2, 3, 1).reshape(groups, len(weights) // groups, -1))
+
+
+def distances_call(writer: Writer, windows: str, filters: str, name: str) -> str:
+    """Adds a call of `Distances`: (N, G, K, P) and filters (F / G, G, K) → (N, G, F / G, P)."""
+    return writer.node(DISTANCES, [windows, filters], name, DOMAIN)
 
 
 def functions(writer: Writer, kind: Any) -> list[Any]:
@@ -46,7 +53,7 @@ def functions(writer: Writer, kind: Any) -> list[Any]:
 
 
 def _windows(outer: Writer, kind: Any) -> Any:
-    """x (N, C, H, W), pad (1,) → what each tap of the window sees, (N, kernel · C, H' · W'), tap by tap."""
+    """x (N, C, H, W), pad (1,) → what each tap of the window sees, (N, G, K, P), tap by tap."""
     onnx, inner = outer.onnx, _Body(outer)
     padded = inner.node("Pad", ["x", "pads", "pad", inner.numbers(2, 3)], "padded")
     taps = inner.node("ReduceProd", ["kernel"], "taps", keepdims=0)
@@ -70,21 +77,23 @@ def _windows(outer: Writer, kind: Any) -> Any:
     )
     forever = inner.node("Constant", [], value=onnx.numpy_helper.from_array(np.array(True)))
     stacked = inner.node("Loop", [taps, forever], "stacked", body=body)
-    by_image = inner.node("Transpose", [stacked], "by_image", perm=[1, 0, 2, 3, 4])
     positions = inner.node("ReduceProd", ["size"], "positions", keepdims=1)
-    shape = inner.node("Concat", [inner.numbers(0, -1), positions], "shape", axis=0)
-    out = inner.node("Reshape", [by_image, shape], "windows")
+    apart = inner.node("Concat", [inner.numbers(0, 0), "groups", inner.numbers(-1), positions], axis=0)
+    by_tap = inner.node("Reshape", [stacked, apart], "by_tap")  # (kernel, N, G, C / G, P)
+    by_image = inner.node("Transpose", [by_tap], "by_image", perm=[1, 2, 0, 3, 4])
+    together = inner.node("Concat", [inner.numbers(0, 0, -1), positions], axis=0)
+    out = inner.node("Reshape", [by_image, together], "windows")
     return onnx.helper.make_function(DOMAIN, WINDOWS, ["x", "pad", *GEOMETRY], [out], inner.nodes, opsets(onnx))
 
 
 def _distances(outer: Writer, kind: Any) -> Any:
-    """windows (N, K, P), filters (F, K) → Σ |window − filter|, (N, F, P), filter by filter: eq. 2 but for its sign."""
+    """windows (N, G, K, P), filters (F / G, G, K) → Σ |window − filter|, (N, G, F / G, P): eq. 2 but for its sign."""
     onnx, inner, step = outer.onnx, _Body(outer), _Body(outer, "each_")
-    column = step.node("Unsqueeze", ["filter", step.numbers(1)], "column")
+    column = step.node("Unsqueeze", ["filter", step.numbers(2)], "column")
     apart = step.node("Abs", [step.node("Sub", ["windows", column])], "apart")
-    distance = step.node("ReduceSum", [apart, step.numbers(1)], "distance", keepdims=0)
+    distance = step.node("ReduceSum", [apart, step.numbers(2)], "distance", keepdims=0)
     body = _graph(onnx, step, [("filter", kind, None)], [(distance, kind, None)], "distance_of_filter")
-    out = inner.node("Scan", ["filters"], "distances", body=body, num_scan_inputs=1, scan_output_axes=[1])
+    out = inner.node("Scan", ["filters"], "distances", body=body, num_scan_inputs=1, scan_output_axes=[2])
     return onnx.helper.make_function(DOMAIN, DISTANCES, ["windows", "filters"], [out], inner.nodes, opsets(onnx))
 
 

@@ -85,20 +85,9 @@ class Writer:
         """A constant (C,) as (1, C, 1, 1)."""
         return self.constant(values.reshape(1, -1, 1, 1), name)
 
-    def split(self, source: str, groups: int, channels: int) -> list[str]:
-        """(N, groups · channels, H, W) → `groups` values (N, channels, H, W)."""
-        if groups == 1:
-            return [source]
-        found = []
-        for first in range(0, groups * channels, channels):
-            bounds = [self.numbers(at) for at in (first, first + channels, 1)]
-            found.append(self.node("Slice", [source, *bounds], "group"))
-        return found
-
-    def planes(self, parts: Sequence[str], size: tuple[int, int]) -> str:
-        """(N, f, H' · W') of several groups → (N, F, H', W')."""
-        joined = parts[0] if len(parts) == 1 else self.node("Concat", parts, axis=1)
-        return self.node("Reshape", [joined, self.numbers(0, -1, *size)], "planes")
+    def planes(self, value: str, size: tuple[int, int]) -> str:
+        """(N, G, F / G, H' · W') → (N, F, H', W')."""
+        return self.node("Reshape", [value, self.numbers(0, -1, *size)], "planes")
 
     def _fresh(self, name: str) -> str:
         found = self.begin + name

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from addercore.export.onnx_functions import DISTANCES, filters_of, functions, windows_call
+from addercore.export.onnx_functions import distances_call, filters_of, functions, windows_call
 from addercore.export.onnx_graph import DOMAIN, Writer, model_of
 from addercore.runtime.checks import check
 from addercore.runtime.program import (
@@ -63,13 +64,8 @@ class _IntegerWriter(Writer):
     def __init__(self, program: Program) -> None:
         super().__init__()
         self.program = program
-        self.values = {0: self._codes("pixels", program.tables)}
-
-    def _codes(self, pixels: str, tables: Any) -> str:
-        """Each channel through its table: one table of all, in which a channel begins 256 later than the one before."""
-        begins = self.channelwise(np.arange(0, len(tables) * LEVELS, LEVELS, dtype=np.int32))
-        places = self.node("Add", [self.cast(pixels, np.int32), begins], "places")
-        return self.node("Gather", [self.constant(tables.reshape(-1), "tables"), places], "image")
+        rows = np.arange(len(program.tables), dtype=np.int32)
+        self.values = {0: self._through(program.tables, rows, "pixels")}
 
     def add(self, operation: Op) -> None:
         """Writes an operation."""
@@ -99,69 +95,66 @@ class _IntegerWriter(Writer):
 
     def _layer(self, layer: Adder | Dot) -> str:
         """acc · multiplier + bias and what clipping adds, int64 (N, F, H', W')."""
-        window, size = layer.window, self._size(layer)
-        each = len(layer.weights) // window.groups
-        clipping = layer.clipping if isinstance(layer, Adder) else None
-        sums, excesses, order = [], [], []
-        for group, part in enumerate(self.split(self.values[layer.source], window.groups, layer.weights.shape[1])):
-            mine = np.arange(group * each, (group + 1) * each)
-            if clipping is None or not isinstance(layer, Adder):
-                sums.append(self._sums(layer, part, window, mine, size))
-                continue
-            for number in np.unique(clipping.group[mine]):
-                alike = mine[clipping.group[mine] == number]
-                sums.append(self._clipped(layer, clipping, int(number), part, alike, size))
-                excesses.append(self._excess(layer, clipping, int(number), part, alike, size))
-                order.append(alike)
-        acc = self.cast(self._in_order(sums, order), np.int64)
-        total = self._scaled(self.planes([acc], size), layer.rescale)
-        if not excesses:
-            return total
-        return self.node("Add", [total, self.planes([self._in_order(excesses, order)], size)], f"{layer.name}/total")
+        codes, size = self.values[layer.source], self._size(layer)
+        if isinstance(layer, Adder) and layer.clipping is not None:
+            return self._clipped(layer, layer.clipping, codes, size)
+        seen = self._windows(codes, layer.window, size, layer.name)
+        return self._scaled(self._planes(self._sums(layer, seen), size), layer.rescale)
 
-    def _in_order(self, parts: list[str], order: list[Any]) -> str:
-        """Joins the parts' filters, (N, f, P) each, and brings them from `order` into their own."""
-        joined = parts[0] if len(parts) == 1 else self.node("Concat", parts, axis=1)
-        places = np.argsort(np.concatenate(order)) if order else np.arange(0)
-        if (places == np.arange(len(places))).all():
-            return joined
-        return self.node("Gather", [joined, self.constant(places)], "in_order", axis=1)
+    def _planes(self, sums: str, size: tuple[int, int]) -> str:
+        return self.planes(self.cast(sums, np.int64), size)
 
-    def _sums(self, layer: Adder | Dot, codes: str, window: Window, filters: Any, size: tuple[int, int]) -> str:
-        """acc of some filters, int32 (N, f, P)."""
-        seen = self._windows(codes, window.pad, window, size, layer.name)
-        stored = self.constant(filters_of(layer.weights[filters]), f"{layer.name}/filters")  # a byte each in the file
-        weights = self.cast(stored, np.int32)
-        if isinstance(layer, Adder):
-            return self.node(DISTANCES, [seen, weights], f"{layer.name}/distances", DOMAIN)
-        return self.node("MatMul", [weights, seen], f"{layer.name}/products")
-
-    def _windows(self, codes: str, pad: int, window: Window, size: tuple[int, int], name: str) -> str:
-        outside = self.constant(np.array([pad], np.int32), f"{name}/outside")
+    def _windows(self, codes: str, window: Window, size: tuple[int, int], name: str) -> str:
+        outside = self.constant(np.array([window.pad], np.int32), f"{name}/outside")
         return windows_call(self, self.cast(codes, np.int32), outside, window, size, f"{name}/windows")
 
-    def _clipped(
-        self, layer: Adder, clipping: Clipping, group: int, codes: str, filters: Any, size: tuple[int, int]
-    ) -> str:
-        """acc of the filters of a group, which see codes through its table."""
-        table = clipping.tables[group]
-        seen = self._through(table, codes)
-        pad = int(table[layer.window.pad])
-        return self._sums(layer, seen, _padded_by(layer.window, pad), filters, size)
+    def _sums(self, layer: Adder | Dot, seen: str, chosen: Any = slice(None)) -> str:
+        """acc, int32 (N, G, f, P), of the `chosen` filters of each group, f of them; `seen` are their windows."""
+        filters = filters_of(layer.weights, layer.window.groups)[:, chosen]
+        adds = isinstance(layer, Adder)
+        # A byte each in the file.
+        stored = self.constant(filters.swapaxes(0, 1) if adds else filters, f"{layer.name}/filters")
+        weights = self.cast(stored, np.int32)
+        if adds:
+            return distances_call(self, seen, weights, f"{layer.name}/distances")
+        return self.node("MatMul", [weights, seen], f"{layer.name}/products")
 
-    def _excess(
-        self, layer: Adder, clipping: Clipping, group: int, codes: str, filters: Any, size: tuple[int, int]
-    ) -> str:
-        """Σ excess · excess_multiplier, int64 (N, f, P). The sum is the same for all filters of a group."""
-        above = clipping.excess[group].astype(np.int32)
-        pad = int(above[layer.window.pad])
-        seen = self.cast(self._windows(self._through(above, codes), pad, layer.window, size, layer.name), np.int64)
-        total = self.node("ReduceSum", [seen, self.numbers(1)], f"{layer.name}/excess", keepdims=1)
-        factors = clipping.excess_multiplier[filters].astype(np.int64).reshape(1, -1, 1)
-        return self.node("Mul", [total, self.constant(factors)], f"{layer.name}/lost")
+    def _clipped(self, layer: Adder, clipping: Clipping, codes: str, size: tuple[int, int]) -> str:
+        """Filters that see the source through the same tables, in each group of channels, are computed together."""
+        window = layer.window
+        pads, pad = self.numbers(*window.padding * 2), self.constant(np.array([window.pad], np.uint8))
+        padded = self.node("Pad", [codes, pads, pad, self.numbers(2, 3)], f"{layer.name}/padded")
+        window = replace(window, padding=(0, 0))
+        tables_of = clipping.group.reshape(window.groups, -1)  # (G, F / G)
+        sums, excesses, order = [], [], []
+        for alike in np.unique(tables_of, axis=1).T:
+            chosen = np.flatnonzero((tables_of == alike[:, None]).all(axis=0))
+            rows = np.repeat(alike.astype(np.int32), layer.weights.shape[1])  # a channel's table
+            seen = self._windows(self._through(clipping.tables, rows, padded), window, size, layer.name)
+            sums.append(self._sums(layer, seen, chosen))
+            above = self._windows(self._through(clipping.excess, rows, padded), window, size, layer.name)
+            factors = clipping.excess_multiplier.reshape(window.groups, -1)[:, chosen, None].astype(np.int64)
+            total = self.node("ReduceSum", [self.cast(above, np.int64), self.numbers(2)], keepdims=1)
+            excesses.append(self.node("Mul", [total, self.constant(factors)], f"{layer.name}/lost"))
+            order.append(chosen)
+        total = self._scaled(self._planes(self._in_order(sums, order), size), layer.rescale)
+        return self.node("Add", [total, self.planes(self._in_order(excesses, order), size)], f"{layer.name}/total")
 
-    def _through(self, table: Any, codes: str) -> str:
-        return self.node("Gather", [self.constant(table, "table"), self.cast(codes, np.int32)], "through_table")
+    def _in_order(self, parts: list[str], order: list[Any]) -> str:
+        """Joins the parts' filters, (N, G, f, P) each, and brings them from `order` into their own."""
+        joined = parts[0] if len(parts) == 1 else self.node("Concat", parts, axis=2)
+        places = np.argsort(np.concatenate(order))
+        if (places == np.arange(len(places))).all():
+            return joined
+        return self.node("Gather", [joined, self.constant(places)], "in_order", axis=2)
+
+    def _through(self, tables: Any, rows: Any, codes: str) -> str:
+        """Codes (N, C, H, W), each through one of `tables` (…, 256): that of its channel's row in `rows` (C,)."""
+        codes = self.cast(codes, np.int32)
+        if (rows == rows[0]).all():
+            return self.node("Gather", [self.constant(tables[rows[0]], "table"), codes], "through_table")
+        places = self.node("Add", [codes, self.channelwise(rows * np.int32(LEVELS))], "places")
+        return self.node("Gather", [self.constant(tables.reshape(-1), "tables"), places], "through_tables")
 
     def _scaled(self, acc: str, rescale: Rescale) -> str:
         """acc · multiplier + bias, int64."""
@@ -199,7 +192,3 @@ class _IntegerWriter(Writer):
 
     def _size(self, layer: Adder | Dot) -> tuple[int, int]:
         return (1, 1) if layer.target == SCORES else self.program.values[layer.target][1:]
-
-
-def _padded_by(window: Window, pad: int) -> Window:
-    return Window(window.kernel, window.stride, window.padding, window.dilation, window.groups, pad)

@@ -12,6 +12,7 @@ from torch import Tensor
 from addercore.config import TrainConfig, dataset
 from addercore.data import Preprocess, Source
 from addercore.data.augment import Draws
+from addercore.data.pixels import Resized
 from addercore.data.seeds import generator as generator
 
 
@@ -86,18 +87,18 @@ class Batches:
 
         `take` returns the pixels of the next batch from loader processes; without it they are made here.
         """
-        chosen = self._chosen(order, index).to(self.device)
+        chosen = self._chosen(order, index)
         if take is not None:
             pixels = take()
         elif self.kept is not None:
             pixels = self.kept[chosen]
         else:
             pixels = self.pixels(epoch, order, index)
-        return self.images(pixels, epoch, index), self.labels[chosen]
+        return self.images(pixels, epoch, index), self.labels[chosen.to(self.device)]
 
     @cached_property
-    def kept(self) -> Tensor | None:
-        """All images at the network's size; None where batches are resized one by one."""
+    def kept(self) -> Resized | None:
+        """The images at the network's size; None where batches are resized one by one."""
         return None if self.config.augment == "imagenet" else self.preprocess.kept(self.source)
 
     def pixels(self, epoch: int, order: Tensor, index: int) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from addercore.config import DatasetInfo, Holdout, Part
 from addercore.config import dataset as dataset_info
 from addercore.data import Preprocess, Source, part
+from addercore.data.pixels import Resized
 from addercore.devices import resolve_device
 from addercore.errors import Stopped
 from addercore.nn.plan import Planned
@@ -117,8 +118,8 @@ class EvaluationBatches:
                 yield self._ready(loader.take(), chosen)
 
     @cached_property
-    def kept(self) -> Tensor | None:
-        """All images at the network's size, for the validations to come; None where batches are resized one by one."""
+    def kept(self) -> Resized | None:
+        """The images at the network's size, for the validations to come; None where batches are resized one by one."""
         return self.preprocess.kept(self.source)
 
     def _ready(self, pixels: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:

@@ -36,7 +36,7 @@ def planned(tmp_path: Path, **changes: Any) -> study.Plan:
 
 def resolved(plan: study.Plan, method: str, setting: str) -> dict[str, Any]:
     """The spec as the service would store it, by dotted field."""
-    spec = SUBMITTED_SPEC.validate_python(plan.spec(method, setting, "search"))
+    spec = SUBMITTED_SPEC.validate_python(plan.spec(method, setting, "final"))
     return dict(leaves(spec.model_dump(mode="json"), ""))
 
 
@@ -55,7 +55,7 @@ def test_the_plans_are_fair_and_their_specs_valid(path: Path) -> None:
     for method, settings in plan.settings.items():
         found: dict[str, str] = {}
         for setting in settings:
-            for stage in study.STAGES:
+            for stage in plan.stages:
                 SweepSpec.model_validate(plan.sweep(method, setting, stage))
                 SUBMITTED_SPEC.validate_python(plan.spec(method, setting, stage))
             same = found.setdefault(json.dumps(resolved(plan, method, setting)), setting)
@@ -83,7 +83,10 @@ def test_the_knobs_are_turned_one_at_a_time() -> None:
         ({"search": {"epochs": 1, "seeds": [1]}}, r"seeds \[1\] would choose"),
         ({"settings": {"adder": {"a": {}, "b": {}}, "conv": {"a": {}}}}, "as many settings"),
         ({"settings": {"adder": {"a": {}}}}, "adder and conv"),
-        ({"final": {"epochs": 1, "seeds": [0]}}, "two or more"),
+        (
+            {"search": None, "settings": {"adder": {"a": {}, "b": {"seed": 5}}, "conv": {"a": {}, "b": {"seed": 5}}}},
+            "without a search each method has one setting",
+        ),
         (
             {"settings": {"adder": {"a": {}}, "conv": {"b": {"optimizer": {"filter_lr": 0.1}}}}},
             r"conv, 'b': optimizer\.filter_lr is for adder layers, and the method is conv",
@@ -97,6 +100,12 @@ def test_the_knobs_are_turned_one_at_a_time() -> None:
 def test_an_unfair_plan_is_refused(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         planned(tmp_path, **changes)
+
+
+def test_a_single_seed_is_no_reason_to_look(tmp_path: Path) -> None:
+    plan = planned(tmp_path, search=None, final={"epochs": 1, "seeds": [0]})
+    with pytest.raises(ValueError, match="one seed has no spread"):
+        study.run(plan, Client("http://127.0.0.1:1"), look=True)
 
 
 def test_the_bound_is_student_t_one_sided() -> None:

@@ -25,6 +25,7 @@ from jobs.store.folder import FolderStore
 from jobs.system_metrics import NAMES, Sample
 from jobs.tables import Artifact, Checkpoint, Event, IdempotencyKey, Job, LogChunk, Metric, Model
 from tests.api.attempt import MANIFEST, Worker
+from tests.jobs.clocks import stopped_clock
 from tests.support.servers import wait_until
 from tests.support.specs import train_spec
 
@@ -147,6 +148,7 @@ def test_a_retry_keeps_the_checkpoint_it_goes_on_from(
 def test_orphans_and_work_folders_go_when_nobody_owns_them(
     database: Database, store: ArtifactStore, worker: Worker, settings: Settings
 ) -> None:
+    born = store.now()
     ended, running = started(worker, "ended"), started(worker, "running")
     worker.finish(ended)
     store.put_stream([b"orphan"])
@@ -156,7 +158,8 @@ def test_orphans_and_work_folders_go_when_nobody_owns_them(
         folder.mkdir(parents=True)
         (folder / "state").write_text("x")
         folders[folder] = claim is running and fence == running.fence
-    assert collect_garbage(database, store, settings) == {}, "all of it is young"
+    with stopped_clock(store, born):
+        assert collect_garbage(database, store, settings) == {}, "all of it is young"
     grown_old(store)
     for folder in folders:
         for path in (folder / "state", folder):

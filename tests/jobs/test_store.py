@@ -26,6 +26,7 @@ from jobs.store import ArtifactStore, s3, store_of
 from jobs.store.folder import FolderStore
 from jobs.store.s3 import S3Store
 from jobs.tables import Artifact
+from tests.jobs.clocks import stopped_clock
 from tests.support.servers import wait_until
 from tests.support.specs import train_spec
 
@@ -145,11 +146,13 @@ def test_missing_and_corrupt_blobs_are_said(store: ArtifactStore, settings: Sett
 
 
 def test_only_old_and_unnamed_blobs_are_removed(store: ArtifactStore, lite: Database, job_id: str) -> None:
+    born = store.now()
     named, freed, orphan = (store.put_stream([text]) for text in (b"named", b"freed", b"orphan"))
     name_it(lite, job_id, named, "named")
-    assert store.discard(lite, [named.sha256, freed.sha256]) == 0, "the freed one is still young"
     prefixes = {stored.sha256[:2] for stored in (named, freed, orphan)}
-    assert sum(store.collect_orphans(lite, prefix) for prefix in prefixes) == 0
+    with stopped_clock(store, born):
+        assert store.discard(lite, [named.sha256, freed.sha256]) == 0, "the freed one is still young"
+        assert sum(store.collect_orphans(lite, prefix) for prefix in prefixes) == 0
     store.put_stream([b"named"])  # in S3 a second generation
     wait_until(lambda: store.discard(lite, []) == 1, "the freed blob to grow old and be taken by a later discard")
     assert (holds(store, named.sha256), holds(store, freed.sha256)) == (True, False)
@@ -163,11 +166,12 @@ def test_a_refresh_or_a_second_put_makes_a_blob_young(store: ArtifactStore, lite
     blobs = {text: store.put_stream([text]).sha256 for text in (b"refreshed", b"put again", b"left alone", b"ensured")}
     born = store.now()
     wait_until(lambda: store.now() > born + GRACE + 1, "all blobs to grow old")
-    assert store.refresh(blobs[b"refreshed"])
-    store.put_stream([b"put again"])
-    (tmp_path / "file").write_bytes(b"ensured")
-    store.ensure(Stored(blobs[b"ensured"], 7), lambda: store.put(tmp_path / "file"))
-    assert store.discard(lite, blobs.values()) == 1
+    with stopped_clock(store, store.now()):
+        assert store.refresh(blobs[b"refreshed"])
+        store.put_stream([b"put again"])
+        (tmp_path / "file").write_bytes(b"ensured")
+        store.ensure(Stored(blobs[b"ensured"], 7), lambda: store.put(tmp_path / "file"))
+        assert store.discard(lite, blobs.values()) == 1
     assert [text for text, sha256 in blobs.items() if not holds(store, sha256)] == [b"left alone"]
     store.ensure(Stored(blobs[b"left alone"], 10), lambda: store.put(tmp_path / "file"))
 

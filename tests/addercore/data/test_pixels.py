@@ -34,11 +34,31 @@ def same(a: Tensor, b: Tensor) -> bool:
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 28, 28), (1, 40, 17), (3, 33, 64)], ids=str)
 @pytest.mark.parametrize("size", [(32, 32), (29, 31)], ids=str)
 def test_kept_images_are_those_of_batches(shape: tuple[int, int, int], size: tuple[int, int]) -> None:
-    images, preprocess = stored(2 * pixels.AT_ONCE + 5, *shape), to(size)
+    images, preprocess = stored(300, *shape), to(size)
     kept = preprocess.kept(images)
     assert kept is not None
-    for chosen in (torch.tensor([2051, 3, 1024]), torch.tensor([7]), torch.arange(1000, 1128)):
-        assert same(preprocess(kept[chosen]), preprocess(images.pixels(chosen)))
+    for chosen in (torch.tensor([251, 3, 124]), torch.tensor([7]), torch.arange(100, 228), torch.arange(300)):
+        for _ in ("resized", "from memory"):
+            assert same(preprocess(kept[chosen]), preprocess(images.pixels(chosen)))
+
+
+def test_each_image_is_resized_once_and_none_that_nobody_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    resized: list[int] = []
+
+    def counted(self: Stored, chosen: Tensor) -> Tensor:
+        resized.extend(chosen.tolist())
+        return self.images[chosen]
+
+    monkeypatch.setattr(Stored, "pixels", counted)
+    kept = to((32, 32)).kept(stored(20, 1, 28, 28))
+    assert kept is not None
+    assert resized == []
+    for chosen in ([4, 2, 9], [2, 5], [9, 4], [19]):
+        assert kept[torch.tensor(chosen)].shape == (len(chosen), 1, 32, 32)
+    assert resized == [4, 2, 9, 5, 19]
+    for _ in range(2):
+        assert kept[torch.arange(20)].shape == (20, 1, 32, 32)
+    assert sorted(resized) == list(range(20))
 
 
 def test_what_gains_nothing_or_takes_too_much_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,6 +53,11 @@ def test_every_network_gives_its_scores(arch: str, method: str, first_last: str)
     agrees(model_of(arch, method, first_last, seen=SEEN))
 
 
+def test_a_depthwise_layer_is_no_more_nodes_than_another() -> None:
+    layers = len(model_of("mobilenet_v2").network.layers())
+    assert len(float_model(model_of("mobilenet_v2")).graph.node) < 8 * layers
+
+
 def odd_model(method: str) -> Model:
     """Groups, dilation, sides that differ, and a sum that no layer takes along."""
     block = Sequential("body", (Conv("conv", 6, 6, (1, 3), padding=(0, 1)), BatchNorm("bn", 6), ReLU("relu")))

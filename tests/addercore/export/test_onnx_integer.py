@@ -13,7 +13,7 @@ import pytest
 from addercore import quant
 from addercore.export import integer_model
 from addercore.runtime import reference
-from addercore.runtime.program import SCORES, Adder, Program, Rescale, Window
+from addercore.runtime.program import SCORES, Adder, Clipping, Dot, Program, Rescale, Window
 from tests.addercore.export.sessions import run
 from tests.addercore.quant.models import images_for, model_of
 from tests.addercore.runtime.programs import random_images, random_program
@@ -43,6 +43,38 @@ def test_a_quantised_lenet_agrees_with_the_definition(method: str, first_last: s
     model = model_of("lenet5_bn", method, first_last)
     made = quant.quantize(model, images_for((1, 32, 32), 40), rescale=rescale, bits=6)
     agrees(made.program, images_for((1, 32, 32), 2, seed=5))
+
+
+@pytest.mark.parametrize(("arch", "method"), [("mobilenet_v2", "adder"), ("custom", "adder"), ("custom", "conv")])
+def test_groups_of_channels_agree_with_the_definition(arch: str, method: str) -> None:
+    model = model_of(arch, method, "adder" if method == "adder" else "conv", seen=16)
+    images = images_for(model.network.input_shape, 40)
+    agrees(quant.quantize(model, images, bits=6, correction="none", search=False).program, images[:2])
+
+
+def nodes_of(channels: int) -> int:
+    """Of a depthwise layer whose filters see the source through one of two tables."""
+    shape = (channels, 4, 4)
+    rescale = Rescale(np.full(channels, -1, np.int32), np.full(channels, 2000, np.int64), 3, 255)
+    clipping = Clipping(
+        (np.arange(channels) % 2).astype(np.uint8),
+        np.stack([np.arange(256), np.minimum(np.arange(256), 9)]).astype(np.uint8),
+        np.stack([np.zeros(256), np.maximum(np.arange(256) - 9, 0)]).astype(np.uint16),
+        np.full(channels, -1, np.int32),
+    )
+    weights = np.random.default_rng(channels).integers(0, 256, (channels, 1, 3, 3), dtype=np.uint8)
+    window = Window((3, 3), padding=(1, 1), groups=channels, pad=20)
+    layer = Adder("depthwise", 0, 1, weights, window, rescale, clipping=clipping)
+    last = Rescale(np.full(2, 3, np.int32), np.zeros(2, np.int64), 3, 0)
+    scores = Dot("last", 1, SCORES, np.ones((2, *shape), np.int8), Window((4, 4)), last)
+    tables = np.broadcast_to(np.arange(256, dtype=np.uint8), (channels, 256))
+    program = Program(shape, tables, (shape, shape), (layer, scores), {})
+    agrees(program, images_for(shape, 2))
+    return len(integer_model(program).graph.node)
+
+
+def test_a_depthwise_layer_has_as_many_nodes_whatever_its_channels() -> None:
+    assert nodes_of(6) == nodes_of(64)
 
 
 def extreme(multiplier: int, bias: int, shift: int) -> Program:

@@ -36,7 +36,9 @@ def test_an_own_network_trains_and_is_loaded(config: Any, tmp_path: Path, method
 
 
 @pytest.mark.filterwarnings("ignore:the float model takes all calibration images for one class")
-@pytest.mark.parametrize("method", ["adder", "conv"])
+@pytest.mark.parametrize(
+    "method", ["adder", pytest.param("conv", marks=pytest.mark.long("1,437 images through 52 layers of torch's"))]
+)
 def test_a_mobilenet_trains_and_becomes_integers(config: Any, tmp_path: Path, method: str) -> None:
     model = {"arch": "mobilenet_v2", "method": method, "first_last": "conv"}
     spec = config(model=model, epochs=1, batch_size=128, dataset={"name": "digits", "holdout": 0.8})

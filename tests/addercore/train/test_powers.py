@@ -23,13 +23,16 @@ def test_p_falls_in_a_straight_line_and_the_model_is_one_of_p_1(tmp_path: Path, 
     assert evaluate(model, "digits").accuracy == pytest.approx(result.metrics["val/accuracy"])
 
 
+SMALL = [{"kind": "conv", "filters": 4}, {"kind": "max_pool", "size": 2}, {"kind": "linear", "features": 10}]
+
+
 def test_best_and_early_stopping_wait_for_p_1(tmp_path: Path, config: Any) -> None:
     spec = config(
         epochs=3,
         batch_size=700,
         publish="best",
         early_stop={"patience": 1, "min_delta": 1.0},
-        model={"p_schedule": {"from": 1.5, "until": 0.9}},
+        model={"arch": "custom", "layers": SMALL, "p_schedule": {"from": 1.5, "until": 0.9}},
     )
     assert fit(spec, workdir=tmp_path, device="cpu", threads=1).epoch == 3
     assert checkpoint.load(tmp_path / "checkpoints").state["best"]["epoch"] == 3
