@@ -63,6 +63,14 @@ def nearest(kind: str, name: str) -> str | None:
     return None
 
 
+def called(word: str) -> str | None:
+    """The field of some kind of job whose last part is this word or what it stands for: `lr` → `optimizer.lr`."""
+    word = word.replace("-", "_").lower()
+    last = _document()["synonyms"].get(word, word)
+    known = [name for kind in kinds() for name in fields(kind)]
+    return next((name for name in known if last in (name, name.rpartition(".")[2])), None)
+
+
 def takes(schema: Schema, value: Any) -> bool:
     """Whether a value has a type that the field may have; the server checks its bounds."""
     kinds = {one.get("type") for one in schema.get("anyOf", [schema])} - {None}

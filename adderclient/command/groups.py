@@ -6,11 +6,13 @@ import inspect
 import os
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from itertools import takewhile
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
+from adderclient import schema
 from adderclient.command.errors import UsageError
 
 OTHER_WORDS: dict[str, tuple[str, ...]] = {
@@ -55,7 +57,7 @@ OTHER_WORDS: dict[str, tuple[str, ...]] = {
 
 
 class Suggests(TyperGroup):
-    """A group that names the command which was most likely meant by one that it does not have."""
+    """A group that names what was most likely meant: by a command that it does not have, by a field as an option."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that the first word names. Raises UsageError if there is none."""
@@ -67,7 +69,23 @@ class Suggests(TyperGroup):
             path = "adder" + ctx.command_path.removeprefix(ctx.find_root().command_path)
             asked = "" if meant is None else f"; did you mean {path} {meant}?"
             raise UsageError(f"there is no command {word[:60]!r}{asked} ({path} --help lists them)")
-        return super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None and not ctx.resilient_parsing:
+            _refuse_fields(command, rest, "base." if str(self.name).startswith("sweep") else "")
+        return name, command, rest
+
+
+def _refuse_fields(command: Any, words: list[str], section: str) -> None:
+    """Raises UsageError where an option is a field of the spec, for a command that sets fields by `--set`."""
+    known = {option for one in command.params for option in (*one.opts, *one.secondary_opts)} | {"--help"}
+    if "--set" not in known:
+        return
+    for word in takewhile(lambda word: word != "--", words):
+        option, _, value = word.partition("=")
+        field = schema.called(option[2:]) if option.startswith("--") and option not in known else None
+        if field is not None:
+            asked = f"--set {section}{field}={value or '…'}"
+            raise UsageError(f"there is no option {option[:60]}; a field of the spec is set by {asked}")
 
 
 class ShowsNames(TyperGroup):

@@ -143,6 +143,25 @@ def test_what_other_tools_call_a_command(adder: Adder, words: tuple[str, ...], m
     assert "there is no command" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (("submit", "spec.yaml", "--epochs", "5"), "--set epochs=…"),
+        (("submit", "spec.yaml", "--lr=0.05"), "--set optimizer.lr=0.05"),
+        (("submit", "spec.yaml", "--batch-size", "64"), "--set batch_size=…"),
+        (("submit", "spec.yaml", "--optimizer.eta=1"), "--set optimizer.eta=1"),
+        (("sweep", "submit", "sweep.yaml", "--seed", "3"), "--set base.seed=…"),
+        (("submit", "spec.yaml", "--frobnicate"), None),
+        (("jobs", "--epochs", "5"), None),
+        (("submit", "--", "--epochs"), None),
+    ],
+)
+def test_a_field_is_no_option(adder: Adder, words: tuple[str, ...], meant: str | None) -> None:
+    done = adder(*words)
+    assert done.returncode == 2
+    assert (f"a field of the spec is set by {meant}" in done.stderr) == (meant is not None)
+
+
 def test_a_json_file_that_has_a_name_twice(adder: Adder, tmp_path: Path) -> None:
     (tmp_path / "spec.json").write_text('{"kind": "train", "kind": "evaluate"}')
     done = adder("submit", "spec.json")
