@@ -7,7 +7,7 @@ from decimal import Decimal
 from math import prod
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from addercore.config import field_errors
 from addercore.config.fields import WHOLE, Count, Form, PositiveFloat, Section, Seed
@@ -28,6 +28,31 @@ MOST_VALUES = 10_000
 
 MOST_POINTS = 2**53
 """Values of a range with a step."""
+
+RANGE = frozenset({"type", "low", "high", "min", "max", "step", "distribution", "choices"})
+"""What a range has, here and in other tools."""
+
+
+def _listed(value: Any) -> Any:
+    """Refuses what looks like something else than the values of one field of a grid."""
+    if not isinstance(value, dict):
+        return value
+    if RANGE & value.keys():
+        raise field_errors([("", "is a range, which stands under search; under grid stands a list of values")])
+    raise field_errors(
+        [("", "is a section; name each field with dots, such as optimizer.lr, and give a list of values")]
+    )
+
+
+def _ranged(value: Any) -> Any:
+    """Refuses what is no range of one field of a search."""
+    if isinstance(value, dict):
+        return value
+    example = '{"type": "float", "low": 0.01, "high": 1}'
+    if isinstance(value, list):
+        raise field_errors([("", f"is a list, which stands under grid; under search stands a range such as {example}")])
+    raise field_errors([("", f"must be the range of a field, such as {example}, got {json.dumps(value)[:60]}")])
+
 
 FieldName = Annotated[
     str,
@@ -135,13 +160,20 @@ class SweepSpec(Section):
     """A job's spec, as `POST /v1/jobs` takes it; fields left out get their defaults for each child by itself."""
     grid: (
         Annotated[
-            dict[FieldName, Annotated[list[Any], Field(min_length=1, max_length=MOST_VALUES)]],
+            dict[
+                FieldName, Annotated[list[Any], Field(min_length=1, max_length=MOST_VALUES), BeforeValidator(_listed)]
+            ],
             Field(min_length=1, max_length=MOST_FIELDS),
         ]
         | None
     ) = None
     """Dotted name of a field → its values. Each combination is a child, the last field changing fastest."""
-    search: Annotated[dict[FieldName, Space], Field(min_length=1, max_length=MOST_FIELDS)] | None = None
+    search: (
+        Annotated[
+            dict[FieldName, Annotated[Space, BeforeValidator(_ranged)]], Field(min_length=1, max_length=MOST_FIELDS)
+        ]
+        | None
+    ) = None
     """Dotted name of a field → where to look for its best value."""
     objective: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00]*$")] = "val/accuracy"
     """What counts: a metric's final value, or a number of the job's result by its path (`result.counts.add`). By
@@ -169,6 +201,8 @@ class SweepSpec(Section):
         """What depends on whether it is a grid or a search, as the stored spec has every default filled in."""
         if not isinstance(data, dict):
             return data
+        if "kind" in data and "base" not in data:
+            raise field_errors([("", "is a job's spec; put it under base, and what varies under grid or search")])
         base = data.get("base")
         kind = base.get("kind") if isinstance(base, dict) else None
         objective = data.get("objective") or DEFAULTS.get(kind if isinstance(kind, str) else "", "val/accuracy")

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from jobs.states import TrialStatus
 from jobs.sweeps import planning, plot, summary
 from jobs.sweeps.planning import InvalidSweep
+from jobs.sweeps.spec import SweepSpec
 from jobs.tables import Trial
 from tests.jobs.sweeping import LR, sweep_spec
 from tests.support.specs import train_body
@@ -31,11 +32,20 @@ from tests.support.specs import train_body
         ({"search": {"epochs": {"type": "int", "low": 1, "high": 10, "step": 4}}}, "must divide"),
         ({"search": {"model.method": {"type": "categorical", "choices": ["adder", "adder"]}}}, "repeats choice 0"),
         ({"grid": {"seed": [0]}, "paralell": 3}, "Extra inputs"),
+        ({"grid": {"optimizer": {"lr": [0.1, 0.2]}}}, "is a section; name each field with dots"),
+        ({"grid": {"seed": {"min": 0, "max": 4}}}, "is a range, which stands under search"),
+        ({"search": {"optimizer.lr": [0.01, 1]}}, "is a list, which stands under grid"),
+        ({"search": {"trials": 4}}, r"must be the range of a field, such as \{.*\}, got 4"),
     ],
 )
 def test_what_makes_no_sense_is_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         sweep_spec(**changes)
+
+
+def test_a_jobs_spec_is_told_where_it_belongs() -> None:
+    with pytest.raises(ValidationError, match="is a job's spec; put it under base"):
+        SweepSpec.model_validate(train_body() | {"grid": {"seed": [0, 1]}})
 
 
 @pytest.mark.parametrize(
