@@ -25,6 +25,8 @@ from api.http import problems
 from api.http.compression import CompressionMiddleware
 from api.http.cors import Cors
 from api.http.middleware import RequestMiddleware
+from api.http.paths import nearest
+from api.http.problems import Problem
 from api.jobs import artifacts, history, plot_pages, stream
 from api.jobs import pages as jobs_pages
 from api.jobs import routes as jobs
@@ -109,6 +111,7 @@ def create_app(settings: Settings) -> FastAPI:
     _add_reference(app)
     for kind in problems.KNOWN:
         app.add_exception_handler(kind, errors.handle)
+    app.add_exception_handler(404, _not_found(app))
     app.add_exception_handler(405, _method_not_allowed(app))
     app.add_middleware(CompressionMiddleware)
     app.add_middleware(RequestMiddleware, service=service, respond=errors.respond)
@@ -154,6 +157,19 @@ def _routes(routes: Iterable[Any]) -> Iterator[APIRoute]:
             yield route
         elif (inner := getattr(route, "original_router", None)) is not None:
             yield from _routes(inner.routes)
+
+
+def _not_found(app: FastAPI) -> Any:
+    """A 404 that names the path which was most likely meant."""
+
+    def handle(request: Request, error: Exception) -> Response:
+        path, prefix = request.scope["path"], request.app.state.service.settings.path_prefix
+        meant = nearest(path, (route.path for route in _routes(app.routes)))
+        asked = "." if meant in (None, path) else f"; did you mean {prefix}{meant}?"
+        problem = Problem("not_found", f"There is nothing at this path{asked} /docs lists all calls.")
+        return errors.respond(request, problem)
+
+    return handle
 
 
 def _method_not_allowed(app: FastAPI) -> Any:

@@ -54,6 +54,7 @@ SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
     "threads": ("num_threads", "n_threads", "cpus", "num_cpus"),
     "transparent_on": ("background", "ground"),
     "trials": ("n_trials", "num_trials", "max_trials", "num_samples"),
+    "url": ("endpoint", "uri", "callback", "callback_url", "target_url", "webhook_url"),
     "validation_fraction": ("val_split", "validation_split", "test_size", "val_fraction", "val_size"),
     "value_range": ("range",),
     "warmup_epochs": ("warmup", "warm_up", "warmup_steps", "num_warmup_steps", "warmup_ratio", "lr_warmup_epochs"),
@@ -64,6 +65,7 @@ FIELD_OF: Final = {other: name for name, others in SYNONYMS.items() for other in
 """The field that another tool's name means."""
 
 VALUES: Final[dict[str, tuple[str, ...]]] = {
+    "admin": ("owner", "administrator", "maintainer", "manager"),
     "adder": ("addernet", "add", "l1"),
     "bf16": ("bfloat16", "amp", "mixed", "16"),
     "bnn": ("binary", "binaryconnect", "binarynet"),
@@ -73,15 +75,23 @@ VALUES: Final[dict[str, tuple[str, ...]]] = {
     "cosine": ("cosineannealing", "cosineannealinglr", "cosinedecay"),
     "crop_flip": ("standard", "cifar", "flip"),
     "cuda": ("gpu", "nvidia"),
+    "dataset.ready": ("datasetcreated", "datasetdone", "datasetsucceeded"),
     "evaluate": ("eval", "evaluation", "test", "validate"),
     "failed": ("error", "errored", "failure", "crashed"),
     "fp32": ("float32", "float", "full", "single", "32"),
+    "job.cancelled": ("jobcanceled", "jobaborted", "jobstopped"),
+    "job.failed": ("joberror", "joberrored", "jobcrashed"),
+    "job.succeeded": ("jobdone", "jobfinished", "jobcompleted", "jobcomplete", "jobsuccess"),
+    "member": ("write", "writer", "editor", "user", "developer", "contributor"),
+    "model.published": ("modelcreated", "modelready", "modeladded"),
     "none": ("off", "no", "null", "false", "default"),
     "quantize": ("quantise", "quantization", "quantisation", "int8", "ptq"),
     "queued": ("pending", "waiting", "created", "submitted"),
     "running": ("active", "started", "inprogress"),
     "succeeded": ("success", "successful", "done", "finished", "completed", "complete", "ok"),
+    "sweep.finished": ("sweepdone", "sweepcompleted", "sweepsucceeded", "sweepended"),
     "train": ("training", "fit"),
+    "viewer": ("read", "reader", "readonly", "guest"),
     "xnor": ("xnornet",),
 }
 """Without what is no letter and no digit."""

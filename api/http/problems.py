@@ -197,7 +197,9 @@ def _of_http(error: HTTPException) -> Problem:
     if error.status_code == 404:
         return Problem("not_found", "There is nothing at this path. /docs lists all calls.")
     if error.status_code == 405:
-        return Problem("method_not_allowed", "This path does not take this method.", headers=error.headers or {})
+        headers = error.headers or {}
+        taken = headers.get("Allow", "other methods")
+        return Problem("method_not_allowed", f"This path takes {taken}, and not this method.", headers=headers)
     return Problem("bad_request", "The request cannot be understood.")
 
 

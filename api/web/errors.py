@@ -6,7 +6,6 @@ from urllib.parse import urlencode
 
 from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
-from starlette.exceptions import HTTPException
 
 from api.http.accept import preferred
 from api.http.problems import KINDS, MEDIA_TYPE, Problem, as_problem
@@ -20,10 +19,6 @@ def handle(request: Request, error: Exception) -> Response:
     problem = as_problem(error)
     if problem is None:
         raise error
-    if isinstance(error, HTTPException) and problem.code == "not_found" and request.url.path.endswith("/"):
-        problem = Problem(
-            "not_found", "There is nothing at this path. Leave out the slash at its end; /docs lists all calls."
-        )
     return respond(request, problem)
 
 

@@ -83,6 +83,35 @@ def test_a_spec_is_refused_in_words(lite_api: httpx2.Client, changes: dict[str, 
     assert not SENTENCES_OF_PYDANTIC.search(found[pointer])
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "pointer", "says"),
+    [
+        ("/v1/keys", {"name": "a", "role": "owner"}, "/role", "did you mean admin?"),
+        ("/v1/keys", {"name": "a", "role": "read"}, "/role", "did you mean viewer?"),
+        ("/v1/webhooks", {"endpoint": "https://a.example"}, "/endpoint", "did you mean url?"),
+        (
+            "/v1/webhooks",
+            {"url": "https://a.example", "events": ["job.done"]},
+            "/events/0",
+            "did you mean job.succeeded?",
+        ),
+        ("/v1/sweeps", {"spec": train_body(), "grid": {"seed": [1]}}, "/spec", "did you mean base?"),
+        ("/v1/sweeps", train_body(), "", "is a job's spec; put it under base"),
+        ("/v1/sweeps", {"base": train_body(), "random": {}}, "/random", "did you mean search?"),
+        (
+            "/v1/sweeps",
+            {"base": train_body(), "search": {"trials": 4}},
+            "/search/trials",
+            "must be the range of a field",
+        ),
+    ],
+)
+def test_keys_webhooks_and_sweeps_are_refused_in_words(
+    lite_api: httpx2.Client, path: str, body: dict[str, Any], pointer: str, says: str
+) -> None:
+    assert says in errors(lite_api.post(path, json=body))[pointer]
+
+
 def test_headers_and_parts_of_forms_are_refused_in_words(lite_api: httpx2.Client) -> None:
     answer = lite_api.post("/v1/jobs", json=train_body(), headers={"Idempotency-Key": "a b"})
     assert errors(answer)["/header/idempotency-key"].startswith("must be 1 to 255 visible ASCII characters")
@@ -106,11 +135,3 @@ def test_a_name_that_stands_twice_is_not_guessed(lite_api: httpx2.Client) -> Non
             answer = lite_api.post(path, content=body, headers={"Content-Type": "application/json"})
             assert (answer.status_code, answer.json()["code"]) == (400, "bad_json")
             assert f"an object has '{name}' twice" in answer.json()["detail"]
-
-
-def test_a_slash_at_the_end_is_named(lite_api: httpx2.Client) -> None:
-    for path in ("/v1/jobs/", "/v1/models/"):
-        answer = lite_api.get(path)
-        assert answer.status_code == 404
-        assert "Leave out the slash at its end" in answer.json()["detail"]
-    assert "slash" not in lite_api.get("/v1/job").json()["detail"]
