@@ -8,8 +8,8 @@ class JobsError(Exception):
 
 
 class NotFound(JobsError):
-    def __init__(self, what: str, id: str) -> None:
-        super().__init__(f"There is no {what} {id!r}.")
+    def __init__(self, what: str, id: str, instead: str = "") -> None:
+        super().__init__(f"There is no {what} {id!r}.{instead and f' {instead}'}")
 
 
 class Conflict(JobsError):

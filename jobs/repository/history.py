@@ -84,5 +84,6 @@ def find_artifact(session: Transaction, job_id: str, name: str) -> Artifact | No
 def artifact(session: Transaction, job_id: str, name: str) -> Artifact:
     found = find_artifact(session, job_id, name)
     if found is None:
-        raise NotFound(f"artifact of {job_id} named", name)
+        names = ", ".join(one.name for one in artifacts(session, job_id))
+        raise NotFound(f"artifact of {job_id} named", name, f"It has {names or 'none so far'}.")
     return found

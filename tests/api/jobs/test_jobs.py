@@ -222,6 +222,8 @@ def test_a_deleted_job_takes_its_files_and_leaves_its_model(api: httpx2.Client, 
     folder = site.settings.work_dir / claim.job_id
     folder.mkdir(parents=True)
     stored = {file["name"]: file["sha256"] for file in api.get(f"{path}/artifacts").json()["data"]}
+    said = api.get(f"{path}/artifacts/model.pt").json()["detail"]
+    assert said.endswith("named 'model.pt'. It has log.txt, model.safetensors.")
     assert api.get(path).json()["model_id"] == model_id
     os.utime(worker.store.path(stored["log.txt"]), (0, 0))  # a younger one goes after the store's grace
     assert api.delete(path).status_code == 204
