@@ -13,6 +13,8 @@
     ├── JobFailed               the job that was waited for failed or was cancelled
     ├── SweepFailed             the sweep that was waited for has no trial that succeeded, or was cancelled
     ├── WaitTimeout             the job or sweep that was waited for did not end in time
+    ├── BadId                   what is given as an id or a name can be none; also a ValueError
+    ├── BadSpec                 a file that should hold a spec cannot be read, or holds none
     ├── WorkerBusy              the drained worker still ran jobs after the time given
     └── ChecksumMismatch        a download's bytes are not the ones that were published
 """
@@ -30,6 +32,14 @@ from adderclient.records import Job, Sweep, Worker
 
 class AdderClientError(Exception):
     """Base of all errors of this package."""
+
+
+class BadId(AdderClientError, ValueError):
+    """What is given as an id or a name can be none, such as an empty text."""
+
+
+class BadSpec(AdderClientError):
+    """A file that should hold a job's or a sweep's spec cannot be read, or holds none."""
 
 
 class ConnectionFailed(AdderClientError):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import quote
 
 from adderclient._async.transport import AsyncTransport
+from adderclient.arguments import segment
 from adderclient.records import AuditEntry, Key, Me, NewKey, Page, Project, ProjectUsage
 from adderclient.transport import given
 
@@ -218,4 +218,4 @@ async def audit(
 
 
 def _path(collection: str, id: str) -> str:
-    return f"/v1/{collection}/{quote(id, safe='')}"
+    return f"/v1/{collection}/{segment(id)}"

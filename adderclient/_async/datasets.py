@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic
 from typing import Any
-from urllib.parse import quote
 
 import anyio
 
 from adderclient._async.download import fetch
 from adderclient._async.transport import AsyncTransport
+from adderclient.arguments import segment
 from adderclient.download import Transfer
 from adderclient.errors import AdderClientError
 from adderclient.progress import Progress, shown
@@ -199,4 +199,4 @@ class AsyncDatasets:
 
 
 def _path(dataset: str) -> str:
-    return f"/v1/datasets/{quote(dataset, safe='')}"
+    return f"/v1/datasets/{segment(dataset)}"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from urllib.parse import quote
 
 from adderclient._async import job_data
 from adderclient._async.download import fetch
 from adderclient._async.transport import AsyncTransport
+from adderclient.arguments import segment
 from adderclient.blocking import async_in_thread
 from adderclient.errors import AdderClientError, NotFoundError
 from adderclient.exports.source import Source
@@ -31,7 +31,7 @@ async def export_job(transport: AsyncTransport, job_id: str, format: str, to: st
         return await async_in_thread(write, format, Source(transport.url, job, metrics), str(to))
     with TemporaryDirectory() as folder:
         async for file in job_data.listed(transport, job_id, "artifacts", Artifact.from_json):
-            path = f"{job_data.job_path(job_id)}/artifacts/{quote(file.name, safe='')}"
+            path = f"{job_data.job_path(job_id)}/artifacts/{segment(file.name)}"
             await fetch(transport, path, f"{folder}/", file.name, sha256=file.sha256)
         source = Source(transport.url, job, metrics, Path(folder))
         return await async_in_thread(write, format, source, str(to))
@@ -40,7 +40,7 @@ async def export_job(transport: AsyncTransport, job_id: str, format: str, to: st
 async def export_model(transport: AsyncTransport, model_id: str, format: str, to: str | Path, license: str) -> str:
     """Writes a model for another tool. Returns the folder. Raises as `Models.export` says."""
     check(format, OF_MODELS)
-    path = f"/v1/models/{quote(model_id, safe='')}"
+    path = f"/v1/models/{segment(model_id)}"
     if format in AS_FILES:
         await fetch(transport, f"{path}/download", f"{to}/", FILES[format], params=[("format", format)])
         return str(to)
@@ -73,7 +73,7 @@ async def _validation_images(transport: AsyncTransport, model: Model, job: Job |
     if asked.get("holdout") is not None or not name:
         return None
     try:
-        path = f"/v1/datasets/{quote(str(name), safe='')}"
+        path = f"/v1/datasets/{segment(str(name))}"
         return Dataset.from_json(await transport.json("GET", path)).validation_size
     except NotFoundError:
         return None

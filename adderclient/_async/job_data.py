@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 from adderclient._async.download import fetch
 from adderclient._async.paging import walk
 from adderclient._async.transport import AsyncTransport
+from adderclient.arguments import segment
 from adderclient.download import Transfer
 from adderclient.errors import NotFoundError
 from adderclient.records import Artifact, MetricPoint, Page
@@ -22,7 +22,7 @@ METRICS_PAGE = 10_000
 
 def job_path(job_id: str) -> str:
     """A job's path on the server."""
-    return f"/v1/jobs/{quote(job_id, safe='')}"
+    return f"/v1/jobs/{segment(job_id)}"
 
 
 def listed(
@@ -61,5 +61,5 @@ async def download(
     files = {one.name: one async for one in listed(transport, job_id, "artifacts", Artifact.from_json)}
     if name not in files:
         raise NotFoundError.named(job_id, "artifact", name, files)
-    path = f"{job_path(job_id)}/artifacts/{quote(name, safe='')}"
+    path = f"{job_path(job_id)}/artifacts/{segment(name)}"
     return await fetch(transport, path, to, name, sha256=files[name].sha256, progress=progress)

@@ -6,7 +6,7 @@ import builtins
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Unpack
+from typing import Literal, Unpack
 
 from adderclient._async import job_data, stream
 from adderclient._async.export import export_job
@@ -15,6 +15,7 @@ from adderclient._async.job_data import job_path, listed
 from adderclient._async.paging import walk
 from adderclient._async.transport import AsyncTransport
 from adderclient._async.waiting import ended
+from adderclient.arguments import Spec, spec_of
 from adderclient.download import Transfer
 from adderclient.errors import JobFailed
 from adderclient.keeping import Filters, changes, listing
@@ -23,8 +24,6 @@ from adderclient.records import Artifact, Attempt, Event, MetricPoint, Page, Str
 from adderclient.records.jobs import Job as JobRecord
 from adderclient.records.jobs import ran
 from adderclient.transport import Params, given
-
-Spec = Mapping[str, Any]
 
 
 class AsyncJobs:
@@ -43,7 +42,8 @@ class AsyncJobs:
 
         Args:
             spec: what to do, such as ``{"kind": "train", "model": {"arch": "lenet5_bn"}, "dataset": {"name":
-                "digits"}}``; the server fills in what is left out.
+                "digits"}}``, or the path of a YAML or JSON file with one; the server fills in what is left out.
+                Arrays and numbers of numpy are taken for lists and numbers.
             idempotency_key: the same key with the same spec gives the same job, however often it is sent. None: a
                 fresh key, which makes the retries inside this one call safe.
 
@@ -53,10 +53,11 @@ class AsyncJobs:
         Raises:
             InvalidRequestError: the spec is wrong; ``errors`` names each bad field. Or the key was used for another
                 spec.
+            BadSpec: the file cannot be read, or holds no spec.
         """
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         return self._job(
-            await self._transport.json("POST", "/v1/jobs", json=dict(spec), headers=headers, repeatable=True)
+            await self._transport.json("POST", "/v1/jobs", json=spec_of(spec), headers=headers, repeatable=True)
         )
 
     async def validate(self, spec: Spec) -> Validation:
@@ -73,7 +74,7 @@ class AsyncJobs:
         """
         params = [("validate_only", "true")]
         return Validation.from_json(
-            await self._transport.json("POST", "/v1/jobs", json=dict(spec), params=params, repeatable=True)
+            await self._transport.json("POST", "/v1/jobs", json=spec_of(spec), params=params, repeatable=True)
         )
 
     async def get(self, job_id: str) -> AsyncJob:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import IO, Any, Unpack
-from urllib.parse import quote
 
 from adderclient._async.download import fetch
 from adderclient._async.export import export_model
 from adderclient._async.paging import walk
 from adderclient._async.transport import AsyncTransport
+from adderclient.arguments import segment
 from adderclient.download import Transfer
 from adderclient.keeping import Filters, changes, listing
 from adderclient.models import FILES, Array, file_at, image_body
@@ -265,8 +265,8 @@ class AsyncModels:
 
 
 def _path(model_id: str) -> str:
-    return f"/v1/models/{quote(model_id, safe='')}"
+    return f"/v1/models/{segment(model_id)}"
 
 
 def _alias(model_id: str, alias: str) -> str:
-    return f"{_path(model_id)}/aliases/{quote(alias, safe='')}"
+    return f"{_path(model_id)}/aliases/{segment(alias)}"

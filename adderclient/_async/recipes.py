@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 from adderclient._async.transport import AsyncTransport
+from adderclient.arguments import segment
 from adderclient.records import Page, Recipe
 from adderclient.transport import given
 
@@ -52,5 +51,5 @@ class AsyncRecipes:
             NotFoundError: there is no such recipe.
             InvalidRequestError: there is no such dataset.
         """
-        path = f"/v1/recipes/{quote(name, safe='')}"
+        path = f"/v1/recipes/{segment(name)}"
         return Recipe.from_json(await self._transport.json("GET", path, params=given(dataset=dataset)))

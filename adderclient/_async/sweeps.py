@@ -6,11 +6,11 @@ import builtins
 import uuid
 from collections.abc import AsyncIterator
 from typing import Literal
-from urllib.parse import quote
 
 from adderclient._async.paging import walk
 from adderclient._async.transport import AsyncTransport
 from adderclient._async.waiting import ended, looks
+from adderclient.arguments import Spec, segment, spec_of
 from adderclient.errors import SweepFailed
 from adderclient.progress import Progress
 from adderclient.records import Json, Page, Sweep, Trial
@@ -27,11 +27,12 @@ class AsyncSweeps:
     def __init__(self, transport: AsyncTransport) -> None:
         self._transport = transport
 
-    async def submit(self, sweep: Json, idempotency_key: str | None = None) -> Sweep:
+    async def submit(self, sweep: Spec, idempotency_key: str | None = None) -> Sweep:
         """Creates a sweep and with it its first jobs.
 
         Args:
-            sweep: ``base`` (the spec of a training) with ``grid`` or ``search``, and an ``objective``.
+            sweep: ``base`` (the spec of a training) with ``grid`` or ``search``, and an ``objective``; or the path of a
+                YAML or JSON file with them. Arrays of numpy are taken for lists.
             idempotency_key: the same key with the same sweep gives the same sweep, however often it is sent. None: a
                 fresh key, which makes the retries inside this one call safe.
 
@@ -42,10 +43,10 @@ class AsyncSweeps:
             InvalidRequestError: the sweep, or a job that it would make, is wrong; ``errors`` names each bad field.
         """
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
-        answer = await self._transport.json("POST", "/v1/sweeps", json=dict(sweep), headers=headers, repeatable=True)
+        answer = await self._transport.json("POST", "/v1/sweeps", json=spec_of(sweep), headers=headers, repeatable=True)
         return Sweep.from_json(answer)
 
-    async def validate(self, sweep: Json) -> Json:
+    async def validate(self, sweep: Spec) -> Json:
         """Checks a sweep; creates nothing.
 
         Args:
@@ -58,7 +59,7 @@ class AsyncSweeps:
             InvalidRequestError: the sweep, or a job that it would make, is wrong; ``errors`` names each bad field.
         """
         params = [("validate_only", "true")]
-        return await self._transport.json("POST", "/v1/sweeps", json=dict(sweep), params=params, repeatable=True)
+        return await self._transport.json("POST", "/v1/sweeps", json=spec_of(sweep), params=params, repeatable=True)
 
     async def get(self, sweep_id: str) -> Sweep:
         """Asks for one sweep.
@@ -233,4 +234,4 @@ async def compare(transport: AsyncTransport, jobs: builtins.list[str]) -> Json:
 
 
 def _path(sweep_id: str) -> str:
-    return f"/v1/sweeps/{quote(sweep_id, safe='')}"
+    return f"/v1/sweeps/{segment(sweep_id)}"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import quote
 
 from adderclient._async.transport import AsyncTransport
+from adderclient.arguments import segment
 from adderclient.records import Delivery, NewWebhook, Page, Webhook
 from adderclient.transport import given
 
@@ -208,9 +208,9 @@ class AsyncWebhooks:
             NotFoundError: there is no such webhook or delivery.
             ConflictError: the webhook is switched off.
         """
-        path = f"{_path(id)}/deliveries/{quote(delivery, safe='')}/redeliver"
+        path = f"{_path(id)}/deliveries/{segment(delivery)}/redeliver"
         return Delivery.from_json(await self._transport.json("POST", path, params=given(project=project)))
 
 
 def _path(id: str) -> str:
-    return f"/v1/webhooks/{quote(id, safe='')}"
+    return f"/v1/webhooks/{segment(id)}"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import builtins
 from time import monotonic
 from typing import Literal
-from urllib.parse import quote
 
 import anyio
 
 from adderclient._async.transport import AsyncTransport
+from adderclient.arguments import segment
 from adderclient.errors import WorkerBusy
 from adderclient.records import Page, Worker, WorkerSample
 
@@ -102,4 +102,4 @@ class AsyncWorkers:
 
 
 def _path(worker: str, what: str = "drain") -> str:
-    return f"/v1/workers/{quote(worker, safe='')}/{what}"
+    return f"/v1/workers/{segment(worker)}/{what}"

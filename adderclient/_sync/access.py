@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import quote
 
 from adderclient._sync.transport import Transport
+from adderclient.arguments import segment
 from adderclient.records import AuditEntry, Key, Me, NewKey, Page, Project, ProjectUsage
 from adderclient.transport import given
 
@@ -215,4 +215,4 @@ def audit(
 
 
 def _path(collection: str, id: str) -> str:
-    return f"/v1/{collection}/{quote(id, safe='')}"
+    return f"/v1/{collection}/{segment(id)}"

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic
 from typing import Any
-from urllib.parse import quote
 
 from adderclient._sync.download import fetch
 from adderclient._sync.transport import Transport
+from adderclient.arguments import segment
 from adderclient.download import Transfer
 from adderclient.errors import AdderClientError
 from adderclient.progress import Progress, shown
@@ -197,4 +197,4 @@ class Datasets:
 
 
 def _path(dataset: str) -> str:
-    return f"/v1/datasets/{quote(dataset, safe='')}"
+    return f"/v1/datasets/{segment(dataset)}"

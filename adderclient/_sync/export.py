@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from urllib.parse import quote
 
 from adderclient._sync import job_data
 from adderclient._sync.download import fetch
 from adderclient._sync.transport import Transport
+from adderclient.arguments import segment
 from adderclient.blocking import in_thread
 from adderclient.errors import AdderClientError, NotFoundError
 from adderclient.exports.source import Source
@@ -32,7 +32,7 @@ def export_job(transport: Transport, job_id: str, format: str, to: str | Path, l
         return in_thread(write, format, Source(transport.url, job, metrics), str(to))
     with TemporaryDirectory() as folder:
         for file in job_data.listed(transport, job_id, "artifacts", Artifact.from_json):
-            path = f"{job_data.job_path(job_id)}/artifacts/{quote(file.name, safe='')}"
+            path = f"{job_data.job_path(job_id)}/artifacts/{segment(file.name)}"
             fetch(transport, path, f"{folder}/", file.name, sha256=file.sha256)
         source = Source(transport.url, job, metrics, Path(folder))
         return in_thread(write, format, source, str(to))
@@ -41,7 +41,7 @@ def export_job(transport: Transport, job_id: str, format: str, to: str | Path, l
 def export_model(transport: Transport, model_id: str, format: str, to: str | Path, license: str) -> str:
     """Writes a model for another tool. Returns the folder. Raises as `Models.export` says."""
     check(format, OF_MODELS)
-    path = f"/v1/models/{quote(model_id, safe='')}"
+    path = f"/v1/models/{segment(model_id)}"
     if format in AS_FILES:
         fetch(transport, f"{path}/download", f"{to}/", FILES[format], params=[("format", format)])
         return str(to)
@@ -74,7 +74,7 @@ def _validation_images(transport: Transport, model: Model, job: Job | None) -> i
     if asked.get("holdout") is not None or not name:
         return None
     try:
-        path = f"/v1/datasets/{quote(str(name), safe='')}"
+        path = f"/v1/datasets/{segment(str(name))}"
         return Dataset.from_json(transport.json("GET", path)).validation_size
     except NotFoundError:
         return None

@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 from adderclient._sync.download import fetch
 from adderclient._sync.paging import walk
 from adderclient._sync.transport import Transport
+from adderclient.arguments import segment
 from adderclient.download import Transfer
 from adderclient.errors import NotFoundError
 from adderclient.records import Artifact, MetricPoint, Page
@@ -23,7 +23,7 @@ METRICS_PAGE = 10_000
 
 def job_path(job_id: str) -> str:
     """A job's path on the server."""
-    return f"/v1/jobs/{quote(job_id, safe='')}"
+    return f"/v1/jobs/{segment(job_id)}"
 
 
 def listed(transport: Transport, job_id: str, what: str, parse: Callable[[Mapping[str, Any]], T]) -> Iterator[T]:
@@ -60,5 +60,5 @@ def download(
     files = {one.name: one for one in listed(transport, job_id, "artifacts", Artifact.from_json)}
     if name not in files:
         raise NotFoundError.named(job_id, "artifact", name, files)
-    path = f"{job_path(job_id)}/artifacts/{quote(name, safe='')}"
+    path = f"{job_path(job_id)}/artifacts/{segment(name)}"
     return fetch(transport, path, to, name, sha256=files[name].sha256, progress=progress)

@@ -7,7 +7,7 @@ import builtins
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Unpack
+from typing import Literal, Unpack
 
 from adderclient._sync import job_data, stream
 from adderclient._sync.export import export_job
@@ -16,6 +16,7 @@ from adderclient._sync.job_data import job_path, listed
 from adderclient._sync.paging import walk
 from adderclient._sync.transport import Transport
 from adderclient._sync.waiting import ended
+from adderclient.arguments import Spec, spec_of
 from adderclient.download import Transfer
 from adderclient.errors import JobFailed
 from adderclient.keeping import Filters, changes, listing
@@ -24,8 +25,6 @@ from adderclient.records import Artifact, Attempt, Event, MetricPoint, Page, Str
 from adderclient.records.jobs import Job as JobRecord
 from adderclient.records.jobs import ran
 from adderclient.transport import Params, given
-
-Spec = Mapping[str, Any]
 
 
 class Jobs:
@@ -44,7 +43,8 @@ class Jobs:
 
         Args:
             spec: what to do, such as ``{"kind": "train", "model": {"arch": "lenet5_bn"}, "dataset": {"name":
-                "digits"}}``; the server fills in what is left out.
+                "digits"}}``, or the path of a YAML or JSON file with one; the server fills in what is left out.
+                Arrays and numbers of numpy are taken for lists and numbers.
             idempotency_key: the same key with the same spec gives the same job, however often it is sent. None: a
                 fresh key, which makes the retries inside this one call safe.
 
@@ -54,9 +54,10 @@ class Jobs:
         Raises:
             InvalidRequestError: the spec is wrong; ``errors`` names each bad field. Or the key was used for another
                 spec.
+            BadSpec: the file cannot be read, or holds no spec.
         """
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
-        return self._job(self._transport.json("POST", "/v1/jobs", json=dict(spec), headers=headers, repeatable=True))
+        return self._job(self._transport.json("POST", "/v1/jobs", json=spec_of(spec), headers=headers, repeatable=True))
 
     def validate(self, spec: Spec) -> Validation:
         """Checks a spec, fills in its defaults and counts what its network costs; creates nothing.
@@ -72,7 +73,7 @@ class Jobs:
         """
         params = [("validate_only", "true")]
         return Validation.from_json(
-            self._transport.json("POST", "/v1/jobs", json=dict(spec), params=params, repeatable=True)
+            self._transport.json("POST", "/v1/jobs", json=spec_of(spec), params=params, repeatable=True)
         )
 
     def get(self, job_id: str) -> Job:

@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Unpack
-from urllib.parse import quote
 
 from adderclient._sync.download import fetch
 from adderclient._sync.export import export_model
 from adderclient._sync.paging import walk
 from adderclient._sync.transport import Transport
+from adderclient.arguments import segment
 from adderclient.download import Transfer
 from adderclient.keeping import Filters, changes, listing
 from adderclient.models import FILES, Array, file_at, image_body
@@ -266,8 +266,8 @@ class Models:
 
 
 def _path(model_id: str) -> str:
-    return f"/v1/models/{quote(model_id, safe='')}"
+    return f"/v1/models/{segment(model_id)}"
 
 
 def _alias(model_id: str, alias: str) -> str:
-    return f"{_path(model_id)}/aliases/{quote(alias, safe='')}"
+    return f"{_path(model_id)}/aliases/{segment(alias)}"

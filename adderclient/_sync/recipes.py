@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 from adderclient._sync.transport import Transport
+from adderclient.arguments import segment
 from adderclient.records import Page, Recipe
 from adderclient.transport import given
 
@@ -51,5 +50,5 @@ class Recipes:
             NotFoundError: there is no such recipe.
             InvalidRequestError: there is no such dataset.
         """
-        path = f"/v1/recipes/{quote(name, safe='')}"
+        path = f"/v1/recipes/{segment(name)}"
         return Recipe.from_json(self._transport.json("GET", path, params=given(dataset=dataset)))

@@ -7,11 +7,11 @@ import builtins
 import uuid
 from collections.abc import Iterator
 from typing import Literal
-from urllib.parse import quote
 
 from adderclient._sync.paging import walk
 from adderclient._sync.transport import Transport
 from adderclient._sync.waiting import ended, looks
+from adderclient.arguments import Spec, segment, spec_of
 from adderclient.errors import SweepFailed
 from adderclient.progress import Progress
 from adderclient.records import Json, Page, Sweep, Trial
@@ -28,11 +28,12 @@ class Sweeps:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def submit(self, sweep: Json, idempotency_key: str | None = None) -> Sweep:
+    def submit(self, sweep: Spec, idempotency_key: str | None = None) -> Sweep:
         """Creates a sweep and with it its first jobs.
 
         Args:
-            sweep: ``base`` (the spec of a training) with ``grid`` or ``search``, and an ``objective``.
+            sweep: ``base`` (the spec of a training) with ``grid`` or ``search``, and an ``objective``; or the path of a
+                YAML or JSON file with them. Arrays of numpy are taken for lists.
             idempotency_key: the same key with the same sweep gives the same sweep, however often it is sent. None: a
                 fresh key, which makes the retries inside this one call safe.
 
@@ -43,10 +44,10 @@ class Sweeps:
             InvalidRequestError: the sweep, or a job that it would make, is wrong; ``errors`` names each bad field.
         """
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
-        answer = self._transport.json("POST", "/v1/sweeps", json=dict(sweep), headers=headers, repeatable=True)
+        answer = self._transport.json("POST", "/v1/sweeps", json=spec_of(sweep), headers=headers, repeatable=True)
         return Sweep.from_json(answer)
 
-    def validate(self, sweep: Json) -> Json:
+    def validate(self, sweep: Spec) -> Json:
         """Checks a sweep; creates nothing.
 
         Args:
@@ -59,7 +60,7 @@ class Sweeps:
             InvalidRequestError: the sweep, or a job that it would make, is wrong; ``errors`` names each bad field.
         """
         params = [("validate_only", "true")]
-        return self._transport.json("POST", "/v1/sweeps", json=dict(sweep), params=params, repeatable=True)
+        return self._transport.json("POST", "/v1/sweeps", json=spec_of(sweep), params=params, repeatable=True)
 
     def get(self, sweep_id: str) -> Sweep:
         """Asks for one sweep.
@@ -232,4 +233,4 @@ def compare(transport: Transport, jobs: builtins.list[str]) -> Json:
 
 
 def _path(sweep_id: str) -> str:
-    return f"/v1/sweeps/{quote(sweep_id, safe='')}"
+    return f"/v1/sweeps/{segment(sweep_id)}"

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx2
 
+from adderclient.arguments import plain
 from adderclient.errors import ConnectionFailed
 from adderclient.transport import (
     ATTEMPTS,
@@ -54,6 +55,8 @@ class Transport:
     ) -> httpx2.Response:
         """Returns a successful response with its body, or raises. A GET is ``repeatable`` unless said otherwise."""
         again = method == "GET" if repeatable is None else repeatable
+        if "json" in body:
+            body["json"] = plain(body["json"])
         for attempt in range(1, ATTEMPTS + 1):
             pause, last = pause_after(attempt - 1), attempt == ATTEMPTS
             try:

@@ -7,9 +7,9 @@ import builtins
 import time
 from time import monotonic
 from typing import Literal
-from urllib.parse import quote
 
 from adderclient._sync.transport import Transport
+from adderclient.arguments import segment
 from adderclient.errors import WorkerBusy
 from adderclient.records import Page, Worker, WorkerSample
 
@@ -102,4 +102,4 @@ class Workers:
 
 
 def _path(worker: str, what: str = "drain") -> str:
-    return f"/v1/workers/{quote(worker, safe='')}/{what}"
+    return f"/v1/workers/{segment(worker)}/{what}"

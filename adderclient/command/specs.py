@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
-from adderclient import schema
+from adderclient import schema, spec_file
 from adderclient.command.errors import UsageError
 
 
 def load(source: str, overrides: Iterable[str] = ()) -> dict[str, Any]:
     """The spec in the file ``source`` (``-``: stdin), YAML or JSON, with ``a.b=value`` overrides applied."""
-    try:
-        content = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
-        raise UsageError(f"cannot read the spec {source}: {reason}") from error
-    spec = _parse(source, content)
-    if not isinstance(spec, dict):
-        raise UsageError(f"{source}: a spec is a mapping with `kind`, `model`, `dataset`, …, this is {_kind(spec)}")
+    spec = spec_file.parsed(source, sys.stdin.read()) if source == "-" else spec_file.read(source)
     return overridden(spec, overrides)
 
 
@@ -48,23 +39,6 @@ def labels(pairs: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _parse(source: str, content: str) -> Any:
-    from addercore import yaml  # here, as most commands read none
-    from addercore.config.duplicates import NameTwice, once
-
-    if source.endswith(".json"):
-        try:
-            return yaml.checked(json.loads(content, object_pairs_hook=once))
-        except NameTwice as error:
-            raise UsageError(f"{source} is ambiguous: {error}") from error
-        except (ValueError, RecursionError) as error:
-            raise UsageError(f"{source} is not JSON: {error}") from error
-    try:
-        return yaml.parsed(content)
-    except ValueError as error:
-        raise UsageError(f"{source} is not YAML: {error}") from error
-
-
 def _apply(spec: dict[str, Any], override: str) -> None:
     name, separator, value = override.partition("=")
     *parents, last = name.split(".")
@@ -74,7 +48,7 @@ def _apply(spec: dict[str, Any], override: str) -> None:
     for parent in parents:
         inner = place.setdefault(parent, {})
         if not isinstance(inner, dict):
-            raise UsageError(f"--set {override}: {parent} is {_kind(inner)} in the spec, it has no fields")
+            raise UsageError(f"--set {override}: {parent} is {spec_file.kind_of(inner)} in the spec, it has no fields")
         place = inner
     place[last] = _value(str(spec.get("kind", "")), name, value, override)
 
@@ -98,7 +72,3 @@ def _value(kind: str, name: str, text: str, override: str) -> Any:
     if not schema.takes(field, value):
         raise UsageError(f"--set {override}: {name} takes {schema.values(field)}")
     return value
-
-
-def _kind(value: Any) -> str:
-    return {list: "a list", str: "a text", type(None): "empty"}.get(type(value), f"a {type(value).__name__}")

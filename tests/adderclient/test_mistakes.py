@@ -162,6 +162,13 @@ def test_a_field_is_no_option(adder: Adder, words: tuple[str, ...], meant: str |
     assert (f"a field of the spec is set by {meant}" in done.stderr) == (meant is not None)
 
 
+@pytest.mark.parametrize("words", [("show", ""), ("cancel", ".."), ("models", "delete", ""), ("worker", "drain", ".")])
+def test_an_id_that_is_none(adder: Adder, words: tuple[str, ...]) -> None:
+    done = adder(*words)
+    assert done.returncode == 2
+    assert done.stderr == f"adder: {words[-1]!r} is no id and no name\n"
+
+
 def test_a_json_file_that_has_a_name_twice(adder: Adder, tmp_path: Path) -> None:
     (tmp_path / "spec.json").write_text('{"kind": "train", "kind": "evaluate"}')
     done = adder("submit", "spec.json")
