@@ -1,6 +1,7 @@
 """The library's own exceptions. They concern things outside a call: files, stored models, numbers that blow up.
 
-A wrong argument is a `ValueError` instead (`addercore.config.InvalidConfig` for a configuration). Loads no torch.
+A wrong argument is a `ValueError` instead (`addercore.config.InvalidConfig` for a configuration), or by its type a
+`TypeError`. Loads no torch.
 """
 
 
@@ -35,3 +36,14 @@ class Stopped(AdderError):
 
 class BadModel(AdderError):
     """A model file is damaged, or its manifest and its tensors disagree."""
+
+
+def expect(name: str, value: object, kind: type | tuple[type, ...], remedy: str) -> None:
+    """Refuses an argument of another type in words; attributes that it lacks would be named otherwise.
+
+    Raises:
+        TypeError: `value` is no `kind`; the message ends with the remedy.
+    """
+    if not isinstance(value, kind):
+        kinds = " or ".join(one.__name__ for one in (kind if isinstance(kind, tuple) else (kind,)))
+        raise TypeError(f"{name} must be of type {kinds}, got {type(value).__name__}; {remedy}")

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from addercore.config.predict import TransparentOn, ValueRange
 from addercore.data import prepare
 from addercore.data.image_input import ImageLike, read_image
 from addercore.devices import resolve_device
-from addercore.errors import BadModel
+from addercore.errors import BadModel, expect
 from addercore.networks import build
 from addercore.nn.plan import Planned
 
@@ -201,7 +202,7 @@ def load(
         BadModel: the file is missing or damaged, or manifest and tensors do not belong together.
         ValueError: a device or backend that is unknown or not there.
     """
-
+    expect("path", path, (str, PathLike), "name the file of a model")
     path = Path(path)
     if manifest is None:
         described = read_manifest(path)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.sgd import sgd
 
+from addercore.errors import expect
 from addercore.nn import AdderLayer, adder_parameters
 
 AdaptiveLr = Literal["alr", "ilr", "none"]
@@ -45,6 +46,7 @@ class AdderSGD(torch.optim.SGD):
         filter_weight_decay: of adder filters; None: `weight_decay`.
 
     Raises:
+        TypeError: `model` is no module.
         ValueError: an option out of range; in `step`, a sparse gradient.
 
     Source:
@@ -64,6 +66,7 @@ class AdderSGD(torch.optim.SGD):
         filter_lr: float | None = None,
         filter_weight_decay: float | None = None,
     ) -> None:
+        expect("model", model, nn.Module, "give the network itself, and not its parameters: layers decide their rates")
         _check_options(adaptive_lr, eta)
         if clip_norm is not None and not clip_norm > 0:
             raise ValueError(f"clip_norm must be > 0, got {clip_norm}")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from addercore.arch.manifest import MOST_C_WEIGHTS
+from addercore.errors import expect
 from addercore.export.c_operations import Function
 from addercore.export.c_text import array, checked_name, comment, name_from, string
 from addercore.export.factors import are_powers, factors_of, multiplications
 from addercore.export.memory import Places, placed, reads
 from addercore.runtime.checks import check
-from addercore.runtime.program import SCORES, Adder, Dot, MaxPool, Op, Program, Shape
+from addercore.runtime.program import OF_MODEL, SCORES, Adder, Dot, MaxPool, Op, Program, Shape
 from addercore.version import __version__
 
 _CODE: Final = """\
@@ -44,6 +45,7 @@ def c_source(program: Program, name: str | None = None) -> str:
     Raises:
         ValueError: more than 4 MiB of weights, an inconsistent program, or a name that C does not take.
     """
+    expect("program", program, Program, OF_MODEL)
     check(program)
     weights = sum(one.weights.size for one in program.operations if isinstance(one, Adder | Dot))
     if weights > MOST_C_WEIGHTS:

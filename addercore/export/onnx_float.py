@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from addercore.arch.methods import BINARY
+from addercore.errors import expect
 from addercore.export.onnx_functions import distances_call, filters_of, functions, windows_call
 from addercore.export.onnx_graph import Writer, model_of, required
 from addercore.runtime.program import SCORES
@@ -33,8 +34,10 @@ def float_model(model: Model) -> ModelProto:
         BadModel: weights that are not finite.
         ModuleNotFoundError: onnx is not installed.
     """
+    from addercore.io import Model
     from addercore.quant.lower import lower
 
+    expect("model", model, Model, "addercore.load gives one; integer_model takes an integer model's program")
     part = model.manifest["network"]
     if part["method"] in BINARY:
         raise ValueError(

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from addercore.errors import expect
 from addercore.export.onnx_functions import distances_call, filters_of, functions, windows_call
 from addercore.export.onnx_graph import DOMAIN, Writer, model_of
 from addercore.runtime.checks import check
 from addercore.runtime.program import (
     LEVELS,
+    OF_MODEL,
     SCORES,
     Add,
     Adder,
@@ -42,6 +44,7 @@ def integer_model(program: Program) -> ModelProto:
         ValueError: an inconsistent program.
         ModuleNotFoundError: onnx is not installed.
     """
+    expect("program", program, Program, OF_MODEL)
     check(program)
     writer = _IntegerWriter(program)
     for operation in program.operations:

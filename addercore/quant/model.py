@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from addercore.arch import check_manifest
+from addercore.errors import expect
 from addercore.io import Model
 from addercore.quant import fast
 from addercore.quant.build import CORRECTIONS, Correction, assemble, corrected
@@ -93,6 +94,7 @@ def quantize(
         BadModel: weights that are not finite, or sums that 32 bits could not hold.
     """
     _check(bits, groups, rescale, correction)
+    expect("model", model, Model, "addercore.load gives one")
     settings = None if finetune is None else Finetune.of(finetune)
     check_manifest(model.manifest)
     graph = lower(model)

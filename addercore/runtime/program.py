@@ -32,6 +32,8 @@ I64 = NDArray[np.int64]
 
 SCORES: Final = -1
 """Target of the last operation."""
+OF_MODEL: Final = "an integer model of addercore.quant has one, as model.program"
+"""Where a `Program` comes from: for people who give something else."""
 LEVELS: Final = 256
 """Codes that a byte can be; the length of a table."""
 

@@ -5,7 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 import torch
 import torch.nn.functional as nnf
@@ -16,15 +16,13 @@ from addercore.config import dataset as dataset_info
 from addercore.data import Preprocess, Source, part
 from addercore.data.pixels import Resized
 from addercore.devices import resolve_device
-from addercore.errors import Stopped
+from addercore.errors import Stopped, expect
+from addercore.io import Model
 from addercore.nn.plan import Planned
 from addercore.train.callbacks import Callbacks
 from addercore.train.loader import Loader
 from addercore.train.mistakes import Mistake, Mistakes, sheet
 from addercore.train.reports import Progress
-
-if TYPE_CHECKING:
-    from addercore.io import Model
 
 BATCH: Final = 256
 TOP5_FROM: Final = 100
@@ -204,7 +202,7 @@ def fitting(dataset: str, input_shape: tuple[int, ...], classes: list[str]) -> D
 
 
 def evaluate(
-    model: "Model",
+    model: Model,
     dataset: str,
     split: Part = "validation",
     data_dir: Path | None = None,
@@ -238,6 +236,7 @@ def evaluate(
         Stopped: the callbacks asked to stop.
         LoaderLost: a loader process was ended from outside.
     """
+    expect("model", model, Model, "addercore.load gives one")
     if batch_size < 1:
         raise ValueError(f"batch_size must be ≥ 1, got {batch_size}")
     info = fitting(dataset, model.network.input_shape, model.classes)

@@ -12,7 +12,7 @@ from addercore.arch import Initialised, initialised, read_manifest
 from addercore.config import TrainConfig, dataset, unshared
 from addercore.data import parts
 from addercore.devices import resolve_device
-from addercore.errors import BadData, BadModel, Diverged
+from addercore.errors import BadData, BadModel, Diverged, expect
 from addercore.io import load_weights
 from addercore.networks import build_for
 from addercore.ops import select
@@ -119,7 +119,7 @@ def fit(
     Source:
         Chen et al., AdderNet (CVPR 2020), https://arxiv.org/abs/1912.13200, Algorithm 1.
     """
-    _require_config(config)
+    expect("config", config, TrainConfig, "TrainConfig.from_dict(…) makes one of a dict")
     target = resolve_device(device)
     chosen = select(target, torch.float32, backend)
     if threads is not None and threads < 1:
@@ -183,12 +183,6 @@ def fit(
             _leave_record(trainer, workdir, callbacks, error, curves)
             raise
         return _result(trainer, workdir, callbacks, curves, None if start is None else start.layers, data.record)
-
-
-def _require_config(config: object) -> None:
-    if not isinstance(config, TrainConfig):
-        made = "TrainConfig.from_dict(…)"
-        raise TypeError(f"config must be a TrainConfig, got {type(config).__name__}; make one of a dict with {made}")
 
 
 def _check_processes(config: TrainConfig, processes: int, device: torch.device, relabelled: bool) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from addercore import Adder2d, fit
+from addercore import Adder2d, AdderSGD, evaluate, fit, load
+from addercore.export import c_source, float_model, integer_model
+from addercore.quant import quantize
+from tests.addercore.quant.models import model_of
 
 
 @pytest.mark.parametrize(
@@ -29,5 +33,22 @@ def test_a_layers_arguments(arguments: dict[str, Any], says: str) -> None:
 
 def test_a_configuration_is_made_first(tmp_path: Path) -> None:
     spec: Any = {"model": {"arch": "lenet5_bn"}, "dataset": {"name": "digits"}}
-    with pytest.raises(TypeError, match=r"config must be a TrainConfig, got dict.*TrainConfig\.from_dict"):
+    with pytest.raises(TypeError, match=r"config must be of type TrainConfig, got dict; TrainConfig\.from_dict"):
         fit(spec, workdir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: load(None), r"path must be of type str or PathLike, got NoneType; name the file of a model"),  # type: ignore[arg-type]
+        (lambda: evaluate("m.safetensors", "digits"), r"model must be .* Model, got str; addercore\.load gives one"),  # type: ignore[arg-type]
+        (lambda: quantize("m.safetensors", None), r"model must be .* Model, got str; addercore\.load gives one"),  # type: ignore[arg-type]
+        (lambda: float_model("m.safetensors"), r"model must be .* Model, got str"),  # type: ignore[arg-type]
+        (lambda: integer_model(model_of()), r"program must be .* Program, got Model; .* model\.program"),  # type: ignore[arg-type]
+        (lambda: c_source(model_of()), r"program must be .* Program, got Model; .* model\.program"),  # type: ignore[arg-type]
+        (lambda: AdderSGD(Adder2d(1, 1, 1).parameters(), 0.1), r"Module, got generator; give the network itself"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_is_something_else(call: Callable[[], Any], says: str) -> None:
+    with pytest.raises(TypeError, match=says):
+        call()
