@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from urllib.parse import unquote
 
-from addercore.config import RECIPES
 from benchmarks import paper
 from jobs import spec_files
 from jobs.settings import Settings
@@ -138,11 +137,11 @@ def _calls() -> frozenset[tuple[str, str]]:
     return frozenset((method.upper(), path) for path, methods in document["paths"].items() for method in methods)
 
 
-def _results() -> Iterator[str]:
-    text = (ROOT / "docs/results.md").read_text()
-    if not text.startswith(paper.HEAD):
+def _results(page: paper.Page) -> Iterator[str]:
+    text = (ROOT / "docs" / page.name).read_text()
+    if not text.startswith(page.head):
         yield "its head is not that of benchmarks/paper.py"
-    yield from (f"it has no section {name}" for name in RECIPES if f"\n## {name}\n" not in text)
+    yield from (f"it has no section {name}" for name in page.recipes if f"\n## {name}\n" not in text)
 
 
 def _states() -> Iterator[str]:
@@ -174,7 +173,7 @@ GENERATED: dict[str, Callable[[], Iterator[str]]] = {
     "docs/licences.md": licences.problems,
     "docs/python-reference.md": reference.problems,
     "docs/rest-reference.md": calls.problems,
-    "docs/results.md": _results,
+    **{f"docs/{page.name}": partial(_results, page) for page in paper.PAGES.values()},
     "docs/settings.md": settings.problems,
     "docs/specs.md": _specs,
 }
