@@ -15,6 +15,9 @@ from adderclient.errors import BadId
 Spec = Mapping[str, Any] | str | PathLike[str]
 """A job's or a sweep's spec, or the path of a file that holds one."""
 
+Place = tuple[Any, object] | None
+"""A field: the place that it lies in, and its name or number there. Written out only where it is complained of."""
+
 
 def spec_of(spec: Spec) -> Mapping[str, Any]:
     """A spec that is handed in itself, or as the path of a YAML or JSON file.
@@ -45,36 +48,45 @@ def segment(id: object) -> str:
     return quote(found, safe="")
 
 
-def plain(value: Any, at: str = "") -> Any:
+def plain(value: Any, at: Place = None) -> Any:
     """A value as JSON has it: arrays and numbers of numpy become lists and numbers, paths and enumerations texts.
 
     Args:
         value: of any type.
-        at: dotted name of the field that it is in, for messages.
+        at: the field that it is in, for messages; None for the whole.
 
     Raises:
         TypeError: JSON has no form for it.
         ValueError: it is NaN or infinite.
     """
-    where = f"{at}: " if at else ""
     if isinstance(value, Enum):
         return plain(value.value, at)
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{where}{value} is no number of JSON")
+        raise ValueError(f"{_where(at)}{value} is no number of JSON")
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if isinstance(value, Mapping):
-        return {_name(name, where): plain(inner, f"{at}.{name}" if at else str(name)) for name, inner in value.items()}
+        return {_name(name, at): plain(inner, (at, name)) for name, inner in value.items()}
     if isinstance(value, PathLike):
         return str(fspath(value))
     if hasattr(value, "tolist"):  # arrays and numbers of numpy, tensors
         return plain(value.tolist(), at)
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
-        return [plain(inner, f"{at}.{number}" if at else str(number)) for number, inner in enumerate(value)]
-    raise TypeError(f"{where}JSON has no form for {type(value).__name__}; give a text, a number, a list or a mapping")
+        return [plain(inner, (at, number)) for number, inner in enumerate(value)]
+    remedy = "give a text, a number, a list or a mapping"
+    raise TypeError(f"{_where(at)}JSON has no form for {type(value).__name__}; {remedy}")
 
 
-def _name(name: object, where: str) -> str:
+def _name(name: object, at: Place) -> str:
     if not isinstance(name, str):
-        raise TypeError(f"{where}the name of a field is a text, not {type(name).__name__}: {name!r}")
+        raise TypeError(f"{_where(at)}the name of a field is a text, not {type(name).__name__}: {name!r}")
     return name
+
+
+def _where(at: Place) -> str:
+    """`optimizer.lr: `, or nothing for the whole."""
+    names: list[str] = []
+    while at is not None:
+        at, name = at
+        names.insert(0, str(name))
+    return f"{'.'.join(names)}: " if names else ""
