@@ -58,14 +58,16 @@ def adder(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.long("five workers start")
 def test_drained_workers_finish_or_hand_over_and_come_back(tiny: Settings) -> None:
     with serving(tiny) as site, Client(site.url) as client, fleet(tiny, workers=1) as running:
-        finished = running.submit([train_spec(labels={"seconds": "4", "points": str(POINTS)})])[0]
+        finished = running.submit([train_spec(labels={"seconds": "10", "points": str(POINTS)})])[0]
         running.wait_status(finished, Status.RUNNING)
         (worker,) = client.workers.list()
         assert (worker.state, worker.running) == ("active", 1)
         assert client.workers.drain(worker.id[:-2]).state == "draining"
         with pytest.raises(WorkerBusy):
             client.workers.wait_drained(worker.id, timeout=0)
-        waiting = running.submit([train_spec(labels={"do": "checkpoint", "seconds": "6", "points": str(POINTS)})])[0]
+        waiting = running.submit(
+            [train_spec(labels={"do": "checkpoint", "seconds": "60", "later": "2", "points": str(POINTS)})]
+        )[0]
         client.workers.wait_drained(worker.id, timeout=300)
         assert running.job(finished).status == Status.SUCCEEDED
         assert running.job(waiting).attempt == 0, "a drained worker claims nothing"
