@@ -80,7 +80,7 @@ PAGES: Final = {
         "results-fashion-mnist.md",
         "results/fashion-mnist",
         CLOTHES,
-        ("table1", "table4", "figure1", "figure3", "figure4", "variance"),
+        ("mnist", "table1", "table4", "figure1", "figure3", "figure4", "variance"),
     ),
 }
 
