@@ -59,7 +59,7 @@ python -m benchmarks.paper OUT --dataset fashion_mnist
 ```
 
 The trainings ran on two shared cores of an AMD EPYC (Zen 4, AVX-512), by the data set's recipe, `crop_flip` included:
-ten epochs of it leave the adder network two points behind, and without augmentation it is less
+ten epochs of it leave the adder network two and a half points behind, and without augmentation it is less
 ([how far apart](fashion-mnist.md#how-far-apart-they-are)).
 """
 

@@ -18,12 +18,11 @@ OTHER_WORDS: Final = {"stop": "cancel", "kill": "cancel", "restart": "retry", "s
 def nearest(path: str, templates: Iterable[str]) -> str | None:
     """The path of one of the templates (`/v1/jobs/{id}/logs`) that is most like `path`, with the ids that this has.
 
-    `/v1/job`, `/jobs` and `/api/v1/jobs` mean `/v1/jobs`. None where none is much alike.
+    `/v1/job` and `/api/v1/jobs` mean the call `/v1/jobs`, `/job` the page `/jobs`. None where none is much alike.
     """
     given = [part for part in path.split("/") if part]
-    if given and given[0] == "api":
-        del given[0]
-    if given and re.fullmatch(r"v\d+", given[0]):
+    api = bool(given) and re.fullmatch(r"api|v\d+", given[0]) is not None
+    while given and re.fullmatch(r"api|v\d+", given[0]):
         del given[0]
     if not 0 < len(given) <= MOST_PARTS or max(map(len, given)) > LONGEST:
         return None
@@ -31,8 +30,8 @@ def nearest(path: str, templates: Iterable[str]) -> str | None:
     for template in templates:
         parts = template.removeprefix("/v1").strip("/").split("/")
         alike = _alike(given, parts) if len(parts) == len(given) else 0.0
-        if alike > best or (alike == best and found is not None and template.startswith("/v1/")):
-            begin = "/v1" if template.startswith("/v1/") else ""
+        begin = "/v1" if template.startswith("/v1/") else ""
+        if alike > best or (alike == best and found is not None and bool(begin) == api):
             filled = (mine if "{" in part else part for mine, part in zip(given, parts, strict=True))
             best, found = alike, "/".join((begin, *filled))
     return found

@@ -16,6 +16,8 @@ TEMPLATES = ("/", "/jobs", "/jobs/{job_id}", "/v1/jobs", "/v1/jobs/{job_id}", "/
     [
         ("/v1/job", "/v1/jobs"),
         ("/v2/jobs", "/v1/jobs"),
+        ("/job", "/jobs"),
+        ("/job/job_1", "/jobs/job_1"),
         ("/api/v1/jobs", "/v1/jobs"),
         ("/v1/Jobs/job_1/log", "/v1/jobs/job_1/logs"),
         ("/jobs/job_1/logs", "/v1/jobs/job_1/logs"),
